@@ -1,0 +1,2 @@
+//! The `lmfs` command.
+fn main() {}
