@@ -1,1 +1,2 @@
 //! lmfs-codec
+pub mod coder;
