@@ -1,2 +1,25 @@
-//! lmfs-codec
+//! Compression by prediction: a language model and an arithmetic coder in fixed-size blocks that decode in any order.
+//!
+//! Two layers: [`block`] codes one slice of bytes into one self-describing block; `stream` frames blocks into the
+//! seekable `.lmz` container. [`model`] is the door to language models.
+//!
+//! ```
+//! use lmfs_codec::{Codec, Options, Stop};
+//!
+//! let codec = Codec::new(None, Options::default())?;
+//! let text = b"to be or not to be, that is the question".repeat(9);
+//! let block = codec.encode(&text, &Stop::new())?;
+//! assert!(block.len() < text.len());
+//! assert_eq!(codec.decode(&block, &Stop::new())?, text);
+//! # Ok::<(), lmfs_codec::Error>(())
+//! ```
+
+pub mod block;
 pub mod coder;
+mod error;
+pub mod model;
+mod stop;
+
+pub use block::{Codec, Fingerprint, Header, MAX_BLOCK, MIN_BLOCK, Method, Options};
+pub use error::{Error, Result};
+pub use stop::Stop;

@@ -1,0 +1,18 @@
+//! One slice of bytes, one self-describing block: pure functions over slices.
+
+mod codec;
+mod fingerprint;
+mod header;
+mod options;
+mod zstd;
+
+pub use codec::Codec;
+pub use fingerprint::Fingerprint;
+pub use header::{Header, Method};
+pub use options::Options;
+
+/// The most bytes a block holds.
+pub const MAX_BLOCK: usize = 1 << 20;
+
+/// The smallest block size that stores and containers offer. Any shorter slice (a file's tail) is a block, too.
+pub const MIN_BLOCK: usize = 4096;

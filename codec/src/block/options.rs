@@ -1,0 +1,62 @@
+//! What a codec may do, and how hard it tries.
+
+use crate::{Error, Header, Result};
+
+/// How blocks are made. What is read does not depend on it: a block says itself how to decode it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// Allow [`Method::Model`](crate::Method::Model) when there is a model.
+    pub model: bool,
+    /// Allow [`Method::Mix`](crate::Method::Mix).
+    pub mix: bool,
+    /// Use the language model alone ([`Method::Lm`](crate::Method::Lm)) instead of mixing: to measure models.
+    pub lm_only: bool,
+    /// zstd level of [`Codec::encode`](crate::Codec::encode), 1 to 22.
+    pub zstd_level: i32,
+    /// zstd level of [`Codec::first_copy`](crate::Codec::first_copy).
+    pub first_copy_level: i32,
+    /// Lanes of a model block; `None` chooses by the block's length.
+    pub lanes: Option<usize>,
+    /// Decoding states kept open for reuse. Each costs its lanes' KV caches. Threads beyond it open and drop their own.
+    pub max_states: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Options {
+            model: true,
+            mix: true,
+            lm_only: false,
+            zstd_level: 19,
+            first_copy_level: 1,
+            lanes: None,
+            max_states: threads,
+        }
+    }
+}
+
+impl Options {
+    pub(super) fn check(&self) -> Result<()> {
+        let levels = 1..=22;
+        if let Some(level) = [self.zstd_level, self.first_copy_level]
+            .iter()
+            .find(|level| !levels.contains(*level))
+        {
+            return Err(Error::InvalidOption(format!(
+                "zstd level {level} is not between 1 and 22"
+            )));
+        }
+        if let Some(lanes) = self
+            .lanes
+            .filter(|lanes| !(1..=Header::MAX_LANES).contains(lanes))
+        {
+            return Err(Error::InvalidOption(format!(
+                "{lanes} lanes: 1 to {} are possible",
+                Header::MAX_LANES
+            )));
+        }
+        Ok(())
+    }
+}

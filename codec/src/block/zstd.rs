@@ -1,0 +1,60 @@
+//! Zstandard frames without content size and checksum: the block's header has both.
+
+use std::cell::RefCell;
+
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::CParameter;
+
+use crate::{Error, Result};
+
+thread_local! {
+    // A context is some 100 KiB to set up: kept per thread, because the first copy of a write is made in microseconds.
+    static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+fn failed(source: std::io::Error) -> Error {
+    Error::io("zstd", source)
+}
+
+/// `raw` as one frame, or `None` if that is not smaller than `raw`.
+pub(super) fn compress(raw: &[u8], level: i32) -> Result<Option<Vec<u8>>> {
+    COMPRESSOR.with_borrow_mut(|slot| {
+        let compressor = match slot {
+            Some((at, compressor)) if *at == level => compressor,
+            _ => {
+                let mut fresh = Compressor::new(level).map_err(failed)?;
+                fresh
+                    .set_parameter(CParameter::ContentSizeFlag(false))
+                    .map_err(failed)?;
+                fresh
+                    .set_parameter(CParameter::ChecksumFlag(false))
+                    .map_err(failed)?;
+                &mut slot.insert((level, fresh)).1
+            }
+        };
+        let frame = compressor.compress(raw).map_err(failed)?;
+        Ok((frame.len() < raw.len()).then_some(frame))
+    })
+}
+
+/// The bytes of a frame that must hold exactly `raw_len` of them.
+pub(super) fn decompress(frame: &[u8], raw_len: usize) -> Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|slot| {
+        let decompressor = match slot {
+            Some(decompressor) => decompressor,
+            None => slot.insert(Decompressor::new().map_err(failed)?),
+        };
+        let raw = decompressor.decompress(frame, raw_len).map_err(|source| {
+            Error::damaged("block", format!("its zstd frame does not decode: {source}"))
+        })?;
+        if raw.len() != raw_len {
+            let reason = format!(
+                "its zstd frame holds {} bytes, the header says {raw_len}",
+                raw.len()
+            );
+            return Err(Error::damaged("block", reason));
+        }
+        Ok(raw)
+    })
+}

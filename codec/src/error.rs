@@ -1,0 +1,133 @@
+//! What can go wrong, said so that a user knows where and what to do.
+
+use crate::model::Engine;
+
+/// The result of everything in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Every way in which this crate can fail.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A [`Stop`](crate::Stop) was set while a block was being coded. Nothing was lost; the work may be repeated.
+    #[error("interrupted")]
+    Interrupted,
+
+    /// The bytes do not start with a block's magic.
+    #[error("not an lmfs block: it starts with {found:02x?}")]
+    NotABlock {
+        /// The bytes found where the magic should be (fewer than two when the input is shorter).
+        found: Vec<u8>,
+    },
+
+    /// Something was written by a newer version of the format.
+    #[error(
+        "{what} has format version {found}, this program reads up to {known}: a newer lmfs is needed"
+    )]
+    NewerFormat {
+        /// "block" or "container".
+        what: &'static str,
+        /// The version found.
+        found: u8,
+        /// The newest version that this program reads.
+        known: u8,
+    },
+
+    /// Stored bytes are not what was written: a checksum differs, a field is impossible, or bytes are missing.
+    #[error("damaged {what}: {reason}")]
+    Damaged {
+        /// Which part: "block header", "block", "container".
+        what: &'static str,
+        /// What exactly does not fit.
+        reason: String,
+    },
+
+    /// A caller handed in more than a block may hold.
+    #[error("a block holds at most {max} bytes, {len} were given")]
+    TooLarge {
+        /// Bytes given.
+        len: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+
+    /// A block was coded with other parameters than this codec has.
+    #[error(
+        "the block was coded with model parameters {needed}, {}; open it with the model, engine and version that wrote it",
+        .have.as_deref().map_or_else(|| "and no model is loaded".to_owned(), |have| format!("this codec has {have}"))
+    )]
+    MissingModel {
+        /// Parameters digest in the block, in hex.
+        needed: String,
+        /// Ours, in hex, if a model is loaded.
+        have: Option<String>,
+    },
+
+    /// A model file cannot be used, and why.
+    #[error("model {name} cannot be used: {reason}")]
+    UnusableModel {
+        /// File or built-in name.
+        name: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+
+    /// There is no such built-in model.
+    #[error("there is no built-in model {name:?}; there are: {known}")]
+    UnknownBuiltin {
+        /// The name asked for.
+        name: String,
+        /// The names there are, comma-separated.
+        known: String,
+    },
+
+    /// The model failed while running.
+    #[error("the {engine} engine failed: {reason}")]
+    Engine {
+        /// Which engine.
+        engine: Engine,
+        /// What it reported.
+        reason: String,
+    },
+
+    /// What was encoded did not decode to the input, so it was not used.
+    #[error("verification failed: {0}; nothing was lost, the block stays in its first form")]
+    Verification(String),
+
+    /// An option is out of range.
+    #[error("{0}")]
+    InvalidOption(String),
+
+    /// Reading or writing failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done, with the file's name where there is one.
+        what: String,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    /// An IO error with what was being done.
+    pub fn io(what: impl Into<String>, source: std::io::Error) -> Error {
+        Error::Io {
+            what: what.into(),
+            source,
+        }
+    }
+
+    pub(crate) fn damaged(what: &'static str, reason: impl Into<String>) -> Error {
+        Error::Damaged {
+            what,
+            reason: reason.into(),
+        }
+    }
+
+    pub(crate) fn unusable(name: impl Into<String>, reason: impl Into<String>) -> Error {
+        Error::UnusableModel {
+            name: name.into(),
+            reason: reason.into(),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The door to a language model: a vocabulary, and lanes that turn tokens into logits.
+//!
+//! Whatever predicts (llama.cpp, the integer engine) stands behind [`LanguageModel`] and [`Lanes`]. The one promise
+//! that everything rests on: **the bits of the logits depend on the lane's tokens alone**, not on threads, on how
+//! tokens are grouped into steps, on what other lanes hold, or on earlier use of the state.
+
+pub mod builtin;
+mod source;
+mod vocabulary;
+
+use std::fmt;
+
+pub use source::{EngineChoice, LoadOptions, ModelSource, load, load_bytes};
+pub use vocabulary::Vocabulary;
+
+use crate::Result;
+
+/// A token's number in its model's vocabulary.
+pub type Token = u32;
+
+/// What computes the logits. Engines give different low bits, so a block names the one that wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// llama.cpp: every GGUF it loads; the same bits only with the same build on the same kind of CPU.
+    Llama,
+    /// The integer engine: the same bits everywhere, for models of the shape it knows.
+    Exact,
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Engine::Llama => "llama",
+            Engine::Exact => "exact",
+        })
+    }
+}
+
+/// Which model this is and what runs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// For people: `builtin:first`, or the file's name.
+    pub name: String,
+    /// SHA-256 of the GGUF file.
+    pub digest: [u8; 32],
+    /// What computes the logits.
+    pub engine: Engine,
+    /// Number of weights.
+    pub parameters: u64,
+    /// The model's architecture as its file names it, such as `llama`.
+    pub architecture: String,
+    /// Tokens of context that predictions look at, at most; longer lanes slide.
+    pub context: usize,
+    /// The version of the engine's arithmetic: it is part of the parameters digest of every block.
+    pub numerics: String,
+}
+
+/// A loaded model. Cheap to share, used from many threads; each decoding state belongs to one.
+pub trait LanguageModel: Send + Sync {
+    /// The bytes of the tokens.
+    fn vocabulary(&self) -> &Vocabulary;
+
+    /// Which model this is.
+    fn identity(&self) -> &Identity;
+
+    /// Cuts any bytes into tokens whose bytes, joined, are `text` again. The caller checks that.
+    fn tokenize(&self, text: &[u8]) -> Result<Vec<Token>>;
+
+    /// A decoding state of `lanes` sequences, all empty. It costs memory (a KV cache per lane).
+    fn open(&self, lanes: usize) -> Result<Box<dyn Lanes>>;
+}
+
+/// A decoding state: sequences that advance side by side. One thread uses it at a time.
+pub trait Lanes: Send {
+    /// Number of sequences.
+    fn lanes(&self) -> usize;
+
+    /// Empties all lanes. Afterwards nothing of what came before has any influence.
+    fn reset(&mut self) -> Result<()>;
+
+    /// How many tokens a lane may feed in one [`step`](Lanes::step).
+    fn max_run(&self) -> usize {
+        1
+    }
+
+    /// Feeds `runs[l]` (0 to [`max_run`](Lanes::max_run) tokens) to lane `l`, all lanes in one batch.
+    /// `runs.len()` is [`lanes`](Lanes::lanes). An empty run leaves its lane as it is.
+    fn step(&mut self, runs: &[&[Token]]) -> Result<()>;
+
+    /// After [`step`](Lanes::step): the prediction of what follows `runs[lane][i]`, one logit (natural logarithm,
+    /// unnormalized) per token of the vocabulary, in the order of token ids. Empty if the lane fed no such token.
+    fn logits(&self, lane: usize, i: usize) -> &[f32];
+}

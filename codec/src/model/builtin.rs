@@ -1,0 +1,59 @@
+//! The models inside the program.
+
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Result};
+
+/// A model that is part of this library.
+#[derive(Debug)]
+pub struct Builtin {
+    /// Its name, used as `builtin:NAME`.
+    pub name: &'static str,
+    /// The GGUF file.
+    pub gguf: &'static [u8],
+    /// One line for people: what it is and what it is good for.
+    pub card: &'static str,
+}
+
+impl Builtin {
+    /// SHA-256 of the GGUF file.
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.gguf).into()
+    }
+}
+
+/// From the smallest to the one used when nothing is asked for.
+const BUILTINS: &[Builtin] = &[Builtin {
+    name: "first",
+    gguf: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/first.gguf")),
+    card: "4.5M parameters, 4,096 tokens: text, code, logs and documents in many languages",
+}];
+
+/// All built-in models; the default is the last.
+pub fn list() -> &'static [Builtin] {
+    BUILTINS
+}
+
+/// The model used when nothing is asked for.
+pub fn default() -> Result<&'static Builtin> {
+    BUILTINS.last().ok_or_else(|| unknown(""))
+}
+
+/// The built-in model of this name.
+///
+/// # Errors
+/// [`Error::UnknownBuiltin`] with the names there are.
+pub fn find(name: &str) -> Result<&'static Builtin> {
+    BUILTINS
+        .iter()
+        .find(|builtin| builtin.name == name)
+        .ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &str) -> Error {
+    let known: Vec<&str> = BUILTINS.iter().map(|builtin| builtin.name).collect();
+    Error::UnknownBuiltin {
+        name: name.to_owned(),
+        known: known.join(", "),
+    }
+}
