@@ -1,0 +1,55 @@
+# make          build the program
+# make demo     see it work: a store, a mount, real files, packed by the model, read back after a crash
+# make test     everything that has to hold: format, lints, licences, unit, doc and whole-system tests
+# make bench    the numbers of docs/BENCHMARKS.md, measured again (EVAL=folder: on an evaluation corpus of your own)
+# make install  into DESTDIR/PREFIX
+
+CARGO   ?= cargo
+PREFIX  ?= /usr/local
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+INSTALL ?= install
+# Files to measure on, by kind: one folder each.
+EVAL    ?= tests/data
+
+# One profile for everything, so that llama.cpp is built once, with optimization.
+FLAGS := --release --locked
+LMFS  := target/release/lmfs
+
+.PHONY: build setup setup-test demo test fmt clippy deny unit bench install
+build: setup
+	$(CARGO) build $(FLAGS) -p lmfs
+
+setup:
+	@sh scripts/setup.sh build
+
+setup-test:
+	@sh scripts/setup.sh test
+
+demo: build
+	@LMFS=$(LMFS) bash scripts/demo.sh $(DEMO)
+
+test: setup-test fmt clippy deny unit
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
+
+deny:
+	sh scripts/deny.sh
+
+# The whole-system tests run the program itself, so it is built first. The machine runs few of them at a time: each has a
+# mount, a daemon and a model.
+unit:
+	$(CARGO) build $(FLAGS) --workspace
+	$(CARGO) test $(FLAGS) --workspace
+
+bench: setup-test
+	$(CARGO) build $(FLAGS) --workspace
+	EVAL=$(EVAL) $(CARGO) bench --profile release --locked -p lmfs-tests
+
+install: build
+	$(INSTALL) -D -m 755 $(LMFS) $(DESTDIR)$(PREFIX)/bin/lmfs
+	$(INSTALL) -D -m 644 systemd/lmfs@.service $(DESTDIR)$(UNITDIR)/lmfs@.service
+	$(INSTALL) -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/lmfs README.md docs/*.md

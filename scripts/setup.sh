@@ -1,0 +1,46 @@
+#!/bin/sh
+# Installs what building and testing need on Debian and Ubuntu, and nothing when it is all there.
+# usage: setup.sh build|test
+set -eu
+
+# command-or-file:package
+build="cmake:cmake clang:clang c++:g++ pkg-config:pkg-config fusermount3:fuse3 /dev/fuse:fuse3"
+test="$build diff:diffutils git:git rsync:rsync sqlite3:sqlite3 tar:tar xz:xz-utils setfattr:attr setfacl:acl
+      systemd-analyze:systemd mkfs.ext4:e2fsprogs"
+libclang=$(ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* 2>/dev/null | head -n 1 || true)
+
+missing=
+for need in $(eval "echo \$${1:-build}"); do
+    what=${need%%:*} package=${need##*:}
+    case $what in
+    /*) [ -e "$what" ] && continue ;;
+    *) PATH=$PATH:/usr/sbin:/sbin command -v "$what" >/dev/null && continue ;;
+    esac
+    case " $missing " in *" $package "*) ;; *) missing="$missing $package" ;; esac
+done
+[ -n "$libclang" ] || missing="$missing libclang-dev"
+
+if [ -n "$missing" ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: please install the counterparts of these Debian packages:$missing" >&2
+        exit 1
+    fi
+    sudo=
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null || { echo "setup: as root, please: apt-get install$missing" >&2; exit 1; }
+        sudo=sudo
+    fi
+    echo "setup: installing$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086  # a list of packages
+    $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+if ! command -v cargo >/dev/null; then
+    echo "setup: Rust is missing: see https://rustup.rs" >&2
+    exit 1
+fi
+if [ ! -e /dev/fuse ]; then
+    [ "$(id -u)" != 0 ] || mknod -m 666 /dev/fuse c 10 229 || true
+    [ -e /dev/fuse ] || { echo "setup: there is no /dev/fuse: lmfs cannot mount here (try: modprobe fuse)" >&2; exit 1; }
+fi

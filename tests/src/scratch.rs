@@ -1,0 +1,88 @@
+//! A folder of its own for one test, with a store and a mountpoint in it.
+
+use std::path::{Path, PathBuf};
+
+use crate::{Finished, Mount, lmfs};
+
+/// One test's folder: `store/`, `mnt/` and whatever else the test puts there. Removed when dropped.
+pub struct Scratch {
+    folder: tempfile::TempDir,
+}
+
+impl Scratch {
+    /// An empty folder with an empty `mnt/`; the store is not made yet.
+    #[track_caller]
+    pub fn empty() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("lmfs-test-")
+            .tempdir()
+            .expect("scratch folder");
+        std::fs::create_dir(folder.path().join("mnt")).expect("mountpoint");
+        Self { folder }
+    }
+
+    /// A folder with a store of the built-in model, made by `lmfs init STORE ARGS...`.
+    #[track_caller]
+    pub fn with_store(args: &[&str]) -> Self {
+        let scratch = Self::empty();
+        scratch.lmfs("init", args).ok();
+        scratch
+    }
+
+    /// A path in the folder.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Where the store lies.
+    pub fn store(&self) -> PathBuf {
+        self.path("store")
+    }
+
+    /// Where it is mounted.
+    pub fn mountpoint(&self) -> PathBuf {
+        self.path("mnt")
+    }
+
+    /// `lmfs COMMAND STORE ARGS...`
+    #[track_caller]
+    pub fn lmfs(&self, command: &str, args: &[&str]) -> Finished {
+        let store = self.store();
+        lmfs(
+            [command.as_ref(), store.as_os_str()]
+                .into_iter()
+                .chain(args.iter().map(std::ffi::OsStr::new)),
+        )
+    }
+
+    /// Mounts the store with `lmfs mount -f STORE MOUNTPOINT ARGS...` and waits until it is there. The idle packer is off
+    /// unless `args` say otherwise, so that a test knows when blocks change.
+    #[track_caller]
+    pub fn mount(&self, args: &[&str]) -> Mount {
+        Mount::start(
+            &self.store(),
+            &self.mountpoint(),
+            &self.path("daemon.log"),
+            args,
+        )
+    }
+
+    /// Files of the store's folder `name` (`segments`, `index`, `models`), sorted by path.
+    #[track_caller]
+    pub fn store_files(&self, name: &str) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.store().join(name)];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).expect("store folder") {
+                let path = entry.expect("entry").path();
+                if path.is_dir() {
+                    folders.push(path)
+                } else {
+                    files.push(path)
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+}
