@@ -1,1 +1,9 @@
-//! lmfs
+//! lmfs: a filesystem that a language model compresses.
+//!
+//! The library behind the `lmfs` command. It joins `lmfs-codec` (models, blocks, streams) and
+//! `lmfs-indexer` (log, index, garbage collection) into a mounted filesystem, its background packer and
+//! its command line.
+
+pub mod cli;
+pub mod daemon;
+pub mod store;

@@ -1,0 +1,24 @@
+//! The store folder: what lies in it, who may use it, and how it becomes an open log, index and codec.
+//!
+//! ```text
+//! STORE/config.toml      what the store is: format, id, block size, model
+//! STORE/lock             locked by the one process that uses the store; its pid is inside
+//! STORE/models/DIGEST.gguf  the language model, by its SHA-256
+//! STORE/segments/        the log: every byte of data and metadata
+//! STORE/index/           made from the log; may be deleted
+//! STORE/control.sock     while mounted: the daemon listens here
+//! STORE/lmfs.log         what a daemon in the background had to say
+//! ```
+
+mod config;
+mod error;
+mod folder;
+mod lock;
+mod models;
+
+pub use config::{Config, DEFAULT_BLOCK_SIZE, FORMAT, ModelConfig};
+pub use error::{Error, Result};
+
+pub use folder::{Folder, is_store};
+pub use lock::{Holder, Lock};
+pub use models::{Digest, ModelFault, ModelFile};
