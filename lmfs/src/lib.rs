@@ -6,4 +6,6 @@
 
 pub mod cli;
 pub mod daemon;
+pub mod eval;
+pub mod packer;
 pub mod store;

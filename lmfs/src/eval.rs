@@ -1,0 +1,1 @@
+//! Real sizes: what lmfs makes of files, beside other compressors on the same blocks and on whole files.
