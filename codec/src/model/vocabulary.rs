@@ -5,9 +5,10 @@ use crate::{Error, Result};
 
 /// The token bytes of a model, indexed by token and in byte order.
 ///
-/// A token without bytes (control tokens, unused entries) is not *expressible*: it is never coded. The other tokens
-/// have a *rank*: their place when sorted by bytes, ties by token id. Tokens that share a byte prefix have
-/// neighbouring ranks, which is what makes every decision of the coder a quotient of two range sums.
+/// A token without bytes (control tokens, unused entries) is not *expressible*: it is never coded. Of tokens with the
+/// same bytes (`A` and `<0x41>` of a SentencePiece vocabulary) only the last is: coding says which bytes come next,
+/// and that must name one token. Expressible tokens have a *rank*: their place when sorted by bytes. Those that share
+/// a byte prefix have neighbouring ranks, which makes every decision of the coder a quotient of two range sums.
 #[derive(Clone, Debug)]
 pub struct Vocabulary {
     /// Token `t` is `bytes[starts[t]..starts[t + 1]]`.
@@ -34,37 +35,34 @@ impl Vocabulary {
         }
         let mut starts = vec![0_u32];
         let mut bytes = Vec::new();
-        let mut byte_tokens: [Option<Token>; 256] = [None; 256];
         let mut sorted = Vec::new();
         for (id, token) in (0..).zip(tokens) {
-            let token = token.as_ref();
-            bytes.extend_from_slice(token);
+            bytes.extend_from_slice(token.as_ref());
             let Ok(end) = u32::try_from(bytes.len()) else {
                 return reject("its tokens have more than 4 GiB of bytes".into());
             };
             starts.push(end);
-            if let [byte] = token
-                && let Some(slot) = byte_tokens.get_mut(usize::from(*byte))
-            {
-                slot.get_or_insert(id);
-            }
-            if !token.is_empty() {
+            if !token.as_ref().is_empty() {
                 sorted.push(id);
             }
         }
-        let missing: Vec<String> = (0_usize..)
-            .zip(&byte_tokens)
-            .filter(|(_, token)| token.is_none())
-            .map(|(byte, _)| format!("{byte:02x}"))
+        let text = |id: Token| tokens.get(id as usize).map_or(&[][..], AsRef::as_ref);
+        sorted.sort_by_key(|&id| (text(id), std::cmp::Reverse(id)));
+        sorted.dedup_by_key(|id| text(*id));
+        let byte_tokens: [Option<Token>; 256] = std::array::from_fn(|byte| {
+            let found = sorted.binary_search_by(|&id| text(id).cmp(&[byte as u8]));
+            found.ok().and_then(|rank| sorted.get(rank).copied())
+        });
+        let missing: Vec<usize> = (0..256)
+            .filter(|&byte| byte_tokens.get(byte).is_some_and(Option::is_none))
             .collect();
         if let Some(first) = missing.first() {
             return reject(format!(
-                "it has no token for {} of the 256 byte values (the first is 0x{first}), so it cannot express every \
-                 file; use a model with byte-level BPE or byte fallback",
+                "it has no token for {} of the 256 byte values (the first is 0x{first:02x}), so it cannot express \
+                 every file; use a model with byte-level BPE or byte fallback",
                 missing.len()
             ));
         }
-        sorted.sort_by_key(|&id| (tokens.get(id as usize).map(AsRef::as_ref), id));
         Ok(Vocabulary {
             starts,
             bytes,
@@ -111,10 +109,75 @@ impl Vocabulary {
         &self.sorted
     }
 
+    /// The rank of the expressible token with exactly these bytes.
+    pub fn rank(&self, bytes: &[u8]) -> Option<usize> {
+        self.sorted
+            .binary_search_by(|&id| self.bytes(id).cmp(bytes))
+            .ok()
+    }
+
+    /// Replaces tokens by the expressible ones of the same bytes.
+    pub fn canonicalize(&self, tokens: &mut [Token]) {
+        for token in tokens {
+            if let Some(&same) = self
+                .rank(self.bytes(*token))
+                .and_then(|rank| self.sorted.get(rank))
+            {
+                *token = same;
+            }
+        }
+    }
+
     /// Appends the bytes of `tokens` to `out`.
     pub fn join(&self, tokens: &[Token], out: &mut Vec<u8>) {
         for &token in tokens {
             out.extend_from_slice(self.bytes(token));
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn bytes() -> Vec<Vec<u8>> {
+        (0..=255).map(|byte| vec![byte]).collect()
+    }
+
+    #[test]
+    fn ranks_are_in_byte_order_and_skip_tokens_without_bytes() {
+        let tokens = [vec![b"ab".to_vec(), vec![], b"a\xff".to_vec()], bytes()].concat();
+        let vocabulary = Vocabulary::new(&tokens, Some(1)).unwrap();
+        assert_eq!(vocabulary.len(), 259);
+        assert_eq!(vocabulary.sorted().len(), 258);
+        assert!(
+            vocabulary
+                .sorted()
+                .windows(2)
+                .all(|w| vocabulary.bytes(w[0]) < vocabulary.bytes(w[1]))
+        );
+        assert_eq!(vocabulary.byte_token(b'a'), 3 + u32::from(b'a'));
+    }
+
+    #[test]
+    fn of_equal_tokens_the_last_is_the_one() {
+        let tokens = [bytes(), vec![b"A".to_vec()]].concat();
+        let vocabulary = Vocabulary::new(&tokens, None).unwrap();
+        assert_eq!(vocabulary.byte_token(b'A'), 256);
+        let mut tokens = [65, 66];
+        vocabulary.canonicalize(&mut tokens);
+        assert_eq!(tokens, [256, 66]);
+    }
+
+    #[test]
+    fn a_vocabulary_without_some_byte_says_which() {
+        let error = Vocabulary::new(&bytes()[..255], None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("0xff") && error.contains("1 of the 256"),
+            "{error}"
+        );
     }
 }

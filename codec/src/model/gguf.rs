@@ -1,0 +1,244 @@
+//! The GGUF file format, version 2 and 3: metadata and tensor directory, with every length checked against the file.
+//!
+//! llama.cpp stops the process on some broken files; what is handed to it has passed [`Gguf::parse`] and
+//! [`Gguf::check_model`] first. Source: the GGUF specification in the ggml repository.
+
+mod reader;
+mod types;
+
+use std::collections::BTreeMap;
+
+use reader::Reader;
+
+/// A metadata value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Any integer type.
+    Integer(i128),
+    /// Any floating-point type.
+    Float(f64),
+    /// A boolean.
+    Bool(bool),
+    /// A string; GGUF says UTF-8, but token texts need not be.
+    Text(Vec<u8>),
+    /// An array of values of one type.
+    Array(Vec<Value>),
+}
+
+/// A tensor's entry in the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    /// Its name.
+    pub name: String,
+    /// Extents, the fastest-varying first (ggml's `ne`).
+    pub shape: Vec<u64>,
+    /// ggml type number: 0 is F32, 1 is F16, 8 is Q8_0.
+    pub kind: u32,
+    /// Where its data starts in the file.
+    pub offset: usize,
+    /// Bytes of its data.
+    pub len: usize,
+}
+
+/// A parsed GGUF file.
+#[derive(Clone, Debug)]
+pub struct Gguf {
+    /// Metadata by key.
+    pub metadata: BTreeMap<String, Value>,
+    /// Tensors in file order.
+    pub tensors: Vec<Tensor>,
+}
+
+impl Gguf {
+    /// Parses a file.
+    ///
+    /// # Errors
+    /// What is wrong, in words, with the offset where it matters.
+    pub fn parse(file: &[u8]) -> Result<Gguf, String> {
+        let mut reader = Reader::new(file);
+        if reader.bytes(4, "magic").ok() != Some(b"GGUF") {
+            return Err("it is not a GGUF file (those start with the letters GGUF)".into());
+        }
+        let version = reader.u32("version")?;
+        if !(2..=3).contains(&version) {
+            return Err(format!(
+                "it has GGUF version {version}; versions 2 and 3 can be read"
+            ));
+        }
+        let tensor_count = reader.count("tensor count", 24)?;
+        let metadata_count = reader.count("metadata count", 13)?;
+        let mut metadata = BTreeMap::new();
+        for _ in 0..metadata_count {
+            let key = reader.text("metadata key")?;
+            let kind = reader.u32(&key)?;
+            let value = reader.value(kind, &key)?;
+            metadata.insert(key, value);
+        }
+        let mut tensors = Vec::new();
+        for _ in 0..tensor_count {
+            tensors.push(reader.tensor()?);
+        }
+        let alignment = match metadata.get("general.alignment") {
+            None => 32,
+            Some(Value::Integer(n)) if (8..=1 << 20).contains(n) && n.count_ones() == 1 => {
+                *n as usize
+            }
+            Some(other) => {
+                return Err(format!(
+                    "general.alignment is {other:?}, not a power of two"
+                ));
+            }
+        };
+        let data = reader.position().next_multiple_of(alignment);
+        for tensor in &mut tensors {
+            let end = tensor.offset.checked_add(data).and_then(|offset| {
+                tensor.offset = offset;
+                offset.checked_add(tensor.len)
+            });
+            if end.is_none_or(|end| end > file.len()) {
+                return Err(format!(
+                    "it is truncated: tensor {} needs {} bytes at offset {}, the file has {}",
+                    tensor.name,
+                    tensor.len,
+                    tensor.offset,
+                    file.len()
+                ));
+            }
+        }
+        Ok(Gguf { metadata, tensors })
+    }
+
+    /// A metadata string.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        match self.metadata.get(key) {
+            Some(Value::Text(text)) => std::str::from_utf8(text).ok(),
+            _ => None,
+        }
+    }
+
+    /// A metadata integer that is not negative.
+    pub fn integer(&self, key: &str) -> Option<u64> {
+        match self.metadata.get(key) {
+            Some(Value::Integer(n)) => u64::try_from(*n).ok(),
+            _ => None,
+        }
+    }
+
+    /// A metadata array.
+    pub fn array(&self, key: &str) -> Option<&[Value]> {
+        match self.metadata.get(key) {
+            Some(Value::Array(values)) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Number of weights in all tensors.
+    pub fn parameters(&self) -> u64 {
+        self.tensors
+            .iter()
+            .map(|tensor| tensor.shape.iter().product::<u64>())
+            .sum()
+    }
+
+    /// That the file is a text model with a tokenizer whose sizes are not absurd.
+    ///
+    /// # Errors
+    /// What is missing or impossible, and what to use instead.
+    pub fn check_model(&self) -> Result<(), String> {
+        let Some(architecture) = self.text("general.architecture") else {
+            return Err("it does not name its architecture (general.architecture)".into());
+        };
+        for (key, limit) in [
+            ("block_count", 1 << 12),
+            ("embedding_length", 1 << 20),
+            ("context_length", 1 << 31),
+        ] {
+            match self.integer(&format!("{architecture}.{key}")) {
+                Some(n) if (1..=limit).contains(&n) => {}
+                Some(n) => {
+                    return Err(format!(
+                        "{architecture}.{key} is {n}, which is not between 1 and {limit}"
+                    ));
+                }
+                None => {
+                    return Err(format!(
+                        "it does not say its {architecture}.{key}: it is not a language model"
+                    ));
+                }
+            }
+        }
+        let head_count = format!("{architecture}.attention.head_count");
+        if self.metadata.get(&head_count) == Some(&Value::Integer(0))
+            && !architecture.contains("rwkv")
+            && !architecture.contains("mamba")
+        {
+            return Err(format!("{head_count} is 0"));
+        }
+        match self.text("tokenizer.ggml.model") {
+            None => return Err("it has no tokenizer (tokenizer.ggml.model)".into()),
+            Some("none" | "no_vocab") => {
+                return Err("it has no vocabulary (tokenizer.ggml.model is none)".into());
+            }
+            Some("bert" | "t5") => {
+                return Err(
+                    "its tokenizer changes the text; use a model with BPE or SentencePiece".into(),
+                );
+            }
+            Some(_) => {}
+        }
+        match self.array("tokenizer.ggml.tokens") {
+            Some(tokens) if tokens.len() >= 256 => {}
+            Some(tokens) => {
+                return Err(format!(
+                    "its vocabulary has {} tokens; 256 bytes need more",
+                    tokens.len()
+                ));
+            }
+            None => return Err("it has no vocabulary (tokenizer.ggml.tokens)".into()),
+        }
+        if self.tensors.is_empty() {
+            return Err("it has no weights (a file of vocabulary only)".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::model::builtin;
+
+    #[test]
+    fn reads_the_built_in_models() {
+        for model in builtin::list() {
+            let gguf = Gguf::parse(model.gguf).unwrap();
+            gguf.check_model().unwrap();
+            assert_eq!(gguf.text("general.architecture"), Some("llama"));
+            assert!(gguf.parameters() > 100_000);
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let file = builtin::default().unwrap().gguf;
+        for len in (0..2000)
+            .chain((2000..file.len()).step_by(40_009))
+            .chain([file.len() - 1])
+        {
+            assert!(Gguf::parse(&file[..len]).is_err(), "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn any_damage_to_the_directory_is_survived() {
+        let file = builtin::default().unwrap().gguf;
+        let head = file.len().min(1 << 17);
+        for seed in 0..400_usize {
+            let mut damaged = file[..head].to_vec();
+            let at = seed.wrapping_mul(2_654_435_761) % 3000;
+            damaged[at] ^= (seed % 255 + 1) as u8;
+            let _ = Gguf::parse(&damaged).and_then(|gguf| gguf.check_model());
+        }
+    }
+}
