@@ -17,6 +17,7 @@
 pub mod block;
 pub mod coder;
 mod error;
+pub mod mix;
 pub mod model;
 mod stop;
 

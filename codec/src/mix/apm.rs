@@ -1,0 +1,43 @@
+//! Adaptive probability maps: what a prediction turned out to mean in a context.
+
+use super::math::squash;
+
+/// Stretched predictions lie in 44 intervals of 128.
+const NODES: usize = 45;
+
+/// For each context, the probability found at each of the nodes; interpolated between two.
+pub(super) struct Apm {
+    nodes: Vec<u16>,
+    /// The nearer node of the last prediction.
+    nearest: usize,
+}
+
+impl Apm {
+    pub(super) fn new(contexts: u32) -> Self {
+        let row: Vec<u16> = (0..NODES as i32)
+            .map(|i| squash(i * 128 - 2816) as u16)
+            .collect();
+        Apm {
+            nodes: row.repeat(contexts as usize),
+            nearest: 0,
+        }
+    }
+
+    /// Refines a stretched prediction; the result is a probability in units of 1/65536.
+    #[inline(always)]
+    pub(super) fn refine(&mut self, stretched: i32, context: u32) -> i32 {
+        let x = (stretched + 2816) as usize;
+        let low = context as usize * NODES + (x >> 7);
+        let weight = (x & 127) as i32;
+        self.nearest = low + (x >> 6 & 1);
+        (i32::from(self.nodes[low]) * (128 - weight) + i32::from(self.nodes[low + 1]) * weight) >> 7
+    }
+
+    #[inline(always)]
+    pub(super) fn update(&mut self, bit: bool, rate: u32) {
+        let node = &mut self.nodes[self.nearest];
+        let p = i32::from(*node);
+        let target = if bit { 65535 } else { 0 };
+        *node = (p + ((target - p + (1 << (rate - 1))) >> rate)) as u16;
+    }
+}

@@ -1,0 +1,145 @@
+//! Probabilities and their logistic domain, in integers.
+//!
+//! A probability is `p / 65536`. Its stretch is `ln(p / (1 - p))` in units of 1/256, limited to
+//! [`-LIMIT`, `LIMIT`] (a probability of 1.1 / 65536). Both tables are computed at compile time in fixed point, so
+//! that no floating point and no system library has a say in them.
+
+/// Largest stretched value: 11 units of `ln`.
+pub(super) const LIMIT: i32 = 2815;
+/// Entries of the squash table: stretched values from `-LIMIT - 1` to `LIMIT`.
+const SQUASH_LEN: usize = 2 * (LIMIT as usize + 1);
+
+/// `2^62 * e^(-1/512)`; powers of it give the logistic function at half steps.
+const E_HALF_STEP: u128 = 4_602_687_609_541_841_169;
+
+/// `round(2^32 / (1 + e^(-k / 512)))` for k >= 0, given `e^(-k / 512)` in units of 2^-62.
+const fn logistic(e: u128) -> u64 {
+    let one = 1u128 << 62;
+    (((one << 32) + (one + e) / 2) / (one + e)) as u64
+}
+
+const fn build_squash() -> [u16; SQUASH_LEN] {
+    let mut table = [0u16; SQUASH_LEN];
+    let mut e = 1u128 << 62;
+    let mut x = 0;
+    while x <= LIMIT as usize {
+        let p = (logistic(e) + (1 << 15)) >> 16;
+        table[LIMIT as usize + 1 + x] = if p > 65535 { 65535 } else { p as u16 };
+        let q = (1u64 << 32) - logistic(e);
+        let q = (q + (1 << 15)) >> 16;
+        table[LIMIT as usize + 1 - x] = if q < 1 { 1 } else { q as u16 };
+        e = e * E_HALF_STEP >> 62;
+        e = e * E_HALF_STEP >> 62;
+        x += 1;
+    }
+    table[0] = 1;
+    table
+}
+
+/// Probabilities of the logistic function, [`squash`].
+static SQUASH: [u16; SQUASH_LEN] = build_squash();
+
+/// Probabilities below this are looked up one by one, the others in steps of 16.
+const FINE: u32 = 4096;
+const STRETCH_LEN: usize = FINE as usize + (32768 - FINE as usize) / 16 + 1;
+
+const fn build_stretch() -> [i16; STRETCH_LEN] {
+    // For q = min(p, 1 - p): the x whose logistic, rounded to the nearest x, is q. Walk x down from 0 in half steps.
+    let mut table = [0i16; STRETCH_LEN];
+    let mut e = 1u128 << 62;
+    // e = exp(-h / 512); 1 - logistic is the small side.
+    let mut h = 0u32;
+    let mut i = STRETCH_LEN;
+    while i > 0 {
+        i -= 1;
+        let index = i as u64;
+        // The table entry's probability in units of 2^-32; coarse entries stand for the middle of their 16.
+        let q = if index < FINE as u64 {
+            index << 16
+        } else {
+            (FINE as u64 + ((index - FINE as u64) << 4 | 8)) << 16
+        };
+        // Odd h are boundaries between two values of x.
+        loop {
+            let mut next = e * E_HALF_STEP >> 62;
+            if (1u64 << 32) - logistic(next) < q || h as i32 >= 2 * LIMIT {
+                break;
+            }
+            next = next * E_HALF_STEP >> 62;
+            e = next;
+            h += 2;
+        }
+        table[i] = -((h / 2) as i16);
+    }
+    table
+}
+
+/// Stretched values of the smaller of p and 1 - p, [`stretch`].
+static STRETCH: [i16; STRETCH_LEN] = build_stretch();
+
+/// `ln(p / (1 - p)) * 256` of a probability `p / 65536`; any `p` is accepted and limited to the table.
+#[inline(always)]
+pub(super) fn stretch(p: u32) -> i32 {
+    let p = p & 0xFFFF;
+    let low = p < 32768;
+    let q = if low { p } else { 65536 - p };
+    let index = if q < FINE {
+        q
+    } else {
+        FINE + ((q - FINE) >> 4)
+    };
+    let x = i32::from(STRETCH[index as usize]);
+    if low { x } else { -x }
+}
+
+/// `65536 / (1 + e^(-x / 256))`, at least 1 and at most 65535; `x` is limited to ±[`LIMIT`].
+#[inline(always)]
+pub(super) fn squash(x: i32) -> i32 {
+    i32::from(SQUASH[(x.clamp(-LIMIT, LIMIT) + LIMIT + 1) as usize])
+}
+
+/// Mixes 64 bits; the upper half of the result is used.
+#[inline(always)]
+pub(super) fn hash(value: u64, salt: u64) -> u64 {
+    let x = (value ^ salt.wrapping_mul(0x9FB2_1C65_1E98_DF25)).wrapping_mul(0xD1B5_4A32_D192_ED03);
+    (x ^ x >> 29).wrapping_mul(0xAEF1_7502_108E_F2D9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_follow_the_logistic_function() {
+        for x in -LIMIT..=LIMIT {
+            let p = 65536.0 / (1.0 + (-f64::from(x) / 256.0).exp());
+            assert!(
+                (f64::from(squash(x)) - p).abs() <= 0.51 || squash(x) == 65535,
+                "x {x}"
+            );
+        }
+        for p in 1..65536u32 {
+            let exact = (f64::from(p) / (65536.0 - f64::from(p))).ln() * 256.0;
+            let tolerance = if (FINE..65536 - FINE).contains(&p) {
+                0.6 + 256.0 * 8.5 / 3840.0
+            } else {
+                0.6
+            };
+            let exact = exact.clamp(-f64::from(LIMIT), f64::from(LIMIT));
+            assert!(
+                (f64::from(stretch(p)) - exact).abs() <= tolerance,
+                "p {p}: {} {exact}",
+                stretch(p)
+            );
+        }
+    }
+
+    #[test]
+    fn extremes_are_limited() {
+        assert_eq!(squash(i32::MIN), squash(-LIMIT));
+        assert_eq!(squash(i32::MAX), squash(LIMIT));
+        assert_eq!(squash(0), 32768);
+        assert_eq!(stretch(0), -LIMIT);
+        assert!(squash(-LIMIT) >= 1 && squash(LIMIT) <= 65535);
+    }
+}

@@ -1,0 +1,107 @@
+//! Online logistic mixing: weighted sums of stretched probabilities, trained by their own coding error.
+//!
+//! After Mahoney's gated linear mixing (PAQ7, 2005; "Data Compression Explained", section 4.3): a context selects a set of
+//! weights; the set's output is `squash(sum of weight * input)`, and after the bit each weight moves by
+//! `rate * input * (bit - output)`.
+
+use super::math::{LIMIT, squash};
+
+/// Binary digits after the point of a weight.
+pub(super) const WEIGHT_BITS: u32 = 18;
+/// Weights stay within ±4.
+const WEIGHT_LIMIT: i32 = 1 << (WEIGHT_BITS + 2);
+
+/// `sum(weights * inputs)` in the stretched domain, limited to ±[`LIMIT`].
+#[inline(always)]
+pub(super) fn dot<const N: usize>(weights: &[i32; N], inputs: &[i32; N]) -> i32 {
+    let mut sum = 0i32;
+    for (w, x) in weights.iter().zip(inputs) {
+        sum = sum.wrapping_add((w >> 6).wrapping_mul(*x));
+    }
+    (sum >> (WEIGHT_BITS - 6)).clamp(-LIMIT, LIMIT)
+}
+
+/// Moves the weights by `rate / 65536 * inputs * error`; `error` is `bit - probability` in units of 1/65536.
+#[inline(always)]
+pub(super) fn train<const N: usize>(
+    weights: &mut [i32; N],
+    inputs: &[i32; N],
+    error: i32,
+    rate: i32,
+) {
+    let e = error.wrapping_mul(rate) >> 8;
+    for (w, x) in weights.iter_mut().zip(inputs) {
+        let delta = x.wrapping_mul(e).wrapping_add(1 << 13) >> 14;
+        *w = w.wrapping_add(delta).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT);
+    }
+}
+
+/// `S` mixers over the same `N` inputs, each with its own sets of weights, and one that mixes their outputs.
+pub(super) struct Mixer<const N: usize, const S: usize> {
+    /// Weight sets of all first-layer mixers, one after the other.
+    weights: Vec<[i32; N]>,
+    /// Weight sets of the second layer.
+    last: Vec<[i32; S]>,
+    /// First set of each mixer.
+    base: [u32; S],
+    /// Sets chosen for this bit.
+    chosen: [u32; S],
+    chosen_last: u32,
+    outputs: [i32; S],
+    /// The mixed prediction, stretched.
+    pub(super) mixed: i32,
+}
+
+impl<const N: usize, const S: usize> Mixer<N, S> {
+    pub(super) fn new(sets: &[u32; S], last_sets: u32, initial: &[i32; N]) -> Self {
+        let mut base = [0; S];
+        let mut total = 0u32;
+        for (b, n) in base.iter_mut().zip(sets) {
+            *b = total;
+            total += n;
+        }
+        Mixer {
+            weights: vec![*initial; total as usize],
+            last: vec![[(1 << WEIGHT_BITS) / S as i32; S]; last_sets as usize],
+            base,
+            chosen: base,
+            chosen_last: 0,
+            outputs: [0; S],
+            mixed: 0,
+        }
+    }
+
+    /// The mixed probability. `sets[j]` selects the weights of mixer `j`.
+    #[inline(always)]
+    pub(super) fn mix(&mut self, inputs: &[i32; N], sets: &[u32; S], last_set: u32) -> i32 {
+        for j in 0..S {
+            self.chosen[j] = self.base[j] + sets[j];
+            self.outputs[j] = dot(&self.weights[self.chosen[j] as usize], inputs);
+        }
+        self.chosen_last = last_set;
+        self.mixed = dot(&self.last[last_set as usize], &self.outputs);
+        squash(self.mixed)
+    }
+
+    /// Learns from the bit that followed.
+    #[inline(always)]
+    pub(super) fn update(&mut self, inputs: &[i32; N], bit: bool, rate: i32, last_rate: i32) {
+        let target = i32::from(bit) << 16;
+        for j in 0..S {
+            let error = target - squash(self.outputs[j]);
+            train(
+                &mut self.weights[self.chosen[j] as usize],
+                inputs,
+                error,
+                rate,
+            );
+        }
+        let error = target - squash(self.mixed);
+        train(
+            &mut self.last[self.chosen_last as usize],
+            &self.outputs,
+            error,
+            last_rate,
+        );
+    }
+}
