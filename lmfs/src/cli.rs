@@ -1,2 +1,3 @@
 //! The command line.
+pub mod args;
 pub mod size;

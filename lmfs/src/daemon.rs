@@ -1,1 +1,4 @@
-//! The daemon.
+//! The process behind a mount: background start, signals, readiness, control socket, periodic work.
+
+pub mod control;
+pub mod mountinfo;

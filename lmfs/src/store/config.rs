@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use lmfs_codec::model::Engine;
+use lmfs_codec::{MAX_BLOCK, MIN_BLOCK};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -37,8 +39,8 @@ pub struct ModelConfig {
     pub name: String,
     /// SHA-256 of the model file, which is `models/DIGEST.gguf`.
     pub digest: Digest,
-    /// Which engine runs it: `llama` or `exact`.
-    pub engine: String,
+    /// Which engine runs it.
+    pub engine: Engine,
     /// What a probe of the model gave when the store was made. A machine where the probe gives something else
     /// could not decode what the model coded.
     pub fingerprint: String,
@@ -74,10 +76,11 @@ impl Config {
         if config.format == 0 {
             return Err(bad("format 0 does not exist".to_owned()));
         }
-        if !config.block_size.is_power_of_two() || !(4096..=1 << 20).contains(&config.block_size) {
+        let size = config.block_size;
+        let fits = usize::try_from(size).is_ok_and(|size| (MIN_BLOCK..=MAX_BLOCK).contains(&size));
+        if !fits || !size.is_power_of_two() {
             return Err(bad(format!(
-                "block_size {} is not a power of two from 4096 to 1048576",
-                config.block_size
+                "block_size {size} is not a power of two from {MIN_BLOCK} to {MAX_BLOCK}"
             )));
         }
         Ok(config)
@@ -111,7 +114,7 @@ mod tests {
             model: Some(ModelConfig {
                 name: "builtin:first \"quoted\" \n".into(),
                 digest: Digest([0xab; 32]),
-                engine: "llama".into(),
+                engine: Engine::Llama,
                 fingerprint: "0123".into(),
             }),
         }

@@ -73,22 +73,9 @@ pub enum Error {
         /// The link.
         path: PathBuf,
     },
-    /// The file given as a model is not usable.
-    #[error("{0}: {reason}", .path.display())]
-    Model {
-        /// The model file.
-        path: PathBuf,
-        /// Why not, and what to do.
-        reason: String,
-    },
-    /// No such built-in model.
-    #[error("there is no built-in model '{name}'; `lmfs model list` shows them: {known}")]
-    NoSuchBuiltin {
-        /// The name asked for.
-        name: String,
-        /// The names there are.
-        known: String,
-    },
+    /// The model cannot be used.
+    #[error(transparent)]
+    Codec(#[from] lmfs_codec::Error),
     /// The system refused.
     #[error("cannot {action} {0}: {source}", .path.display())]
     Io {
@@ -98,14 +85,6 @@ pub enum Error {
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
-    },
-    /// The log or the index failed.
-    #[error("{0}: {source}", .path.display())]
-    Indexer {
-        /// The store.
-        path: PathBuf,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 

@@ -148,24 +148,19 @@ fn read_config(dir: &Path) -> Result<Config> {
 /// Writes `config.toml` in `dir`, whole or not at all.
 pub(super) fn write_config(dir: &Path, config: &Config) -> Result<()> {
     let text = config.to_text()?;
-    write_new(&dir.join("config.toml"), &mut |out| {
-        out.write_all(text.as_bytes())
-    })?;
+    write_new(&dir.join("config.toml"), text.as_bytes())?;
     sync_dir(dir)
 }
 
-/// Writes a file under a temporary name, makes it durable and gives it its name. Mode 0600.
-pub(super) fn write_new(
-    path: &Path,
-    fill: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>,
-) -> Result<()> {
+/// Writes a file of mode 0600 under a temporary name, makes it durable and gives it its name.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new()
         .prefix(".new-")
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(dir)
         .map_err(at("create a file in", dir))?;
-    fill(&mut temporary).map_err(at("write", path))?;
+    temporary.write_all(bytes).map_err(at("write", path))?;
     temporary.as_file().sync_all().map_err(at("write", path))?;
     temporary
         .persist(path)

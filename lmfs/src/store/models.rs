@@ -1,8 +1,8 @@
 //! `STORE/models/`: a store keeps the model that its blocks were made with, under the SHA-256 of its file.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::OpenOptions;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -48,52 +48,29 @@ impl ModelFile {
         }
     }
 
-    /// Copies a model into the store folder `dir`, durably, and checks that it still is the one with `digest`.
+    /// Puts a model into the store folder `dir`, durably. Its name is the SHA-256 of `gguf`.
     ///
     /// # Errors
-    /// IO errors; [`Error::Model`] if `source` (named `origin`) no longer has the digest.
-    pub fn import(
-        dir: &Path,
-        source: &mut dyn Read,
-        origin: &Path,
-        digest: Digest,
-    ) -> Result<ModelFile> {
-        let file = ModelFile::new(dir, digest);
-        let folder = dir.join("models");
-        let mut hasher = Sha256::new();
-        write_new(&file.path, &mut |out| {
-            hasher = Sha256::new();
-            let mut tee = Tee {
-                hasher: &mut hasher,
-                out,
-            };
-            io::copy(source, &mut tee).map(drop)
-        })?;
-        let found = Digest(hasher.finalize().into());
-        if found != digest {
-            std::fs::remove_file(&file.path).map_err(at("remove", &file.path))?;
-            return Err(Error::Model {
-                path: origin.to_owned(),
-                reason: "the file changed while it was copied; try again when nothing writes to it"
-                    .to_owned(),
-            });
-        }
-        sync_dir(&folder)?;
+    /// IO errors.
+    pub fn import(dir: &Path, gguf: &[u8]) -> Result<ModelFile> {
+        let file = ModelFile::new(dir, Digest(Sha256::digest(gguf).into()));
+        write_new(&file.path, gguf)?;
+        sync_dir(&dir.join("models"))?;
         Ok(file)
     }
 
-    /// Reads the file and compares its SHA-256. `None` means it is as it should be.
+    /// Reads the model, if its bytes still are the ones with this digest.
     ///
     /// # Errors
     /// When it is there and cannot be read; [`Error::Symlink`].
-    pub fn verify(&self) -> Result<Option<ModelFault>> {
+    pub fn read(&self) -> Result<std::result::Result<Vec<u8>, ModelFault>> {
         let opened = OpenOptions::new()
             .read(true)
-            .custom_flags(libc::O_NOFOLLOW)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
             .open(&self.path);
         let mut file = match opened {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(ModelFault::Missing)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Err(ModelFault::Missing)),
             Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
                 return Err(Error::Symlink {
                     path: self.path.clone(),
@@ -101,34 +78,19 @@ impl ModelFile {
             }
             Err(e) => return Err(at("open", &self.path)(e)),
         };
-        let found = Digest::of(&mut file).map_err(at("read", &self.path))?;
-        Ok((found != self.digest).then_some(ModelFault::Altered { found }))
+        let mut gguf = Vec::new();
+        file.read_to_end(&mut gguf)
+            .map_err(at("read", &self.path))?;
+        let found = Digest(Sha256::digest(&gguf).into());
+        Ok(if found == self.digest {
+            Ok(gguf)
+        } else {
+            Err(ModelFault::Altered { found })
+        })
     }
 }
 
 impl Digest {
-    /// Hashes all that `source` gives.
-    ///
-    /// # Errors
-    /// When `source` fails.
-    pub fn of(source: &mut dyn Read) -> io::Result<Digest> {
-        let mut hasher = Sha256::new();
-        let mut tee = Tee {
-            hasher: &mut hasher,
-            out: &mut io::sink(),
-        };
-        io::copy(source, &mut tee)?;
-        Ok(Digest(hasher.finalize().into()))
-    }
-
-    /// Hashes a file, following links: for files outside a store.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn of_file(path: &Path) -> io::Result<Digest> {
-        Digest::of(&mut File::open(path)?)
-    }
-
     /// The first 12 digits, enough for people to tell models apart.
     #[must_use]
     pub fn short(&self) -> String {
@@ -173,24 +135,6 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Hashes what it passes on.
-struct Tee<'a> {
-    hasher: &'a mut Sha256,
-    out: &'a mut dyn Write,
-}
-
-impl Write for Tee<'_> {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let n = self.out.write(buf)?;
-        self.hasher.update(buf.get(..n).unwrap_or(buf));
-        Ok(n)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -201,7 +145,7 @@ mod tests {
 
     #[test]
     fn digests_read_and_write_as_hex() {
-        let digest = Digest::of(&mut &b"abc"[..]).unwrap();
+        let digest = Digest(Sha256::digest(b"abc").into());
         assert_eq!(digest.to_string(), ABC);
         assert_eq!(ABC.parse::<Digest>().unwrap(), digest);
         for bad in ["", "ba78", &ABC.replace('b', "x"), &format!("{ABC}00")] {
@@ -213,36 +157,18 @@ mod tests {
     fn an_imported_model_verifies_and_faults_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("models")).unwrap();
-        let digest = ABC.parse().unwrap();
-        let file =
-            ModelFile::import(dir.path(), &mut &b"abc"[..], Path::new("m.gguf"), digest).unwrap();
-        assert_eq!(file, ModelFile::new(dir.path(), digest));
-        assert_eq!(file.verify().unwrap(), None);
+        let file = ModelFile::import(dir.path(), b"abc").unwrap();
+        assert_eq!(file, ModelFile::new(dir.path(), ABC.parse().unwrap()));
+        assert_eq!(file.read().unwrap().unwrap(), b"abc");
 
         std::fs::write(&file.path, b"abd").unwrap();
         assert!(matches!(
-            file.verify().unwrap(),
-            Some(ModelFault::Altered { .. })
+            file.read().unwrap(),
+            Err(ModelFault::Altered { .. })
         ));
         std::fs::remove_file(&file.path).unwrap();
-        assert_eq!(file.verify().unwrap(), Some(ModelFault::Missing));
+        assert_eq!(file.read().unwrap(), Err(ModelFault::Missing));
         std::os::unix::fs::symlink("/etc/hostname", &file.path).unwrap();
-        assert!(matches!(file.verify(), Err(Error::Symlink { .. })));
-    }
-
-    #[test]
-    fn a_model_that_changed_meanwhile_is_not_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("models")).unwrap();
-        let digest: Digest = ABC.parse().unwrap();
-        let error = ModelFile::import(dir.path(), &mut &b"abcd"[..], Path::new("m.gguf"), digest)
-            .unwrap_err();
-        assert!(error.to_string().contains("m.gguf"), "{error}");
-        assert_eq!(
-            std::fs::read_dir(dir.path().join("models"))
-                .unwrap()
-                .count(),
-            0
-        );
+        assert!(matches!(file.read(), Err(Error::Symlink { .. })));
     }
 }

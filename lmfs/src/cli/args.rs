@@ -1,0 +1,256 @@
+//! What can be typed: every command with its options and help.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use super::size;
+use crate::store::DEFAULT_BLOCK_SIZE;
+
+const LONG_ABOUT: &str = "\
+Mount a directory that a language model compresses.
+
+What is written into the mounted directory is safe at once and small a little later: a background packer \
+predicts every byte with a language model and stores the surprise with an arithmetic coder, in fixed-size \
+blocks that can be read in any order.";
+
+const EXAMPLES: &str = "\
+Examples:
+  lmfs init ~/archive.lmfs                 make a store with the built-in model
+  lmfs mount ~/archive.lmfs ~/archive      use it as a directory
+  cp -a ~/documents ~/archive/
+  lmfs pack ~/archive                      compress now, not when idle
+  lmfs status ~/archive                    see what it saves
+  lmfs umount ~/archive                    returns when everything is on disk
+  tar -I 'lmfs compress' -cf docs.tar.lmz docs
+
+Exit codes: 0 success, 1 failure, 2 wrong usage; `lmfs check` has its own.
+LMFS_LOG sets what is logged, for example LMFS_LOG=lmfs=debug.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "lmfs", version, about = "Mount a directory that a language model compresses", long_about = LONG_ABOUT,
+    after_help = EXAMPLES, disable_help_subcommand = true, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How much to say.
+    #[command(flatten)]
+    pub verbosity: Verbosity,
+}
+
+/// How much to say.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct Verbosity {
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+    /// Say nothing but errors
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Output"
+    )]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a store: the folder that holds the compressed data and its model
+    Init(Init),
+    /// Mount a store as a directory
+    Mount(Mount),
+    /// Unmount; returns when everything is durable and the daemon is gone
+    #[command(visible_alias = "unmount")]
+    Umount(Umount),
+    /// Compress with the model now, with a progress bar
+    Pack(Pack),
+    /// Show sizes, ratio, queue, methods, cache and model of a store
+    Status(Status),
+    /// Show per file: size, stored size, blocks by method
+    Stat(Stat),
+    /// Look for damage
+    Check(Check),
+    /// Make the index anew from the log
+    Rebuild(Rebuild),
+    /// Give the space of deleted and replaced data back
+    Gc(Gc),
+}
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  lmfs init ~/archive.lmfs
+  lmfs init /srv/logs.lmfs --block-size 64KiB
+  lmfs init store --model ~/models/tinyllama-q8_0.gguf
+
+The model file is copied into the store, so that the store alone is enough to read it. Any GGUF that llama.cpp
+loads and whose vocabulary can express all 256 bytes will do; the larger the model, the smaller and slower.";
+
+/// `lmfs init`
+#[derive(Debug, Args)]
+#[command(after_help = INIT_EXAMPLES)]
+pub struct Init {
+    /// Folder to make; it must be new or empty
+    pub store: PathBuf,
+    /// Language model: builtin:NAME, the path of a GGUF file, or none [default: the best built-in model]
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Bytes in a block, a power of two from 4KiB to 1MiB: small blocks are read faster at random, large ones
+    /// take less space
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size,
+        default_value_t = DEFAULT_BLOCK_SIZE, hide_default_value = true)]
+    pub block_size: u32,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// When files are compressed with the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PackMode {
+    /// Some time after their last write
+    Idle,
+    /// Only by `lmfs pack`
+    Off,
+}
+
+const MOUNT_EXAMPLES: &str = "\
+Examples:
+  lmfs mount ~/archive.lmfs ~/archive
+  lmfs mount /srv/logs.lmfs /var/log/old -o allow_other,ro
+  lmfs mount -f --cache-size 1GiB store mnt          stay in the foreground, log to the terminal
+
+In /etc/fstab (with a link from /sbin/mount.lmfs to lmfs):
+  /srv/logs.lmfs  /var/log/old  lmfs  allow_other,nofail,cache_size=1GiB  0 0
+
+In the background, lmfs logs to STORE/lmfs.log. `systemctl start lmfs@...` logs to the journal.";
+
+/// `lmfs mount`
+#[derive(Debug, Args)]
+#[command(after_help = MOUNT_EXAMPLES)]
+pub struct Mount {
+    /// Folder of the store
+    pub store: PathBuf,
+    /// Where to mount it: an existing empty directory
+    pub mountpoint: PathBuf,
+    /// Stay in the foreground; log to standard error
+    #[arg(short, long)]
+    pub foreground: bool,
+    /// Mount options as in fstab, comma-separated: ro, allow_other, noatime, nodev, nosuid, noexec, nonempty,
+    /// cache_size=SIZE, pack=idle|off, pack_idle=SECONDS; options meant for mount(8) and systemd are skipped
+    #[arg(short, long = "options", value_name = "OPT,...", value_delimiter = ',', action = ArgAction::Append)]
+    pub options: Vec<String>,
+    /// Memory for decoded blocks [default: 256MiB]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub cache_size: Option<u64>,
+    /// When to compress with the model [default: idle]
+    #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = false)]
+    pub pack: Option<PackMode>,
+    /// With --pack=idle: compress a file this long after its last write [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub pack_idle: Option<u64>,
+    /// Change nothing in the store
+    #[arg(long)]
+    pub read_only: bool,
+    /// We are the daemon: standard output is the pipe to the waiting parent.
+    #[arg(long, hide = true)]
+    pub background_child: bool,
+}
+
+/// `lmfs umount`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Succeeds with a note when nothing is mounted there. A mount whose daemon died is detached."
+)]
+pub struct Umount {
+    /// Where the store is mounted
+    pub mountpoint: PathBuf,
+}
+
+/// `lmfs pack`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lmfs pack ~/archive                        all of a mounted store, by its daemon
+  lmfs pack ~/archive ~/archive/documents    only what lies below these paths
+  lmfs pack ~/archive.lmfs --jobs 4          a store that is not mounted
+
+It can be interrupted at any time; what is done stays done.")]
+pub struct Pack {
+    /// Folder of a store, or where it is mounted
+    #[arg(value_name = "STORE|MOUNTPOINT")]
+    pub target: PathBuf,
+    /// Only these files and folders: paths in the mount, or relative to the store's root
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Blocks to encode at a time [default: one per core]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lmfs status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Folder of a store, or where it is mounted
+    #[arg(value_name = "STORE|MOUNTPOINT")]
+    pub target: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lmfs stat`
+#[derive(Debug, Args)]
+pub struct Stat {
+    /// Files in a mounted store
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lmfs check`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit codes: 0 no damage, 1 damage found, 2 the check could not run.")]
+pub struct Check {
+    /// Folder of a store that is not mounted
+    pub store: PathBuf,
+    /// Also decode every block and compare it with its checksum
+    #[arg(long)]
+    pub data: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lmfs rebuild`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The log is the truth; the index can be made from it at any time. Nothing in the log changes."
+)]
+pub struct Rebuild {
+    /// Folder of a store that is not mounted
+    pub store: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lmfs gc`
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// Folder of a store, or where it is mounted
+    #[arg(value_name = "STORE|MOUNTPOINT")]
+    pub target: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}

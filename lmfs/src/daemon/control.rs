@@ -1,0 +1,113 @@
+//! The control socket, `STORE/control.sock`: how commands talk to the daemon of a mounted store.
+//!
+//! A client sends one request as a line of JSON and gets lines of JSON back: any number of `progress` and `alive`,
+//! then one `done` or `error`. `alive` comes every second, so a client can tell a busy daemon from a dead one and the
+//! daemon notices a client that went away. Who may connect is decided by the store folder (0700) and the socket (0600).
+
+mod client;
+mod server;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use client::{Client, Failure};
+pub use server::{Server, Service};
+
+/// Longest line that either side accepts, in bytes.
+const MAX_LINE: u64 = 4 << 20;
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// What `lmfs status` shows.
+    Status,
+    /// Compress now.
+    Pack {
+        /// Inodes of files and folders to pack; empty for all.
+        inodes: Vec<u64>,
+        /// Blocks to encode at a time; 0 for the default.
+        jobs: u16,
+    },
+    /// Collect garbage in the log.
+    Gc,
+    /// Make everything durable.
+    Sync,
+    /// Make everything durable, unmount and end.
+    Shutdown,
+}
+
+/// How far something is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What is being done, for people: `packing`.
+    pub stage: String,
+    /// Bytes done.
+    pub done: u64,
+    /// Bytes to do; 0 if nobody knows.
+    pub total: u64,
+    /// Anything else worth showing, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// What a daemon answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// Still at it.
+    Alive,
+    /// How far it is.
+    Progress(Progress),
+    /// The last line: it is done.
+    Done {
+        /// What came out, by request.
+        result: Value,
+    },
+    /// The last line: it failed.
+    Error {
+        /// Why, for people.
+        message: String,
+    },
+}
+
+/// A path for the socket of the store in `dir` that fits into a socket address (108 bytes) however long `dir` is:
+/// through `/proc/self/fd`. The returned handle must live as long as the path is used.
+fn address(dir: &Path) -> std::io::Result<(std::fs::File, PathBuf)> {
+    use std::os::fd::AsRawFd;
+    let handle = std::fs::File::open(dir)?;
+    let path = format!("/proc/self/fd/{}/control.sock", handle.as_raw_fd());
+    Ok((handle, path.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn requests_are_lines_that_people_can_type() {
+        let text = r#"{"request":"pack","inodes":[5],"jobs":2}"#;
+        assert_eq!(
+            serde_json::from_str::<Request>(text).unwrap(),
+            Request::Pack {
+                inodes: vec![5],
+                jobs: 2
+            }
+        );
+        assert_eq!(
+            serde_json::to_string(&Request::Status).unwrap(),
+            r#"{"request":"status"}"#
+        );
+        for bad in [
+            "{}",
+            "[]",
+            r#"{"request":"format-disk"}"#,
+            r#"{"request":"pack"}"#,
+        ] {
+            assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
+        }
+    }
+}

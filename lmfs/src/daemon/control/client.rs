@@ -1,0 +1,228 @@
+//! A command's side of the control socket.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{MAX_LINE, Progress, Reply, Request, address};
+
+/// The daemon gives a sign of life every second; a machine under heavy load may be late.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A connection to the daemon of a mounted store.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+}
+
+/// Why a request got no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The daemon said why.
+    #[error("{0}")]
+    Refused(String),
+    /// Not a word for half a minute.
+    #[error(
+        "the daemon does not answer; its log may say why (lmfs.log in the store, or the journal)"
+    )]
+    Silent,
+    /// The daemon ended before it answered.
+    #[error(
+        "the daemon ended before it answered; its log may say why (lmfs.log in the store, or the journal)"
+    )]
+    Gone,
+    /// What came back is not the protocol.
+    #[error("the daemon's answer makes no sense ({0}); is it another version of lmfs?")]
+    Garbled(String),
+    /// The connection broke.
+    #[error("cannot talk to the daemon: {0}")]
+    Io(io::Error),
+}
+
+impl Client {
+    /// Connects to the daemon of the store in `dir`; `None` if there is none.
+    ///
+    /// # Errors
+    /// When there is one that may not be asked.
+    pub fn connect(dir: &Path) -> io::Result<Option<Client>> {
+        let (_dir, short) = address(dir)?;
+        match UnixStream::connect(&short) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_write_timeout(Some(PATIENCE))?;
+                Ok(Some(Client { stream }))
+            }
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sends a request and waits for its result; `progress` hears about it meanwhile.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub fn call(
+        mut self,
+        request: &Request,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Value, Failure> {
+        let mut line = serde_json::to_vec(request).map_err(|e| Failure::Garbled(e.to_string()))?;
+        line.push(b'\n');
+        self.stream.write_all(&line).map_err(read_failure)?;
+        let mut replies = BufReader::new(&self.stream);
+        loop {
+            let mut line = String::new();
+            let n = (&mut replies)
+                .take(MAX_LINE)
+                .read_line(&mut line)
+                .map_err(read_failure)?;
+            if n == 0 {
+                return Err(Failure::Gone);
+            }
+            match serde_json::from_str(&line).map_err(|e| Failure::Garbled(e.to_string()))? {
+                Reply::Alive => {}
+                Reply::Progress(step) => progress(step),
+                Reply::Done { result } => return Ok(result),
+                Reply::Error { message } => return Err(Failure::Refused(message)),
+            }
+        }
+    }
+}
+
+fn read_failure(error: io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::Silent,
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Failure::Gone,
+        _ => Failure::Io(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::{Server, Service};
+    use super::*;
+    use lmfs_codec::Stop;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+    use std::time::Instant;
+
+    #[derive(Default)]
+    struct Fake {
+        stopped: AtomicBool,
+    }
+
+    impl Service for Fake {
+        fn handle(
+            &self,
+            request: Request,
+            progress: &(dyn Fn(Progress) + Sync),
+            stop: &Stop,
+        ) -> Result<Value, String> {
+            match request {
+                Request::Status => Ok(serde_json::json!({"ratio": 0.25})),
+                Request::Sync => {
+                    progress(Progress {
+                        stage: "syncing".into(),
+                        done: 1,
+                        total: 2,
+                        note: String::new(),
+                    });
+                    Ok(Value::Null)
+                }
+                Request::Gc => {
+                    while !stop.is_set() {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                    self.stopped.store(true, Ordering::SeqCst);
+                    Err("interrupted".into())
+                }
+                Request::Shutdown => std::panic::resume_unwind(Box::new("boom")),
+                Request::Pack { .. } => Err("nothing to pack".into()),
+            }
+        }
+    }
+
+    fn call(dir: &Path, request: &Request) -> (Result<Value, Failure>, Vec<Progress>) {
+        let mut steps = Vec::new();
+        let client = Client::connect(dir).unwrap().unwrap();
+        (client.call(request, &mut |step| steps.push(step)), steps)
+    }
+
+    #[test]
+    fn requests_are_answered_even_in_a_very_long_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("x".repeat(200));
+        std::fs::create_dir(&deep).unwrap();
+        assert!(Client::connect(&deep).unwrap().is_none());
+        std::fs::write(deep.join("control.sock"), b"stale").unwrap();
+        let server = Server::start(&deep, Arc::new(Fake::default())).unwrap();
+
+        assert_eq!(
+            call(&deep, &Request::Status).0.unwrap(),
+            serde_json::json!({"ratio": 0.25})
+        );
+        let (result, steps) = call(&deep, &Request::Sync);
+        assert_eq!((result.unwrap(), steps.len()), (Value::Null, 1));
+        let refused = call(
+            &deep,
+            &Request::Pack {
+                inodes: vec![],
+                jobs: 0,
+            },
+        )
+        .0
+        .unwrap_err();
+        assert_eq!(refused.to_string(), "nothing to pack");
+        // A panic in one request is told to its client and harms nobody else.
+        assert!(matches!(
+            call(&deep, &Request::Shutdown).0,
+            Err(Failure::Refused(_))
+        ));
+        call(&deep, &Request::Status).0.unwrap();
+
+        drop(server);
+        assert!(!deep.join("control.sock").exists());
+    }
+
+    #[test]
+    fn nonsense_gets_an_error_and_not_a_hang() {
+        let dir = tempfile::tempdir().unwrap();
+        let _server = Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+        for nonsense in ["hello\n", "\n", "{\"request\":\"explode\"}\n"] {
+            let client = Client::connect(dir.path()).unwrap().unwrap();
+            (&client.stream).write_all(nonsense.as_bytes()).unwrap();
+            let mut reply = String::new();
+            (&client.stream).read_to_string(&mut reply).unwrap();
+            assert!(reply.contains("\"error\""), "{reply}");
+        }
+    }
+
+    #[test]
+    fn work_stops_when_its_client_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let fake = Arc::new(Fake::default());
+        let _server = Server::start(dir.path(), fake.clone()).unwrap();
+        let client = Client::connect(dir.path()).unwrap().unwrap();
+        (&client.stream)
+            .write_all(b"{\"request\":\"gc\"}\n")
+            .unwrap();
+        drop(client);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !fake.stopped.load(Ordering::SeqCst) {
+            assert!(Instant::now() < deadline, "the work went on");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
