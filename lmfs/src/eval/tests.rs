@@ -1,0 +1,139 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::*;
+use lmfs_codec::Codec;
+
+fn corpus() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("corpus");
+    fs::create_dir_all(root.join("text/deep")).unwrap();
+    fs::create_dir(root.join("zeros")).unwrap();
+    fs::write(root.join("text/a"), "the same line, again\n".repeat(1000)).unwrap();
+    fs::write(root.join("text/deep/b"), "another line\n").unwrap();
+    fs::write(root.join("zeros/z"), vec![0; 10_000]).unwrap();
+    fs::write(root.join("zeros/empty"), "").unwrap();
+    fs::write(root.join("loose"), "in no folder").unwrap();
+    (folder, root)
+}
+
+fn lmfs() -> Lmfs {
+    Lmfs::new(
+        "lmfs",
+        Codec::new(None, lmfs_codec::Options::default()).unwrap(),
+    )
+}
+
+#[test]
+fn every_byte_is_counted_once_by_every_compressor() {
+    let (_folder, root) = corpus();
+    let files = find_files(&[root]).unwrap();
+    let lmfs = lmfs();
+    let compressors: [&dyn Compressor; 4] = [&lmfs, &Gzip, &Zstd, &Xz];
+    let options = Options {
+        block_size: 4096,
+        ..Options::default()
+    };
+    let seen = AtomicU64::new(0);
+    let count = |bytes| {
+        seen.fetch_add(bytes, Ordering::Relaxed);
+    };
+    let report = evaluate(&files, &compressors, &options, &count, &Stop::new()).unwrap();
+
+    let kinds: Vec<_> = report
+        .kinds
+        .iter()
+        .map(|row| (row.kind.as_str(), row.files, row.bytes))
+        .collect();
+    assert_eq!(
+        kinds,
+        [("corpus", 1, 12), ("text", 2, 21_013), ("zeros", 1, 10_000)]
+    );
+    assert_eq!((report.total.files, report.total.bytes), (4, 31_025));
+    assert_eq!(
+        seen.into_inner(),
+        2 * 31_025,
+        "as blocks and as whole files"
+    );
+    for name in ["gzip -9", "zstd -19", "xz -9e"] {
+        assert!(
+            report.total.whole[name].bytes < report.total.blocks[name].bytes,
+            "{name}"
+        );
+        let sum: u64 = report.kinds.iter().map(|row| row.blocks[name].bytes).sum();
+        assert_eq!(report.total.blocks[name].bytes, sum, "{name}");
+    }
+    // 1 + 6 + 1 + 3 blocks; what is longer than its block's header and payload cannot be smaller raw.
+    assert_eq!(
+        report.total.blocks["lmfs"].methods.values().sum::<u64>(),
+        11
+    );
+    assert!(
+        !report.total.whole.contains_key("lmfs"),
+        "its blocks are all it makes of a file"
+    );
+    assert!(report.total.blocks["lmfs"].ratio > 0.0 && report.total.blocks["lmfs"].ratio < 0.2);
+}
+
+#[test]
+fn the_peers_are_the_real_thing() {
+    // The input of `seq -s ' ' 0 19999`, a blank at its end, through gzip 1.12 -9, zstd 1.5.4 -19 and xz 5.4.1 -9e.
+    let text: String = (0..20_000).map(|n| format!("{n} ")).collect();
+    let programs: [(&dyn Compressor, usize); 3] = [(&Gzip, 45_006), (&Zstd, 24_972), (&Xz, 5_468)];
+    for (compressor, program) in programs {
+        let ours = compressor
+            .compress(text.as_bytes(), &Stop::new())
+            .unwrap()
+            .bytes;
+        let apart = ours.abs_diff(program) as f64 / program as f64;
+        assert!(
+            apart < 0.05,
+            "{}: {ours} bytes, the program makes {program}",
+            compressor.name()
+        );
+    }
+}
+
+#[test]
+fn the_table_and_the_json_say_the_same() {
+    let (_folder, root) = corpus();
+    let files = find_files(&[root.join("text")]).unwrap();
+    let options = Options {
+        whole: false,
+        ..Options::default()
+    };
+    let report = evaluate(&files, &[&lmfs(), &Zstd], &options, &|_| (), &Stop::new()).unwrap();
+    let json = serde_json::to_value(&report).unwrap();
+    let ratio = json["total"]["blocks"]["zstd -19"]["ratio"]
+        .as_f64()
+        .unwrap();
+    let table = report.to_string();
+    let total = table
+        .lines()
+        .find(|line| line.trim_start().starts_with("total"))
+        .unwrap();
+    assert!(total.ends_with(&format!("{ratio:.4}")), "{table}");
+    assert!(json["total"].get("whole").is_none());
+}
+
+#[test]
+fn a_stop_interrupts_and_nothing_is_an_error() {
+    let (folder, root) = corpus();
+    let files = find_files(&[root.join("text")]).unwrap();
+    let stop = Stop::new();
+    stop.set();
+    let stopped = evaluate(&files, &[&Zstd], &Options::default(), &|_| (), &stop);
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+
+    assert!(matches!(
+        find_files(&[root.join("zeros/empty")]),
+        Err(Error::Nothing { .. })
+    ));
+    assert!(matches!(
+        find_files(&[folder.path().join("missing")]),
+        Err(Error::Read { .. })
+    ));
+}
