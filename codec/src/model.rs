@@ -6,6 +6,7 @@
 
 pub mod builtin;
 pub mod gguf;
+pub mod llama;
 mod source;
 mod vocabulary;
 

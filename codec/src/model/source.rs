@@ -1,10 +1,11 @@
 //! Where a model comes from, and loading it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::llama::Llama;
 use super::{LanguageModel, builtin};
 use crate::{Error, Result};
 
@@ -110,19 +111,40 @@ pub fn load(
     engine: EngineChoice,
     options: &LoadOptions,
 ) -> Result<Arc<dyn LanguageModel>> {
-    load_bytes(&source.to_string(), source.read()?, engine, options)
+    let path = match source {
+        ModelSource::Builtin(_) => None,
+        ModelSource::Path(path) => Some(path.as_path()),
+    };
+    start(&source.to_string(), source.read()?, path, engine, options)
 }
 
 /// Loads a model from the bytes of a GGUF; `name` is for messages.
+///
+/// # Errors
+/// As [`load`].
 pub fn load_bytes(
     name: &str,
     gguf: Vec<u8>,
     engine: EngineChoice,
     options: &LoadOptions,
 ) -> Result<Arc<dyn LanguageModel>> {
-    let _ = (gguf, options);
-    Err(Error::unusable(
-        name,
-        format!("engine {engine:?} is not wired up in this build"),
-    ))
+    start(name, gguf, None, engine, options)
+}
+
+fn start(
+    name: &str,
+    gguf: Vec<u8>,
+    path: Option<&Path>,
+    engine: EngineChoice,
+    options: &LoadOptions,
+) -> Result<Arc<dyn LanguageModel>> {
+    match engine {
+        EngineChoice::Auto | EngineChoice::Llama => {
+            Ok(Arc::new(Llama::load(name, gguf, path, options)?))
+        }
+        EngineChoice::Exact => Err(Error::unusable(
+            name,
+            "this build has no integer engine; use --engine llama",
+        )),
+    }
 }
