@@ -2,3 +2,8 @@
 
 pub mod control;
 pub mod mountinfo;
+pub mod mountpoint;
+mod options;
+pub mod unmount;
+
+pub use options::{Options, PackMode};

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::size;
+use crate::daemon::PackMode;
 use crate::store::DEFAULT_BLOCK_SIZE;
 
 const LONG_ABOUT: &str = "\
@@ -107,15 +108,6 @@ pub struct Init {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-}
-
-/// When files are compressed with the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PackMode {
-    /// Some time after their last write
-    Idle,
-    /// Only by `lmfs pack`
-    Off,
 }
 
 const MOUNT_EXAMPLES: &str = "\

@@ -86,10 +86,12 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
         Err(e) => e,
     };
     let absolute = std::path::absolute(path)?;
+    let no_such_path = matches!(
+        refused.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    );
     match (absolute.parent(), absolute.file_name()) {
-        (Some(parent), Some(name)) if refused.kind() != io::ErrorKind::NotFound => {
-            Ok(fs::canonicalize(parent)?.join(name))
-        }
+        (Some(parent), Some(name)) if !no_such_path => Ok(fs::canonicalize(parent)?.join(name)),
         _ => Err(refused),
     }
 }

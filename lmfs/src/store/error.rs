@@ -8,28 +8,29 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// Nothing is there.
-    #[error("{0} does not exist; make a store there with `lmfs init {0}`", .path.display())]
+    #[error("{path} does not exist; make a store there with `lmfs init {path}`")]
     Missing {
         /// Where a store was expected.
         path: PathBuf,
     },
     /// A folder, but not a store.
-    #[error("{0} is not an lmfs store: it has no config.toml; make a store with `lmfs init`", .path.display())]
+    #[error("{path} is not an lmfs store: it has no config.toml; make a store with `lmfs init`")]
     NotAStore {
         /// The folder.
         path: PathBuf,
     },
     /// A store is already there.
     #[error(
-        "{0} already holds a store; mount it with `lmfs mount {0} MOUNTPOINT`, or remove the folder first to start anew (its data would be lost)",
-        .path.display()
+        "{path} already holds a store; mount it with `lmfs mount {path} MOUNTPOINT`, or remove the folder first to start anew (its data would be lost)"
     )]
     Exists {
         /// The folder.
         path: PathBuf,
     },
     /// The folder is in use for something else.
-    #[error("{0} is not empty and not a store (it holds '{entry}'); choose a new or an empty folder", .path.display())]
+    #[error(
+        "{path} is not empty and not a store (it holds '{entry}'); choose a new or an empty folder"
+    )]
     NotEmpty {
         /// The folder.
         path: PathBuf,
@@ -38,8 +39,7 @@ pub enum Error {
     },
     /// Made by a newer lmfs.
     #[error(
-        "{0} has store format {found}; this lmfs ({version}) reads formats 1 to {supported}; use a newer lmfs",
-        .path.display(), version = env!("CARGO_PKG_VERSION")
+        "{path} has store format {found}; this lmfs ({version}) reads formats 1 to {supported}; use a newer lmfs", version = env!("CARGO_PKG_VERSION")
     )]
     NewerFormat {
         /// The config file.
@@ -50,7 +50,7 @@ pub enum Error {
         supported: u32,
     },
     /// config.toml cannot be used.
-    #[error("{0} is damaged: {reason}; `lmfs rebuild` restores it from the log", .path.display())]
+    #[error("{path} is damaged: {reason}; `lmfs rebuild` restores it from the log")]
     BadConfig {
         /// The config file.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum Error {
         reason: String,
     },
     /// Another process uses the store.
-    #[error("{0} is in use by process {pid}{what}", .path.display())]
+    #[error("{path} is in use by process {pid}{what}")]
     InUse {
         /// The store.
         path: PathBuf,
@@ -68,7 +68,9 @@ pub enum Error {
         what: String,
     },
     /// Something in the store is a symbolic link.
-    #[error("{0} is a symbolic link; lmfs follows none inside a store: replace it with what it points to", .path.display())]
+    #[error(
+        "{path} is a symbolic link; lmfs follows none inside a store: replace it with what it points to"
+    )]
     Symlink {
         /// The link.
         path: PathBuf,
@@ -77,7 +79,7 @@ pub enum Error {
     #[error(transparent)]
     Codec(#[from] lmfs_codec::Error),
     /// The system refused.
-    #[error("cannot {action} {0}: {source}", .path.display())]
+    #[error("cannot {action} {path}: {source}")]
     Io {
         /// What was tried, as a verb.
         action: &'static str,

@@ -1,0 +1,158 @@
+//! Is this a directory that a store can be mounted on, and can this process mount at all?
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::mountinfo;
+
+/// Why a store cannot be mounted there.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing there.
+    #[error("the mountpoint {0} does not exist; make it with `mkdir -p {0}`")]
+    Missing(PathBuf),
+    /// A file or the like.
+    #[error("the mountpoint {0} is not a directory")]
+    NotADirectory(PathBuf),
+    /// It holds files.
+    #[error(
+        "the mountpoint {0} is not empty (it holds '{1}'), and a mount would hide that; choose an empty directory or use -o nonempty"
+    )]
+    NotEmpty(PathBuf, String),
+    /// A mount is there.
+    #[error("{0} already is a mount ({1}); unmount it with `{2} {0}` first")]
+    Mounted(PathBuf, String, &'static str),
+    /// The one would hide the other.
+    #[error(
+        "the store {1} and the mountpoint {0} lie one inside the other; choose another mountpoint"
+    )]
+    Overlap(PathBuf, PathBuf),
+    /// It cannot be looked at.
+    #[error("cannot use the mountpoint {0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// The kernel has no FUSE.
+    #[error(
+        "cannot open /dev/fuse: {0}; load the kernel module with `modprobe fuse`, or in a container pass the device in (--device /dev/fuse --cap-add SYS_ADMIN)"
+    )]
+    NoDevice(io::Error),
+    /// An ordinary user needs the setuid helper.
+    #[error(
+        "fusermount3 was not found, and mounting without root needs it; install the package fuse3"
+    )]
+    NoHelper,
+}
+
+/// Checks `mountpoint` for mounting `store` (both as typed, `store` resolved) and gives its absolute path.
+///
+/// # Errors
+/// What is wrong with it and what to do.
+pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf, Error> {
+    let io = |e| Error::Io(mountpoint.to_owned(), e);
+    let path = mountinfo::resolve(mountpoint).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Error::Missing(mountpoint.to_owned()),
+        ErrorKind::NotADirectory => Error::NotADirectory(mountpoint.to_owned()),
+        _ => io(e),
+    })?;
+    if let Some(mount) = mountinfo::at(&path)
+        .map_err(io)?
+        .filter(|mount| !nonempty || mount.is_lmfs())
+    {
+        let tool = if mount.is_lmfs() {
+            "lmfs umount"
+        } else {
+            "umount"
+        };
+        let what = format!("{} of {}", mount.fstype, mount.source.display());
+        return Err(Error::Mounted(path, what, tool));
+    }
+    if !fs::metadata(&path).map_err(io)?.is_dir() {
+        return Err(Error::NotADirectory(path));
+    }
+    if path.starts_with(store) || store.starts_with(&path) {
+        return Err(Error::Overlap(path, store.to_owned()));
+    }
+    if !nonempty && let Some(entry) = fs::read_dir(&path).map_err(io)?.next() {
+        let name = entry
+            .map_err(io)?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        return Err(Error::NotEmpty(path, name));
+    }
+    Ok(path)
+}
+
+/// Whether this process can mount at all.
+///
+/// # Errors
+/// What is missing and how to get it.
+pub fn check_fuse() -> Result<(), Error> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .map_err(Error::NoDevice)?;
+    if !rustix::process::geteuid().is_root() && fusermount().is_none() {
+        return Err(Error::NoHelper);
+    }
+    Ok(())
+}
+
+/// The setuid helper of the package fuse3. PATH may be empty: mount(8) starts helpers without one.
+#[must_use]
+pub fn fusermount() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/bin", "/bin", "/usr/local/bin", "/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join("fusermount3"))
+        .find(|candidate| candidate.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn each_bad_mountpoint_gets_its_own_explanation() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        let store = root.join("store");
+        let (full, empty) = (root.join("full"), root.join("empty"));
+        for path in [&store, &full, &empty] {
+            fs::create_dir(path).unwrap();
+        }
+        fs::write(full.join("file"), b"").unwrap();
+
+        assert_eq!(check(&empty, &store, false).unwrap(), empty);
+        assert_eq!(check(&full, &store, true).unwrap(), full);
+        assert!(matches!(
+            check(&root.join("none"), &store, false),
+            Err(Error::Missing(_))
+        ));
+        assert!(matches!(
+            check(&full.join("file"), &store, false),
+            Err(Error::NotADirectory(_))
+        ));
+        assert!(matches!(
+            check(&full.join("file/x"), &store, false),
+            Err(Error::NotADirectory(_))
+        ));
+        assert!(
+            matches!(check(&full, &store, false), Err(Error::NotEmpty(_, name)) if name == "file")
+        );
+        assert!(matches!(
+            check(&store, &store, false),
+            Err(Error::Overlap(..))
+        ));
+        assert!(matches!(
+            check(&root, &store, true),
+            Err(Error::Overlap(..))
+        ));
+        assert!(matches!(
+            check(Path::new("/proc"), &store, false),
+            Err(Error::Mounted(..))
+        ));
+    }
+}

@@ -1,0 +1,248 @@
+//! Mount options as `-o` and fstab have them.
+
+use std::str::FromStr;
+
+use crate::cli::size;
+
+/// When files are compressed with the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum PackMode {
+    /// Some time after their last write
+    Idle,
+    /// Only by `lmfs pack`
+    Off,
+}
+
+/// What a store is mounted with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Nothing in the store changes.
+    pub read_only: bool,
+    /// Other users may look in; the kernel checks permissions for them.
+    pub allow_other: bool,
+    /// root may look in, too.
+    pub allow_root: bool,
+    /// Mount over a directory that holds something, or over another mount.
+    pub nonempty: bool,
+    /// Options that the kernel carries out itself: `noatime`, `nodev`, `nosuid`, `noexec`, `sync`, `dirsync`.
+    pub kernel: Vec<String>,
+    /// Memory for decoded blocks, in bytes.
+    pub cache_size: u64,
+    /// When to pack.
+    pub pack: PackMode,
+    /// Seconds after a file's last write.
+    pub pack_idle: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            read_only: false,
+            allow_other: false,
+            allow_root: false,
+            nonempty: false,
+            kernel: Vec::new(),
+            cache_size: 256 << 20,
+            pack: PackMode::Idle,
+            pack_idle: 30,
+        }
+    }
+}
+
+/// Pairs of kernel options; of each the last one given counts. The first of a pair is what happens anyway.
+const KERNEL: [(&str, &str); 6] = [
+    ("atime", "noatime"),
+    ("dev", "nodev"),
+    ("suid", "nosuid"),
+    ("exec", "noexec"),
+    ("async", "sync"),
+    ("", "dirsync"),
+];
+
+/// What mount(8), systemd and fstab mean for themselves, and what lmfs does in any case.
+const SKIPPED: [&str; 20] = [
+    "defaults",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "users",
+    "owner",
+    "group",
+    "_netdev",
+    "nofail",
+    "relatime",
+    "norelatime",
+    "strictatime",
+    "nostrictatime",
+    "lazytime",
+    "nolazytime",
+    "diratime",
+    "nodiratime",
+    "default_permissions",
+    "silent",
+];
+
+impl Options {
+    /// Adds one option as it stands between commas.
+    ///
+    /// # Errors
+    /// An option that is unknown or has a bad value, in words for the user: guessing would mount something other
+    /// than what was asked for.
+    pub fn apply(&mut self, option: &str) -> Result<(), String> {
+        let (name, value) = match option.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (option, None),
+        };
+        let skipped = SKIPPED.contains(&option)
+            || name.starts_with("x-")
+            || name.starts_with("X-")
+            || name == "comment"
+            || option.is_empty();
+        if skipped || self.apply_kernel(option) {
+            return Ok(());
+        }
+        match (name, value) {
+            ("ro", None) => self.read_only = true,
+            ("rw", None) => self.read_only = false,
+            ("allow_other", None) => self.allow_other = true,
+            ("allow_root", None) => self.allow_root = true,
+            ("nonempty", None) => self.nonempty = true,
+            ("cache_size" | "cache-size", Some(value)) => self.cache_size = size::parse(value)?,
+            ("pack", Some(value)) => self.pack = value.parse()?,
+            ("pack_idle" | "pack-idle", Some(value)) => {
+                self.pack_idle = value.parse().map_err(|_| {
+                    format!("mount option '{option}': '{value}' is not a number of seconds")
+                })?;
+            }
+            _ => {
+                return Err(format!(
+                    "unknown mount option '{option}'; `lmfs mount --help` lists what there is"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_kernel(&mut self, option: &str) -> bool {
+        let Some((usual, special)) = KERNEL.iter().find(|(a, b)| *a == option || *b == option)
+        else {
+            return false;
+        };
+        self.kernel.retain(|given| given != special);
+        if option != *usual {
+            self.kernel.push(option.to_owned());
+        }
+        true
+    }
+
+    /// Options that give these again, for [`Options::apply`].
+    #[must_use]
+    pub fn to_list(&self) -> Vec<String> {
+        let flag = |on: bool, name: &str| on.then(|| name.to_owned());
+        let mut list: Vec<String> = [
+            flag(self.read_only, "ro"),
+            flag(self.allow_other, "allow_other"),
+            flag(self.allow_root, "allow_root"),
+            flag(self.nonempty, "nonempty"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        list.extend(self.kernel.iter().cloned());
+        list.push(format!("cache_size={}", self.cache_size));
+        list.push(format!("pack={}", self.pack));
+        list.push(format!("pack_idle={}", self.pack_idle));
+        list
+    }
+}
+
+impl FromStr for PackMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PackMode, String> {
+        match text {
+            "idle" => Ok(PackMode::Idle),
+            "off" => Ok(PackMode::Off),
+            _ => Err(format!("'{text}' is not a way to pack: idle and off are")),
+        }
+    }
+}
+
+impl std::fmt::Display for PackMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            PackMode::Idle => "idle",
+            PackMode::Off => "off",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn parsed(text: &str) -> Result<Options, String> {
+        let mut options = Options::default();
+        text.split(',')
+            .try_for_each(|option| options.apply(option))?;
+        Ok(options)
+    }
+
+    #[test]
+    fn fstab_lines_are_understood() {
+        let options = parsed(
+            "defaults,_netdev,nofail,x-systemd.automount,ro,allow_other,noatime,cache_size=1GiB",
+        )
+        .unwrap();
+        assert!(options.read_only && options.allow_other && !options.allow_root);
+        assert_eq!(options.kernel, ["noatime"]);
+        assert_eq!(options.cache_size, 1 << 30);
+        assert_eq!(options.pack, PackMode::Idle);
+    }
+
+    #[test]
+    fn the_last_of_a_pair_counts() {
+        assert!(!parsed("ro,rw").unwrap().read_only);
+        assert_eq!(
+            parsed("nodev,dev,nosuid,suid,nosuid").unwrap().kernel,
+            ["nosuid"]
+        );
+        assert!(parsed("sync,async").unwrap().kernel.is_empty());
+        assert!(
+            parsed("dirsync,")
+                .unwrap()
+                .kernel
+                .contains(&"dirsync".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_name() {
+        for bad in [
+            "allow_othr",
+            "pack=always",
+            "cache_size=big",
+            "pack_idle=-1",
+            "ro=1",
+            "subtype=x",
+        ] {
+            let error = parsed(&format!("ro,{bad}")).unwrap_err();
+            let value = bad.rsplit('=').next().unwrap();
+            assert!(error.contains(value), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_list_gives_the_same_options_again() {
+        for text in [
+            "",
+            "ro,nodev,noexec,pack=off",
+            "allow_root,nonempty,cache_size=7,pack_idle=0",
+        ] {
+            let options = parsed(text).unwrap();
+            assert_eq!(parsed(&options.to_list().join(",")).unwrap(), options);
+        }
+    }
+}
