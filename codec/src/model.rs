@@ -5,6 +5,7 @@
 //! tokens are grouped into steps, on what other lanes hold, or on earlier use of the state.
 
 pub mod builtin;
+pub mod exact;
 pub mod gguf;
 pub mod llama;
 mod source;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::exact::ExactModel;
 use super::llama::Llama;
 use super::{LanguageModel, builtin};
 use crate::{Error, Result};
@@ -138,13 +139,14 @@ fn start(
     engine: EngineChoice,
     options: &LoadOptions,
 ) -> Result<Arc<dyn LanguageModel>> {
+    let exact = || ExactModel::load(name, &gguf, options);
     match engine {
-        EngineChoice::Auto | EngineChoice::Llama => {
-            Ok(Arc::new(Llama::load(name, gguf, path, options)?))
-        }
-        EngineChoice::Exact => Err(Error::unusable(
-            name,
-            "this build has no integer engine; use --engine llama",
-        )),
+        EngineChoice::Exact => return Ok(Arc::new(exact()?)),
+        EngineChoice::Auto => match exact() {
+            Ok(model) => return Ok(Arc::new(model)),
+            Err(reason) => tracing::info!("llama.cpp runs {name}: {reason}"),
+        },
+        EngineChoice::Llama => {}
     }
+    Ok(Arc::new(Llama::load(name, gguf, path, options)?))
 }

@@ -1,0 +1,233 @@
+//! The engine's inner loops, one table of functions per instruction set.
+//!
+//! Every table computes the same bits: integer dot products are exact, and the floating-point parts are one source
+//! ([`portable`]) compiled once per instruction set. Only the three integer loops of [`Dots`] are written per set.
+
+mod portable;
+mod scalar;
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+
+use super::math::Rotation;
+use super::matrix::{Line, Matrix};
+
+/// A row of int8 activations: value = q * scale.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Row {
+    /// What a step of one is worth.
+    pub scale: f32,
+    /// Sum of the row's integers: takes back the 128 that stored weights and keys have on top.
+    pub sum: i32,
+}
+
+/// What a matrix product does with its results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// `out = y`.
+    Write,
+    /// `out = out + y`.
+    Add,
+}
+
+/// Positions of a ring that are compared in one go; rings are multiples of it.
+pub const GROUP: usize = 64;
+/// Query heads that attend together to one key/value head at most; more are done in turns.
+pub const HEADS: usize = 4;
+/// The largest attention weight: 14 bits, kept as two halves of 7.
+pub const WEIGHT_LIMIT: f32 = 16_383.0;
+
+/// What one lane remembers for one key/value head: rings of int8 rows with a scale each.
+///
+/// Slot s of the keys: byte `4 * (s % 16) + c % 4` of line `s / 16 * 16 + c / 4` is key component c plus 128. Of the
+/// values: byte `4 * (c % 16) + s % 4` of line `s / 4 * 4 + c / 16` is value component c.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// Keys.
+    pub keys: &'a [Line],
+    /// Values.
+    pub values: &'a [Line],
+    /// Scale of each key.
+    pub key_scales: &'a [f32],
+    /// Scale of each value.
+    pub value_scales: &'a [f32],
+}
+
+/// [`Context`], to write to.
+#[derive(Debug)]
+pub struct ContextMut<'a> {
+    /// Keys.
+    pub keys: &'a mut [Line],
+    /// Values.
+    pub values: &'a mut [Line],
+    /// Scale of each key.
+    pub key_scales: &'a mut [f32],
+    /// Scale of each value.
+    pub value_scales: &'a mut [f32],
+}
+
+/// The slots a token attends to: `count` of them from `start`, around the ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// The first slot.
+    pub start: usize,
+    /// How many.
+    pub count: usize,
+}
+
+/// Buffers of the attention of [`HEADS`] heads, sized for a ring.
+#[derive(Clone, Debug)]
+pub struct Scratch {
+    scores: Vec<i32>,
+    logits: Vec<f32>,
+    high: Vec<u8>,
+    low: Vec<u8>,
+    /// Elements per head.
+    stride: usize,
+}
+
+impl Scratch {
+    /// Buffers for rings of `slots`.
+    pub fn new(slots: usize) -> Self {
+        let stride = slots + GROUP;
+        Self {
+            scores: vec![0; stride * HEADS],
+            logits: vec![0.0; stride * HEADS],
+            high: vec![0; stride * HEADS],
+            low: vec![0; stride * HEADS],
+            stride,
+        }
+    }
+}
+
+/// The integer loops. Sums are exact, so their order is free.
+trait Dots: Copy {
+    /// `out[t * stride + r] = (sum of q[t] * w[r]) * (rows[t].scale * w.scales[r])` for the rows of `q`.
+    fn product(
+        self,
+        q: &[i8],
+        rows: &[Row],
+        w: &Matrix,
+        out: &mut [f32],
+        stride: usize,
+        then: Then,
+    );
+
+    /// `out[h * stride + 64 i + j]` = query h times key j of group i; groups go around the ring from `first`.
+    /// `q` are heads of 64, `sums` their sums.
+    fn scores(
+        self,
+        q: &[i8],
+        sums: &[i32],
+        keys: &[Line],
+        first: usize,
+        groups: usize,
+        out: &mut [i32],
+        stride: usize,
+    );
+
+    /// `out[64 h + c]` = 128 * (sum of high * value c) + (sum of low * value c), each sum exact, then f32.
+    fn weigh(
+        self,
+        high: &[u8],
+        low: &[u8],
+        stride: usize,
+        values: &[Line],
+        first: usize,
+        groups: usize,
+        out: &mut [f32],
+    );
+}
+
+/// A table of the engine's operations for one instruction set.
+#[allow(clippy::type_complexity, reason = "plain function pointers")]
+pub struct Kernel {
+    /// Its name: `scalar`, `avx2`, `avx512vnni`.
+    pub name: &'static str,
+    /// Quantized activations times a matrix, see [`Dots`]; `out` has `stride >= w.rows` per row.
+    pub product: fn(&[i8], &[Row], &Matrix, &mut [f32], usize, Then),
+    /// RMSNorm without gain, quantized.
+    pub norm_quantize: fn(&[f32], f32, &mut [i8]) -> Row,
+    /// A row, quantized.
+    pub quantize: fn(&[f32], &mut [i8]) -> Row,
+    /// silu(gate) * up of a row of gate and up in turns of 16, through a buffer, quantized.
+    pub swiglu_quantize: fn(&[f32], &mut [f32], &mut [i8]) -> Row,
+    /// Cosines and sines of a position.
+    pub rotation: fn(&[u64; 32], u64, &mut Rotation),
+    /// Puts a key (rotated here) and a value into a slot.
+    pub remember: fn(&mut ContextMut<'_>, usize, &mut [f32; 64], &[f32; 64], &Rotation),
+    /// Attention of heads of 64 (rotated here) over a span of one context.
+    pub attend: fn(&mut [f32], &Rotation, &Context<'_>, Span, &mut Scratch, &mut [f32]),
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Makes a [`Kernel`] whose functions are compiled with `$features`. `$dots` is a proof that the CPU has them; the
+/// functions make their own because a function pointer cannot carry one: see the SAFETY comment.
+#[cfg(target_arch = "x86_64")]
+macro_rules! table {
+    ($name:literal, $dots:ident, $features:literal) => {
+        table!(@ $name, $dots, $features,
+            product(q: &[i8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then)
+                = |dots| dots.product(q, rows, w, out, stride, then);
+            norm_quantize(x: &[f32], epsilon: f32, q: &mut [i8]) -> Row
+                = |_dots| portable::norm_quantize(x, epsilon, q);
+            quantize(x: &[f32], q: &mut [i8]) -> Row
+                = |_dots| portable::quantize(x, q);
+            swiglu_quantize(x: &[f32], between: &mut [f32], q: &mut [i8]) -> Row
+                = |_dots| portable::swiglu_quantize(x, between, q);
+            rotation(frequencies: &[u64; 32], position: u64, out: &mut Rotation)
+                = |_dots| math::rotation(frequencies, position, out);
+            remember(to: &mut ContextMut<'_>, slot: usize, key: &mut [f32; 64], value: &[f32; 64], r: &Rotation)
+                = |_dots| portable::remember(to, slot, key, value, r);
+            attend(q: &mut [f32], r: &Rotation, context: &Context<'_>, span: Span, s: &mut Scratch, out: &mut [f32])
+                = |dots| portable::attend(dots, q, r, context, span, s, out);
+        )
+    };
+    (@ $name:literal, $dots:ident, $features:literal,
+        $($field:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)? = |$d:ident| $body:expr;)*) => {
+        Kernel {
+            name: $name,
+            $($field: {
+                #[allow(unsafe_code, clippy::too_many_arguments, reason = "calls code compiled for detected features")]
+                fn call($($arg: $ty),*) $(-> $ret)? {
+                    #[target_feature(enable = $features)]
+                    fn compiled($d: $dots, $($arg: $ty),*) $(-> $ret)? {
+                        $body
+                    }
+                    // SAFETY: the table is private and `Kernel::all` lists it only where the CPU has the features.
+                    unsafe { compiled($dots::assume(), $($arg),*) }
+                }
+                call
+            },)*
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+use table;
+
+impl Kernel {
+    /// The tables this machine can run, the fastest first; the last is always `scalar`.
+    pub fn all() -> impl Iterator<Item = &'static Kernel> {
+        #[cfg(target_arch = "x86_64")]
+        let fast = [avx512::kernel()];
+        #[cfg(not(target_arch = "x86_64"))]
+        let fast: [Option<&'static Kernel>; 0] = [];
+        fast.into_iter().flatten().chain([&scalar::KERNEL])
+    }
+
+    /// The fastest table, or the one that the environment variable `LMFS_KERNEL` names (for tests and reports).
+    ///
+    /// # Errors
+    /// The name, if this machine has no such table.
+    pub fn choose() -> Result<&'static Kernel, String> {
+        let wanted = std::env::var("LMFS_KERNEL").ok();
+        Self::all()
+            .find(|k| wanted.as_deref().is_none_or(|w| w == k.name))
+            .ok_or_else(|| wanted.unwrap_or_default())
+    }
+}

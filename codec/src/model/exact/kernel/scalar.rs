@@ -1,0 +1,133 @@
+//! The integer loops in plain Rust: the safe twin of every kernel, and the only one on machines without a faster.
+
+use super::{Dots, GROUP, Kernel, Row, Then, portable};
+use crate::model::exact::math;
+use crate::model::exact::matrix::{BLOCK, Line, Matrix};
+use crate::model::exact::shape::HEAD;
+
+/// The table in plain Rust.
+pub static KERNEL: Kernel = Kernel {
+    name: "scalar",
+    product: |q, rows, w, out, stride, then| Scalar.product(q, rows, w, out, stride, then),
+    norm_quantize: portable::norm_quantize,
+    quantize: portable::quantize,
+    swiglu_quantize: portable::swiglu_quantize,
+    rotation: math::rotation,
+    remember: portable::remember,
+    attend: |q, r, context, span, s, out| portable::attend(Scalar, q, r, context, span, s, out),
+};
+
+#[derive(Clone, Copy)]
+pub(super) struct Scalar;
+
+/// Adds the products of four activations with the four columns of 16 rows.
+#[inline(always)]
+fn add_line(sums: &mut [i32; BLOCK], line: &Line, four: &[i8; 4]) {
+    for (sum, bytes) in sums.iter_mut().zip(line.0.as_chunks::<4>().0) {
+        for (&w, &a) in bytes.iter().zip(four) {
+            *sum = sum.wrapping_add(i32::from(w).wrapping_mul(i32::from(a)));
+        }
+    }
+}
+
+impl Dots for Scalar {
+    fn product(
+        self,
+        q: &[i8],
+        rows: &[Row],
+        w: &Matrix,
+        out: &mut [f32],
+        stride: usize,
+        then: Then,
+    ) {
+        let blocks = w
+            .lines
+            .chunks_exact(w.columns / 4)
+            .zip(w.scales.as_chunks::<BLOCK>().0);
+        for (block, (lines, scales)) in blocks.enumerate() {
+            for ((row, q), out) in rows
+                .iter()
+                .zip(q.chunks_exact(w.columns))
+                .zip(out.chunks_mut(stride))
+            {
+                let mut sums = [row.sum.wrapping_mul(-128); BLOCK];
+                for (line, four) in lines.iter().zip(q.as_chunks::<4>().0) {
+                    add_line(&mut sums, line, four);
+                }
+                for ((out, sum), scale) in out[block * BLOCK..].iter_mut().zip(sums).zip(scales) {
+                    let y = sum as f32 * (row.scale * scale);
+                    *out = if then == Then::Add { *out + y } else { y };
+                }
+            }
+        }
+    }
+
+    fn scores(
+        self,
+        q: &[i8],
+        sums: &[i32],
+        keys: &[Line],
+        first: usize,
+        groups: usize,
+        out: &mut [i32],
+        stride: usize,
+    ) {
+        let ring = keys.len() / GROUP;
+        for ((q, sum), out) in q
+            .as_chunks::<HEAD>()
+            .0
+            .iter()
+            .zip(sums)
+            .zip(out.chunks_mut(stride))
+        {
+            for (i, to) in out
+                .as_chunks_mut::<BLOCK>()
+                .0
+                .iter_mut()
+                .take(groups * GROUP / BLOCK)
+                .enumerate()
+            {
+                let block = (first * GROUP / BLOCK + i) % (ring * GROUP / BLOCK);
+                *to = [sum.wrapping_mul(-128); BLOCK];
+                for (line, four) in keys[block * BLOCK..][..BLOCK]
+                    .iter()
+                    .zip(q.as_chunks::<4>().0)
+                {
+                    add_line(to, line, four);
+                }
+            }
+        }
+    }
+
+    fn weigh(
+        self,
+        high: &[u8],
+        low: &[u8],
+        stride: usize,
+        values: &[Line],
+        first: usize,
+        groups: usize,
+        out: &mut [f32],
+    ) {
+        let fours = values.len() / 4;
+        for (h, out) in out.as_chunks_mut::<HEAD>().0.iter_mut().enumerate() {
+            let (mut sum_high, mut sum_low) = ([0_i32; HEAD], [0_i32; HEAD]);
+            for i in 0..groups * GROUP / 4 {
+                let lines = &values[(first * GROUP / 4 + i) % fours * 4..][..4];
+                let at = h * stride + 4 * i;
+                let (high, low) = (&high[at..][..4], &low[at..][..4]);
+                for c in 0..HEAD {
+                    let bytes = &lines[c / 16].0[c % 16 * 4..][..4];
+                    for j in 0..4 {
+                        let v = i32::from(bytes[j].cast_signed());
+                        sum_high[c] = sum_high[c].wrapping_add(i32::from(high[j]) * v);
+                        sum_low[c] = sum_low[c].wrapping_add(i32::from(low[j]) * v);
+                    }
+                }
+            }
+            for ((out, &high), &low) in out.iter_mut().zip(&sum_high).zip(&sum_low) {
+                *out = high as f32 * 128.0 + low as f32;
+            }
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! A decoding state: the contexts of some lanes, and the step that feeds them tokens.
+
+use std::sync::Arc;
+
+use super::error::{Error, Result};
+use super::kernel::{Context, ContextMut, GROUP, HEADS, Kernel, Row, Scratch, Span, Then};
+use super::math::Rotation;
+use super::matrix::{Line, Matrix};
+use super::shape::{HEAD, Shape};
+use super::weights::Weights;
+
+/// Rows of a batch that a state makes room for, if runs are not longer than [`LONGEST_RUN`].
+const BATCH: usize = 256;
+/// The longest run of one lane.
+const LONGEST_RUN: usize = 64;
+/// Logits are held to this range; it only matters for weights no training makes. NaN becomes the lower end.
+const LOGIT_LIMIT: f32 = 1e6;
+
+/// One token of a step.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    token: usize,
+    lane: usize,
+    position: u64,
+}
+
+/// Int8 rings of keys and values by layer, lane and key/value head, in this order.
+#[derive(Debug)]
+struct Memory {
+    slots: usize,
+    keys: Vec<Line>,
+    values: Vec<Line>,
+    key_scales: Vec<f32>,
+    value_scales: Vec<f32>,
+}
+
+impl Memory {
+    fn new(rings: usize, slots: usize) -> Self {
+        Self {
+            slots,
+            keys: vec![Line([0; 64]); rings * slots],
+            values: vec![Line([0; 64]); rings * slots],
+            key_scales: vec![0.0; rings * slots],
+            value_scales: vec![0.0; rings * slots],
+        }
+    }
+
+    fn ring(&self, i: usize) -> Context<'_> {
+        let range = i * self.slots..(i + 1) * self.slots;
+        Context {
+            keys: &self.keys[range.clone()],
+            values: &self.values[range.clone()],
+            key_scales: &self.key_scales[range.clone()],
+            value_scales: &self.value_scales[range],
+        }
+    }
+
+    fn ring_mut(&mut self, i: usize) -> ContextMut<'_> {
+        let range = i * self.slots..(i + 1) * self.slots;
+        ContextMut {
+            keys: &mut self.keys[range.clone()],
+            values: &mut self.values[range.clone()],
+            key_scales: &mut self.key_scales[range.clone()],
+            value_scales: &mut self.value_scales[range],
+        }
+    }
+}
+
+/// Buffers of a step, sized once.
+#[derive(Debug)]
+struct Buffers {
+    residual: Vec<f32>,
+    ints: Vec<i8>,
+    rows: Vec<Row>,
+    wide: Vec<f32>,
+    attended: Vec<f32>,
+    between: Vec<f32>,
+    rotations: Vec<Rotation>,
+    logits: Vec<f32>,
+    scratch: Scratch,
+}
+
+/// Lanes of an exact model.
+#[derive(Debug)]
+pub struct ExactLanes {
+    shape: Arc<Shape>,
+    weights: Arc<Weights>,
+    kernel: &'static Kernel,
+    frequencies: [u64; 32],
+    max_run: usize,
+    /// Tokens fed to each lane so far.
+    positions: Vec<u64>,
+    /// The rows of the last step: first row and number of rows of each lane.
+    fed: Vec<(usize, usize)>,
+    places: Vec<Place>,
+    memory: Memory,
+    buffers: Buffers,
+}
+
+impl ExactLanes {
+    /// Opens `lanes` empty lanes.
+    ///
+    /// # Errors
+    /// [`Error::Call`] for no or too many lanes.
+    pub fn new(
+        shape: Arc<Shape>,
+        weights: Arc<Weights>,
+        kernel: &'static Kernel,
+        lanes: usize,
+    ) -> Result<Self> {
+        if lanes == 0 || lanes > 4096 {
+            return Err(Error::Call(format!(
+                "{lanes} lanes; 1 to 4096 are possible"
+            )));
+        }
+        let s = &*shape;
+        let max_run = (BATCH / lanes).clamp(1, LONGEST_RUN);
+        // All tokens of a run are remembered before the first attends, so the ring has room for window and run.
+        let slots = (s.window + max_run - 1).next_multiple_of(GROUP);
+        let batch = lanes * max_run;
+        let wide = s.qkv_rows().next_multiple_of(32).max(2 * s.hidden);
+        let narrow = s.width.max(s.hidden).max(s.heads * HEAD);
+        let rotation = Rotation {
+            cos: [1.0; 32],
+            sin: [0.0; 32],
+        };
+        let buffers = Buffers {
+            residual: vec![0.0; batch * s.width],
+            ints: vec![0; batch * narrow],
+            rows: vec![Row::default(); batch],
+            wide: vec![0.0; batch * wide],
+            attended: vec![0.0; batch * s.heads * HEAD],
+            between: vec![0.0; s.hidden],
+            rotations: vec![rotation; batch],
+            logits: vec![0.0; batch * weights.head.rows],
+            scratch: Scratch::new(slots),
+        };
+        Ok(Self {
+            frequencies: super::math::frequencies(s.rope_base),
+            max_run,
+            positions: vec![0; lanes],
+            fed: vec![(0, 0); lanes],
+            places: Vec::with_capacity(batch),
+            memory: Memory::new(s.layers * lanes * s.kv_heads, slots),
+            buffers,
+            shape,
+            weights,
+            kernel,
+        })
+    }
+
+    /// Number of lanes.
+    pub fn lanes(&self) -> usize {
+        self.positions.len()
+    }
+
+    /// The longest run of a step.
+    pub fn max_run(&self) -> usize {
+        self.max_run
+    }
+
+    /// Empties all lanes. What a ring holds beyond a lane's position is never read.
+    pub fn reset(&mut self) {
+        self.positions.fill(0);
+        self.fed.fill((0, 0));
+    }
+
+    /// Feeds a run of tokens to each lane.
+    ///
+    /// # Errors
+    /// [`Error::Call`] when the runs do not fit the lanes, are too long, or have tokens that do not exist. Nothing is
+    /// fed then.
+    pub fn step(&mut self, runs: &[&[u32]]) -> Result<()> {
+        if runs.len() != self.lanes() {
+            return Err(Error::Call(format!(
+                "{} runs for {} lanes",
+                runs.len(),
+                self.lanes()
+            )));
+        }
+        self.places.clear();
+        for (lane, (run, &position)) in runs.iter().zip(&self.positions).enumerate() {
+            if run.len() > self.max_run {
+                return Err(Error::Call(format!(
+                    "a run of {} tokens, at most {}",
+                    run.len(),
+                    self.max_run
+                )));
+            }
+            for (position, &token) in (position..).zip(*run) {
+                let token = token as usize;
+                if token >= self.shape.vocabulary {
+                    return Err(Error::Call(format!(
+                        "token {token} of {}",
+                        self.shape.vocabulary
+                    )));
+                }
+                self.places.push(Place {
+                    token,
+                    lane,
+                    position,
+                });
+            }
+        }
+        let mut first = 0;
+        for ((run, position), fed) in runs.iter().zip(&mut self.positions).zip(&mut self.fed) {
+            *fed = (first, run.len());
+            *position += run.len() as u64;
+            first += run.len();
+        }
+        self.forward();
+        Ok(())
+    }
+
+    /// The logits after token `i` of the last run of `lane`; empty if there was none.
+    pub fn logits(&self, lane: usize, i: usize) -> &[f32] {
+        match self.fed.get(lane) {
+            Some(&(first, count)) if i < count => {
+                let stride = self.weights.head.rows;
+                &self.buffers.logits[(first + i) * stride..][..self.shape.vocabulary]
+            }
+            _ => &[],
+        }
+    }
+
+    fn forward(&mut self) {
+        let (weights, shape, kernel) = (
+            Arc::clone(&self.weights),
+            Arc::clone(&self.shape),
+            self.kernel,
+        );
+        let width = shape.width;
+        let b = &mut self.buffers;
+        for (i, place) in self.places.iter().enumerate() {
+            let row = &weights.embedding[place.token * width..][..width];
+            b.residual[i * width..][..width].copy_from_slice(row);
+            (kernel.rotation)(&self.frequencies, place.position, &mut b.rotations[i]);
+        }
+        for (i, layer) in weights.layers.iter().enumerate() {
+            self.normed(&layer.qkv, layer.qkv.rows, false);
+            self.remember(i, layer.qkv.rows);
+            self.attend(i, layer.qkv.rows);
+            self.added(&layer.out, shape.heads * HEAD, false);
+            self.normed(&layer.gate_up, layer.gate_up.rows, false);
+            self.added(&layer.down, shape.hidden, true);
+        }
+        self.normed(&weights.head, weights.head.rows, true);
+        let logits = &mut self.buffers.logits[..self.places.len() * weights.head.rows];
+        for v in logits {
+            *v = super::math::at_most(super::math::at_least(*v, -LOGIT_LIMIT), LOGIT_LIMIT);
+        }
+    }
+
+    /// Norm, quantization and a product into the wide buffer or the logits.
+    fn normed(&mut self, w: &Matrix, stride: usize, logits: bool) {
+        let (b, width) = (&mut self.buffers, self.shape.width);
+        let count = self.places.len();
+        let rows = b
+            .residual
+            .chunks_exact(width)
+            .zip(b.ints.chunks_exact_mut(width));
+        for ((x, q), row) in rows.zip(&mut b.rows).take(count) {
+            *row = (self.kernel.norm_quantize)(x, self.shape.epsilon, q);
+        }
+        let out = if logits { &mut b.logits } else { &mut b.wide };
+        (self.kernel.product)(
+            &b.ints[..count * width],
+            &b.rows[..count],
+            w,
+            out,
+            stride,
+            Then::Write,
+        );
+    }
+
+    /// Quantization of what attention or the feed-forward part made, and a product added to the residual stream.
+    fn added(&mut self, w: &Matrix, columns: usize, swiglu: bool) {
+        let (b, width) = (&mut self.buffers, self.shape.width);
+        let count = self.places.len();
+        for (i, row) in b.rows.iter_mut().enumerate().take(count) {
+            let q = &mut b.ints[i * columns..][..columns];
+            *row = if swiglu {
+                let x = &b.wide[i * 2 * columns..][..2 * columns];
+                (self.kernel.swiglu_quantize)(x, &mut b.between, q)
+            } else {
+                (self.kernel.quantize)(&b.attended[i * columns..][..columns], q)
+            };
+        }
+        let ints = &b.ints[..count * columns];
+        (self.kernel.product)(ints, &b.rows[..count], w, &mut b.residual, width, Then::Add);
+    }
+
+    fn ring(&self, layer: usize, lane: usize, head: usize) -> usize {
+        (layer * self.lanes() + lane) * self.shape.kv_heads + head
+    }
+
+    fn slot(&self, position: u64) -> usize {
+        (position % self.memory.slots as u64) as usize
+    }
+
+    /// Keys and values of all tokens go into their lanes' rings.
+    fn remember(&mut self, layer: usize, stride: usize) {
+        for (i, place) in self.places.iter().enumerate() {
+            let slot = self.slot(place.position);
+            for head in 0..self.shape.kv_heads {
+                let ring = self.ring(layer, place.lane, head);
+                let b = &mut self.buffers;
+                let row = &mut b.wide[i * stride..][self.shape.heads * HEAD..];
+                let (keys, values) = row.split_at_mut(self.shape.kv_heads * HEAD);
+                let keys = keys.as_chunks_mut::<HEAD>().0;
+                let values = values.as_chunks::<HEAD>().0;
+                let mut to = self.memory.ring_mut(ring);
+                (self.kernel.remember)(
+                    &mut to,
+                    slot,
+                    &mut keys[head],
+                    &values[head],
+                    &b.rotations[i],
+                );
+            }
+        }
+    }
+
+    fn attend(&mut self, layer: usize, stride: usize) {
+        let window = self.shape.window as u64;
+        let group = self.shape.group() * HEAD;
+        for (i, place) in self.places.iter().enumerate() {
+            let count = (place.position + 1).min(window);
+            let start = self.slot(place.position + 1 - count);
+            let span = Span {
+                start,
+                count: count as usize,
+            };
+            for head in 0..self.shape.kv_heads {
+                let context = self.memory.ring(self.ring(layer, place.lane, head));
+                let b = &mut self.buffers;
+                let q = &mut b.wide[i * stride + head * group..][..group];
+                let out = &mut b.attended[(i * self.shape.kv_heads + head) * group..][..group];
+                for (q, out) in q.chunks_mut(HEADS * HEAD).zip(out.chunks_mut(HEADS * HEAD)) {
+                    (self.kernel.attend)(q, &b.rotations[i], &context, span, &mut b.scratch, out);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Weights as bytes, in the one layout that all kernels read.
+
+use super::math;
+
+/// 64 bytes on a cache line of their own.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Line(pub [u8; 64]);
+
+/// Rows are packed in blocks of 16 and padded to pairs of blocks.
+pub const BLOCK: usize = 16;
+/// The multiple that rows are padded to.
+pub const PANEL: usize = 2 * BLOCK;
+
+/// A matrix with int8 weights and a scale per row: weight = (byte - 128) * scale.
+///
+/// Line `block * (columns / 4) + g` holds, for the 16 rows of a block, the columns 4g..4g + 4: byte `4 * row + column`.
+#[derive(Clone, Debug)]
+pub struct Matrix {
+    /// Rows, padded to a multiple of [`PANEL`] with zeros.
+    pub rows: usize,
+    /// Columns; a multiple of 64.
+    pub columns: usize,
+    /// The weights.
+    pub lines: Vec<Line>,
+    /// A scale per row.
+    pub scales: Vec<f32>,
+}
+
+impl Matrix {
+    /// Quantizes rows of `columns` f32 each: scale = magnitude / 127, weight = round(w * (127 / magnitude)).
+    pub fn quantize<'a>(rows: impl Iterator<Item = &'a [f32]>, columns: usize) -> Self {
+        let groups = columns / 4;
+        let mut m = Self {
+            rows: 0,
+            columns,
+            lines: Vec::new(),
+            scales: Vec::new(),
+        };
+        let mut q = vec![0_i8; columns];
+        for (at, row) in rows.enumerate() {
+            if at == m.rows {
+                m.rows += PANEL;
+                m.lines.resize(m.rows / BLOCK * groups, Line([128; 64]));
+                m.scales.resize(m.rows, 0.0);
+            }
+            let most = math::magnitude(row);
+            math::quantize(row, math::LIMIT / most, &mut q);
+            m.scales[at] = most / math::LIMIT;
+            let block = &mut m.lines[at / BLOCK * groups..][..groups];
+            for (line, four) in block.iter_mut().zip(q.chunks_exact(4)) {
+                for (byte, &q) in line.0[at % BLOCK * 4..][..4].iter_mut().zip(four) {
+                    *byte = q.cast_unsigned() ^ 0x80;
+                }
+            }
+        }
+        m
+    }
+
+    /// The packed panel of rows `32 * i..32 * i + 32`: two blocks of `columns / 4` lines.
+    #[inline(always)]
+    pub fn panel(&self, i: usize) -> &[Line] {
+        let lines = 2 * self.columns / 4;
+        &self.lines[i * lines..][..lines]
+    }
+}
