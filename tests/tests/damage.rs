@@ -1,0 +1,167 @@
+//! Bits that flip and tails that go missing on the disk below a store.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::fs;
+use std::path::Path;
+
+use lmfs_tests::{Noise, Scratch, copy_in, diff, small_tree};
+
+/// A store with the small tree in it, not packed, in many blocks.
+fn filled() -> (Scratch, std::path::PathBuf) {
+    let scratch = Scratch::with_store(&["--block-size=4KiB"]);
+    let original = scratch.path("original");
+    small_tree(&original);
+    let mount = scratch.mount(&[]);
+    copy_in(&original, &mount.path("copy"));
+    mount.umount();
+    (scratch, original)
+}
+
+fn flip(path: &Path, at: u64, bit: u64) {
+    let mut bytes = fs::read(path).unwrap();
+    *bytes.get_mut(at as usize).unwrap() ^= 1 << bit;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_flipped_bit_in_a_segment_is_contained_or_refused() {
+    let (scratch, original) = filled();
+    let mut noise = Noise::new(3);
+    let (mut contained, mut refused, mut harmless) = (0, 0, 0);
+    for round in 0..12 {
+        let segments = scratch.store_files("segments");
+        let path = segments
+            .get(noise.below(segments.len() as u64) as usize)
+            .unwrap()
+            .clone();
+        let good = fs::read(&path).unwrap();
+        let at = noise.below(good.len() as u64);
+        flip(&path, at, noise.below(8));
+        let what = format!("round {round}, byte {at} of {}", path.display());
+        let checked = scratch.lmfs("check", &["--data"]);
+        let code = checked.status.code();
+        assert!(matches!(code, Some(0..=2)), "{what}: {checked}");
+
+        let mounted = lmfs_tests::lmfs([
+            "mount".as_ref(),
+            "--pack=off".as_ref(),
+            scratch.store().as_os_str(),
+            scratch.mountpoint().as_os_str(),
+        ]);
+        if mounted.status.success() {
+            let found = read_all(&original, &scratch.path("mnt/copy"));
+            lmfs_tests::lmfs(["umount".as_ref(), scratch.mountpoint().as_os_str()]).ok();
+            let (right, failed) =
+                found.unwrap_or_else(|wrong| panic!("{what}: wrong bytes in {wrong}"));
+            assert!(
+                right > 20,
+                "{what}: only {right} files are readable, {failed} are not"
+            );
+            if failed > 0 {
+                contained += 1;
+                assert_eq!(
+                    code,
+                    Some(1),
+                    "{what}: check has to find what reading finds: {checked}"
+                );
+            } else {
+                harmless += 1;
+            }
+        } else {
+            mounted.refused(&["damage", "log", "segment"]);
+            refused += 1;
+        }
+        fs::write(&path, good).unwrap();
+        // The index was made from the flipped log: make it anew.
+        let _ = fs::remove_dir_all(scratch.store().join("index"));
+    }
+    println!(
+        "12 flips: {contained} contained to a range, {refused} refused, {harmless} without effect"
+    );
+    scratch.lmfs("check", &["--data"]).ok();
+    let mount = scratch.mount(&[]);
+    diff(&original, &mount.path("copy"));
+    mount.umount();
+}
+
+/// Reads every file of the copy: how many are right, how many give an error; `Err` names one with wrong bytes.
+fn read_all(original: &Path, copy: &Path) -> Result<(u32, u32), String> {
+    let (mut right, mut failed) = (0, 0);
+    let mut folders = vec![original.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let kind = path.symlink_metadata().unwrap().file_type();
+            if kind.is_dir() {
+                folders.push(path);
+            } else if kind.is_file() {
+                let other = copy.join(path.strip_prefix(original).unwrap());
+                match fs::read(&other) {
+                    Ok(bytes) if bytes == fs::read(&path).unwrap() => right += 1,
+                    Ok(_) => return Err(other.display().to_string()),
+                    Err(_) => failed += 1,
+                }
+            }
+        }
+    }
+    Ok((right, failed))
+}
+
+#[test]
+fn a_damaged_index_is_made_anew() {
+    let (scratch, original) = filled();
+    let mut noise = Noise::new(5);
+    for round in 0..6 {
+        let files = scratch.store_files("index");
+        let files: Vec<_> = files
+            .iter()
+            .filter(|path| fs::metadata(path).unwrap().len() > 0)
+            .collect();
+        let path = files.get(noise.below(files.len() as u64) as usize).unwrap();
+        let len = fs::metadata(path).unwrap().len();
+        if round % 2 == 0 {
+            flip(path, noise.below(len), noise.below(8));
+        } else {
+            fs::File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_len(noise.below(len))
+                .unwrap();
+        }
+        let mount = scratch.mount(&[]);
+        diff(&original, &mount.path("copy"));
+        fs::write(mount.path(format!("after-{round}")), "still writable").unwrap();
+        mount.umount();
+    }
+    scratch.lmfs("check", &["--data"]).ok();
+}
+
+#[test]
+fn a_torn_tail_of_the_log_loses_nothing_older() {
+    let (scratch, original) = filled();
+    let mount = scratch.mount(&[]);
+    fs::write(mount.path("later"), Noise::new(9).bytes(100_000)).unwrap();
+    mount.kill();
+    let mut noise = Noise::new(13);
+    for _ in 0..4 {
+        let last = scratch.store_files("segments").pop().unwrap();
+        let len = fs::metadata(&last).unwrap().len();
+        let cut = noise.below(len.min(300));
+        fs::File::options()
+            .write(true)
+            .open(&last)
+            .unwrap()
+            .set_len(len - cut)
+            .unwrap();
+        let mount = scratch.mount(&[]);
+        diff(&original, &mount.path("copy"));
+        mount.kill();
+    }
+    scratch.lmfs("check", &["--data"]).ok();
+}

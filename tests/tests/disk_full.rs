@@ -1,0 +1,135 @@
+//! A disk that fills up while files are written and while they are packed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use lmfs_tests::{Noise, Scratch, data, diff, run};
+
+/// A small disk of its own below a scratch folder: a tmpfs, detached when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, size: &str) -> Self {
+        fs::create_dir(at).unwrap();
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
+            .arg(at))
+        .ok();
+        Self(at.to_path_buf())
+    }
+
+    /// Fills the disk but for about `left` bytes; returns the file that does.
+    fn fill(&self, left: u64) -> PathBuf {
+        let path = self.0.join("filler");
+        let stat = rustix::fs::statvfs(&self.0).unwrap();
+        let len = (stat.f_bavail * stat.f_frsize).saturating_sub(left);
+        let mut file = File::create(&path).unwrap();
+        file.write_all(&vec![1; len as usize]).unwrap();
+        path
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = run(Command::new("umount").arg("-l").arg(&self.0));
+    }
+}
+
+fn store_on(disk: &Disk, scratch: &Scratch) {
+    let folder = disk.0.join("store");
+    fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&folder, scratch.store()).unwrap();
+    scratch.lmfs("init", &[]).ok();
+}
+
+fn is_full(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::StorageFull
+}
+
+#[test]
+fn writing_to_a_full_disk_says_so_and_keeps_what_was_synced() {
+    let scratch = Scratch::empty();
+    let disk = Disk::mount(&scratch.path("disk"), "64m");
+    store_on(&disk, &scratch);
+    let filler = disk.fill(6 << 20);
+    let mount = scratch.mount(&[]);
+    let mut noise = Noise::new(1);
+    let mut kept = Vec::new();
+    let failure = loop {
+        let name = format!("file-{}", kept.len());
+        let bytes = noise.bytes(300_000);
+        let written = File::create(mount.path(&name)).and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.sync_all()
+        });
+        match written {
+            Ok(()) => kept.push((name, bytes)),
+            Err(error) => break error,
+        }
+        assert!(kept.len() < 100, "a disk of a few megabytes never fills up");
+    };
+    assert!(is_full(&failure), "ENOSPC, not {failure}");
+    assert!(
+        kept.len() > 3,
+        "there was space for more than {} files",
+        kept.len()
+    );
+    let holds = |mount: &lmfs_tests::Mount| {
+        for (name, bytes) in &kept {
+            assert!(&fs::read(mount.path(name)).unwrap() == bytes, "{name}");
+        }
+    };
+    holds(&mount);
+    // There is space again: work goes on, without a remount.
+    fs::remove_file(filler).unwrap();
+    let file = File::create(mount.path("after")).unwrap();
+    (&file).write_all(b"goes on").unwrap();
+    file.sync_all().unwrap();
+    holds(&mount);
+    mount.umount();
+    let mount = scratch.mount(&[]);
+    holds(&mount);
+    assert_eq!(fs::read(mount.path("after")).unwrap(), b"goes on");
+    mount.umount();
+    scratch.lmfs("check", &["--data"]).ok();
+}
+
+#[test]
+fn packing_on_a_full_disk_stops_clearly_and_goes_on_when_there_is_space() {
+    let scratch = Scratch::empty();
+    let disk = Disk::mount(&scratch.path("disk"), "64m");
+    store_on(&disk, &scratch);
+    let original = scratch.path("original");
+    fs::create_dir(&original).unwrap();
+    for n in 0..3 {
+        let text = fs::read(data("text/alice29.txt")).unwrap();
+        fs::write(
+            original.join(format!("{n}.txt")),
+            text.get(n * 20_000..(n + 1) * 20_000).unwrap(),
+        )
+        .unwrap();
+    }
+    let mount = scratch.mount(&[]);
+    lmfs_tests::copy_in(&original, &mount.path("copy"));
+    run(Command::new("sync").arg("-f").arg(mount.path("copy"))).ok();
+    let filler = disk.fill(0);
+    let packed = lmfs_tests::lmfs(["pack".as_ref(), mount.path("").as_os_str()]);
+    packed.refused(&["space", "full"]);
+    diff(&original, &mount.path("copy"));
+    assert!(mount.count("/queue_bytes") > 0);
+
+    fs::remove_file(filler).unwrap();
+    mount.pack(&[]);
+    assert_eq!(mount.count("/queue_bytes"), 0);
+    diff(&original, &mount.path("copy"));
+    mount.umount();
+    scratch.lmfs("check", &["--data"]).ok();
+}

@@ -1,0 +1,129 @@
+//! Reading packed files: one decode per block, and nobody else waits.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use lmfs_tests::{Mount, Scratch, data};
+
+const BLOCK: usize = 16 << 10;
+
+/// A store with a packed file `text` of four blocks and more, freshly mounted: nothing is cached anywhere.
+fn packed(blocks: usize) -> (Scratch, Mount, Vec<u8>) {
+    let scratch = Scratch::with_store(&["--block-size=16KiB"]);
+    let mut text = fs::read(data("text/alice29.txt")).unwrap();
+    text.truncate(blocks * BLOCK);
+    let mount = scratch.mount(&[]);
+    fs::write(mount.path("text"), &text).unwrap();
+    mount.pack(&[]);
+    assert_eq!(mount.count("/blocks/model"), blocks as u64);
+    mount.umount();
+    let mount = scratch.mount(&[]);
+    (scratch, mount, text)
+}
+
+#[test]
+fn a_cold_read_of_4_kib_decodes_one_block() {
+    let (_scratch, mount, text) = packed(6);
+    let file = File::open(mount.path("text")).unwrap();
+    let mut page = [0; 4096];
+    // Not in order, so that nothing looks like reading ahead; within a block and at both of its ends.
+    for (reads, block, at) in [(1, 4, 0), (2, 1, BLOCK - 4096), (3, 3, 8192), (4, 5, 4096)] {
+        let offset = block * BLOCK + at;
+        file.read_exact_at(&mut page, offset as u64).unwrap();
+        assert_eq!(&page[..], text.get(offset..offset + 4096).unwrap());
+        assert_eq!(
+            mount.count("/cache/misses"),
+            reads,
+            "after {reads} cold reads: {:#}",
+            mount.status()
+        );
+    }
+    // The same blocks again, past the kernel's pages: no decode.
+    mount.forget_pages("text");
+    file.read_exact_at(&mut page, 4 * BLOCK as u64 + 4096)
+        .unwrap();
+    assert_eq!(mount.count("/cache/misses"), 4, "{:#}", mount.status());
+    mount.umount();
+}
+
+#[test]
+fn many_readers_of_a_cold_block_cause_one_decode() {
+    let (_scratch, mount, text) = packed(1);
+    let start = Barrier::new(8);
+    std::thread::scope(|scope| {
+        for reader in 0..8_usize {
+            let (mount, text, start) = (&mount, &text, &start);
+            scope.spawn(move || {
+                let file = File::open(mount.path("text")).unwrap();
+                let mut bytes = [0; 1024];
+                start.wait();
+                // Different pages, so that the kernel passes every reader on.
+                let offset = reader * BLOCK / 8;
+                file.read_exact_at(&mut bytes, offset as u64).unwrap();
+                assert_eq!(&bytes[..], text.get(offset..offset + 1024).unwrap());
+            });
+        }
+    });
+    assert_eq!(mount.count("/cache/misses"), 1, "{:#}", mount.status());
+    mount.umount();
+}
+
+#[test]
+fn files_are_listed_and_stated_while_blocks_decode() {
+    let (_scratch, mount, text) = packed(6);
+    fs::create_dir(mount.path("folder")).unwrap();
+    let (reading, stats) = (AtomicBool::new(true), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            assert!(fs::read(mount.path("text")).unwrap() == text);
+            reading.store(false, Ordering::Release);
+        });
+        let mut n = 0;
+        while reading.load(Ordering::Acquire) {
+            // A new name every time: the kernel cannot answer by itself.
+            fs::write(mount.path(format!("folder/{n}")), "small").unwrap();
+            assert_eq!(
+                fs::metadata(mount.path(format!("folder/{n}")))
+                    .unwrap()
+                    .len(),
+                5
+            );
+            assert!(fs::read_dir(mount.path("folder")).unwrap().count() > 0);
+            n += 1;
+            stats.store(n, Ordering::Release);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    });
+    // Were they queued behind six decodes, at most about six could have been answered.
+    let stats = stats.into_inner();
+    assert!(
+        stats > 20,
+        "only {stats} rounds of create, stat and list were answered while six blocks were decoded"
+    );
+    mount.umount();
+}
+
+#[test]
+fn a_cache_of_a_few_blocks_is_enough_to_read_everything() {
+    let (scratch, mount, text) = packed(4);
+    mount.umount();
+    let mount = scratch.mount(&["--cache-size=32KiB"]);
+    for _ in 0..2 {
+        assert!(fs::read(mount.path("text")).unwrap() == text);
+        mount.forget_pages("text");
+    }
+    assert!(
+        mount.count("/cache/bytes") <= 32 << 10,
+        "{:#}",
+        mount.status()
+    );
+    mount.umount();
+}
