@@ -1,1 +1,43 @@
-//! lmfs-indexer
+//! An append-only log of checksummed records, and an index of files made from it.
+//!
+//! The log is the truth: every block of data and every change of metadata is first a record in a segment file. The
+//! index (inodes, directory entries, extents, extended attributes) is made from the log and can be deleted at any
+//! time. A filesystem change is one transaction record, so it happened or it did not.
+//!
+//! ```
+//! use lmfs_indexer::{Change, CreateOptions, MemIo, OpenOptions, Store};
+//! use std::sync::Arc;
+//!
+//! let io = Arc::new(MemIo::new());
+//! let store = Store::create(io.clone(), CreateOptions::new([7; 16]))?;
+//! let _report = store.commit(vec![Change::PutMeta { key: b"hello".to_vec(), value: b"world".to_vec() }])?;
+//! store.sync()?;
+//! drop(store); // no clean close: opening makes the index anew from the log
+//! let (store, _report) = Store::open(io, OpenOptions::default())?;
+//! assert_eq!(store.meta(b"hello")?, Some(b"world".to_vec()));
+//! # Ok::<(), lmfs_indexer::Error>(())
+//! ```
+
+mod apply;
+mod change;
+mod counters;
+mod error;
+mod index;
+pub mod io;
+mod log;
+mod store;
+mod types;
+mod wire;
+
+pub use apply::SkippedSwap;
+pub use change::{Change, MAX_EXTENTS};
+pub use counters::{TagTotals, Totals};
+pub use error::{Error, Result};
+pub use io::{Io, MemIo, RealIo};
+pub use store::{
+    CommitReport, CreateOptions, DEFAULT_SEGMENT, MAX_SEGMENT, MIN_SEGMENT, OpenOptions,
+    OpenReport, Store,
+};
+pub use types::{
+    BlockRef, Dirent, Extent, Inode, Kind, MAX_NAME, MAX_TARGET, MAX_XATTR, ROOT_INO, Time,
+};

@@ -1,0 +1,281 @@
+//! From a transaction to the rows it changes. Commit and rebuild take this one path, so both make the same tree.
+
+use crate::change::Change;
+use crate::counters::Counters;
+use crate::index::rows::{self, RUN};
+use crate::index::{Delta, Index};
+use crate::types::{Extent, Inode};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+/// A swap that found another extent than it expected and did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SkippedSwap {
+    /// The file.
+    pub ino: u64,
+    /// Number of the block.
+    pub block: u64,
+}
+
+/// What a transaction does to the rows.
+#[derive(Default)]
+pub(crate) struct Effect {
+    pub(crate) rows: Delta,
+    pub(crate) counters: Counters,
+    pub(crate) skipped: Vec<SkippedSwap>,
+}
+
+/// Works out what `changes` do to the rows of `index`.
+pub(crate) fn effect(index: &Index, changes: &[Change]) -> Result<Effect> {
+    let mut t = Transaction {
+        index,
+        out: Effect::default(),
+        stored: BTreeMap::new(),
+    };
+    for change in changes {
+        t.apply(change)?;
+    }
+    t.finish()
+}
+
+struct Transaction<'a> {
+    index: &'a Index,
+    out: Effect,
+    /// By inode: by how much the bytes of its blocks grow.
+    stored: BTreeMap<u64, i64>,
+}
+
+fn refused<T>(why: String) -> Result<T> {
+    Err(Error::InvalidChange(why))
+}
+
+impl Transaction<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        match self.out.rows.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => self.index.get(key),
+        }
+    }
+
+    fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.out.rows.insert(key, value);
+    }
+
+    fn inode(&self, ino: u64) -> Result<Option<(u64, Inode)>> {
+        let Some(row) = self.get(&rows::key(rows::INODE, ino))? else {
+            return Ok(None);
+        };
+        rows::decode_inode_row(ino, &row)
+            .map(Some)
+            .ok_or_else(|| Error::Index(format!("row of inode {ino}")))
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<()> {
+        match change {
+            Change::PutInode(inode) => self.put_inode(inode),
+            Change::DelInode(ino) => self.del_inode(*ino),
+            Change::PutDirent {
+                parent,
+                name,
+                entry,
+            } => {
+                self.put(
+                    rows::named(rows::DIRENT, *parent, name),
+                    Some(rows::encode_dirent(entry)),
+                );
+                Ok(())
+            }
+            Change::DelDirent { parent, name } => {
+                self.delete(rows::named(rows::DIRENT, *parent, name))
+            }
+            Change::PutExtents {
+                ino,
+                first,
+                extents,
+            } => self.put_extents(*ino, *first, extents),
+            Change::SwapExtent {
+                ino,
+                block,
+                old,
+                new,
+            } => {
+                let now = self
+                    .run(*ino, block / RUN)?
+                    .get((block % RUN) as usize)
+                    .copied()
+                    .flatten();
+                if now.is_none_or(|e| e.r != *old) {
+                    self.out.skipped.push(SkippedSwap {
+                        ino: *ino,
+                        block: *block,
+                    });
+                    return Ok(());
+                }
+                self.put_extents(*ino, *block, &[Some(*new)])
+            }
+            Change::TruncateExtents { ino, from } => self.truncate(*ino, *from),
+            Change::PutXattr { ino, name, value } => {
+                self.put(rows::named(rows::XATTR, *ino, name), Some(value.clone()));
+                Ok(())
+            }
+            Change::DelXattr { ino, name } => self.delete(rows::named(rows::XATTR, *ino, name)),
+            Change::PutOrphan(ino) => {
+                self.put(rows::key(rows::ORPHAN, *ino), Some(Vec::new()));
+                Ok(())
+            }
+            Change::DelOrphan(ino) => self.delete(rows::key(rows::ORPHAN, *ino)),
+            Change::PutMeta { key, value } if value.is_empty() => self.delete(rows::meta_key(key)),
+            Change::PutMeta { key, value } => {
+                self.put(rows::meta_key(key), Some(value.clone()));
+                Ok(())
+            }
+        }
+    }
+
+    fn delete(&mut self, key: Vec<u8>) -> Result<()> {
+        if self.get(&key)?.is_some() {
+            self.put(key, None);
+        }
+        Ok(())
+    }
+
+    fn put_inode(&mut self, inode: &Inode) -> Result<()> {
+        let mut stored = 0;
+        if let Some((bytes, old)) = self.inode(inode.ino)? {
+            if old.kind != inode.kind {
+                return refused(format!(
+                    "inode {} is a {:?} and cannot become a {:?}",
+                    inode.ino, old.kind, inode.kind
+                ));
+            }
+            stored = bytes;
+            self.out.counters.inode(&old, -1);
+        }
+        self.out.counters.inode(inode, 1);
+        self.put(
+            rows::key(rows::INODE, inode.ino),
+            Some(rows::encode_inode_row(stored, inode)),
+        );
+        Ok(())
+    }
+
+    fn del_inode(&mut self, ino: u64) -> Result<()> {
+        let Some((_, inode)) = self.inode(ino)? else {
+            return refused(format!("inode {ino} does not exist and cannot be deleted"));
+        };
+        self.truncate(ino, 0)?;
+        self.stored.remove(&ino);
+        for key in self.keys_with(&rows::key(rows::XATTR, ino))? {
+            self.put(key, None);
+        }
+        self.delete(rows::key(rows::ORPHAN, ino))?;
+        self.out.counters.inode(&inode, -1);
+        self.put(rows::key(rows::INODE, ino), None);
+        Ok(())
+    }
+
+    /// Keys of all rows that begin with `prefix`, as they are at this point of the transaction.
+    fn keys_with(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let mut keys = Vec::new();
+        self.index.scan_prefix(prefix, prefix, |k, _| {
+            if !self.out.rows.contains_key(k) {
+                keys.push(k.to_vec());
+            }
+            ControlFlow::<()>::Continue(())
+        })?;
+        let own = self
+            .out
+            .rows
+            .range(prefix.to_vec()..)
+            .take_while(|(k, _)| k.starts_with(prefix));
+        keys.extend(own.filter(|(_, v)| v.is_some()).map(|(k, _)| k.clone()));
+        Ok(keys)
+    }
+
+    fn run(&self, ino: u64, run: u64) -> Result<Vec<Option<Extent>>> {
+        match self.get(&rows::run_key(ino, run))? {
+            None => Ok(vec![None; RUN as usize]),
+            Some(row) => rows::decode_run(ino, run, &row)
+                .ok_or_else(|| Error::Index(format!("extents of inode {ino}, run {run}"))),
+        }
+    }
+
+    fn put_extents(&mut self, ino: u64, first: u64, extents: &[Option<Extent>]) -> Result<()> {
+        let mut block = first;
+        let mut rest = extents;
+        while !rest.is_empty() {
+            let (run, at) = (block / RUN, (block % RUN) as usize);
+            let (now, later) = rest.split_at(rest.len().min(RUN as usize - at));
+            let mut row = self.run(ino, run)?;
+            for ((slot, new), block) in row.iter_mut().skip(at).zip(now).zip(block..) {
+                self.count(ino, block, slot.as_ref(), -1);
+                self.count(ino, block, new.as_ref(), 1);
+                *slot = *new;
+            }
+            self.put_run(ino, run, &row)?;
+            block += now.len() as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    fn put_run(&mut self, ino: u64, run: u64, extents: &[Option<Extent>]) -> Result<()> {
+        let key = rows::run_key(ino, run);
+        match rows::encode_run(ino, run, extents) {
+            Some(row) => self.put(key, Some(row)),
+            None => self.delete(key)?,
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, ino: u64, block: u64, extent: Option<&Extent>, sign: i64) {
+        if let Some(e) = extent {
+            self.out.counters.extent(ino, block, e, sign);
+            *self.stored.entry(ino).or_default() += sign * i64::from(e.r.len);
+        }
+    }
+
+    fn truncate(&mut self, ino: u64, from: u64) -> Result<()> {
+        let first = from / RUN;
+        for key in self.keys_with(&rows::key(rows::EXTENTS, ino))? {
+            let run = rows::split_key(&key).and_then(|(_, _, rest)| rows::run_of(rest));
+            let run = run.ok_or_else(|| Error::Index("key of an extents row".into()))?;
+            if run < first {
+                continue;
+            }
+            let mut row = self.run(ino, run)?;
+            let keep = if run == first {
+                (from % RUN) as usize
+            } else {
+                0
+            };
+            for (slot, block) in row.iter_mut().zip(run * RUN..).skip(keep) {
+                let old = slot.take();
+                self.count(ino, block, old.as_ref(), -1);
+            }
+            self.put_run(ino, run, &row)?;
+        }
+        Ok(())
+    }
+
+    /// Brings the inodes' sums up to date.
+    fn finish(mut self) -> Result<Effect> {
+        for (ino, grown) in std::mem::take(&mut self.stored) {
+            if grown == 0 {
+                continue;
+            }
+            let Some((stored, inode)) = self.inode(ino)? else {
+                return refused(format!("extents of inode {ino}, which does not exist"));
+            };
+            let stored = stored
+                .checked_add_signed(grown)
+                .ok_or_else(|| Error::Index(format!("bytes of inode {ino}")))?;
+            self.put(
+                rows::key(rows::INODE, ino),
+                Some(rows::encode_inode_row(stored, &inode)),
+            );
+        }
+        Ok(self.out)
+    }
+}

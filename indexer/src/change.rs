@@ -1,0 +1,223 @@
+//! Changes of the tree, and transactions of them as they lie in the log.
+
+use crate::types::{BlockRef, Dirent, Extent, Inode, MAX_NAME, MAX_TARGET, MAX_XATTR};
+
+mod code;
+mod extents;
+mod inode;
+
+pub(crate) use code::{decode_transaction, encode_changes};
+pub(crate) use extents::{decode_extents, encode_extents};
+pub(crate) use inode::{decode_inode, encode_inode};
+
+/// Longest key of a meta row.
+const MAX_META_KEY: usize = 255;
+
+/// Most extents in one change: more are more changes.
+pub const MAX_EXTENTS: usize = 1 << 20;
+
+/// One step of a transaction. The steps of a transaction are applied in order, all or none of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Makes or replaces an inode; its extents and attributes stay.
+    PutInode(Inode),
+    /// Deletes an inode with its extents, its extended attributes and its orphan mark.
+    DelInode(u64),
+    /// Makes or replaces a directory entry.
+    PutDirent {
+        /// The directory.
+        parent: u64,
+        /// 1 to 255 bytes, no NUL, no '/', not "." or "..".
+        name: Vec<u8>,
+        /// What the name points to.
+        entry: Dirent,
+    },
+    /// Deletes a directory entry; an absent one is no error.
+    DelDirent {
+        /// The directory.
+        parent: u64,
+        /// The name.
+        name: Vec<u8>,
+    },
+    /// Replaces the extents of blocks `first..first + extents.len()`; None makes a hole.
+    PutExtents {
+        /// The file, which must exist when the transaction is done.
+        ino: u64,
+        /// Number of the first block.
+        first: u64,
+        /// One per block; a block's record must have been appended for this inode and block.
+        extents: Vec<Option<Extent>>,
+    },
+    /// Replaces one extent if it is still `old`, otherwise does nothing and reports it.
+    SwapExtent {
+        /// The file.
+        ino: u64,
+        /// Number of the block.
+        block: u64,
+        /// What the extent must be now.
+        old: BlockRef,
+        /// What it becomes.
+        new: Extent,
+    },
+    /// Drops all extents from block `from` on.
+    TruncateExtents {
+        /// The file.
+        ino: u64,
+        /// First block dropped.
+        from: u64,
+    },
+    /// Sets an extended attribute.
+    PutXattr {
+        /// The inode.
+        ino: u64,
+        /// 1 to 255 bytes, no NUL.
+        name: Vec<u8>,
+        /// At most 64 KiB.
+        value: Vec<u8>,
+    },
+    /// Removes an extended attribute; an absent one is no error.
+    DelXattr {
+        /// The inode.
+        ino: u64,
+        /// The name.
+        name: Vec<u8>,
+    },
+    /// Marks an inode that has no name left but is still open: deleted when the store is next opened.
+    PutOrphan(u64),
+    /// Takes the mark away.
+    DelOrphan(u64),
+    /// Sets a small value of the caller's; an empty one deletes it.
+    PutMeta {
+        /// 1 to 255 bytes.
+        key: Vec<u8>,
+        /// At most 64 KiB.
+        value: Vec<u8>,
+    },
+}
+
+impl Change {
+    /// Refuses what no filesystem may hold; the same rules hold for what comes from the disk.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        match self {
+            Self::PutInode(inode) => validate_inode(inode),
+            Self::DelInode(ino) | Self::PutOrphan(ino) | Self::DelOrphan(ino) => number(*ino),
+            Self::PutDirent {
+                parent,
+                name,
+                entry,
+            } => {
+                number(*parent)?;
+                number(entry.ino)?;
+                dirent_name(name)
+            }
+            Self::DelDirent { parent, name } => number(*parent).and(dirent_name(name)),
+            Self::PutExtents {
+                ino,
+                first,
+                extents,
+            } => {
+                number(*ino)?;
+                if extents.len() > MAX_EXTENTS {
+                    return Err(format!(
+                        "{} extents in one change, at most {MAX_EXTENTS}",
+                        extents.len()
+                    ));
+                }
+                match first.checked_add(extents.len() as u64) {
+                    Some(end) => block_number(end),
+                    None => Err("a block number overflows".into()),
+                }
+            }
+            Self::SwapExtent { ino, block, .. } => number(*ino).and(block_number(*block)),
+            Self::TruncateExtents { ino, .. } => number(*ino),
+            Self::PutXattr { ino, name, value } => {
+                number(*ino)?;
+                xattr_name(name)?;
+                length("an extended attribute", value.len(), MAX_XATTR)
+            }
+            Self::DelXattr { ino, name } => number(*ino).and(xattr_name(name)),
+            Self::PutMeta { key, value } => {
+                if key.is_empty() {
+                    return Err("an empty meta key".into());
+                }
+                length("a meta key", key.len(), MAX_META_KEY)?;
+                length("a meta value", value.len(), MAX_XATTR)
+            }
+        }
+    }
+}
+
+fn validate_inode(inode: &Inode) -> Result<(), String> {
+    number(inode.ino)?;
+    length(
+        "the target of a symbolic link",
+        inode.target.len(),
+        MAX_TARGET,
+    )?;
+    if inode.perm > 0o7777 {
+        return Err(format!(
+            "permission bits {:o} of inode {}",
+            inode.perm, inode.ino
+        ));
+    }
+    if [inode.atime, inode.mtime, inode.ctime, inode.crtime]
+        .iter()
+        .any(|t| t.nanos >= 1_000_000_000)
+    {
+        return Err(format!(
+            "a time of inode {} has a billion nanoseconds or more",
+            inode.ino
+        ));
+    }
+    if inode.size > i64::MAX as u64 {
+        return Err(format!("size {} of inode {}", inode.size, inode.ino));
+    }
+    Ok(())
+}
+
+fn number(ino: u64) -> Result<(), String> {
+    if ino == 0 {
+        Err("inode number 0".into())
+    } else {
+        Ok(())
+    }
+}
+
+/// Files end at 2^63 bytes and blocks have a byte at least.
+fn block_number(block: u64) -> Result<(), String> {
+    if block > i64::MAX as u64 {
+        Err(format!("block number {block}"))
+    } else {
+        Ok(())
+    }
+}
+
+fn length(what: &str, len: usize, max: usize) -> Result<(), String> {
+    if len > max {
+        Err(format!("{what} of {len} bytes, at most {max}"))
+    } else {
+        Ok(())
+    }
+}
+
+/// A name that may stand in a directory.
+pub(crate) fn dirent_name(name: &[u8]) -> Result<(), String> {
+    if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0)
+    {
+        return Err(format!(
+            "the name {:?} in a directory",
+            String::from_utf8_lossy(name)
+        ));
+    }
+    length("a name", name.len(), MAX_NAME)
+}
+
+fn xattr_name(name: &[u8]) -> Result<(), String> {
+    if name.is_empty() || name.contains(&0) {
+        return Err(format!(
+            "the name {:?} of an extended attribute",
+            String::from_utf8_lossy(name)
+        ));
+    }
+    length("a name", name.len(), MAX_NAME)
+}

@@ -1,0 +1,181 @@
+//! Changes in bytes: a code, then the fields. docs/FORMAT.md, "Transaction".
+
+use super::{Change, MAX_EXTENTS, decode_extents, decode_inode, encode_extents, encode_inode};
+use crate::types::{BlockRef, Dirent, Kind};
+use crate::wire::{Reader, put_bytes, put_varint};
+
+const PUT_INODE: u8 = 1;
+const DEL_INODE: u8 = 2;
+const PUT_DIRENT: u8 = 3;
+const DEL_DIRENT: u8 = 4;
+const PUT_EXTENTS: u8 = 5;
+const SWAP_EXTENT: u8 = 6;
+const TRUNCATE_EXTENTS: u8 = 7;
+const PUT_XATTR: u8 = 8;
+const DEL_XATTR: u8 = 9;
+const PUT_ORPHAN: u8 = 10;
+const DEL_ORPHAN: u8 = 11;
+const PUT_META: u8 = 12;
+
+/// Appends the changes, one after the other.
+pub(crate) fn encode_changes(out: &mut Vec<u8>, changes: &[Change]) {
+    for change in changes {
+        encode(out, change);
+    }
+}
+
+fn encode(out: &mut Vec<u8>, change: &Change) {
+    let mut head = |code: u8, ino: u64| {
+        out.push(code);
+        put_varint(out, ino);
+    };
+    match change {
+        Change::PutInode(inode) => {
+            head(PUT_INODE, inode.ino);
+            encode_inode(out, inode);
+        }
+        Change::DelInode(ino) => head(DEL_INODE, *ino),
+        Change::PutDirent {
+            parent,
+            name,
+            entry,
+        } => {
+            head(PUT_DIRENT, *parent);
+            put_bytes(out, name);
+            put_varint(out, entry.ino);
+            out.push(entry.kind as u8);
+        }
+        Change::DelDirent { parent, name } => {
+            head(DEL_DIRENT, *parent);
+            put_bytes(out, name);
+        }
+        Change::PutExtents {
+            ino,
+            first,
+            extents,
+        } => {
+            head(PUT_EXTENTS, *ino);
+            put_varint(out, *first);
+            encode_extents(out, *ino, *first, extents);
+        }
+        Change::SwapExtent {
+            ino,
+            block,
+            old,
+            new,
+        } => {
+            head(SWAP_EXTENT, *ino);
+            put_varint(out, *block);
+            put_varint(out, u64::from(old.segment));
+            put_varint(out, u64::from(old.offset));
+            put_varint(out, u64::from(old.len));
+            encode_extents(out, *ino, *block, &[Some(*new)]);
+        }
+        Change::TruncateExtents { ino, from } => {
+            head(TRUNCATE_EXTENTS, *ino);
+            put_varint(out, *from);
+        }
+        Change::PutXattr { ino, name, value } => {
+            head(PUT_XATTR, *ino);
+            put_bytes(out, name);
+            put_bytes(out, value);
+        }
+        Change::DelXattr { ino, name } => {
+            head(DEL_XATTR, *ino);
+            put_bytes(out, name);
+        }
+        Change::PutOrphan(ino) => head(PUT_ORPHAN, *ino),
+        Change::DelOrphan(ino) => head(DEL_ORPHAN, *ino),
+        Change::PutMeta { key, value } => {
+            out.push(PUT_META);
+            put_bytes(out, key);
+            put_bytes(out, value);
+        }
+    }
+}
+
+/// Reads changes up to the end of `bytes`, each of them valid.
+pub(crate) fn decode_transaction(bytes: &[u8]) -> Result<Vec<Change>, String> {
+    let mut r = Reader::new(bytes);
+    let mut out = Vec::new();
+    while !r.is_empty() {
+        let at = bytes.len() - r.rest().len();
+        let change = decode(&mut r)
+            .ok_or_else(|| format!("change {} at byte {at} makes no sense", out.len()))?;
+        change.validate()?;
+        out.push(change);
+    }
+    Ok(out)
+}
+
+fn decode(r: &mut Reader<'_>) -> Option<Change> {
+    let code = r.u8()?;
+    if code == PUT_META {
+        let (key, value) = (r.bytes()?.to_vec(), r.bytes()?.to_vec());
+        return Some(Change::PutMeta { key, value });
+    }
+    let ino = r.varint()?;
+    Some(match code {
+        PUT_INODE => Change::PutInode(decode_inode(r, ino)?),
+        DEL_INODE => Change::DelInode(ino),
+        PUT_DIRENT => {
+            let name = r.bytes()?.to_vec();
+            let entry = Dirent {
+                ino: r.varint()?,
+                kind: Kind::from_u8(r.u8()?)?,
+            };
+            Change::PutDirent {
+                parent: ino,
+                name,
+                entry,
+            }
+        }
+        DEL_DIRENT => Change::DelDirent {
+            parent: ino,
+            name: r.bytes()?.to_vec(),
+        },
+        PUT_EXTENTS => {
+            let first = r.varint()?;
+            let extents = decode_extents(r, ino, first, MAX_EXTENTS)?;
+            Change::PutExtents {
+                ino,
+                first,
+                extents,
+            }
+        }
+        SWAP_EXTENT => {
+            let block = r.varint()?;
+            let old = BlockRef {
+                segment: r.varint32()?,
+                offset: r.varint32()?,
+                len: r.varint32()?,
+            };
+            let new = decode_extents(r, ino, block, 1)?
+                .first()
+                .copied()
+                .flatten()?;
+            Change::SwapExtent {
+                ino,
+                block,
+                old,
+                new,
+            }
+        }
+        TRUNCATE_EXTENTS => Change::TruncateExtents {
+            ino,
+            from: r.varint()?,
+        },
+        PUT_XATTR => Change::PutXattr {
+            ino,
+            name: r.bytes()?.to_vec(),
+            value: r.bytes()?.to_vec(),
+        },
+        DEL_XATTR => Change::DelXattr {
+            ino,
+            name: r.bytes()?.to_vec(),
+        },
+        PUT_ORPHAN => Change::PutOrphan(ino),
+        DEL_ORPHAN => Change::DelOrphan(ino),
+        _ => return None,
+    })
+}

@@ -1,0 +1,122 @@
+//! Sums over the rows, kept while transactions are applied, so that asking for them costs nothing.
+
+use crate::log::block_record_len;
+use crate::types::{Extent, Inode, Kind};
+use std::collections::BTreeMap;
+
+/// What a store holds and takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Sum of the sizes of regular files, in bytes.
+    pub logical_bytes: u64,
+    /// Bytes of all blocks in use, as stored.
+    pub stored_bytes: u64,
+    /// Bytes of all segment files.
+    pub log_bytes: u64,
+    /// Bytes of segment files that garbage collection can win back, estimated.
+    pub dead_bytes: u64,
+    /// Bytes of the index on disk.
+    pub index_bytes: u64,
+    /// Inodes of all kinds.
+    pub inodes: u64,
+    /// Blocks in use.
+    pub blocks: u64,
+    /// Blocks in use by the caller's tag.
+    pub by_tag: BTreeMap<u8, TagTotals>,
+}
+
+/// Blocks that carry one tag.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TagTotals {
+    /// How many.
+    pub blocks: u64,
+    /// Their bytes, as stored.
+    pub bytes: u64,
+    /// The bytes they decode to.
+    pub raw_bytes: u64,
+}
+
+/// The sums, as signed numbers, so that a transaction's share is a value of the same type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters {
+    pub(crate) inodes: i64,
+    pub(crate) logical: i64,
+    /// By tag: blocks, bytes, raw bytes.
+    pub(crate) tags: BTreeMap<u8, [i64; 3]>,
+    /// By segment: bytes of the records of blocks in use.
+    pub(crate) live: BTreeMap<u32, i64>,
+    /// Greatest inode number ever used.
+    pub(crate) max_ino: u64,
+}
+
+impl Counters {
+    /// Counts an inode in (`sign` 1) or out (-1).
+    pub(crate) fn inode(&mut self, inode: &Inode, sign: i64) {
+        self.inodes += sign;
+        if inode.kind == Kind::File {
+            self.logical = self
+                .logical
+                .saturating_add(sign.saturating_mul(inode.size as i64));
+        }
+        self.max_ino = self.max_ino.max(inode.ino);
+    }
+
+    /// Counts an extent in or out.
+    pub(crate) fn extent(&mut self, ino: u64, block: u64, e: &Extent, sign: i64) {
+        let [blocks, bytes, raw] = self.tags.entry(e.tag).or_default();
+        *blocks += sign;
+        *bytes += sign * i64::from(e.r.len);
+        *raw += sign * i64::from(e.raw_len);
+        *self.live.entry(e.r.segment).or_default() +=
+            sign * block_record_len(ino, block, e.r.len) as i64;
+    }
+
+    /// Adds a transaction's share.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.inodes += other.inodes;
+        self.logical = self.logical.saturating_add(other.logical);
+        for (tag, more) in &other.tags {
+            let mine = self.tags.entry(*tag).or_default();
+            mine.iter_mut().zip(more).for_each(|(a, b)| *a += b);
+        }
+        for (segment, more) in &other.live {
+            *self.live.entry(*segment).or_default() += more;
+        }
+        self.tags.retain(|_, v| *v != [0; 3]);
+        self.live.retain(|_, v| *v != 0);
+        self.max_ino = self.max_ino.max(other.max_ino);
+    }
+
+    /// Bytes of the records of all blocks in use.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live
+            .values()
+            .map(|v| u64::try_from(*v).unwrap_or(0))
+            .sum()
+    }
+
+    /// The part of [`Totals`] that the rows decide.
+    pub(crate) fn totals(&self) -> Totals {
+        let positive = |v: i64| u64::try_from(v).unwrap_or(0);
+        let by_tag: BTreeMap<u8, TagTotals> = self
+            .tags
+            .iter()
+            .map(|(tag, [blocks, bytes, raw])| {
+                let t = TagTotals {
+                    blocks: positive(*blocks),
+                    bytes: positive(*bytes),
+                    raw_bytes: positive(*raw),
+                };
+                (*tag, t)
+            })
+            .collect();
+        Totals {
+            logical_bytes: positive(self.logical),
+            stored_bytes: by_tag.values().map(|t| t.bytes).sum(),
+            inodes: positive(self.inodes),
+            blocks: by_tag.values().map(|t| t.blocks).sum(),
+            by_tag,
+            ..Totals::default()
+        }
+    }
+}

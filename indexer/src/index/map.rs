@@ -1,0 +1,272 @@
+//! The ordered map of rows: an overlay of new rows over pages.
+
+use super::page::{BadPage, Row, Rows, TARGET, Writer};
+use super::pages::Pages;
+use crate::wire::{Reader, put_bytes};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+/// New rows by key; None marks a row of the pages as deleted.
+pub(crate) type Delta = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// Overlay rows beyond which commits begin to merge them into pages.
+const OVERLAY_BYTES: usize = 8 << 20;
+
+/// All rows. Every page names the key of the page after it, so a page that went missing is noticed.
+pub(crate) struct Index {
+    overlay: Delta,
+    overlay_bytes: usize,
+    pages: Box<dyn Pages>,
+    /// Where the merging of the overlay goes on.
+    cursor: Vec<u8>,
+}
+
+/// A page taken apart: the key of the page after it (None: the last one) and its rows.
+struct Page {
+    key: Vec<u8>,
+    next: Option<Vec<u8>>,
+    body: Vec<u8>,
+}
+
+fn bad(why: &str) -> Error {
+    Error::Index(why.to_owned())
+}
+
+impl From<BadPage> for Error {
+    fn from(_: BadPage) -> Self {
+        bad("a page does not decode")
+    }
+}
+
+impl Index {
+    /// An index over the pages, which may be empty.
+    pub(crate) fn new(pages: Box<dyn Pages>) -> Self {
+        Self {
+            overlay: Delta::new(),
+            overlay_bytes: 0,
+            pages,
+            cursor: Vec::new(),
+        }
+    }
+
+    /// The page that holds `key`.
+    fn page(&self, key: &[u8]) -> Result<Page> {
+        let Some((page_key, bytes)) = self.pages.floor(key)? else {
+            return Ok(Page {
+                key: Vec::new(),
+                next: None,
+                body: Vec::new(),
+            });
+        };
+        let mut r = Reader::new(&bytes);
+        let crc = r.u32().ok_or(BadPage)?;
+        if crc != checksum(&page_key, r.rest()) {
+            return Err(bad("a page has the wrong checksum"));
+        }
+        let next = r.bytes().ok_or(BadPage)?;
+        let next = (!next.is_empty()).then(|| next.to_vec());
+        if next.as_deref().is_some_and(|next| next <= key) {
+            return Err(bad("a page is missing"));
+        }
+        Ok(Page {
+            key: page_key,
+            next,
+            body: r.rest().to_vec(),
+        })
+    }
+
+    /// The value of a row.
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        if let Some(value) = self.overlay.get(key) {
+            return Ok(value.clone());
+        }
+        let page = self.page(key)?;
+        let mut rows = Rows::new(&page.body);
+        while let Some((k, v)) = rows.next()? {
+            match k.cmp(key) {
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => return Ok(Some(v.to_vec())),
+                std::cmp::Ordering::Greater => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Shows rows from `from` on, in key order, until `each` breaks.
+    pub(crate) fn scan<B>(
+        &self,
+        from: &[u8],
+        mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<B>,
+    ) -> Result<Option<B>> {
+        let mut at = from.to_vec();
+        loop {
+            let page = self.page(&at)?;
+            let end = page
+                .next
+                .as_deref()
+                .map_or(Bound::Unbounded, Bound::Excluded);
+            let mut new = self
+                .overlay
+                .range::<[u8], _>((Bound::Included(&at[..]), end))
+                .peekable();
+            let mut rows = Rows::new(&page.body);
+            while let Some((key, value)) = rows.next()? {
+                if key < &at[..] {
+                    continue;
+                }
+                let mut shadowed = false;
+                while let Some((k, v)) = new.next_if(|(k, _)| k.as_slice() <= key) {
+                    shadowed = k == key;
+                    if let Some(ControlFlow::Break(b)) = v.as_ref().map(|v| each(k, v)) {
+                        return Ok(Some(b));
+                    }
+                }
+                if !shadowed && let ControlFlow::Break(b) = each(key, value) {
+                    return Ok(Some(b));
+                }
+            }
+            for (k, v) in new {
+                if let Some(ControlFlow::Break(b)) = v.as_ref().map(|v| each(k, v)) {
+                    return Ok(Some(b));
+                }
+            }
+            match page.next {
+                Some(next) => at = next,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Shows rows whose key begins with `prefix`, from `from` on.
+    pub(crate) fn scan_prefix<B>(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+        mut each: impl FnMut(&[u8], &[u8]) -> ControlFlow<B>,
+    ) -> Result<Option<B>> {
+        let found = self.scan(from.max(prefix), |k, v| {
+            if !k.starts_with(prefix) {
+                return ControlFlow::Break(None);
+            }
+            each(k, v).map_break(Some)
+        })?;
+        Ok(found.flatten())
+    }
+
+    /// Puts new rows over the old ones. Cannot fail: pages are merged by [`Index::settle`].
+    pub(crate) fn apply(&mut self, delta: Delta) {
+        for (key, value) in delta {
+            let size = |v: &Option<Vec<u8>>| v.as_ref().map_or(0, Vec::len) + 64;
+            self.overlay_bytes += key.len() + size(&value);
+            let len = key.len();
+            if let Some(old) = self.overlay.insert(key, value) {
+                self.overlay_bytes = self.overlay_bytes.saturating_sub(len + size(&old));
+            }
+        }
+    }
+
+    /// Merges a page's worth of new rows while there are more than memory should hold.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        while self.overlay_bytes > OVERLAY_BYTES {
+            self.merge_next()?;
+        }
+        Ok(())
+    }
+
+    /// Merges all new rows.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        while !self.overlay.is_empty() {
+            self.merge_next()?;
+        }
+        Ok(())
+    }
+
+    /// Merges the new rows of one page into it.
+    fn merge_next(&mut self) -> Result<()> {
+        let from = (Bound::Included(&self.cursor[..]), Bound::Unbounded);
+        let Some(first) = self
+            .overlay
+            .range::<[u8], _>(from)
+            .next()
+            .map(|(k, _)| k.clone())
+        else {
+            self.cursor.clear();
+            return Ok(());
+        };
+        let page = self.page(&first)?;
+        let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let mut old = Rows::new(&page.body);
+        while let Some((k, v)) = old.next()? {
+            rows.insert(k.to_vec(), v.to_vec());
+        }
+        let end = page
+            .next
+            .as_deref()
+            .map_or(Bound::Unbounded, Bound::Excluded);
+        let new: Vec<_> = self
+            .overlay
+            .range::<[u8], _>((Bound::Included(&page.key[..]), end))
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
+        for (k, v) in new.iter().cloned() {
+            match v {
+                Some(v) => rows.insert(k, v),
+                None => rows.remove(&k),
+            };
+        }
+        let changes = cut(page.key, page.next.clone(), rows.into_iter());
+        self.pages.write(changes)?;
+        for (k, v) in &new {
+            self.overlay.remove(k);
+            self.overlay_bytes = self
+                .overlay_bytes
+                .saturating_sub(k.len() + v.as_ref().map_or(0, Vec::len) + 64);
+        }
+        self.cursor = page.next.unwrap_or_default();
+        Ok(())
+    }
+
+    /// Gives the pages back after merging all new rows.
+    pub(crate) fn close(mut self) -> Result<()> {
+        self.flush()?;
+        self.pages.close()
+    }
+}
+
+fn checksum(key: &[u8], bytes: &[u8]) -> u32 {
+    let mut h = crc32fast::Hasher::new();
+    h.update(key);
+    h.update(bytes);
+    h.finalize()
+}
+
+/// Cuts rows into pages; the first gets the key `first`, the last names `next`.
+fn cut(
+    first: Vec<u8>,
+    next: Option<Vec<u8>>,
+    rows: impl Iterator<Item = Row>,
+) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    let mut out = Vec::new();
+    let mut key = first;
+    let mut page = Writer::default();
+    for (k, v) in rows {
+        if page.len() > 0 && page.len() + v.len() > TARGET {
+            out.push((key.clone(), Some(seal(&key, Some(&k), page.take()))));
+            key = k.clone();
+        }
+        page.push(&k, &v);
+    }
+    let last = seal(&key, next.as_deref(), page.take());
+    out.push((key, Some(last)));
+    out
+}
+
+fn seal(key: &[u8], next: Option<&[u8]>, rows: Vec<u8>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(rows.len() + 32);
+    put_bytes(&mut body, next.unwrap_or_default());
+    body.extend_from_slice(&rows);
+    let mut out = checksum(key, &body).to_le_bytes().to_vec();
+    out.extend_from_slice(&body);
+    out
+}

@@ -1,0 +1,104 @@
+//! Keys of the rows: a letter for the kind of row, the inode number big-endian so that numbers sort, then the rest.
+
+use crate::change::{decode_extents, decode_inode, encode_extents, encode_inode};
+use crate::types::{Dirent, Extent, Inode, Kind};
+use crate::wire::{Reader, put_varint};
+
+/// Blocks of a file whose extents share a row.
+pub(crate) const RUN: u64 = 64;
+
+pub(crate) const INODE: u8 = b'i';
+pub(crate) const DIRENT: u8 = b'd';
+pub(crate) const EXTENTS: u8 = b'e';
+pub(crate) const XATTR: u8 = b'x';
+pub(crate) const ORPHAN: u8 = b'o';
+pub(crate) const META: u8 = b'm';
+
+/// A row's key: the kind and an inode number.
+pub(crate) fn key(kind: u8, ino: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(9);
+    key.push(kind);
+    key.extend_from_slice(&ino.to_be_bytes());
+    key
+}
+
+/// A row's key: the kind, an inode number and a name.
+pub(crate) fn named(kind: u8, ino: u64, name: &[u8]) -> Vec<u8> {
+    let mut key = key(kind, ino);
+    key.extend_from_slice(name);
+    key
+}
+
+/// Key of the row with the extents of run `run` (blocks `run * RUN ..`).
+pub(crate) fn run_key(ino: u64, run: u64) -> Vec<u8> {
+    named(EXTENTS, ino, &run.to_be_bytes())
+}
+
+/// Key of a meta row.
+pub(crate) fn meta_key(name: &[u8]) -> Vec<u8> {
+    let mut key = vec![META];
+    key.extend_from_slice(name);
+    key
+}
+
+/// Kind, inode number and rest of a key.
+pub(crate) fn split_key(key: &[u8]) -> Option<(u8, u64, &[u8])> {
+    let (&kind, rest) = key.split_first()?;
+    let (ino, name) = rest.split_first_chunk::<8>()?;
+    Some((kind, u64::from_be_bytes(*ino), name))
+}
+
+/// Number of the run that a key names.
+pub(crate) fn run_of(rest: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(rest.try_into().ok()?)).filter(|run| *run <= u64::MAX / RUN)
+}
+
+/// An inode row: what the file's blocks take in the log, then the inode.
+pub(crate) fn encode_inode_row(stored: u64, inode: &Inode) -> Vec<u8> {
+    let mut out = Vec::with_capacity(40);
+    put_varint(&mut out, stored);
+    encode_inode(&mut out, inode);
+    out
+}
+
+/// Reads an inode row.
+pub(crate) fn decode_inode_row(ino: u64, bytes: &[u8]) -> Option<(u64, Inode)> {
+    let mut r = Reader::new(bytes);
+    let stored = r.varint()?;
+    let inode = decode_inode(&mut r, ino)?;
+    r.is_empty().then_some((stored, inode))
+}
+
+pub(crate) fn encode_dirent(entry: &Dirent) -> Vec<u8> {
+    let mut out = vec![entry.kind as u8];
+    put_varint(&mut out, entry.ino);
+    out
+}
+
+pub(crate) fn decode_dirent(bytes: &[u8]) -> Option<Dirent> {
+    let mut r = Reader::new(bytes);
+    let kind = Kind::from_u8(r.u8()?)?;
+    let ino = r.varint()?;
+    r.is_empty().then_some(Dirent { ino, kind })
+}
+
+/// The extents of one run, without the holes at its end; None for a run that is all holes.
+pub(crate) fn encode_run(ino: u64, run: u64, extents: &[Option<Extent>]) -> Option<Vec<u8>> {
+    let len = extents.iter().rposition(Option::is_some)? + 1;
+    let mut out = Vec::new();
+    encode_extents(
+        &mut out,
+        ino,
+        run * RUN,
+        extents.get(..len).unwrap_or(extents),
+    );
+    Some(out)
+}
+
+/// Reads a run's extents, always [`RUN`] of them.
+pub(crate) fn decode_run(ino: u64, run: u64, bytes: &[u8]) -> Option<Vec<Option<Extent>>> {
+    let mut r = Reader::new(bytes);
+    let mut extents = decode_extents(&mut r, ino, run.checked_mul(RUN)?, RUN as usize)?;
+    extents.resize(RUN as usize, None);
+    r.is_empty().then_some(extents)
+}

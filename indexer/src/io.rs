@@ -1,0 +1,107 @@
+//! The only door to the disk: a folder of files, behind a trait small enough to imitate.
+//!
+//! What is assumed of a real disk: `sync_data` makes everything written to that file before durable, `sync_dir` makes
+//! the folder's entries durable; without them anything written may be lost wholly or in part, in any order.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+mod mem;
+mod real;
+
+pub use mem::MemIo;
+pub use real::RealIo;
+
+/// A file of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Name, without the folder.
+    pub name: String,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+/// A store's folder. Paths are relative to it, "folder/file" at most; no symbolic link is ever followed.
+pub trait Io: Send + Sync {
+    /// Regular files of a folder, sorted by name; an absent folder has none.
+    fn list(&self, dir: &str) -> io::Result<Vec<Entry>>;
+    /// Makes a folder (mode 0700) unless it is there.
+    fn make_dir(&self, dir: &str) -> io::Result<()>;
+    /// Makes a file (mode 0600) that must not exist yet.
+    fn create(&self, path: &str) -> io::Result<Arc<dyn File>>;
+    /// Opens a file that must exist.
+    fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>>;
+    /// Renames a file over another.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Deletes a file; files open keep their contents.
+    fn remove(&self, path: &str) -> io::Result<()>;
+    /// Deletes a folder with all that is in it; an absent one is no error.
+    fn remove_dir_all(&self, dir: &str) -> io::Result<()>;
+    /// Makes a folder's entries durable ("" is the store's own folder).
+    fn sync_dir(&self, dir: &str) -> io::Result<()>;
+    /// Bytes that can still be written.
+    fn free_space(&self) -> io::Result<u64>;
+    /// The folder itself, where it lies on a real disk: sled needs a path.
+    fn root(&self) -> Option<&Path> {
+        None
+    }
+}
+
+/// An open file. Reads and writes name their offset, so threads share it.
+pub trait File: Send + Sync {
+    /// Reads up to `buf.len()` bytes at `offset`; fewer mean the end of the file or an interruption.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes up to `buf.len()` bytes at `offset` and says how many it took.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
+    /// Makes contents and length durable (fdatasync).
+    fn sync_data(&self) -> io::Result<()>;
+    /// Cuts or extends the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file is empty.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// Reads until `buf` is full or the file ends; says how much there was.
+pub(crate) fn read_full(file: &dyn File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0usize;
+    while let Some(rest) = buf.get_mut(done..).filter(|r| !r.is_empty()) {
+        match file.read_at(rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all of `buf`, however often the system takes only a part.
+pub(crate) fn write_full(file: &dyn File, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
+    while !buf.is_empty() {
+        match file.write_at(buf, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                buf = buf.get(n..).unwrap_or_default();
+                offset += n as u64;
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a whole small file.
+pub(crate) fn read_file(io: &dyn Io, path: &str, limit: u64) -> io::Result<Vec<u8>> {
+    let file = io.open(path, false)?;
+    let len = file.len()?.min(limit);
+    let mut buf = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
+    let n = read_full(file.as_ref(), &mut buf, 0)?;
+    buf.truncate(n);
+    Ok(buf)
+}

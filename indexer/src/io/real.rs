@@ -1,0 +1,160 @@
+//! A folder on disk.
+
+use super::{Entry, File, Io};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A folder on disk, held open: files are reached from its descriptor, folder by folder, never through a symbolic
+/// link, so nobody who can rename things around the store can lead a write out of it.
+pub struct RealIo {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+const DIR: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+impl RealIo {
+    /// Opens the folder `path`, which must exist; the way to it may hold symbolic links, what is in it may not.
+    pub fn new(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref().canonicalize()?;
+        let root = rustix::fs::open(&path, DIR, Mode::empty())?;
+        Ok(Self { root, path })
+    }
+
+    /// The descriptor of the folder that holds `path`, and the name in it.
+    fn parent<'a>(&self, path: &'a str) -> io::Result<(OwnedFd, &'a str)> {
+        match path.rsplit_once('/') {
+            Some((dir, name)) => Ok((self.dir(dir)?, name)),
+            None => Ok((self.root.try_clone()?, path)),
+        }
+    }
+
+    fn dir(&self, dir: &str) -> io::Result<OwnedFd> {
+        let mut fd = self.root.try_clone()?;
+        for part in dir.split('/').filter(|p| !p.is_empty()) {
+            fd = rustix::fs::openat(&fd, part, DIR, Mode::empty())?;
+        }
+        Ok(fd)
+    }
+
+    fn file(&self, path: &str, flags: OFlags) -> io::Result<Arc<dyn File>> {
+        let (dir, name) = self.parent(path)?;
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let fd = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?;
+        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "not a regular file",
+            ));
+        }
+        Ok(Arc::new(RealFile(fd.into())))
+    }
+}
+
+impl Io for RealIo {
+    fn list(&self, dir: &str) -> io::Result<Vec<Entry>> {
+        let fd = match self.dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let mut out = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&fd)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else {
+                continue;
+            };
+            let stat = match rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(rustix::io::Errno::NOENT) => continue,
+                other => other?,
+            };
+            if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+                let len = u64::try_from(stat.st_size).unwrap_or(0);
+                out.push(Entry {
+                    name: name.to_owned(),
+                    len,
+                });
+            }
+        }
+        out.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(out)
+    }
+
+    fn make_dir(&self, dir: &str) -> io::Result<()> {
+        let (parent, name) = self.parent(dir)?;
+        match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
+            Err(rustix::io::Errno::EXIST) => self.dir(dir).map(drop),
+            other => Ok(other?),
+        }
+    }
+
+    fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        self.file(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
+        self.file(path, if write { OFlags::RDWR } else { OFlags::RDONLY })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from_dir, from) = self.parent(from)?;
+        let (to_dir, to) = self.parent(to)?;
+        Ok(rustix::fs::renameat(from_dir, from, to_dir, to)?)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let (dir, name) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
+    }
+
+    fn remove_dir_all(&self, dir: &str) -> io::Result<()> {
+        // std's removal descends by descriptor and does not follow links (CVE-2022-21658).
+        match std::fs::remove_dir_all(self.path.join(dir)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        Ok(rustix::fs::fsync(self.dir(dir)?)?)
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        let vfs = rustix::fs::fstatvfs(self.root.as_fd())?;
+        Ok(vfs.f_bavail.saturating_mul(vfs.f_frsize))
+    }
+
+    fn root(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
+struct RealFile(std::fs::File);
+
+impl File for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(buf, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}

@@ -1,0 +1,267 @@
+//! One segment file: its name, header and footer. docs/FORMAT.md, "Segment".
+
+use super::frame::{FRAME_LEN, open_block};
+use super::{FOLDER, Position};
+use crate::io::{File, Io, read_full};
+use crate::types::BlockRef;
+use crate::wire::{Reader, put_varint};
+use crate::{Error, Result};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Bytes before the first record.
+pub(crate) const HEADER_LEN: usize = 52;
+/// Format version of segments.
+pub(crate) const VERSION: u16 = 1;
+const MAGIC: &[u8; 8] = b"LMFSSEG\0";
+const TRAILER_MAGIC: &[u8; 4] = b"LMFE";
+const TRAILER_LEN: usize = 12;
+
+/// Name of a segment file.
+pub(crate) fn segment_name(id: u32) -> String {
+    format!("{FOLDER}/{id:08x}.seg")
+}
+
+/// Number in the name of a segment file.
+pub(crate) fn segment_number(name: &str) -> Option<u32> {
+    let hex = name.strip_suffix(".seg").filter(|hex| hex.len() == 8)?;
+    let id = u32::from_str_radix(hex, 16).ok()?;
+    (format!("{id:08x}") == hex && id > 0).then_some(id)
+}
+
+/// Start of a segment file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) segment: u32,
+    pub(crate) store_id: [u8; 16],
+    /// Number of the last transaction before this segment.
+    pub(crate) seq: u64,
+    /// Where the newest checkpoint complete by then begins; segment 0: there is none.
+    pub(crate) checkpoint: Position,
+}
+
+impl Header {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&VERSION.to_le_bytes());
+        out.extend_from_slice(&0u16.to_le_bytes());
+        out.extend_from_slice(&self.segment.to_le_bytes());
+        out.extend_from_slice(&self.store_id);
+        out.extend_from_slice(&self.seq.to_le_bytes());
+        out.extend_from_slice(&self.checkpoint.segment.to_le_bytes());
+        out.extend_from_slice(&self.checkpoint.offset.to_le_bytes());
+        out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+        out
+    }
+
+    /// Reads a header: None if it is damaged, an error if a newer version wrote it.
+    pub(crate) fn decode(bytes: &[u8], path: &str) -> Result<Option<Self>> {
+        let Some(bytes) = bytes.get(..HEADER_LEN) else {
+            return Ok(None);
+        };
+        let (body, crc) = bytes.split_at(HEADER_LEN - 4);
+        if crc32fast::hash(body).to_le_bytes() != crc || !body.starts_with(MAGIC) {
+            return Ok(None);
+        }
+        let mut r = Reader::new(body);
+        let mut read = || {
+            r.take(MAGIC.len())?;
+            let version = r.u16()?;
+            r.u16()?;
+            let (segment, store_id, seq) = (r.u32()?, r.array()?, r.u64()?);
+            let checkpoint = Position {
+                segment: r.u32()?,
+                offset: r.u32()?,
+            };
+            Some((
+                version,
+                Self {
+                    segment,
+                    store_id,
+                    seq,
+                    checkpoint,
+                },
+            ))
+        };
+        match read() {
+            Some((version, _)) if version > VERSION => Err(Error::NewerFormat {
+                path: path.to_owned(),
+                found: version,
+                known: VERSION,
+            }),
+            other => Ok(other.map(|(_, header)| header)),
+        }
+    }
+}
+
+/// What a sealed segment says of itself, so that a rebuild reads only what it must.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Footer {
+    /// Number of the last transaction in or before the segment.
+    pub(crate) seq: u64,
+    /// Stretches (start, end) outside of which there are only blocks.
+    pub(crate) runs: Vec<(u32, u32)>,
+}
+
+/// Stretches closer than this are one: a few blocks between are skipped faster than described.
+const GAP: u32 = 64 << 10;
+
+impl Footer {
+    /// Notes a record that is no block.
+    pub(crate) fn note(&mut self, start: u32, end: u32) {
+        match self.runs.last_mut() {
+            Some(last) if start.saturating_sub(last.1) < GAP => last.1 = end,
+            _ => self.runs.push((start, end)),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_varint(&mut out, self.seq);
+        let mut at = 0;
+        for (start, end) in &self.runs {
+            put_varint(&mut out, u64::from(start - at));
+            put_varint(&mut out, u64::from(end - start));
+            at = *end;
+        }
+        out
+    }
+
+    pub(crate) fn decode(payload: &[u8]) -> Option<Self> {
+        let mut r = Reader::new(payload);
+        let mut out = Self {
+            seq: r.varint()?,
+            runs: Vec::new(),
+        };
+        let mut at = 0u32;
+        while !r.is_empty() {
+            let start = at.checked_add(r.varint32()?)?;
+            at = start.checked_add(r.varint32()?)?;
+            out.runs.push((start, at));
+        }
+        Some(out)
+    }
+
+    /// The last bytes of a sealed segment: where the footer's record begins.
+    pub(crate) fn trailer(offset: u32) -> Vec<u8> {
+        let mut out = offset.to_le_bytes().to_vec();
+        out.extend_from_slice(TRAILER_MAGIC);
+        out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+        out
+    }
+
+    fn parse_trailer(bytes: &[u8]) -> Option<u32> {
+        let (body, crc) = bytes.split_at_checked(TRAILER_LEN - 4)?;
+        if crc32fast::hash(body).to_le_bytes() != crc || !body.ends_with(TRAILER_MAGIC) {
+            return None;
+        }
+        Reader::new(body).u32()
+    }
+}
+
+/// A segment file, opened when first needed.
+pub(crate) struct Segment {
+    pub(crate) id: u32,
+    /// Seed of frame checksums: a record of another store or segment is none of ours.
+    pub(crate) salt: u32,
+    len: AtomicU64,
+    sealed: AtomicBool,
+    file: OnceLock<Arc<dyn File>>,
+}
+
+impl Segment {
+    pub(crate) fn new(id: u32, store_id: &[u8; 16], len: u64, sealed: bool) -> Self {
+        let mut h = crc32fast::Hasher::new();
+        h.update(store_id);
+        h.update(&id.to_le_bytes());
+        let (len, sealed) = (AtomicU64::new(len), AtomicBool::new(sealed));
+        Self {
+            id,
+            salt: h.finalize(),
+            len,
+            sealed,
+            file: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        segment_name(self.id)
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn len(&self) -> u64 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_len(&self, len: u64) {
+        self.len.store(len, Ordering::Release);
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_sealed(&self) {
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn set_file(&self, file: Arc<dyn File>) {
+        let _already_open = self.file.set(file);
+    }
+
+    pub(crate) fn file(&self, io: &dyn Io) -> Result<Arc<dyn File>> {
+        if let Some(file) = self.file.get() {
+            return Ok(Arc::clone(file));
+        }
+        let file = io
+            .open(&self.name(), false)
+            .map_err(|e| Error::io("open", &self.name(), e))?;
+        Ok(Arc::clone(self.file.get_or_init(|| file)))
+    }
+
+    /// Reads up to `len` bytes at `offset`, fewer at the end of the file.
+    pub(crate) fn read(&self, io: &dyn Io, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut buf = vec![0; len.min(left)];
+        let n = read_full(self.file(io)?.as_ref(), &mut buf, offset)
+            .map_err(|e| Error::io("read", &self.name(), e))?;
+        buf.truncate(n);
+        Ok(buf)
+    }
+
+    /// Reads a block; its owner comes with it.
+    pub(crate) fn read_block(&self, io: &dyn Io, r: BlockRef) -> Result<(u64, u64, Vec<u8>)> {
+        const OWNER: usize = 20;
+        let mut record = self.read(io, u64::from(r.offset), FRAME_LEN + OWNER + r.len as usize)?;
+        let (ino, block, bytes) = open_block(&record, self.salt, r)?;
+        let start = bytes.as_ptr() as usize - record.as_ptr() as usize;
+        let end = start + bytes.len();
+        record.truncate(end);
+        record.drain(..start);
+        Ok((ino, block, record))
+    }
+
+    /// The footer of a sealed segment, None where there is none that can be believed.
+    pub(crate) fn footer(&self, io: &dyn Io) -> Result<Option<Footer>> {
+        let len = self.len();
+        let Some(at) = len.checked_sub(TRAILER_LEN as u64) else {
+            return Ok(None);
+        };
+        let Some(offset) = Footer::parse_trailer(&self.read(io, at, TRAILER_LEN)?) else {
+            return Ok(None);
+        };
+        let Some(size) = at.checked_sub(u64::from(offset)) else {
+            return Ok(None);
+        };
+        let record = self.read(io, u64::from(offset), usize::try_from(size).unwrap_or(0))?;
+        let Some((frame, payload)) = record.split_at_checked(FRAME_LEN) else {
+            return Ok(None);
+        };
+        let Some(frame) = super::Frame::decode(frame, self.salt, u64::from(offset)) else {
+            return Ok(None);
+        };
+        let good =
+            frame.kind == super::RecordKind::Footer && frame.payload_crc(payload) == frame.crc;
+        Ok(if good { Footer::decode(payload) } else { None })
+    }
+}

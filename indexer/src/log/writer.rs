@@ -1,0 +1,360 @@
+//! Appending to the log: one head segment at a time, sealed and followed by the next when it is full.
+
+use super::frame::{Frame, MAX_PAYLOAD, RecordKind, damaged};
+use super::segment::{Footer, HEADER_LEN, Header, Segment, segment_name};
+use super::sync::Durability;
+use super::{FOLDER, FRAME_LEN, Position};
+use crate::io::{File, Io, write_full};
+use crate::types::BlockRef;
+use crate::wire::put_varint;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+/// How segments are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogOptions {
+    pub(crate) store_id: [u8; 16],
+    /// Bytes after which a segment is sealed.
+    pub(crate) segment_size: u32,
+}
+
+/// Where appending goes on.
+pub(crate) struct Resume {
+    pub(crate) segments: BTreeMap<u32, Arc<Segment>>,
+    /// The unsealed newest segment with its end and what it holds, if there is one.
+    pub(crate) head: Option<(Arc<Segment>, Footer)>,
+    /// Number the next segment must not fall below.
+    pub(crate) next_segment: u32,
+    /// Number of the last transaction.
+    pub(crate) seq: u64,
+    pub(crate) checkpoint: Position,
+}
+
+struct Head {
+    segment: Option<Arc<Segment>>,
+    end: u64,
+    footer: Footer,
+    seq: u64,
+    next_segment: u32,
+    /// Where the newest complete checkpoint begins.
+    checkpoint: Position,
+}
+
+/// The segments, and the one that grows.
+pub(crate) struct Log {
+    io: Arc<dyn Io>,
+    options: LogOptions,
+    segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    head: Mutex<Head>,
+    durability: Durability,
+    /// Newest segment whose folder entry is durable.
+    linked: AtomicU32,
+}
+
+impl Log {
+    pub(crate) fn new(io: Arc<dyn Io>, options: LogOptions, resume: Resume) -> Self {
+        let end = resume.head.as_ref().map_or(0, |(s, _)| s.len());
+        let (segment, footer) = resume.head.unzip();
+        let durable = segment.as_ref().map_or(Position::default(), |s| Position {
+            segment: s.id,
+            offset: end as u32,
+        });
+        let head = Head {
+            segment,
+            end,
+            footer: footer.unwrap_or_default(),
+            seq: resume.seq,
+            next_segment: resume.next_segment,
+            checkpoint: resume.checkpoint,
+        };
+        Self {
+            io,
+            options,
+            segments: RwLock::new(resume.segments),
+            head: Mutex::new(head),
+            durability: Durability::new(durable),
+            linked: AtomicU32::new(durable.segment),
+        }
+    }
+
+    fn head(&self) -> MutexGuard<'_, Head> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All segments, oldest first.
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn segment(&self, id: u32) -> Option<Arc<Segment>> {
+        self.segments
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
+    }
+
+    pub(crate) fn seq(&self) -> u64 {
+        self.head().seq
+    }
+
+    pub(crate) fn durable(&self) -> Position {
+        self.durability.durable()
+    }
+
+    /// An error when nothing may be written any more.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        self.durability.check()
+    }
+
+    pub(crate) fn set_checkpoint(&self, begin: Position) {
+        self.head().checkpoint = begin;
+    }
+
+    pub(crate) fn checkpoint(&self) -> Position {
+        self.head().checkpoint
+    }
+
+    /// Appends a block.
+    pub(crate) fn append_block(&self, ino: u64, block: u64, bytes: &[u8]) -> Result<BlockRef> {
+        let at = self.append(RecordKind::Block, bytes.len() + 20, |out, _| {
+            put_varint(out, ino);
+            put_varint(out, block);
+            out.extend_from_slice(bytes);
+        })?;
+        Ok(BlockRef {
+            segment: at.segment,
+            offset: at.offset,
+            len: bytes.len() as u32,
+        })
+    }
+
+    /// Appends a transaction, which begins with how far before it the log is known to be durable: after a crash,
+    /// what is broken before that place was broken by the disk, not by the crash.
+    pub(crate) fn append_transaction(&self, changes: &[u8]) -> Result<Position> {
+        self.append(RecordKind::Transaction, changes.len() + 5, |out, back| {
+            put_varint(out, u64::from(back));
+            out.extend_from_slice(changes);
+        })
+    }
+
+    /// Appends a record; `fill` writes the payload (at most `max` bytes), given its distance from the durable part.
+    pub(crate) fn append(
+        &self,
+        kind: RecordKind,
+        max: usize,
+        fill: impl FnOnce(&mut Vec<u8>, u32),
+    ) -> Result<Position> {
+        if max > MAX_PAYLOAD {
+            return Err(Error::InvalidChange(format!(
+                "a record of {max} bytes, at most {MAX_PAYLOAD}: split it"
+            )));
+        }
+        let mut head = self.head();
+        self.durability.check()?;
+        let size = (FRAME_LEN + max) as u64;
+        let segment = self.room(&mut head, size)?;
+        let offset = head.end as u32;
+        let durable = self.durability.durable();
+        let back = if durable.segment == segment.id {
+            offset.saturating_sub(durable.offset)
+        } else {
+            offset
+        };
+        let mut record = Vec::with_capacity(FRAME_LEN + max);
+        record.resize(FRAME_LEN, 0);
+        fill(&mut record, back);
+        let seq = head.seq + u64::from(kind == RecordKind::Transaction);
+        let (start, payload) = record.split_at_mut(FRAME_LEN);
+        start.copy_from_slice(
+            &Frame::of(kind, seq, payload).encode(segment.salt, u64::from(offset)),
+        );
+        self.write(&mut head, &segment, &record)?;
+        head.seq = seq;
+        if kind != RecordKind::Block {
+            let end = head.end as u32;
+            head.footer.note(offset, end);
+        }
+        Ok(Position {
+            segment: segment.id,
+            offset,
+        })
+    }
+
+    /// Writes at the head's end; what could not be written whole is cut off again.
+    fn write(&self, head: &mut Head, segment: &Arc<Segment>, bytes: &[u8]) -> Result<()> {
+        let file = segment.file(self.io.as_ref())?;
+        if let Err(e) = write_full(file.as_ref(), bytes, head.end) {
+            // If even this fails, the next append writes over the rest and opening cuts it off.
+            if let Err(cut) = file.set_len(head.end) {
+                tracing::warn!("cannot cut {} back to {}: {cut}", segment.name(), head.end);
+            }
+            return Err(Error::io("write", &segment.name(), e));
+        }
+        head.end += bytes.len() as u64;
+        segment.set_len(head.end);
+        Ok(())
+    }
+
+    /// The head segment with room for `size` more bytes, a new one if need be.
+    fn room(&self, head: &mut Head, size: u64) -> Result<Arc<Segment>> {
+        if let Some(segment) = &head.segment {
+            let first = head.end <= HEADER_LEN as u64;
+            if first || head.end + size <= u64::from(self.options.segment_size) {
+                return Ok(Arc::clone(segment));
+            }
+            self.seal(head)?;
+        }
+        self.start(head)
+    }
+
+    /// Ends the head segment with its footer and makes it durable.
+    fn seal(&self, head: &mut Head) -> Result<()> {
+        let Some(segment) = head.segment.clone() else {
+            return Ok(());
+        };
+        let offset = head.end as u32;
+        head.footer.seq = head.seq;
+        let payload = head.footer.encode();
+        let mut bytes = Frame::of(RecordKind::Footer, head.seq, &payload)
+            .encode(segment.salt, u64::from(offset))
+            .to_vec();
+        bytes.extend_from_slice(&payload);
+        bytes.extend_from_slice(&Footer::trailer(offset));
+        self.write(head, &segment, &bytes)?;
+        segment.set_sealed();
+        head.segment = None;
+        head.footer = Footer::default();
+        let durable = self.make_durable(&segment)?;
+        self.durability.advance(durable);
+        Ok(())
+    }
+
+    /// Begins the next segment.
+    fn start(&self, head: &mut Head) -> Result<Arc<Segment>> {
+        let id = head.next_segment;
+        let name = segment_name(id);
+        let file = match self.io.create(&name) {
+            // Left behind when its header could not be written.
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => self.io.open(&name, true),
+            other => other,
+        }
+        .map_err(|e| Error::io("create", &name, e))?;
+        let header = Header {
+            segment: id,
+            store_id: self.options.store_id,
+            seq: head.seq,
+            checkpoint: head.checkpoint,
+        };
+        let written = file
+            .set_len(0)
+            .and_then(|()| write_full(file.as_ref(), &header.encode(), 0));
+        if let Err(e) = written {
+            if let Err(e) = self.io.remove(&name) {
+                tracing::warn!("cannot remove the unfinished {name}: {e}");
+            }
+            return Err(Error::io("write", &name, e));
+        }
+        let segment = Arc::new(Segment::new(
+            id,
+            &self.options.store_id,
+            HEADER_LEN as u64,
+            false,
+        ));
+        segment.set_file(file);
+        self.segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Arc::clone(&segment));
+        head.next_segment = id + 1;
+        head.end = HEADER_LEN as u64;
+        head.segment = Some(Arc::clone(&segment));
+        Ok(segment)
+    }
+
+    /// Seals the head segment if it holds anything, so that garbage collection may take it.
+    pub(crate) fn seal_head(&self) -> Result<()> {
+        let mut head = self.head();
+        self.durability.check()?;
+        if head.segment.is_some() && head.end > HEADER_LEN as u64 {
+            self.seal(&mut head)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// fdatasync of a segment and, for a new one, fsync of its folder; says what is durable then.
+    fn make_durable(&self, segment: &Arc<Segment>) -> Result<Position> {
+        let end = segment.len() as u32;
+        let file: Arc<dyn File> = segment.file(self.io.as_ref())?;
+        file.sync_data().map_err(|e| {
+            self.durability
+                .fail(format!("cannot sync {}: {e}", segment.name()))
+        })?;
+        if self.linked.load(Ordering::Acquire) < segment.id {
+            self.io
+                .sync_dir(FOLDER)
+                .map_err(|e| self.durability.fail(format!("cannot sync {FOLDER}: {e}")))?;
+            self.linked.fetch_max(segment.id, Ordering::AcqRel);
+        }
+        Ok(Position {
+            segment: segment.id,
+            offset: end,
+        })
+    }
+
+    /// Returns when everything appended before the call is durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let newest = || {
+            let head = self.head();
+            head.segment
+                .as_ref()
+                .map(|s| (Arc::clone(s), head.end as u32))
+        };
+        let Some((segment, end)) = newest() else {
+            return self.durability.check();
+        };
+        let target = Position {
+            segment: segment.id,
+            offset: end,
+        };
+        self.durability.reach(target, || match newest() {
+            Some((segment, _)) => self.make_durable(&segment),
+            // Sealed in the meantime, which made it durable.
+            None => Ok(target),
+        })
+    }
+
+    /// Reads a block with its owner.
+    pub(crate) fn read_block(&self, r: BlockRef) -> Result<(u64, u64, Vec<u8>)> {
+        match self.segment(r.segment) {
+            Some(segment) => segment.read_block(self.io.as_ref(), r),
+            None if r.segment < self.head().next_segment => {
+                Err(Error::Moved { segment: r.segment })
+            }
+            None => Err(damaged(r, "there is no such segment")),
+        }
+    }
+
+    /// Deletes a segment; those who are reading from it may finish.
+    pub(crate) fn remove(&self, id: u32) -> Result<()> {
+        let name = segment_name(id);
+        self.segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
+        self.io
+            .remove(&name)
+            .map_err(|e| Error::io("remove", &name, e))?;
+        self.io
+            .sync_dir(FOLDER)
+            .map_err(|e| Error::io("sync", FOLDER, e))
+    }
+}

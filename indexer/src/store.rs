@@ -1,0 +1,141 @@
+//! The store: the log, the index made from it, and what can be asked of both.
+
+use crate::apply::SkippedSwap;
+use crate::counters::{Counters, Totals};
+use crate::index::{Delta, Index};
+use crate::io::Io;
+use crate::log::Log;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+mod commit;
+mod open;
+mod read;
+mod recover;
+
+/// How a store is made.
+#[derive(Clone, Debug)]
+pub struct CreateOptions {
+    /// Tells this store's files from all others': random.
+    pub store_id: [u8; 16],
+    /// Bytes after which a segment is sealed, [`MIN_SEGMENT`] to [`MAX_SEGMENT`].
+    pub segment_size: u32,
+}
+
+impl CreateOptions {
+    /// The defaults for a store with this identity.
+    pub fn new(store_id: [u8; 16]) -> Self {
+        Self {
+            store_id,
+            segment_size: DEFAULT_SEGMENT,
+        }
+    }
+}
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// Write nothing, not even to the index.
+    pub read_only: bool,
+    /// Read what is left of a log whose transactions are damaged; implies nothing is written.
+    pub salvage: bool,
+    /// The identity the store must have, if known.
+    pub store_id: Option<[u8; 16]>,
+    /// Bytes after which a segment is sealed.
+    pub segment_size: u32,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            salvage: false,
+            store_id: None,
+            segment_size: DEFAULT_SEGMENT,
+        }
+    }
+}
+
+/// Default for the bytes of a segment.
+pub const DEFAULT_SEGMENT: u32 = 64 << 20;
+/// Smallest segment size.
+pub const MIN_SEGMENT: u32 = 4 << 10;
+/// Largest segment size.
+pub const MAX_SEGMENT: u32 = 1 << 30;
+
+/// What opening found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Why the index was made anew from the log; None when it was whole.
+    pub rebuilt: Option<String>,
+    /// Bytes cut off the end of the log, left there by a crash and never promised.
+    pub cut_bytes: u64,
+    /// Transactions read from the log.
+    pub transactions: u64,
+    /// Damage that was found and contained, in words.
+    pub warnings: Vec<String>,
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct CommitReport {
+    /// Number of the transaction.
+    pub seq: u64,
+    /// Swaps that found another extent than they expected and did nothing.
+    pub skipped: Vec<SkippedSwap>,
+}
+
+/// A store. All methods take `&self`; any number of threads may use it.
+pub struct Store {
+    io: Arc<dyn Io>,
+    store_id: [u8; 16],
+    read_only: bool,
+    log: Log,
+    state: RwLock<State>,
+    /// One commit at a time: what a transaction does is worked out on the state it will be applied to.
+    committing: Mutex<()>,
+}
+
+/// What a commit changes.
+struct State {
+    index: Index,
+    counters: Counters,
+}
+
+impl State {
+    fn apply(&mut self, rows: Delta, counters: &Counters) {
+        self.index.apply(rows);
+        self.counters.add(counters);
+    }
+}
+
+impl Store {
+    /// Identity of the store, as its log says.
+    pub fn store_id(&self) -> [u8; 16] {
+        self.store_id
+    }
+
+    /// Whether the store was opened for reading only.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn committing(&self) -> MutexGuard<'_, ()> {
+        self.committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the store holds and takes.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.state().counters.totals();
+        let live = self.state().counters.live_bytes();
+        totals.log_bytes = self.log.segments().iter().map(|s| s.len()).sum();
+        totals.dead_bytes = totals.log_bytes.saturating_sub(live);
+        totals
+    }
+}

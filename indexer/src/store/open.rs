@@ -1,0 +1,114 @@
+//! Making, opening and closing a store.
+
+use super::recover::{self, Found};
+use super::{CreateOptions, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, State, Store};
+use crate::io::Io;
+use crate::log::{self, FOLDER, Log, LogOptions};
+use crate::types::{Inode, Kind, ROOT_INO, Time};
+use crate::{Change, Error, Result};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where the index lives.
+pub(crate) const INDEX_FOLDER: &str = "index";
+
+impl Store {
+    /// Makes a store in an empty folder: an empty tree with its root directory, durable when this returns.
+    pub fn create(io: Arc<dyn Io>, options: CreateOptions) -> Result<Self> {
+        let there = io.list(FOLDER).map_err(|e| Error::io("list", FOLDER, e))?;
+        if let Some(file) = there
+            .iter()
+            .find(|e| log::segment_number(&e.name).is_some())
+        {
+            return Err(Error::AlreadyAStore(format!(
+                "{FOLDER}/{} exists",
+                file.name
+            )));
+        }
+        for dir in [FOLDER, INDEX_FOLDER] {
+            io.make_dir(dir).map_err(|e| Error::io("make", dir, e))?;
+        }
+        io.sync_dir("")
+            .map_err(|e| Error::io("sync", "the store's folder", e))?;
+        let open = OpenOptions {
+            store_id: Some(options.store_id),
+            segment_size: options.segment_size,
+            ..OpenOptions::default()
+        };
+        let store = Self::assemble(io, &open, Found::empty(options.store_id))?;
+        let now = now();
+        let root = Inode {
+            ino: ROOT_INO,
+            kind: Kind::Directory,
+            perm: 0o755,
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            rdev: 0,
+            nlink: 2,
+            size: 0,
+            atime: now,
+            mtime: now,
+            ctime: now,
+            crtime: now,
+            parent: ROOT_INO,
+            target: Vec::new(),
+        };
+        let _root = store.commit(vec![Change::PutInode(root)])?;
+        store.sync()?;
+        Ok(store)
+    }
+
+    /// Opens a store, after a clean close or a crash, and says what it found.
+    pub fn open(io: Arc<dyn Io>, options: OpenOptions) -> Result<(Self, OpenReport)> {
+        let found = recover::recover(&io, &options)?;
+        let report = found.report.clone();
+        for warning in &report.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok((Self::assemble(io, &options, found)?, report))
+    }
+
+    fn assemble(io: Arc<dyn Io>, options: &OpenOptions, found: Found) -> Result<Self> {
+        if !(MIN_SEGMENT..=MAX_SEGMENT).contains(&options.segment_size) {
+            return Err(Error::InvalidChange(format!(
+                "a segment size of {}, it must be {MIN_SEGMENT} to {MAX_SEGMENT}",
+                options.segment_size
+            )));
+        }
+        let log_options = LogOptions {
+            store_id: found.store_id,
+            segment_size: options.segment_size,
+        };
+        Ok(Self {
+            store_id: found.store_id,
+            read_only: options.read_only || options.salvage,
+            log: Log::new(Arc::clone(&io), log_options, found.resume),
+            io,
+            state: RwLock::new(State {
+                index: found.index,
+                counters: found.counters,
+            }),
+            committing: Mutex::new(()),
+        })
+    }
+
+    /// Makes everything durable and puts the index away, so that the next opening need not read the log.
+    pub fn close(self) -> Result<()> {
+        self.sync()?;
+        self.state
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .index
+            .close()
+    }
+}
+
+fn now() -> Time {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(d) => Time {
+            secs: i64::try_from(d.as_secs()).unwrap_or(i64::MAX),
+            nanos: d.subsec_nanos(),
+        },
+        Err(_) => Time::default(),
+    }
+}

@@ -1,0 +1,235 @@
+//! Reading rows and blocks.
+
+use super::Store;
+use crate::index::rows::{self, RUN};
+use crate::types::{BlockRef, Dirent, Extent, Inode};
+use crate::{Error, Result};
+use std::ops::{ControlFlow, Range};
+
+fn bad_row(what: &str, ino: u64) -> Error {
+    Error::Index(format!("{what} of inode {ino} does not decode"))
+}
+
+/// Collects what `read` makes of rows, at most `limit`.
+fn collect<T>(
+    store: &Store,
+    prefix: &[u8],
+    from: &[u8],
+    limit: usize,
+    mut read: impl FnMut(&[u8], &[u8]) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut out = Vec::new();
+    if limit == 0 {
+        return Ok(out);
+    }
+    let failed = store
+        .state()
+        .index
+        .scan_prefix(prefix, from, |k, v| match read(k, v) {
+            Ok(item) => {
+                out.push(item);
+                if out.len() < limit {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(None)
+                }
+            }
+            Err(e) => ControlFlow::Break(Some(e)),
+        })?;
+    failed.flatten().map_or(Ok(out), Err)
+}
+
+/// The least key above `key`.
+fn after(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
+}
+
+impl Store {
+    /// An inode.
+    pub fn inode(&self, ino: u64) -> Result<Option<Inode>> {
+        Ok(self.inode_row(ino)?.map(|(_, inode)| inode))
+    }
+
+    /// Bytes that the blocks of a file take in the log.
+    pub fn stored_bytes(&self, ino: u64) -> Result<u64> {
+        Ok(self.inode_row(ino)?.map_or(0, |(stored, _)| stored))
+    }
+
+    /// An inode and the bytes that its blocks take in the log.
+    pub fn inode_row(&self, ino: u64) -> Result<Option<(u64, Inode)>> {
+        let Some(row) = self.state().index.get(&rows::key(rows::INODE, ino))? else {
+            return Ok(None);
+        };
+        rows::decode_inode_row(ino, &row)
+            .map(Some)
+            .ok_or_else(|| bad_row("row", ino))
+    }
+
+    /// What a name in a directory points to.
+    pub fn dirent(&self, parent: u64, name: &[u8]) -> Result<Option<Dirent>> {
+        let Some(row) = self
+            .state()
+            .index
+            .get(&rows::named(rows::DIRENT, parent, name))?
+        else {
+            return Ok(None);
+        };
+        rows::decode_dirent(&row)
+            .map(Some)
+            .ok_or_else(|| bad_row("an entry", parent))
+    }
+
+    /// Entries of a directory in byte order of their names, at most `limit`, after the name `after_name`.
+    pub fn dirents(
+        &self,
+        parent: u64,
+        after_name: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Dirent)>> {
+        let prefix = rows::key(rows::DIRENT, parent);
+        let from = after_name.map_or_else(
+            || prefix.clone(),
+            |name| after(rows::named(rows::DIRENT, parent, name)),
+        );
+        collect(self, &prefix, &from, limit, |k, v| {
+            let name = k.get(prefix.len()..).unwrap_or_default().to_vec();
+            Ok((
+                name,
+                rows::decode_dirent(v).ok_or_else(|| bad_row("an entry", parent))?,
+            ))
+        })
+    }
+
+    /// Whether a directory has no entries.
+    pub fn dir_is_empty(&self, ino: u64) -> Result<bool> {
+        Ok(self.dirents(ino, None, 1)?.is_empty())
+    }
+
+    /// Extents of blocks of a file, one for each; None is a hole.
+    pub fn extents(&self, ino: u64, blocks: Range<u64>) -> Result<Vec<Option<Extent>>> {
+        let mut out = Vec::new();
+        let state = self.state();
+        let mut block = blocks.start;
+        while block < blocks.end {
+            let (run, at) = (block / RUN, block % RUN);
+            let n = (RUN - at).min(blocks.end - block) as usize;
+            match state.index.get(&rows::run_key(ino, run))? {
+                None => out.resize(out.len() + n, None),
+                Some(row) => {
+                    let row =
+                        rows::decode_run(ino, run, &row).ok_or_else(|| bad_row("extents", ino))?;
+                    out.extend(row.into_iter().skip(at as usize).take(n));
+                }
+            }
+            block += n as u64;
+        }
+        Ok(out)
+    }
+
+    /// The extent of one block.
+    pub fn extent(&self, ino: u64, block: u64) -> Result<Option<Extent>> {
+        Ok(self
+            .extents(ino, block..block.saturating_add(1))?
+            .first()
+            .copied()
+            .flatten())
+    }
+
+    /// The first block at or after `from` that is no hole.
+    pub fn next_extent(&self, ino: u64, from: u64) -> Result<Option<u64>> {
+        let prefix = rows::key(rows::EXTENTS, ino);
+        let start = rows::run_key(ino, from / RUN);
+        let found = self.state().index.scan_prefix(&prefix, &start, |k, v| {
+            let extents = rows::split_key(k)
+                .and_then(|(_, _, rest)| rows::run_of(rest))
+                .and_then(|run| {
+                    let row = rows::decode_run(ino, run, v)?;
+                    Some(
+                        (run * RUN..)
+                            .zip(row)
+                            .find(|(b, e)| *b >= from && e.is_some())
+                            .map(|(b, _)| b),
+                    )
+                });
+            match extents {
+                None => ControlFlow::Break(Err(bad_row("extents", ino))),
+                Some(Some(block)) => ControlFlow::Break(Ok(block)),
+                Some(None) => ControlFlow::Continue(()),
+            }
+        })?;
+        found.transpose()
+    }
+
+    /// The value of an extended attribute.
+    pub fn xattr(&self, ino: u64, name: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.state().index.get(&rows::named(rows::XATTR, ino, name))
+    }
+
+    /// Names of all extended attributes of an inode.
+    pub fn xattrs(&self, ino: u64) -> Result<Vec<Vec<u8>>> {
+        let prefix = rows::key(rows::XATTR, ino);
+        collect(self, &prefix, &prefix, usize::MAX, |k, _| {
+            Ok(k.get(prefix.len()..).unwrap_or_default().to_vec())
+        })
+    }
+
+    /// Inodes that had no name left but were open.
+    pub fn orphans(&self) -> Result<Vec<u64>> {
+        collect(
+            self,
+            &[rows::ORPHAN],
+            &[rows::ORPHAN],
+            usize::MAX,
+            |k, _| {
+                rows::split_key(k)
+                    .map(|(_, ino, _)| ino)
+                    .ok_or_else(|| bad_row("mark", 0))
+            },
+        )
+    }
+
+    /// Inodes by number, at most `limit`, after number `after_ino` (0: from the first).
+    pub fn inodes(&self, after_ino: u64, limit: usize) -> Result<Vec<Inode>> {
+        let from = after(rows::key(rows::INODE, after_ino));
+        collect(self, &[rows::INODE], &from, limit, |k, v| {
+            let ino = rows::split_key(k).map_or(0, |(_, ino, _)| ino);
+            rows::decode_inode_row(ino, v)
+                .map(|(_, inode)| inode)
+                .ok_or_else(|| bad_row("row", ino))
+        })
+    }
+
+    /// Greatest inode number ever used in this store.
+    pub fn max_ino(&self) -> u64 {
+        self.state().counters.max_ino
+    }
+
+    /// A value set by [`crate::Change::PutMeta`].
+    pub fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.state().index.get(&rows::meta_key(key))
+    }
+
+    /// The bytes of a block, checked against the checksum they were stored with. [`Error::Moved`]: look the extent
+    /// up again and retry.
+    pub fn read_block(&self, r: BlockRef) -> Result<Vec<u8>> {
+        Ok(self.log.read_block(r)?.2)
+    }
+
+    /// The bytes of a block that must belong to this block of this file.
+    pub fn read_block_of(&self, ino: u64, block: u64, r: BlockRef) -> Result<Vec<u8>> {
+        let owned = |why| Error::Damaged {
+            segment: r.segment,
+            offset: r.offset,
+            ino: Some(ino),
+            block: Some(block),
+            why,
+        };
+        match self.log.read_block(r) {
+            Ok((i, b, bytes)) if (i, b) == (ino, block) => Ok(bytes),
+            Ok((i, b, _)) => Err(owned(format!("it belongs to block {b} of inode {i}"))),
+            Err(Error::Damaged { why, .. }) => Err(owned(why)),
+            Err(e) => Err(e),
+        }
+    }
+}

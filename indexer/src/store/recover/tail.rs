@@ -1,0 +1,128 @@
+//! The end of the log after a crash.
+//!
+//! Only the newest segment can hold what was never made durable: a segment is sealed and synced before the next one is
+//! begun. In it, every transaction says how far the log was durable when it was written. What is broken before the
+//! furthest such place was broken by the disk and is reported; from the first broken place after it, everything is
+//! what a crash leaves of unsynced writes, promised to nobody, and is cut off.
+
+use super::{Files, HeadSegment};
+use crate::io::Io;
+use crate::log::{FOLDER, Footer, HEADER_LEN, Item, RecordKind, Segment, scan};
+use crate::store::OpenReport;
+use crate::wire::Reader;
+use crate::{Error, Result};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// What the newest segment holds.
+#[derive(Default)]
+struct Survey {
+    /// The log was durable up to here at least.
+    durable: u64,
+    /// Where bytes that are no records begin.
+    broken: Vec<u64>,
+    records: u64,
+    footer: Footer,
+    /// Where the footer's record ends.
+    sealed: Option<u64>,
+}
+
+/// Cuts the log's tail and says where appending goes on.
+pub(super) fn settle(
+    io: &dyn Io,
+    files: &mut Files,
+    write: bool,
+    report: &mut OpenReport,
+) -> Result<HeadSegment> {
+    let Some((&id, (segment, header))) = files.segments.iter().next_back() else {
+        return Ok(None);
+    };
+    let (segment, header) = (Arc::clone(segment), *header);
+    let survey = survey(io, &segment, segment.len())?;
+    if header.is_none() && survey.records == 0 {
+        // A crash between making the file and writing its header.
+        report.cut_bytes += segment.len();
+        files.segments.remove(&id);
+        if write {
+            io.remove(&segment.name())
+                .map_err(|e| Error::io("remove", &segment.name(), e))?;
+        }
+        return Ok(None);
+    }
+    let cut = survey
+        .broken
+        .iter()
+        .copied()
+        .find(|at| *at >= survey.durable);
+    if let Some(cut) = cut {
+        let cut = cut.max(HEADER_LEN as u64);
+        report.cut_bytes += segment.len().saturating_sub(cut);
+        segment.set_len(cut);
+    }
+    let sealed = survey.sealed.is_some() && cut.is_none();
+    if write {
+        let name = segment.name();
+        let file = io
+            .open(&name, true)
+            .map_err(|e| Error::io("open", &name, e))?;
+        if cut.is_some() {
+            file.set_len(segment.len())
+                .map_err(|e| Error::io("cut", &name, e))?;
+        }
+        // What a killed process wrote may still be in the page cache alone; from here on it counts as durable.
+        file.sync_data().map_err(|e| Error::io("sync", &name, e))?;
+        io.sync_dir(FOLDER)
+            .map_err(|e| Error::io("sync", FOLDER, e))?;
+        segment.set_file(file);
+    }
+    if sealed || header.is_none() {
+        return Ok(None);
+    }
+    let footer = if cut.is_some() {
+        self::survey(io, &segment, segment.len())?.footer
+    } else {
+        survey.footer
+    };
+    let head = Arc::new(Segment::new(id, &files.store_id, segment.len(), false));
+    if let Ok(file) = segment.file(io) {
+        head.set_file(file);
+    }
+    files.segments.insert(id, (Arc::clone(&head), header));
+    Ok(Some((head, footer)))
+}
+
+fn survey(io: &dyn Io, segment: &Segment, to: u64) -> Result<Survey> {
+    let mut s = Survey::default();
+    scan(io, segment, 0, to, |item| {
+        let end = item.end();
+        match item {
+            Item::Record {
+                offset,
+                frame,
+                payload,
+            } => {
+                s.records += 1;
+                match frame.kind {
+                    RecordKind::Footer => {
+                        s.sealed = Some(end);
+                        let trailer = Footer::trailer(offset as u32).len() as u64;
+                        if to < end + trailer {
+                            s.broken.push(offset);
+                        }
+                        return ControlFlow::Break(());
+                    }
+                    RecordKind::Block => return ControlFlow::Continue(()),
+                    RecordKind::Transaction => {
+                        let back = Reader::new(payload).varint().unwrap_or(0);
+                        s.durable = s.durable.max(offset.saturating_sub(back));
+                    }
+                    _ => {}
+                }
+                s.footer.note(offset as u32, end as u32);
+            }
+            Item::BadPayload { offset, .. } | Item::Garbage { offset, .. } => s.broken.push(offset),
+        }
+        ControlFlow::<()>::Continue(())
+    })?;
+    Ok(s)
+}

@@ -1,0 +1,122 @@
+//! The rows of a filesystem: inodes, directory entries, extents, and where a block lies.
+
+/// Number of the root directory.
+pub const ROOT_INO: u64 = 1;
+
+/// Longest name of a directory entry or extended attribute, in bytes (NAME_MAX, XATTR_NAME_MAX).
+pub const MAX_NAME: usize = 255;
+
+/// Longest target of a symbolic link, in bytes (PATH_MAX without its NUL).
+pub const MAX_TARGET: usize = 4095;
+
+/// Longest value of an extended attribute, in bytes (XATTR_SIZE_MAX).
+pub const MAX_XATTR: usize = 65536;
+
+/// Where a block's bytes lie in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlockRef {
+    /// Number of the segment file.
+    pub segment: u32,
+    /// Offset of the block's record in the segment, in bytes.
+    pub offset: u32,
+    /// Length of the block's bytes, without the record around them.
+    pub len: u32,
+}
+
+/// One stored block of a file. A block without an extent is a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Extent {
+    /// Where the block lies.
+    pub r: BlockRef,
+    /// Meaning left to the caller; [`crate::Totals`] counts by it.
+    pub tag: u8,
+    /// Bytes the block decodes to.
+    pub raw_len: u32,
+}
+
+/// What an inode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    /// Regular file.
+    File = 1,
+    /// Directory.
+    Directory = 2,
+    /// Symbolic link.
+    Symlink = 3,
+    /// Named pipe.
+    Fifo = 4,
+    /// Unix domain socket.
+    Socket = 5,
+    /// Character device.
+    CharDevice = 6,
+    /// Block device.
+    BlockDevice = 7,
+}
+
+impl Kind {
+    /// The kind with this number, as it stands in the log.
+    pub(crate) fn from_u8(v: u8) -> Option<Self> {
+        Some(match v {
+            1 => Self::File,
+            2 => Self::Directory,
+            3 => Self::Symlink,
+            4 => Self::Fifo,
+            5 => Self::Socket,
+            6 => Self::CharDevice,
+            7 => Self::BlockDevice,
+            _ => return None,
+        })
+    }
+}
+
+/// A point in time, before or after 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Time {
+    /// Seconds since 1970-01-01 UTC, rounded down.
+    pub secs: i64,
+    /// Nanoseconds after `secs`, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+/// A file of any kind, without its name and contents.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inode {
+    /// Number, never 0; [`ROOT_INO`] is the root directory.
+    pub ino: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits, 07777.
+    pub perm: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number of a device file, else 0.
+    pub rdev: u64,
+    /// Hard links; a directory counts its "." and its children's "..".
+    pub nlink: u32,
+    /// Bytes of a file, or length of a symbolic link's target.
+    pub size: u64,
+    /// Last access.
+    pub atime: Time,
+    /// Last change of the contents.
+    pub mtime: Time,
+    /// Last change of the inode.
+    pub ctime: Time,
+    /// Birth.
+    pub crtime: Time,
+    /// Parent of a directory (what ".." means), else 0.
+    pub parent: u64,
+    /// Target of a symbolic link, else empty.
+    pub target: Vec<u8>,
+}
+
+/// A name in a directory points to this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Dirent {
+    /// The inode.
+    pub ino: u64,
+    /// Its kind, so that listing a directory needs no inode.
+    pub kind: Kind,
+}
