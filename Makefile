@@ -15,7 +15,7 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := target/release/lmfs
 
-.PHONY: build setup setup-test demo test fmt clippy deny unit bench install
+.PHONY: build setup setup-test setup-bench demo test fmt clippy deny unit bench install
 build: setup
 	$(CARGO) build $(FLAGS) -p lmfs
 
@@ -24,6 +24,9 @@ setup:
 
 setup-test:
 	@sh scripts/setup.sh test
+
+setup-bench:
+	@sh scripts/setup.sh bench
 
 demo: build
 	@LMFS=$(LMFS) bash scripts/demo.sh $(DEMO)
@@ -45,9 +48,9 @@ unit:
 	$(CARGO) build $(FLAGS) --workspace
 	$(CARGO) test $(FLAGS) --workspace
 
-bench: setup-test
+bench: setup-bench
 	$(CARGO) build $(FLAGS) --workspace
-	EVAL=$(EVAL) $(CARGO) bench --profile release --locked -p lmfs-tests
+	EVAL=$(abspath $(EVAL)) $(CARGO) bench --profile release --locked -p lmfs-tests --bench bars
 
 install: build
 	$(INSTALL) -D -m 755 $(LMFS) $(DESTDIR)$(PREFIX)/bin/lmfs

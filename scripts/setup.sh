@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs what building and testing need on Debian and Ubuntu, and nothing when it is all there.
-# usage: setup.sh build|test
+# usage: setup.sh build|test|bench
 set -eu
 
 # command-or-file:package
 build="cmake:cmake clang:clang c++:g++ pkg-config:pkg-config fusermount3:fuse3 /dev/fuse:fuse3"
 test="$build diff:diffutils git:git rsync:rsync sqlite3:sqlite3 tar:tar xz:xz-utils setfattr:attr setfacl:acl
-      systemd-analyze:systemd mkfs.ext4:e2fsprogs"
+      systemd-analyze:systemd unshare:util-linux"
+bench="$test bindfs:bindfs"
 libclang=$(ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* 2>/dev/null | head -n 1 || true)
 
 missing=
