@@ -1,0 +1,73 @@
+"""The pipeline's command line: `python -m lmtrain STEP ...` (see README.md)."""
+
+import argparse
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent
+
+
+def main():
+    """Parses the command line and runs one step."""
+    parser = argparse.ArgumentParser(prog="lmtrain", description=__doc__)
+    steps = parser.add_subparsers(dest="step", required=True)
+
+    step = steps.add_parser("tokenizer", help="train the tokenizer on a sample of the corpus")
+    step.add_argument("--corpus", type=Path, required=True, help="the unpacked training corpus")
+    step.add_argument("--mix", type=Path, default=HERE / "mix.toml")
+    step.add_argument("--vocabulary", type=int, default=4096)
+    step.add_argument("--megabytes", type=float, default=40)
+    step.add_argument("--out", type=Path, required=True)
+
+    step = steps.add_parser("pack", help="cut and tokenize the corpus into shards of rows")
+    step.add_argument("--corpus", type=Path, required=True)
+    step.add_argument("--mix", type=Path, default=HERE / "mix.toml")
+    step.add_argument("--tokenizer", type=Path, required=True)
+    step.add_argument("--tokens", type=float, required=True, help="about how many, such as 60e6")
+    step.add_argument("--out", type=Path, required=True, help="folder for the shards")
+
+    step = steps.add_parser("train", help="train a model, or go on with one that was interrupted")
+    step.add_argument("--model", required=True, help="tiny, small, base (see model.SHAPES)")
+    step.add_argument("--tokens", type=Path, required=True, help="folder written by pack")
+    step.add_argument("--tokenizer", type=Path, required=True)
+    step.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the log")
+    budget = step.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--seconds", type=float, help="training time; the schedule ends with it")
+    budget.add_argument("--total-tokens", type=float, help="tokens to see; makes the run reproducible")
+    step.add_argument("--processes", type=int, default=2, help="on CPUs: one per core")
+    step.add_argument("--micro", type=int, default=2, help="rows at a time (2 for a CPU, 64 for a GPU)")
+    step.add_argument("--seed", type=int, default=1)
+    step.add_argument("--no-compile", action="store_true")
+
+    arguments = parser.parse_args()
+    if arguments.step == "tokenizer":
+        from . import corpus, tokenizer
+
+        mix = corpus.read_mix(arguments.mix)
+        tokenizer.train(arguments.corpus, mix, arguments.vocabulary, arguments.megabytes, arguments.out)
+    elif arguments.step == "pack":
+        from . import corpus, pack
+
+        mix = corpus.read_mix(arguments.mix)
+        pack.pack(arguments.corpus, mix, arguments.tokenizer, arguments.tokens, arguments.out)
+    elif arguments.step == "train":
+        from . import train
+
+        train.run(
+            train.Settings(
+                model=arguments.model,
+                tokens=arguments.tokens,
+                tokenizer=arguments.tokenizer,
+                out=arguments.out,
+                budget=arguments.seconds or arguments.total_tokens,
+                count="seconds" if arguments.seconds else "tokens",
+                processes=arguments.processes,
+                micro=arguments.micro,
+                seed=arguments.seed,
+                elastic=arguments.seconds is not None,
+                compile=not arguments.no_compile,
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()
