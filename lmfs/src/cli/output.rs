@@ -1,0 +1,181 @@
+//! Printing: text for people, one JSON object for programs, progress while something takes time.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::size;
+use crate::daemon::control::Progress;
+
+/// Prints `text` and a newline to standard output.
+///
+/// # Errors
+/// When standard output cannot be written; see [`is_broken_pipe`].
+pub fn line(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
+}
+
+/// Prints `value` as one JSON object.
+///
+/// # Errors
+/// As for [`line`].
+pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string_pretty(value)?)
+}
+
+/// Whether an error only says that nobody reads our output any more (`lmfs status | head -1`): no failure.
+#[must_use]
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|e| e.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Lines of `name  value`, aligned.
+#[must_use]
+pub fn table(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|(name, value)| format!("{name:width$}  {value}"))
+        .collect();
+    lines.join("\n")
+}
+
+/// `1234567` as `1,234,567`.
+#[must_use]
+pub fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// How often a line is printed where there is no terminal to draw a bar on.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Shows [`Progress`] on standard error: a bar on a terminal, a line every ten seconds elsewhere, nothing if quiet.
+#[derive(Debug)]
+pub struct Meter {
+    bar: Option<ProgressBar>,
+    lines: bool,
+    last: Option<Instant>,
+    stage: String,
+}
+
+impl Meter {
+    /// A meter that shows nothing yet.
+    #[must_use]
+    pub fn new(quiet: bool) -> Meter {
+        let terminal = io::stderr().is_terminal();
+        Meter {
+            bar: (terminal && !quiet).then(|| ProgressBar::new(0)),
+            lines: !terminal && !quiet,
+            last: None,
+            stage: String::new(),
+        }
+    }
+
+    /// Shows how far it is.
+    pub fn show(&mut self, progress: &Progress) {
+        if let Some(bar) = &self.bar {
+            if self.stage != progress.stage {
+                bar.set_style(style(progress.total > 0));
+                bar.enable_steady_tick(Duration::from_millis(200));
+                self.stage.clone_from(&progress.stage);
+            }
+            bar.set_length(progress.total);
+            bar.set_position(progress.done);
+            let note = if progress.note.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", progress.note)
+            };
+            bar.set_message(format!("{}{note}", progress.stage));
+        } else if self.lines && self.last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
+            // The first line comes only once the work has taken a while.
+            if self.last.is_some() {
+                eprintln!("{}", text(progress));
+            }
+            self.last = Some(Instant::now());
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn style(known: bool) -> ProgressStyle {
+    let template = if known {
+        "{msg} {wide_bar:.cyan/blue} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}"
+    } else {
+        "{spinner} {msg} {bytes} {elapsed}"
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn text(progress: &Progress) -> String {
+    let mut text = format!("{}: {}", progress.stage, size::show(progress.done));
+    if progress.total > 0 {
+        text.push_str(&format!(" of {}", size::show(progress.total)));
+    }
+    if !progress.note.is_empty() {
+        text.push_str(&format!(", {}", progress.note));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (n, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(count(n), text);
+        }
+    }
+
+    #[test]
+    fn tables_are_aligned() {
+        assert_eq!(
+            table(&[("a", "1".into()), ("long", "2".into())]),
+            "a     1\nlong  2"
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_is_told_from_other_errors() {
+        let pipe =
+            anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write");
+        assert!(is_broken_pipe(&pipe));
+        assert!(!is_broken_pipe(&anyhow::anyhow!("Broken pipe")));
+    }
+}
