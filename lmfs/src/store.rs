@@ -11,14 +11,18 @@
 //! ```
 
 mod config;
+mod create;
 mod error;
 mod folder;
 mod lock;
 mod models;
+mod opened;
 
 pub use config::{Config, DEFAULT_BLOCK_SIZE, FORMAT, ModelConfig};
+pub use create::NewStore;
 pub use error::{Error, Result};
 
 pub use folder::{Folder, is_store};
 pub use lock::{Holder, Lock};
 pub use models::{Digest, ModelFault, ModelFile};
+pub use opened::{Access, Opened};

@@ -78,6 +78,14 @@ pub enum Error {
     /// The model cannot be used.
     #[error(transparent)]
     Codec(#[from] lmfs_codec::Error),
+    /// The log or the index cannot be used.
+    #[error("{path}: {source}")]
+    Indexer {
+        /// The store.
+        path: PathBuf,
+        /// Why.
+        source: lmfs_indexer::Error,
+    },
     /// The system refused.
     #[error("cannot {action} {path}: {source}")]
     Io {

@@ -38,13 +38,21 @@ impl Folder {
         Ok(Folder { path, config })
     }
 
+    /// Whether a store can be made in the folder `path`: it must be new or empty.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::NotEmpty`]; a path that is no folder.
+    pub fn check_new(path: &Path) -> Result<()> {
+        refuse_used(path)
+    }
+
     /// Makes the folder `path` ready to become a store: it must be new or empty. The store exists once
     /// [`Folder::finish`] has written its config.
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::NotEmpty`]; IO errors.
     pub fn prepare(path: &Path) -> Result<PathBuf> {
-        refuse_used(path)?;
+        Folder::check_new(path)?;
         if let Some(parent) = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
@@ -120,6 +128,16 @@ pub(super) fn locate(path: &Path) -> Result<PathBuf> {
         }
     }
     Ok(found)
+}
+
+/// Removes what was made in a folder that did not become a store.
+pub(super) fn discard(path: &Path) {
+    for name in PARTS {
+        let part = path.join(name);
+        // Something is wrong already, and that is what the user gets to know.
+        let _ = fs::remove_file(&part).or_else(|_| fs::remove_dir_all(&part));
+    }
+    let _ = fs::remove_dir(path);
 }
 
 fn read_config(dir: &Path) -> Result<Config> {

@@ -1,0 +1,187 @@
+//! A mounted store at work: what requests from the control socket can ask of it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use lmfs_codec::Stop;
+use serde_json::{Value, json};
+
+use super::control::{Progress, Request, Service};
+use super::run::Event;
+use super::status::{MountStatus, Status};
+use crate::fs::Filesystem;
+use crate::packer::{self, Packer, Scope};
+
+/// How long a request waits for a mount that is just coming up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A mounted store.
+pub struct Running {
+    /// The filesystem.
+    pub fs: Arc<Filesystem>,
+    /// The packer; `Err` says why there is none.
+    pub packer: Result<Arc<Packer>, String>,
+    /// The part of the status that never changes.
+    pub base: Status,
+    /// Where it is mounted.
+    pub mountpoint: PathBuf,
+    /// Since when.
+    pub since: Instant,
+}
+
+impl Running {
+    fn status(&self) -> Status {
+        let mut status = self.base.clone();
+        status.count(&self.fs.store().totals());
+        status.add_stats(&self.fs.stats());
+        if let Ok(packer) = &self.packer {
+            status.add_packer(packer.status());
+        }
+        status.mount = Some(MountStatus {
+            mountpoint: self.mountpoint.display().to_string(),
+            pid: std::process::id(),
+            read_only: self.fs.options().read_only,
+            uptime_seconds: self.since.elapsed().as_secs(),
+        });
+        status
+    }
+
+    fn pack(
+        &self,
+        inodes: Vec<u64>,
+        jobs: u16,
+        progress: &(dyn Fn(Progress) + Sync),
+        stop: &Stop,
+    ) -> Result<Value, String> {
+        let packer = self.packer.as_ref().map_err(Clone::clone)?;
+        // What is still in memory is to be packed, too.
+        self.fs.sync().map_err(|e| format!("cannot store what was written: {e}"))?;
+        let scope = if inodes.is_empty() { Scope::All } else { Scope::Inodes(inodes) };
+        let tell = |step: &packer::Progress| progress(packing(step));
+        let summary = packer.run(&scope, usize::from(jobs), &tell, stop).map_err(|e| e.to_string())?;
+        serde_json::to_value(summary).map_err(|e| e.to_string())
+    }
+
+    fn gc(&self, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
+        progress(Progress { stage: "collecting garbage".into(), ..Progress::default() });
+        let report = collect(&self.fs, stop)?;
+        serde_json::to_value(report).map_err(|e| e.to_string())
+    }
+}
+
+/// What the packer tells, as everyone else tells it.
+#[must_use]
+pub fn packing(step: &packer::Progress) -> Progress {
+    let note = match step.before_bytes {
+        0 => String::new(),
+        before => format!("{:.1} % of the first copies", step.after_bytes as f64 * 100.0 / before as f64),
+    };
+    Progress { stage: "packing".into(), done: step.done_bytes, total: step.total_bytes, note }
+}
+
+/// Answers requests, from before the mount is up until everything is durable.
+pub struct Desk {
+    state: Mutex<State>,
+    changed: Condvar,
+    events: mpsc::Sender<Event>,
+    /// What stops the requests under way, by number.
+    stops: Mutex<HashMap<u64, Stop>>,
+    next: AtomicU64,
+}
+
+enum State {
+    Starting,
+    Running(Arc<Running>),
+    Ending,
+}
+
+impl Desk {
+    /// A desk for a mount that is not there yet; requests to end are passed to `events`.
+    #[must_use]
+    pub fn new(events: mpsc::Sender<Event>) -> Desk {
+        Desk {
+            state: Mutex::new(State::Starting),
+            changed: Condvar::new(),
+            events,
+            stops: Mutex::default(),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// The mount is up.
+    pub fn open(&self, running: Running) {
+        *locked(&self.state) = State::Running(Arc::new(running));
+        self.changed.notify_all();
+    }
+
+    /// Answers nothing any more, stops what is under way, and waits for it (a moment).
+    pub fn close(&self) {
+        let before = std::mem::replace(&mut *locked(&self.state), State::Ending);
+        self.changed.notify_all();
+        if let State::Running(running) = before {
+            locked(&self.stops).values().for_each(Stop::set);
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while Arc::strong_count(&running) > 1 && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+
+    fn running(&self) -> Result<Arc<Running>, String> {
+        let starting = |state: &mut State| matches!(state, State::Starting);
+        let (state, _) = self
+            .changed
+            .wait_timeout_while(locked(&self.state), PATIENCE, starting)
+            .unwrap_or_else(PoisonError::into_inner);
+        match &*state {
+            State::Running(running) => Ok(running.clone()),
+            State::Starting => Err("the store is still being opened; try again".to_owned()),
+            State::Ending => Err("the store is being unmounted".to_owned()),
+        }
+    }
+
+    /// Does some work that ends early when the desk closes.
+    fn stoppable<T>(&self, stop: &Stop, work: impl FnOnce() -> T) -> T {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        locked(&self.stops).insert(number, stop.clone());
+        let result = work();
+        locked(&self.stops).remove(&number);
+        result
+    }
+}
+
+/// A lock that outlives a panic elsewhere: every value behind one is replaced whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Service for Desk {
+    fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
+        match request {
+            Request::Status => serde_json::to_value(self.running()?.status()).map_err(|e| e.to_string()),
+            Request::Pack { inodes, jobs } => {
+                let running = self.running()?;
+                self.stoppable(stop, || running.pack(inodes, jobs, progress, stop))
+            }
+            Request::Gc => {
+                let running = self.running()?;
+                self.stoppable(stop, || running.gc(progress, stop))
+            }
+            Request::Sync => {
+                self.running()?.fs.sync().map_err(|e| e.to_string())?;
+                Ok(json!({}))
+            }
+            Request::Shutdown => {
+                progress(Progress { stage: "unmounting".into(), ..Progress::default() });
+                let (tell, told) = mpsc::channel();
+                let gone = |_| "the daemon is ending already".to_owned();
+                self.events.send(Event::Asked(tell)).map_err(gone)?;
+                told.recv().map_err(|_| "the daemon is ending already".to_owned())??;
+                Ok(json!({}))
+            }
+        }
+    }
+}

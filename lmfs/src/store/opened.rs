@@ -1,0 +1,175 @@
+//! An open store: locked, its log and index open, its model loaded and checked.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use lmfs_codec::model::{Engine, EngineChoice, LanguageModel, LoadOptions, load_bytes};
+use lmfs_codec::{Codec, Options};
+use lmfs_indexer::{OpenOptions, OpenReport, RealIo, Store};
+
+use super::config::{Config, ModelConfig};
+use super::error::{Error, Result, at};
+use super::folder::Folder;
+use super::lock::Lock;
+use super::models::{ModelFault, ModelFile};
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// What others are told while the store is in use, such as `mounted on /mnt`.
+    pub purpose: String,
+    /// Write nothing.
+    pub read_only: bool,
+    /// Load the model. Without it, what the model coded cannot be read, and opening is quick.
+    pub model: bool,
+}
+
+impl Access {
+    /// For reading and writing, with the model.
+    #[must_use]
+    pub fn full(purpose: &str) -> Access {
+        Access { purpose: purpose.to_owned(), read_only: false, model: true }
+    }
+
+    /// For looking at sizes and rows, without the model.
+    #[must_use]
+    pub fn rows(purpose: &str) -> Access {
+        Access { model: false, ..Access::full(purpose) }
+    }
+}
+
+/// An open store. Field order is the order of closing: the lock goes last.
+pub struct Opened {
+    /// The log and its index.
+    pub indexer: Arc<Store>,
+    /// Coder of blocks, with the store's model if that is as it should be.
+    pub codec: Codec,
+    /// The folder and what the store is.
+    pub folder: Folder,
+    /// What opening found.
+    pub report: OpenReport,
+    /// Why the model cannot be used, and what follows: its blocks cannot be read and nothing can be packed.
+    pub model_fault: Option<String>,
+    lock: Lock,
+}
+
+impl Opened {
+    /// Locks and opens the store in `folder`.
+    ///
+    /// # Errors
+    /// In use by another process; a damaged log; IO errors. A model that is missing, altered or computes something
+    /// else here is no error but [`Opened::model_fault`]: everything it did not code stays readable.
+    pub fn open(folder: Folder, access: &Access) -> Result<Opened> {
+        let lock = Lock::acquire(folder.path(), &access.purpose)?;
+        Opened::open_locked(folder, access, lock)
+    }
+
+    /// As [`Opened::open`], with a lock that is already held.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_locked(folder: Folder, access: &Access, lock: Lock) -> Result<Opened> {
+        let path = folder.path();
+        let io = RealIo::new(path).map_err(at("open", path))?;
+        let options = OpenOptions {
+            read_only: access.read_only,
+            store_id: Some(folder.config().store_id.into_bytes()),
+            ..OpenOptions::default()
+        };
+        let (indexer, report) = Store::open(Arc::new(io), options)
+            .map_err(|source| Error::Indexer { path: path.to_owned(), source })?;
+        let (codec, model_fault) = match (&folder.config().model, access.model) {
+            (Some(config), true) => open_model(path, config)?,
+            _ => (plain_codec()?, None),
+        };
+        Ok(Opened { indexer: Arc::new(indexer), codec, folder, report, model_fault, lock })
+    }
+
+    /// What the store is.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        self.folder.config()
+    }
+
+    /// The folder's absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Makes everything durable, puts the index away and gives the lock back, in this order.
+    ///
+    /// # Errors
+    /// What could not be made durable.
+    pub fn close(self) -> Result<()> {
+        let path = self.folder.path().to_owned();
+        let indexer = |source| Error::Indexer { path, source };
+        match Arc::try_unwrap(self.indexer) {
+            Ok(store) if store.is_read_only() => Ok(()),
+            Ok(store) => store.close().map_err(indexer),
+            // Someone still holds it; the next opening reads the log's tail instead of a finished index.
+            Err(shared) if shared.is_read_only() => Ok(()),
+            Err(shared) => shared.sync().map_err(indexer),
+        }?;
+        drop(self.lock);
+        Ok(())
+    }
+}
+
+fn plain_codec() -> Result<Codec> {
+    Ok(Codec::new(None, Options::default())?)
+}
+
+fn open_model(store: &Path, config: &ModelConfig) -> Result<(Codec, Option<String>)> {
+    let file = ModelFile::new(store, config.digest);
+    let without = |why: String| -> Result<(Codec, Option<String>)> {
+        let fault = format!(
+            "{why}. What the model coded cannot be read and nothing can be packed; everything else works"
+        );
+        Ok((plain_codec()?, Some(fault)))
+    };
+    let gguf = match file.read()? {
+        Ok(gguf) => gguf,
+        Err(ModelFault::Missing) => {
+            return without(format!(
+                "the model {} is missing: put the file with this SHA-256 back as {}",
+                config.name,
+                file.path.display()
+            ));
+        }
+        Err(ModelFault::Altered { found }) => {
+            return without(format!(
+                "the model file {} is damaged (its SHA-256 is {found}): put the original back",
+                file.path.display()
+            ));
+        }
+    };
+    let model = match load(config, gguf) {
+        Ok(model) => model,
+        Err(error) => return without(format!("the model {} cannot be loaded ({error})", config.name)),
+    };
+    let codec = Codec::new(Some(model), Options::default())?;
+    let found = codec.fingerprint()?.to_string();
+    if found != config.fingerprint {
+        return without(format!(
+            "the model {} computes something else on this machine or with this version of lmfs than where the store \
+             was made (fingerprint {} here, {} there): use the machine or the version that made it",
+            config.name,
+            short(&found),
+            short(&config.fingerprint)
+        ));
+    }
+    Ok((codec, None))
+}
+
+fn load(config: &ModelConfig, gguf: Vec<u8>) -> lmfs_codec::Result<Arc<dyn LanguageModel>> {
+    let engine = match config.engine {
+        Engine::Llama => EngineChoice::Llama,
+        Engine::Exact => EngineChoice::Exact,
+    };
+    load_bytes(&config.name, gguf, engine, &LoadOptions::default())
+}
+
+fn short(fingerprint: &str) -> &str {
+    fingerprint.get(..12).unwrap_or(fingerprint)
+}
