@@ -1,7 +1,77 @@
 //! The command line: what users type, one file per command.
 
 pub mod args;
+mod init;
+mod model;
 mod output;
 pub mod size;
 mod target;
 mod umount;
+
+use std::io::{IsTerminal, stderr};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command, Verbosity};
+
+/// The environment variable that says what to log.
+const LOG_VARIABLE: &str = "LMFS_LOG";
+
+/// Runs the command that the process was started with.
+///
+/// Exit codes: 0 done, 1 it failed (for `check`: damage was found), 2 wrong usage (for `check`: it could not run).
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli);
+    match run(&cli) {
+        Ok(code) => code,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("lmfs: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let quiet = cli.verbosity.quiet;
+    match &cli.command {
+        Command::Init(args) => init::run(args, quiet),
+        Command::Umount(args) => umount::run(args, quiet),
+        Command::Model(args) => model::run(args),
+    }
+}
+
+/// Logs go to standard error: warnings, what a daemon does, more with `-v`, or what `LMFS_LOG` says. The journal has
+/// its own clock.
+fn start_log(cli: &Cli) {
+    let level = level(cli.verbosity, false);
+    let filter = EnvFilter::builder()
+        .with_default_directive(level.into())
+        .with_env_var(LOG_VARIABLE)
+        .from_env_lossy();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal())
+        .with_target(cli.verbosity.verbose > 1);
+    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        log.without_time().init();
+    } else {
+        log.init();
+    }
+}
+
+fn level(verbosity: Verbosity, daemon: bool) -> tracing_subscriber::filter::LevelFilter {
+    use tracing_subscriber::filter::LevelFilter;
+    match (verbosity.quiet, verbosity.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (_, 0) if !daemon => LevelFilter::WARN,
+        (_, 0) => LevelFilter::INFO,
+        (_, 1) => LevelFilter::DEBUG,
+        _ => LevelFilter::TRACE,
+    }
+}

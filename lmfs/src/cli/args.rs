@@ -63,23 +63,38 @@ pub struct Verbosity {
 pub enum Command {
     /// Make a store: the folder that holds the compressed data and its model
     Init(Init),
-    /// Mount a store as a directory
-    Mount(Mount),
     /// Unmount; returns when everything is durable and the daemon is gone
     #[command(visible_alias = "unmount")]
     Umount(Umount),
-    /// Compress with the model now, with a progress bar
-    Pack(Pack),
-    /// Show sizes, ratio, queue, methods, cache and model of a store
-    Status(Status),
-    /// Show per file: size, stored size, blocks by method
-    Stat(Stat),
-    /// Look for damage
-    Check(Check),
-    /// Make the index anew from the log
-    Rebuild(Rebuild),
-    /// Give the space of deleted and replaced data back
-    Gc(Gc),
+    /// List the built-in models, or show what a model is
+    Model(Model),
+}
+
+/// `lmfs model`
+#[derive(Debug, Args)]
+pub struct Model {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ModelCommand,
+}
+
+/// The commands about models.
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// List the built-in models
+    List {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Load a model and show what it is, or why it cannot be used
+    Show {
+        /// builtin:NAME, or the path of a GGUF file
+        model: String,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 const INIT_EXAMPLES: &str = "\

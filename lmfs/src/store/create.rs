@@ -53,10 +53,16 @@ fn fill(path: &Path, config: Config, gguf: Option<&[u8]>) -> Result<Folder> {
         ModelFile::import(path, gguf)?;
     }
     let io = RealIo::new(path).map_err(at("open", path))?;
-    let indexer = |source| Error::Indexer { path: path.to_owned(), source };
+    let indexer = |source| Error::Indexer {
+        path: path.to_owned(),
+        source,
+    };
     let options = CreateOptions::new(config.store_id.into_bytes());
     let store = lmfs_indexer::Store::create(Arc::new(io), options).map_err(indexer)?;
-    let copy = Change::PutMeta { key: CONFIG_KEY.to_vec(), value: config.to_text()?.into_bytes() };
+    let copy = Change::PutMeta {
+        key: CONFIG_KEY.to_vec(),
+        value: config.to_text()?.into_bytes(),
+    };
     let _report = store.commit(vec![copy]).map_err(indexer)?;
     store.close().map_err(indexer)?;
     Folder::finish(path, config)
@@ -65,7 +71,12 @@ fn fill(path: &Path, config: Config, gguf: Option<&[u8]>) -> Result<Folder> {
 /// Loads a model and runs its probe: the file's bytes and what the store has to know about it.
 fn probe(source: &ModelSource) -> Result<(Vec<u8>, ModelConfig)> {
     let gguf = source.read()?;
-    let model = load_bytes(&source.to_string(), gguf.clone(), EngineChoice::Auto, &LoadOptions::default())?;
+    let model = load_bytes(
+        &source.to_string(),
+        gguf.clone(),
+        EngineChoice::Auto,
+        &LoadOptions::default(),
+    )?;
     let identity = model.identity().clone();
     let codec = Codec::new(Some(model), Options::default())?;
     let config = ModelConfig {
@@ -81,8 +92,10 @@ fn probe(source: &ModelSource) -> Result<(Vec<u8>, ModelConfig)> {
 fn name(source: &ModelSource) -> String {
     match source {
         ModelSource::Builtin(_) => source.to_string(),
-        ModelSource::Path(path) => {
-            path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-        }
+        ModelSource::Path(path) => path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned(),
     }
 }

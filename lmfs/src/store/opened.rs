@@ -28,13 +28,20 @@ impl Access {
     /// For reading and writing, with the model.
     #[must_use]
     pub fn full(purpose: &str) -> Access {
-        Access { purpose: purpose.to_owned(), read_only: false, model: true }
+        Access {
+            purpose: purpose.to_owned(),
+            read_only: false,
+            model: true,
+        }
     }
 
     /// For looking at sizes and rows, without the model.
     #[must_use]
     pub fn rows(purpose: &str) -> Access {
-        Access { model: false, ..Access::full(purpose) }
+        Access {
+            model: false,
+            ..Access::full(purpose)
+        }
     }
 }
 
@@ -76,13 +83,23 @@ impl Opened {
             store_id: Some(folder.config().store_id.into_bytes()),
             ..OpenOptions::default()
         };
-        let (indexer, report) = Store::open(Arc::new(io), options)
-            .map_err(|source| Error::Indexer { path: path.to_owned(), source })?;
+        let (indexer, report) =
+            Store::open(Arc::new(io), options).map_err(|source| Error::Indexer {
+                path: path.to_owned(),
+                source,
+            })?;
         let (codec, model_fault) = match (&folder.config().model, access.model) {
             (Some(config), true) => open_model(path, config)?,
             _ => (plain_codec()?, None),
         };
-        Ok(Opened { indexer: Arc::new(indexer), codec, folder, report, model_fault, lock })
+        Ok(Opened {
+            indexer: Arc::new(indexer),
+            codec,
+            folder,
+            report,
+            model_fault,
+            lock,
+        })
     }
 
     /// What the store is.
@@ -146,7 +163,12 @@ fn open_model(store: &Path, config: &ModelConfig) -> Result<(Codec, Option<Strin
     };
     let model = match load(config, gguf) {
         Ok(model) => model,
-        Err(error) => return without(format!("the model {} cannot be loaded ({error})", config.name)),
+        Err(error) => {
+            return without(format!(
+                "the model {} cannot be loaded ({error})",
+                config.name
+            ));
+        }
     };
     let codec = Codec::new(Some(model), Options::default())?;
     let found = codec.fingerprint()?.to_string();
