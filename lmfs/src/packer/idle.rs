@@ -1,0 +1,130 @@
+//! Packing in the background: whenever files have been left alone for long enough.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use lmfs_codec::Stop;
+use tracing::{debug, error, info, warn};
+
+use super::run::{Order, run};
+use super::status::queue;
+use super::{Error, Packer, Scope, State, locked};
+
+/// How often the queue, one number, is looked at.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// The background packer's thread. Dropping it stops the thread within a step of the model and waits for it.
+pub struct Background {
+    packer: Arc<Packer>,
+    ended: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Packer {
+    /// Packs idle files in the background until the returned handle is dropped.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn spawn_idle(self: &Arc<Self>) -> std::io::Result<Background> {
+        let ended = Arc::new((Mutex::new(false), Condvar::new()));
+        let (packer, flag) = (Arc::clone(self), Arc::clone(&ended));
+        locked(&self.ledger).rest(State::Waiting);
+        let thread = std::thread::Builder::new()
+            .name("lmfs-packer".to_owned())
+            .spawn(move || packer.watch(&flag))?;
+        Ok(Background {
+            packer: Arc::clone(self),
+            ended,
+            thread: Some(thread),
+        })
+    }
+
+    fn watch(&self, ended: &(Mutex<bool>, Condvar)) {
+        let mut pause = GLANCE;
+        loop {
+            if wait(ended, pause) {
+                return;
+            }
+            pause = if queue(&self.store).0 == 0 {
+                GLANCE
+            } else {
+                self.pass(ended)
+            };
+        }
+    }
+
+    /// One run over the idle files; returns how long to wait before the next.
+    fn pass(&self, ended: &(Mutex<bool>, Condvar)) -> Duration {
+        let Ok(_turn) = self.turn.try_lock() else {
+            return GLANCE;
+        };
+        let stop = Stop::new();
+        *locked(&self.background) = stop.clone();
+        if *locked(&ended.0) {
+            return Duration::ZERO;
+        }
+        let now = self.host.now();
+        let order = Order {
+            scope: &Scope::All,
+            idle: Some((now, self.options.idle)),
+            threads: self.options.threads(0),
+        };
+        let result =
+            std::panic::catch_unwind(AssertUnwindSafe(|| run(self, &order, &|_| (), &stop)));
+        match result {
+            Ok(Ok(run)) => {
+                let summary = run.summary;
+                if summary.progress.done_bytes > 0 {
+                    info!(
+                        bytes = summary.progress.done_bytes,
+                        before = summary.progress.before_bytes,
+                        after = summary.progress.after_bytes,
+                        seconds = summary.seconds,
+                        "packed idle files"
+                    );
+                }
+                // Nothing becomes idle sooner than the first of what is not idle yet, and what will be written from
+                // now on takes longer still.
+                let due = run
+                    .next_idle
+                    .map(|due| due.duration_since(now).unwrap_or_default());
+                due.unwrap_or(self.options.idle).max(GLANCE)
+            }
+            Ok(Err(Error::Interrupted)) => {
+                debug!("packing in the background makes way");
+                GLANCE
+            }
+            Ok(Err(error)) => {
+                warn!(%error, retry = ?self.options.retry, "packing in the background will try again");
+                self.options.retry
+            }
+            Err(_) => {
+                error!("the packer panicked; the store is as it was after the last batch");
+                locked(&self.ledger).panicked();
+                self.options.retry
+            }
+        }
+    }
+}
+
+/// Waits for `pause` or the end, and says whether it is the end.
+fn wait((ended, wake): &(Mutex<bool>, Condvar), pause: Duration) -> bool {
+    let guard = locked(ended);
+    let waited = wake.wait_timeout_while(guard, pause, |ended| !*ended);
+    *waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        *locked(&self.ended.0) = true;
+        self.ended.1.notify_all();
+        locked(&self.packer.background).set();
+        if let Some(thread) = self.thread.take() {
+            // The thread catches its panics, and there is nobody to tell here.
+            let _ = thread.join();
+        }
+        locked(&self.packer.ledger).rest(State::Off);
+    }
+}

@@ -1,0 +1,208 @@
+//! What is to be packed, in which order.
+
+use std::collections::{HashSet, VecDeque};
+use std::ops::Range;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lmfs_codec::Stop;
+use lmfs_indexer::{BlockRef, Extent, Inode, Kind, Store};
+
+use super::{Error, Tag};
+
+/// Rows looked up at a time.
+const PAGE: u64 = 1024;
+
+/// Which files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All of the store.
+    All,
+    /// These inodes, and of folders all that is below.
+    Inodes(Vec<u64>),
+}
+
+/// One block that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub ino: u64,
+    pub block: u64,
+    pub extent: Extent,
+}
+
+/// The files with blocks that wait, the longest left alone first, and their blocks one after the other.
+pub(super) struct Plan {
+    files: VecDeque<File>,
+    window: VecDeque<Waiting>,
+    /// Bytes that the waiting blocks of all files decode to.
+    pub bytes: u64,
+    /// When the next file that is not idle yet will be.
+    pub next_idle: Option<SystemTime>,
+}
+
+struct File {
+    ino: u64,
+    changed: (i64, u32),
+    blocks: Range<u64>,
+}
+
+impl Plan {
+    /// Looks for waiting blocks in `scope`; with `idle`, a time and a duration, only in files that had not changed for
+    /// that long at that time. Blocks in `skip` are left out.
+    pub fn make(
+        store: &Store,
+        scope: &Scope,
+        idle: Option<(SystemTime, Duration)>,
+        skip: &HashSet<BlockRef>,
+        stop: &Stop,
+    ) -> Result<Plan, Error> {
+        let mut plan = Plan {
+            files: VecDeque::new(),
+            window: VecDeque::new(),
+            bytes: 0,
+            next_idle: None,
+        };
+        let mut visit = |inode: &Inode| plan.consider(store, inode, idle, skip, stop);
+        match scope {
+            Scope::All => {
+                let mut after = 0;
+                loop {
+                    let inodes = store.inodes(after, PAGE as usize)?;
+                    let Some(last) = inodes.last() else { break };
+                    after = last.ino;
+                    inodes.iter().try_for_each(&mut visit)?;
+                }
+            }
+            Scope::Inodes(roots) => below(store, roots, &mut visit)?,
+        }
+        plan.files
+            .make_contiguous()
+            .sort_by_key(|file| (file.changed, file.ino));
+        Ok(plan)
+    }
+
+    fn consider(
+        &mut self,
+        store: &Store,
+        inode: &Inode,
+        idle: Option<(SystemTime, Duration)>,
+        skip: &HashSet<BlockRef>,
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        if stop.is_set() {
+            return Err(Error::Interrupted);
+        }
+        if inode.kind != Kind::File || inode.nlink == 0 || inode.size == 0 {
+            return Ok(());
+        }
+        let mut bytes = 0;
+        let mut blocks = None;
+        let mut at = 0;
+        while let Some(first) = store.next_extent(inode.ino, at)? {
+            at = first.saturating_add(PAGE);
+            for waiting in waiting(store, inode.ino, first..at, skip)? {
+                bytes += u64::from(waiting.extent.raw_len);
+                let begin = blocks.map_or(waiting.block, |range: Range<u64>| range.start);
+                blocks = Some(begin..waiting.block + 1);
+            }
+        }
+        let Some(blocks) = blocks else { return Ok(()) };
+        if let Some((now, idle)) = idle {
+            let due = changed(inode).checked_add(idle).unwrap_or(UNIX_EPOCH);
+            // A change in the future is a clock that was set back: the file counts as changed now.
+            if due > now {
+                let due = due.min(now + idle);
+                self.next_idle = Some(self.next_idle.map_or(due, |next| next.min(due)));
+                return Ok(());
+            }
+        }
+        self.bytes += bytes;
+        self.files.push_back(File {
+            ino: inode.ino,
+            changed: (inode.ctime.secs, inode.ctime.nanos),
+            blocks,
+        });
+        Ok(())
+    }
+
+    /// The next block that waits, looked up afresh.
+    pub fn next(
+        &mut self,
+        store: &Store,
+        skip: &HashSet<BlockRef>,
+    ) -> Result<Option<Waiting>, Error> {
+        loop {
+            if let Some(next) = self.window.pop_front() {
+                return Ok(Some(next));
+            }
+            let Some(file) = self.files.front_mut() else {
+                return Ok(None);
+            };
+            match store.next_extent(file.ino, file.blocks.start)? {
+                Some(first) if first < file.blocks.end => {
+                    let end = first.saturating_add(PAGE).min(file.blocks.end);
+                    file.blocks.start = end;
+                    self.window = waiting(store, file.ino, first..end, skip)?.into();
+                }
+                _ => {
+                    self.files.pop_front();
+                }
+            }
+        }
+    }
+}
+
+fn waiting(
+    store: &Store,
+    ino: u64,
+    blocks: Range<u64>,
+    skip: &HashSet<BlockRef>,
+) -> Result<Vec<Waiting>, Error> {
+    let first = blocks.start;
+    let extents = store.extents(ino, blocks)?;
+    let found = (first..).zip(extents).filter_map(|(block, extent)| {
+        let extent = extent?;
+        let waits = Tag(extent.tag).waits() && !skip.contains(&extent.r);
+        waits.then_some(Waiting { ino, block, extent })
+    });
+    Ok(found.collect())
+}
+
+/// The last change of a file, by the one time stamp that nobody can set.
+fn changed(inode: &Inode) -> SystemTime {
+    let since = u64::try_from(inode.ctime.secs).unwrap_or(0);
+    UNIX_EPOCH + Duration::new(since, inode.ctime.nanos)
+}
+
+/// Visits `roots` and everything below those that are directories, each inode once.
+fn below(
+    store: &Store,
+    roots: &[u64],
+    visit: &mut dyn FnMut(&Inode) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    let mut pending = roots.to_vec();
+    while let Some(ino) = pending.pop() {
+        if !seen.insert(ino) {
+            continue;
+        }
+        let Some(inode) = store.inode(ino)? else {
+            continue;
+        };
+        visit(&inode)?;
+        if inode.kind != Kind::Directory {
+            continue;
+        }
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let entries = store.dirents(ino, after.as_deref(), PAGE as usize)?;
+            let Some((last, _)) = entries.last() else {
+                break;
+            };
+            after = Some(last.clone());
+            let wanted = |kind| matches!(kind, Kind::File | Kind::Directory);
+            let found = entries.iter().filter(|(_, entry)| wanted(entry.kind));
+            pending.extend(found.map(|(_, entry)| entry.ino));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! One run: a plan, and threads that work it off.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime};
+
+use lmfs_codec::{Header, Stop};
+use lmfs_indexer::{BlockRef, Error as StoreError, Extent};
+use tracing::warn;
+
+use super::batch::Batch;
+use super::plan::{Plan, Waiting};
+use super::status::Outcome;
+use super::{Error, Packer, Progress, Scope, Summary, Tag, locked};
+
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(100);
+/// The longest that the background packer holds back for one block because readers wait.
+const COURTESY: Duration = Duration::from_secs(2);
+
+/// What a run is to do.
+pub(super) struct Order<'a> {
+    pub scope: &'a Scope,
+    /// Only files that had not changed for so long at this time; a run of the background, which makes way for readers.
+    pub idle: Option<(SystemTime, Duration)>,
+    pub threads: usize,
+}
+
+/// What a run came to.
+pub(super) struct Ended {
+    pub summary: Summary,
+    /// When the next file will have been left alone for long enough.
+    pub next_idle: Option<SystemTime>,
+}
+
+pub(super) fn run(
+    packer: &Packer,
+    order: &Order<'_>,
+    progress: &(dyn Fn(&Progress) + Sync),
+    stop: &Stop,
+) -> Result<Ended, Error> {
+    // A user who asks again may have repaired something; the background does not insist.
+    let skip = match order.idle {
+        Some(_) => locked(&packer.ledger).failed.clone(),
+        None => HashSet::new(),
+    };
+    let plan = Plan::make(&packer.store, order.scope, order.idle, &skip, stop)?;
+    let next_idle = plan.next_idle;
+    locked(&packer.ledger).begin(plan.bytes);
+    let shift = Shift {
+        packer,
+        skip,
+        plan: Mutex::new(plan),
+        batch: Mutex::default(),
+        stop: Stop::new(),
+        polite: order.idle.is_some(),
+    };
+    let result = shift.work(order.threads, progress, stop);
+    let summary = locked(&packer.ledger).end(&result);
+    progress(&summary.progress);
+    result.map(|()| Ended { summary, next_idle })
+}
+
+/// The threads of one run and what they share.
+struct Shift<'a> {
+    packer: &'a Packer,
+    skip: HashSet<BlockRef>,
+    plan: Mutex<Plan>,
+    batch: Mutex<Batch>,
+    /// Stops the threads of this run: the caller's stop, or the failure of one of them.
+    stop: Stop,
+    polite: bool,
+}
+
+impl Shift<'_> {
+    /// Works the plan off. Blocks that are done are committed however it ends.
+    fn work(
+        &self,
+        threads: usize,
+        progress: &(dyn Fn(&Progress) + Sync),
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        let worked = std::thread::scope(|scope| {
+            let (alive, all_done) = channel::<()>();
+            let workers: Vec<_> = (0..threads.max(1))
+                .map(|_| {
+                    let alive = alive.clone();
+                    scope.spawn(move || self.worker(alive))
+                })
+                .collect();
+            drop(alive);
+            while all_done.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                if stop.is_set() {
+                    self.stop.set();
+                }
+                progress(&locked(&self.packer.ledger).progress());
+            }
+            // The first failure is the cause: the others were stopped because of it.
+            let mut ends: Vec<_> = workers
+                .into_iter()
+                .map(|worker| {
+                    worker
+                        .join()
+                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+                })
+                .collect();
+            ends.sort_by_key(|end| match end {
+                Err(Error::Interrupted) => 1,
+                Err(_) => 0,
+                Ok(()) => 2,
+            });
+            ends.into_iter().next().unwrap_or(Ok(()))
+        });
+        let rest = std::mem::take(&mut *locked(&self.batch));
+        let committed = self.commit(rest);
+        worked.and(committed)
+    }
+
+    /// One thread: block after block, until there is none. `_alive` closes when it ends.
+    fn worker(&self, _alive: Sender<()>) -> Result<(), Error> {
+        lower_priority();
+        let end = self.blocks();
+        if end.is_err() {
+            self.stop.set();
+        }
+        end
+    }
+
+    fn blocks(&self) -> Result<(), Error> {
+        loop {
+            self.give_way();
+            if self.stop.is_set() {
+                return Err(Error::Interrupted);
+            }
+            let next = locked(&self.plan).next(&self.packer.store, &self.skip)?;
+            let Some(waiting) = next else { return Ok(()) };
+            self.block(waiting)?;
+            let due = locked(&self.batch).take_if_due();
+            if let Some(batch) = due {
+                self.commit(batch)?;
+            }
+        }
+    }
+
+    /// Lets readers decode first, but not for ever.
+    fn give_way(&self) {
+        let begun = Instant::now();
+        while self.polite
+            && self.packer.host.is_busy()
+            && !self.stop.is_set()
+            && begun.elapsed() < COURTESY
+        {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn block(&self, mut waiting: Waiting) -> Result<(), Error> {
+        let store = &self.packer.store;
+        let outcome = loop {
+            match store.read_block_of(waiting.ino, waiting.block, waiting.extent.r) {
+                Ok(first) => break self.encode(&waiting, &first)?,
+                // The garbage collector was quicker: the block lies elsewhere now.
+                Err(StoreError::Moved { .. }) => match self.look_up(&waiting)? {
+                    Some(extent) => waiting.extent = extent,
+                    None => break Err(Outcome::Changed),
+                },
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Io { .. })) => {
+                    break Err(self.failed(&waiting, &error));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let mut ledger = locked(&self.packer.ledger);
+        ledger.worked(waiting.extent.raw_len.into());
+        match outcome {
+            Ok(new) => {
+                drop(ledger);
+                locked(&self.batch).add(&waiting, new);
+            }
+            Err(outcome) => ledger.count(&waiting.extent, outcome),
+        }
+        Ok(())
+    }
+
+    fn look_up(&self, waiting: &Waiting) -> Result<Option<Extent>, Error> {
+        let extent = self.packer.store.extent(waiting.ino, waiting.block)?;
+        Ok(extent.filter(|extent| Tag(extent.tag).waits()))
+    }
+
+    /// The extent that a block gets, or what else became of it.
+    fn encode(&self, waiting: &Waiting, first: &[u8]) -> Result<Result<Extent, Outcome>, Error> {
+        let codec = &self.packer.codec;
+        let encoded = codec
+            .decode(first, &self.stop)
+            .and_then(|raw| codec.encode(&raw, &self.stop))
+            .and_then(|block| Ok((Header::parse(&block)?.method, block)));
+        let (method, block) = match encoded {
+            Ok(encoded) => encoded,
+            Err(lmfs_codec::Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => return Ok(Err(self.failed(waiting, &error))),
+        };
+        let old = waiting.extent;
+        if block.len() >= first.len() {
+            // Nothing is smaller: the extent says from now on that it was tried.
+            let kept = Header::parse(first).map(|header| Tag::packed(header.method));
+            return Ok(match kept {
+                Ok(Tag(tag)) => Ok(Extent { tag, ..old }),
+                Err(error) => Err(self.failed(waiting, &error)),
+            });
+        }
+        let r = self
+            .packer
+            .store
+            .append_block(waiting.ino, waiting.block, &block)?;
+        let Tag(tag) = Tag::packed(method);
+        Ok(Ok(Extent { r, tag, ..old }))
+    }
+
+    fn failed(&self, waiting: &Waiting, error: &dyn std::error::Error) -> Outcome {
+        let (ino, block) = (waiting.ino, waiting.block);
+        warn!(ino, block, %error, "a block cannot be packed and stays as it is");
+        locked(&self.packer.ledger).failed.insert(waiting.extent.r);
+        Outcome::Failed
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), Error> {
+        let outcomes = batch.commit(&self.packer.store)?;
+        let mut ledger = locked(&self.packer.ledger);
+        for (extent, outcome) in outcomes {
+            ledger.count(&extent, outcome);
+        }
+        Ok(())
+    }
+}
+
+/// Encoding takes every idle moment of a core and none that somebody else wants: setpriority(2) of the calling thread.
+fn lower_priority() {
+    if let Err(error) = rustix::process::setpriority_process(None, 19) {
+        warn!(%error, "the packer's threads keep their priority");
+    }
+}

@@ -1,0 +1,217 @@
+//! What the packer tells of itself.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use lmfs_indexer::{BlockRef, Extent, Store};
+use serde::Serialize;
+
+use super::{Error, Tag};
+
+/// What the packer does now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nobody asked for anything: packing in the background is off.
+    #[default]
+    Off,
+    /// The background packer waits for files to be left alone.
+    Waiting,
+    /// Blocks are being packed.
+    Packing,
+    /// The disk is full; the background packer will try again.
+    DiskFull,
+    /// The last run failed; [`Status::last_error`] says why.
+    Failed,
+}
+
+/// How far a run is.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Progress {
+    /// Bytes that the run found waiting.
+    pub total_bytes: u64,
+    /// Bytes of the blocks that it is done with.
+    pub done_bytes: u64,
+    /// Bytes that these blocks took as first copies.
+    pub before_bytes: u64,
+    /// Bytes that they take now.
+    pub after_bytes: u64,
+    /// Bytes a second over the whole run.
+    pub bytes_per_second: f64,
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// How far it came.
+    #[serde(flatten)]
+    pub progress: Progress,
+    /// Blocks that became smaller.
+    pub blocks_packed: u64,
+    /// Blocks for which nothing smaller than the first copy was found.
+    pub blocks_kept: u64,
+    /// Blocks that were written while they were packed, and so stayed as they are.
+    pub blocks_changed: u64,
+    /// Blocks that could not be read or encoded; the log names them.
+    pub blocks_failed: u64,
+    /// Bytes of the log that the collection of garbage gave back.
+    pub freed_bytes: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// The packer as `lmfs status` shows it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// What it does now.
+    pub state: State,
+    /// Bytes of blocks that wait to be packed, idle or not.
+    pub queue_bytes: u64,
+    /// These blocks.
+    pub queue_blocks: u64,
+    /// The run under way, or else the last one.
+    pub run: Summary,
+    /// Blocks packed since the store was opened.
+    pub blocks_packed: u64,
+    /// Blocks since the store was opened that could not be read or encoded.
+    pub blocks_failed: u64,
+    /// Why the last run ended early, if it did.
+    pub last_error: Option<String>,
+}
+
+/// Where the runs write down what they do.
+#[derive(Default)]
+pub(super) struct Ledger {
+    state: State,
+    /// The state to go back to after a run.
+    pub resting: State,
+    run: Summary,
+    begun: Option<Instant>,
+    past: Summary,
+    last_error: Option<String>,
+    /// Blocks that failed: they are not tried again until the store is opened the next time.
+    pub failed: HashSet<BlockRef>,
+}
+
+/// What became of one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It became smaller: bytes of the block now.
+    Packed(u64),
+    /// Its first copy is the smallest.
+    Kept,
+    /// It is gone or was written anew.
+    Changed,
+    /// It could not be read or encoded.
+    Failed,
+}
+
+impl Ledger {
+    pub fn begin(&mut self, total_bytes: u64) {
+        self.past.blocks_packed += self.run.blocks_packed;
+        self.past.blocks_failed += self.run.blocks_failed;
+        self.run = Summary::default();
+        self.run.progress.total_bytes = total_bytes;
+        self.begun = Some(Instant::now());
+        self.state = State::Packing;
+    }
+
+    /// The run is done with a block of `raw` bytes, whatever became of it.
+    pub fn worked(&mut self, raw: u64) {
+        self.run.progress.done_bytes += raw;
+    }
+
+    /// Counts what became of the block at `first`.
+    pub fn count(&mut self, first: &Extent, outcome: Outcome) {
+        let before = u64::from(first.r.len);
+        let (counter, after) = match outcome {
+            Outcome::Packed(after) => (&mut self.run.blocks_packed, after),
+            Outcome::Kept => (&mut self.run.blocks_kept, before),
+            Outcome::Changed => (&mut self.run.blocks_changed, before),
+            Outcome::Failed => (&mut self.run.blocks_failed, before),
+        };
+        *counter += 1;
+        self.run.progress.before_bytes += before;
+        self.run.progress.after_bytes += after;
+    }
+
+    pub fn freed(&mut self, bytes: u64) {
+        self.run.freed_bytes += bytes;
+    }
+
+    /// How far the run is.
+    pub fn progress(&self) -> Progress {
+        let seconds = self.elapsed().as_secs_f64();
+        Progress {
+            bytes_per_second: self.run.progress.done_bytes as f64 / seconds.max(1e-3),
+            ..self.run.progress.clone()
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.begun.map_or(Duration::ZERO, |begun| begun.elapsed())
+    }
+
+    pub fn end(&mut self, result: &Result<(), Error>) -> Summary {
+        self.run.progress = self.progress();
+        self.run.seconds = self.elapsed().as_secs_f64();
+        self.begun = None;
+        self.state = self.resting;
+        match result {
+            Ok(()) => self.last_error = None,
+            Err(Error::Interrupted) => {}
+            Err(error) => self.fail(error),
+        }
+        self.run.clone()
+    }
+
+    fn fail(&mut self, error: &Error) {
+        self.last_error = Some(error.to_string());
+        self.state = if matches!(error, Error::DiskFull(_)) {
+            State::DiskFull
+        } else {
+            State::Failed
+        };
+    }
+
+    /// A run ended by a panic: a fault of ours, which must show.
+    pub fn panicked(&mut self) {
+        self.begun = None;
+        self.state = State::Failed;
+        self.last_error = Some("the packer failed unexpectedly; the log has more".to_owned());
+    }
+
+    pub fn rest(&mut self, state: State) {
+        self.resting = state;
+        if !matches!(self.state, State::Packing) {
+            self.state = state;
+        }
+    }
+
+    pub fn status(&self, store: &Store) -> Status {
+        let (queue_blocks, queue_bytes) = queue(store);
+        let mut run = self.run.clone();
+        if self.begun.is_some() {
+            run.progress = self.progress();
+            run.seconds = self.elapsed().as_secs_f64();
+        }
+        Status {
+            state: self.state,
+            queue_bytes,
+            queue_blocks,
+            blocks_packed: self.past.blocks_packed + run.blocks_packed,
+            blocks_failed: self.past.blocks_failed + run.blocks_failed,
+            run,
+            last_error: self.last_error.clone(),
+        }
+    }
+}
+
+/// Blocks that wait, and the bytes that they decode to: a lookup, not a scan.
+pub(super) fn queue(store: &Store) -> (u64, u64) {
+    let totals = store.totals();
+    let tags = totals.by_tag.iter().filter(|(tag, _)| Tag(**tag).waits());
+    tags.fold((0, 0), |(blocks, bytes), (_, sum)| {
+        (blocks + sum.blocks, bytes + sum.raw_bytes)
+    })
+}

@@ -1,0 +1,441 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use lmfs_codec::{Header, Method};
+use lmfs_indexer::{
+    BlockRef, Change, CreateOptions, Dirent, Extent, Inode, Kind, MemIo, OpenOptions, ROOT_INO,
+    Time,
+};
+
+use super::*;
+
+const BLOCK: usize = 4096;
+/// A time in seconds since 1970 that the tests call now.
+const NOW: i64 = 1_000_000;
+
+/// A host whose clock stands at [`NOW`], and which does something of the test's when asked whether it is busy.
+#[derive(Default)]
+struct TestHost {
+    later: AtomicU64,
+    on_ask: Mutex<Option<Box<dyn FnMut() + Send>>>,
+}
+
+impl Host for TestHost {
+    fn now(&self) -> SystemTime {
+        let later = self.later.load(Ordering::Relaxed);
+        UNIX_EPOCH + Duration::from_secs(NOW as u64 + later)
+    }
+
+    fn is_busy(&self) -> bool {
+        if let Some(act) = locked(&self.on_ask).as_mut() {
+            act();
+        }
+        false
+    }
+}
+
+struct Fixture {
+    io: Arc<MemIo>,
+    store: Arc<Store>,
+    codec: Codec,
+    host: Arc<TestHost>,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        let io = Arc::new(MemIo::new());
+        let store = Store::create(io.clone(), CreateOptions::new([1; 16])).unwrap();
+        Fixture {
+            io,
+            store: Arc::new(store),
+            codec: Codec::new(None, lmfs_codec::Options::default()).unwrap(),
+            host: Arc::default(),
+        }
+    }
+
+    fn packer(&self) -> Arc<Packer> {
+        let host: Arc<dyn Host> = self.host.clone();
+        let options = Options {
+            jobs: 2,
+            ..Options::default()
+        };
+        Arc::new(Packer::new(
+            self.store.clone(),
+            self.codec.clone(),
+            host,
+            options,
+        ))
+    }
+
+    fn stored(&self, ino: u64, block: u64, raw: &[u8]) -> Extent {
+        let bytes = self.codec.first_copy(raw).unwrap();
+        let r = self.store.append_block(ino, block, &bytes).unwrap();
+        let Tag(tag) = Tag::written(Header::parse(&bytes).unwrap().method);
+        Extent {
+            r,
+            tag,
+            raw_len: raw.len() as u32,
+        }
+    }
+
+    /// A file in the root folder, last changed `age` seconds before [`NOW`].
+    fn file(&self, ino: u64, contents: &[u8], age: i64) {
+        let extents = contents.chunks(BLOCK).zip(0..);
+        let extents = extents.map(|(raw, block)| Some(self.stored(ino, block, raw)));
+        let time = Time {
+            secs: NOW - age,
+            nanos: 0,
+        };
+        let inode = Inode {
+            ino,
+            kind: Kind::File,
+            perm: 0o644,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            nlink: 1,
+            size: contents.len() as u64,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            crtime: time,
+            parent: 0,
+            target: Vec::new(),
+        };
+        let entry = Dirent {
+            ino,
+            kind: Kind::File,
+        };
+        let changes = vec![
+            Change::PutInode(inode),
+            Change::PutDirent {
+                parent: ROOT_INO,
+                name: ino.to_string().into_bytes(),
+                entry,
+            },
+            Change::PutExtents {
+                ino,
+                first: 0,
+                extents: extents.collect(),
+            },
+        ];
+        assert!(self.store.commit(changes).unwrap().skipped.is_empty());
+        self.store.sync().unwrap();
+    }
+
+    fn extents(&self, ino: u64) -> Vec<Extent> {
+        let blocks = self
+            .store
+            .inode(ino)
+            .unwrap()
+            .unwrap()
+            .size
+            .div_ceil(BLOCK as u64);
+        self.store
+            .extents(ino, 0..blocks)
+            .unwrap()
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    fn contents(&self, ino: u64) -> Vec<u8> {
+        let decode = |extent: Extent| {
+            let block = self.store.read_block(extent.r).unwrap();
+            self.codec.decode(&block, &Stop::new()).unwrap()
+        };
+        self.extents(ino).into_iter().flat_map(decode).collect()
+    }
+
+    fn methods(&self, ino: u64) -> Vec<(Method, bool)> {
+        let tags = self.extents(ino).into_iter().map(|extent| Tag(extent.tag));
+        tags.map(|tag| (tag.method().unwrap(), tag.waits()))
+            .collect()
+    }
+}
+
+fn run(packer: &Packer) -> Summary {
+    packer.run(&Scope::All, 0, &|_| (), &Stop::new()).unwrap()
+}
+
+fn text(len: usize) -> Vec<u8> {
+    let all = include_bytes!("../../../tests/data/text/alice29.txt");
+    all[..len].to_vec()
+}
+
+/// Bytes that nothing makes smaller (xorshift64).
+fn noise(len: usize) -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+#[test]
+fn text_becomes_smaller_and_stays_the_same() {
+    let f = Fixture::new();
+    f.file(10, &text(5 * BLOCK + 100), 0);
+    let (before, packer) = (f.store.totals().stored_bytes, f.packer());
+    assert_eq!(
+        (packer.status().queue_blocks, packer.status().queue_bytes),
+        (6, 5 * 4096 + 100)
+    );
+
+    let last = Mutex::new(Progress::default());
+    let tell = |progress: &Progress| *locked(&last) = progress.clone();
+    let summary = packer.run(&Scope::All, 0, &tell, &Stop::new()).unwrap();
+    let after = f.store.totals().stored_bytes;
+    assert!(after < before, "{before} bytes before, {after} after");
+    assert_eq!(summary.blocks_packed, 6);
+    assert_eq!(summary.progress.before_bytes, before);
+    assert_eq!(summary.progress.after_bytes, after);
+    assert_eq!(locked(&last).done_bytes, 5 * 4096 + 100);
+    assert_eq!(f.contents(10), text(5 * BLOCK + 100));
+    assert_eq!(packer.status().queue_bytes, 0);
+    assert_eq!(
+        run(&packer).progress.total_bytes,
+        0,
+        "what is packed is not packed again"
+    );
+}
+
+#[test]
+fn what_nothing_makes_smaller_is_tried_once() {
+    let f = Fixture::new();
+    f.file(10, &noise(3 * BLOCK), 0);
+    let before = f.extents(10);
+    let summary = run(&f.packer());
+    assert_eq!((summary.blocks_packed, summary.blocks_kept), (0, 3));
+    assert_eq!(f.methods(10), [(Method::Raw, false); 3]);
+    let refs = |extents: &[Extent]| -> Vec<BlockRef> { extents.iter().map(|e| e.r).collect() };
+    assert_eq!(
+        refs(&f.extents(10)),
+        refs(&before),
+        "no byte was written for it"
+    );
+    assert_eq!(run(&f.packer()).progress.total_bytes, 0);
+
+    // That is remembered in the log, and forgotten for a block that is written again.
+    f.store.sync().unwrap();
+    let (store, _) = Store::open(f.io.clone(), OpenOptions::default()).unwrap();
+    let reopened = Fixture {
+        store: Arc::new(store),
+        ..f
+    };
+    assert_eq!(run(&reopened.packer()).progress.total_bytes, 0);
+    let extent = reopened.stored(10, 1, &text(BLOCK));
+    let change = Change::PutExtents {
+        ino: 10,
+        first: 1,
+        extents: vec![Some(extent)],
+    };
+    assert!(
+        reopened
+            .store
+            .commit(vec![change])
+            .unwrap()
+            .skipped
+            .is_empty()
+    );
+    assert_eq!(run(&reopened.packer()).blocks_packed, 1);
+}
+
+#[test]
+fn a_block_that_is_written_meanwhile_keeps_what_was_written() {
+    let f = Fixture::new();
+    f.file(10, &text(4 * BLOCK), 100);
+    let new = noise(BLOCK);
+    // Written when the packer asks the second time whether it may go on: it has looked up the file's blocks by then.
+    let (store, extent, asked) = (f.store.clone(), f.stored(10, 2, &new), AtomicU64::new(0));
+    *locked(&f.host.on_ask) = Some(Box::new(move || {
+        if asked.fetch_add(1, Ordering::Relaxed) == 1 {
+            let change = Change::PutExtents {
+                ino: 10,
+                first: 2,
+                extents: vec![Some(extent)],
+            };
+            assert!(store.commit(vec![change]).unwrap().skipped.is_empty());
+        }
+    }));
+    let packer = f.packer();
+    let order = run::Order {
+        scope: &Scope::All,
+        idle: Some((f.host.now(), Duration::from_secs(30))),
+        threads: 1,
+    };
+    let ended = run::run(&packer, &order, &|_| (), &Stop::new()).unwrap();
+    let mut expected = text(4 * BLOCK);
+    expected[2 * BLOCK..3 * BLOCK].copy_from_slice(&new);
+    assert_eq!(f.contents(10), expected);
+    assert_eq!(ended.summary.blocks_packed, 3);
+    assert_eq!(ended.summary.blocks_changed, 1);
+    assert_eq!(packer.status().queue_blocks, 1, "the new block waits");
+}
+
+#[test]
+fn only_idle_files_are_packed_in_the_background_the_oldest_first() {
+    let f = Fixture::new();
+    for (ino, age) in [(10, 31), (11, 500), (12, 10), (13, -3600)] {
+        f.file(ino, &text(BLOCK), age);
+    }
+    let idle = Some((f.host.now(), Duration::from_secs(30)));
+    let skip = std::collections::HashSet::new();
+    let mut plan = plan::Plan::make(&f.store, &Scope::All, idle, &skip, &Stop::new()).unwrap();
+    let mut order = Vec::new();
+    while let Some(waiting) = plan.next(&f.store, &skip).unwrap() {
+        order.push(waiting.ino);
+    }
+    assert_eq!(order, [11, 10]);
+    assert_eq!(plan.bytes, 2 * BLOCK as u64);
+    // File 12 in twenty seconds; a time stamp in the future counts from now.
+    assert_eq!(plan.next_idle, Some(f.host.now() + Duration::from_secs(20)));
+}
+
+#[test]
+fn a_scope_is_its_files_and_all_below_its_folders() {
+    let f = Fixture::new();
+    f.file(10, &text(BLOCK), 0);
+    f.file(11, &text(BLOCK), 0);
+    let packer = f.packer();
+    let only = Scope::Inodes(vec![11, 11, 99]);
+    packer.run(&only, 0, &|_| (), &Stop::new()).unwrap();
+    assert!(f.methods(10)[0].1 && !f.methods(11)[0].1);
+    let root = Scope::Inodes(vec![ROOT_INO]);
+    let summary = packer.run(&root, 0, &|_| (), &Stop::new()).unwrap();
+    assert_eq!(
+        (summary.blocks_packed, packer.status().queue_blocks),
+        (1, 0)
+    );
+}
+
+#[test]
+fn a_run_that_is_stopped_keeps_what_it_did_and_the_next_goes_on() {
+    let f = Fixture::new();
+    let contents = text(30 * BLOCK);
+    f.file(10, &contents, 0);
+    let packer = f.packer();
+    let (stop, seen) = (Stop::new(), AtomicU64::new(0));
+    let tell = |progress: &Progress| {
+        seen.store(progress.done_bytes, Ordering::Relaxed);
+        if progress.done_bytes > 0 {
+            stop.set();
+        }
+    };
+    match packer.run(&Scope::All, 1, &tell, &stop) {
+        Err(Error::Interrupted) => {}
+        // Faster than a tick of progress: then it is simply done.
+        other => assert_eq!(other.unwrap().progress.done_bytes, contents.len() as u64),
+    }
+    let status = packer.status();
+    assert_eq!(
+        status.queue_bytes,
+        contents.len() as u64 - seen.into_inner()
+    );
+    assert_eq!(status.last_error, None, "to be interrupted is no failure");
+    assert_eq!(f.contents(10), contents);
+    run(&packer);
+    assert_eq!(
+        (packer.status().queue_blocks, f.contents(10)),
+        (0, contents)
+    );
+}
+
+#[test]
+fn a_damaged_block_stays_as_it_is_and_the_rest_is_packed() {
+    let f = Fixture::new();
+    f.file(10, &text(3 * BLOCK), 100);
+    // An extent that leads nowhere: what is read there belongs to another block.
+    let (good, other) = (f.extents(10)[1], f.extents(10)[0]);
+    let change = Change::PutExtents {
+        ino: 10,
+        first: 1,
+        extents: vec![Some(Extent { r: other.r, ..good })],
+    };
+    assert!(f.store.commit(vec![change]).unwrap().skipped.is_empty());
+    let packer = f.packer();
+    let summary = run(&packer);
+    assert_eq!((summary.blocks_packed, summary.blocks_failed), (2, 1));
+    assert_eq!(packer.status().queue_blocks, 1);
+    let again = Order30::run(&packer, &f);
+    assert_eq!(
+        again.progress.total_bytes, 0,
+        "the background does not try it for ever"
+    );
+    assert_eq!(
+        run(&packer).blocks_failed,
+        1,
+        "a user who asks again gets an answer"
+    );
+}
+
+/// A run as the background makes it, with files idle after 30 seconds.
+struct Order30;
+
+impl Order30 {
+    fn run(packer: &Packer, f: &Fixture) -> Summary {
+        let order = run::Order {
+            scope: &Scope::All,
+            idle: Some((f.host.now(), Duration::from_secs(30))),
+            threads: 1,
+        };
+        run::run(packer, &order, &|_| (), &Stop::new())
+            .unwrap()
+            .summary
+    }
+}
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn the_background_packs_when_files_have_become_idle_and_ends_when_told() {
+    let f = Fixture::new();
+    f.file(10, &text(2 * BLOCK), 5);
+    let packer = f.packer();
+    assert_eq!(packer.status().state, State::Off);
+    let background = packer.spawn_idle().unwrap();
+    assert_eq!(packer.status().state, State::Waiting);
+    f.file(11, &text(BLOCK), 60);
+    until("the idle file is packed", || !f.methods(11)[0].1);
+    assert!(f.methods(10)[0].1, "the other was changed five seconds ago");
+    // A user who asks does not wait for files to become idle.
+    run(&packer);
+    assert!(!f.methods(10)[0].1);
+    drop(background);
+    assert_eq!(packer.status().state, State::Off);
+    f.file(12, &text(BLOCK), 60);
+    assert!(f.methods(12)[0].1, "nobody packs any more");
+}
+
+#[test]
+fn a_store_open_for_reading_only_is_not_packed() {
+    let f = Fixture::new();
+    f.file(10, &text(BLOCK), 0);
+    let options = OpenOptions {
+        read_only: true,
+        ..OpenOptions::default()
+    };
+    let (store, _) = Store::open(f.io.clone(), options).unwrap();
+    let f = Fixture {
+        store: Arc::new(store),
+        ..f
+    };
+    let refused = f.packer().run(&Scope::All, 0, &|_| (), &Stop::new());
+    assert!(matches!(refused, Err(Error::ReadOnly)));
+}
