@@ -1,6 +1,7 @@
 # make          build the program
 # make demo     see it work: a store, a mount, real files, packed by the model, read back after a crash
 # make test     everything that has to hold: format, lints, licences, unit, doc and whole-system tests
+# make soak     the tests of chance many times over: hours of kill -9 and flipped bits
 # make bench    the numbers of docs/BENCHMARKS.md, measured again (EVAL=folder: on an evaluation corpus of your own)
 # make install  into DESTDIR/PREFIX
 
@@ -15,7 +16,7 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := target/release/lmfs
 
-.PHONY: build setup setup-test setup-bench demo test fmt clippy deny unit bench install
+.PHONY: build setup setup-test setup-bench demo test fmt clippy deny unit soak bench install
 build: setup
 	$(CARGO) build $(FLAGS) -p lmfs
 
@@ -47,6 +48,10 @@ deny:
 unit:
 	$(CARGO) build $(FLAGS) --workspace
 	$(CARGO) test $(FLAGS) --workspace
+
+soak: setup-test
+	$(CARGO) build $(FLAGS) --workspace
+	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage -- --nocapture
 
 bench: setup-bench
 	$(CARGO) build $(FLAGS) --workspace

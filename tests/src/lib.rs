@@ -18,6 +18,6 @@ mod tree;
 
 pub use command::{Finished, lmfs, lmfs_path, run, run_within};
 pub use mount::Mount;
-pub use sample::{Noise, copy_in, data, sample_tree, small_tree};
+pub use sample::{Noise, copy_in, data, rounds, sample_tree, small_tree};
 pub use scratch::Scratch;
 pub use tree::{diff, metadata};

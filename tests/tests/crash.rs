@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use lmfs_tests::{Noise, Scratch, copy_in, data, diff, lmfs_path, run, small_tree};
+use lmfs_tests::{Noise, Scratch, copy_in, data, diff, lmfs_path, rounds, run, small_tree};
 
 /// What a writer was promised: fsync returned for a file with these bytes.
 type Promises = Mutex<Vec<(PathBuf, Vec<u8>)>>;
@@ -22,7 +22,8 @@ type Promises = Mutex<Vec<(PathBuf, Vec<u8>)>>;
 fn everything_fsynced_is_there_after_a_kill_in_the_middle_of_copying() {
     let scratch = Scratch::with_store(&[]);
     let promises = Promises::default();
-    for round in 0..5_u64 {
+    let rounds = rounds(5, 50);
+    for round in 0..rounds {
         let mount = scratch.mount(&[]);
         let before = promises.lock().unwrap().len();
         std::thread::scope(|scope| {
@@ -56,7 +57,7 @@ fn everything_fsynced_is_there_after_a_kill_in_the_middle_of_copying() {
         scratch.lmfs("check", &["--data"]).ok();
     }
     println!(
-        "{} files promised and kept in 5 rounds",
+        "{} files promised and kept in {rounds} rounds",
         promises.lock().unwrap().len()
     );
 }

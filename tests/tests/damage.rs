@@ -9,7 +9,7 @@
 use std::fs;
 use std::path::Path;
 
-use lmfs_tests::{Noise, Scratch, copy_in, diff, small_tree};
+use lmfs_tests::{Noise, Scratch, copy_in, diff, rounds, small_tree};
 
 /// A store with the small tree in it, not packed, in many blocks.
 fn filled() -> (Scratch, std::path::PathBuf) {
@@ -33,7 +33,8 @@ fn a_flipped_bit_in_a_segment_is_contained_or_refused() {
     let (scratch, original) = filled();
     let mut noise = Noise::new(3);
     let (mut contained, mut refused, mut harmless) = (0, 0, 0);
-    for round in 0..12 {
+    let rounds = rounds(12, 300);
+    for round in 0..rounds {
         let segments = scratch.store_files("segments");
         let path = segments
             .get(noise.below(segments.len() as u64) as usize)
@@ -81,7 +82,7 @@ fn a_flipped_bit_in_a_segment_is_contained_or_refused() {
         let _ = fs::remove_dir_all(scratch.store().join("index"));
     }
     println!(
-        "12 flips: {contained} contained to a range, {refused} refused, {harmless} without effect"
+        "{rounds} flips: {contained} contained to a range, {refused} refused, {harmless} without effect"
     );
     scratch.lmfs("check", &["--data"]).ok();
     let mount = scratch.mount(&[]);
@@ -116,7 +117,7 @@ fn read_all(original: &Path, copy: &Path) -> Result<(u32, u32), String> {
 fn a_damaged_index_is_made_anew() {
     let (scratch, original) = filled();
     let mut noise = Noise::new(5);
-    for round in 0..6 {
+    for round in 0..rounds(6, 100) {
         let files = scratch.store_files("index");
         let files: Vec<_> = files
             .iter()
@@ -149,7 +150,7 @@ fn a_torn_tail_of_the_log_loses_nothing_older() {
     fs::write(mount.path("later"), Noise::new(9).bytes(100_000)).unwrap();
     mount.kill();
     let mut noise = Noise::new(13);
-    for _ in 0..4 {
+    for _ in 0..rounds(4, 50) {
         let last = scratch.store_files("segments").pop().unwrap();
         let len = fs::metadata(&last).unwrap().len();
         let cut = noise.below(len.min(300));
