@@ -36,7 +36,30 @@ def main():
     step.add_argument("--processes", type=int, default=2, help="on CPUs: one per core")
     step.add_argument("--micro", type=int, default=2, help="rows at a time (2 for a CPU, 64 for a GPU)")
     step.add_argument("--seed", type=int, default=1)
+    step.add_argument("--start", type=Path, help="a GGUF model to start from (other layers, KV heads and tokens allowed)")
+    step.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     step.add_argument("--no-compile", action="store_true")
+
+    step = steps.add_parser("export", help="write a checkpoint as GGUF")
+    step.add_argument("--checkpoint", type=Path, required=True)
+    step.add_argument("--tokenizer", type=Path, required=True)
+    step.add_argument("--out", type=Path, required=True)
+    step.add_argument("--type", choices=["q8_0", "f16", "f32"], default="q8_0")
+    step.add_argument("--weights", choices=["average", "last"], default="last")
+    step.add_argument("--name", default="small")
+
+    step = steps.add_parser("evaluate", help="bits per byte of held-out files, as the codec uses a model")
+    step.add_argument("model", type=Path, help="a GGUF file")
+    step.add_argument("--against", type=Path, help="another GGUF file to compare with")
+    step.add_argument("--eval", type=Path, required=True, help="folder of evaluation files")
+    step.add_argument("--limit", type=int, default=65536, help="bytes of each file")
+    step.add_argument("--eight-bits", action="store_true", help="weights, activations and KV rounded to int8")
+    step.add_argument("--curve", action="store_true", help="bits per byte by position in lanes of 16 KiB instead")
+    step.add_argument("--json", type=Path, help="write the numbers here, too")
+
+    step = steps.add_parser("overlap", help="runs of 13 words shared by training and evaluation text")
+    step.add_argument("--corpus", type=Path, required=True)
+    step.add_argument("--eval", type=Path, required=True)
 
     arguments = parser.parse_args()
     if arguments.step == "tokenizer":
@@ -63,10 +86,32 @@ def main():
                 processes=arguments.processes,
                 micro=arguments.micro,
                 seed=arguments.seed,
+                start=arguments.start,
+                rate=arguments.rate,
                 elastic=arguments.seconds is not None,
                 compile=not arguments.no_compile,
             )
         )
+    elif arguments.step == "export":
+        from . import export
+
+        export.export(
+            arguments.checkpoint,
+            arguments.tokenizer,
+            arguments.out,
+            arguments.type,
+            arguments.weights,
+            arguments.name,
+        )
+    elif arguments.step == "evaluate":
+        from . import evaluate
+
+        evaluate.report(arguments)
+    elif arguments.step == "overlap":
+        from . import evaluate, overlap
+
+        names = [name for names in evaluate.KINDS.values() for name in names]
+        overlap.check(arguments.corpus, arguments.eval, names)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,6 @@ class Rows:
         """
         rows = np.stack([self.row(index) for index in range(first, first + count)]).astype(np.int64)
         inputs = rows[:, :-1].reshape(-1, length).copy()
-        targets = rows[:, 1:].reshape(-1, length)
+        targets = np.ascontiguousarray(rows[:, 1:]).reshape(-1, length)
         inputs[:, 0] = BOS
         return torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device)

@@ -5,6 +5,7 @@ no adaptive mixing. What is counted is the entropy of the lane's own tokens, so 
 are larger by the coder's and the header's overhead, well below a percent.
 """
 
+import json
 import math
 from pathlib import Path
 
@@ -42,6 +43,8 @@ KINDS = {
     "subtitles zh": ["subtitles/zh.txt"],
     "binary": ["canterbury/kennedy.xls", "canterbury/ptt5", "canterbury/sum", "speech/spk1_snt1.wav", "large/E.coli.1M"],
 }
+
+CURVE = ["canterbury/lcet10.txt", "large/world192.txt", "wikitext2/valid.txt", "logs/OpenSSH_2k.log", "json/gsoc-2018.json"]
 
 
 def read(path, limit):
@@ -134,3 +137,23 @@ def curve(model, folder, names, lanes=4, width=512):
                 bits[slot] = bits.get(slot, 0.0) + cost
                 sizes[slot] = sizes.get(slot, 0) + count
     return [(slot * width, bits[slot] / sizes[slot]) for slot in sorted(bits) if sizes[slot] > width]
+
+
+def report(arguments):
+    """The command `evaluate`: prints tables, and writes them as JSON when asked to."""
+    from .gguf_model import GgufModel
+
+    model = GgufModel(arguments.model, arguments.eight_bits)
+    if arguments.curve:
+        for start, bits in curve(model, arguments.eval, CURVE):
+            print(f"bytes {start:6d} to {start + 512:6d} of the lane: {bits:.4f} bits/byte")
+        return
+    table = evaluate(model, arguments.eval, arguments.limit, progress=print)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(table, indent=1), encoding="utf-8")
+    other = {}
+    if arguments.against:
+        other = means(evaluate(GgufModel(arguments.against), arguments.eval, arguments.limit))
+    for kind, bits in means(table).items():
+        change = f"  against {other[kind]:.4f}: {bits / other[kind] - 1:+.1%}" if other else ""
+        print(f"{kind:13s} {bits:.4f}{change}")

@@ -43,16 +43,19 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(context, upstream):
-        d_states, d_embedding = context.saved_tensors
-        return d_states * upstream, d_embedding * upstream, None, None, None
+        # The loss is the end of the graph: `upstream` is 1, and multiplying by it costs.
+        del upstream
+        return *context.saved_tensors, None, None, None
 
 
-def cross_entropy(states, embedding, targets, step=_softmax_step):
-    """Mean loss in nats over the targets that are not `<s>`, and their number.
+def cross_entropy(states, embedding, targets, scale, step=_softmax_step):
+    """Loss in nats summed over the targets that are not `<s>` times `scale`; their number.
+
+    Call `backward` on the loss itself, not on a multiple: that is what `scale` is for.
 
     `states` [rows, width], `embedding` [vocabulary, width], `targets` [rows]. `step` is
     `_softmax_step` or its compiled form.
     """
     weights = (targets != BOS).float()
-    count = weights.sum()
-    return _ChunkedCrossEntropy.apply(states, embedding, targets, weights / count, step), int(count)
+    count = int(weights.sum())
+    return _ChunkedCrossEntropy.apply(states, embedding, targets, weights * scale, step), count

@@ -118,6 +118,7 @@ class Model(nn.Module):
         self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.norm = nn.Parameter(torch.ones(shape.width))
         self._rotary = {}
+        self.final_norm = norm
 
     def forward(self, tokens, dtype=torch.float32):
         """The final normed state [batch, length, width] for `tokens` [batch, length]."""
@@ -128,7 +129,7 @@ class Model(nn.Module):
         cos, sin = self._rotary[key]
         for block in self.blocks:
             x = block(x, cos, sin)
-        return norm(x, self.norm)
+        return self.final_norm(x, self.norm)
 
     def logits(self, tokens):
         """Logits [batch, length, vocabulary] in f32."""

@@ -8,8 +8,11 @@ The budget is seconds of training or tokens; a run is reproducible with the latt
 from dataclasses import dataclass
 
 WARM_UP = 100  # steps
-DECAY_FROM = 0.5  # share of the budget
+DECAY_FROM = 0.45  # share of the budget
 FLOOR = 0.01  # factor that the decay ends at
+SHORT_UNTIL, LONG_FROM = 0.06, 0.65  # shares of the budget with rows of 256, and of 1,024 tokens
+ROWS = 8  # of the pack, a step (8,192 tokens)
+LARGE_AFTER = 50e6  # tokens seen, from when on a step takes twice as many rows
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,10 @@ class Plan:
     rows: int  # rows of the pack a step (each 1,024 tokens)
 
 
-def plan(progress, step, decay_from=DECAY_FROM, short_until=0.06, long_from=0.6, rows=8, large_from=0.5):
-    """The plan of `step` when `progress` (0 to 1) of the budget is spent."""
+def plan(progress, step, seen):
+    """The plan of `step` when `progress` (0 to 1) of the budget and `seen` tokens are spent."""
     rate = min(1.0, (step + 1) / WARM_UP)
-    if progress > decay_from:
-        rate *= max(FLOOR, (1 - progress) / (1 - decay_from))
-    length = 256 if progress < short_until else 512 if progress < long_from else 1024
-    return Plan(rate, length, rows if progress < large_from else 2 * rows)
+    if progress > DECAY_FROM:
+        rate *= max(FLOOR, (1 - progress) / (1 - DECAY_FROM))
+    length = 256 if progress < SHORT_UNTIL else 512 if progress < LONG_FROM else 1024
+    return Plan(rate, length, ROWS if seen < LARGE_AFTER else 2 * ROWS)

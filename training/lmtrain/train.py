@@ -20,6 +20,7 @@ from .model import SHAPES, Model
 from .optimizer import Optimizer
 from .schedule import DECAY_FROM, plan
 from .tokenizer import BOS, ByteTokenizer
+from .transplant import transplant
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ class Settings:
     elastic: bool = True
     compile: bool = True
     save_every: float = 240.0  # seconds
-    stop_after: float = math.inf  # seconds of this call, for tests of resuming
+    stop_at: int | None = None  # a step at which to stop as if interrupted, for tests of resuming
     resume: Path | None = None
+    start: Path | None = None  # a GGUF model to start from instead of chance
+    rate: float = 1.0  # factor on all learning rates
 
 
 def run(settings):
@@ -67,7 +70,12 @@ class _Worker:
         self.world = settings.processes
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.manual_seed(settings.seed)
-        self.model = Model(SHAPES[settings.model]).to(self.device)
+        path = settings.resume or settings.out / "last.pt"
+        shape = SHAPES[settings.model]
+        if settings.start and not path.exists():
+            self.model = transplant(settings.start, shape, settings.tokenizer).to(self.device)
+        else:
+            self.model = Model(shape).to(self.device)
         self.average = [p.detach().clone() for p in self.model.parameters()]
         self.optimizer = Optimizer(self.model)
         self.rows = Rows(settings.tokens)
@@ -76,7 +84,6 @@ class _Worker:
         self.sizes = torch.tensor(sizes, device=self.device)
         self.step = self.position = self.seen = 0
         self.spent = 0.0  # seconds of training, over all calls
-        path = settings.resume or settings.out / "last.pt"
         if path.exists():
             self._load(path)
         parameters = list(self.model.parameters())
@@ -93,17 +100,18 @@ class _Worker:
             self.softmax_step = torch.compile(loss._softmax_step, dynamic=False)
             for block in self.model.blocks:
                 block.compile(dynamic=False)
+            self.model.final_norm = torch.compile(self.model.final_norm, dynamic=False)
 
     def run(self):
         """Steps until the budget is spent."""
-        began = last_save = last_line = time.monotonic()
+        last_save = last_line = time.monotonic()
         line_loss, line_seen = [], self.seen
         while True:
             started = time.monotonic()
             progress = (self.spent if self.settings.count == "seconds" else self.seen) / self.settings.budget
-            if progress >= 1 or started - began > self.settings.stop_after:
+            if progress >= 1 or self.step == self.settings.stop_at:
                 break
-            now = plan(progress, self.step)
+            now = plan(progress, self.step, self.seen)
             if self.rank == 0 and progress > DECAY_FROM and not (self.settings.out / "stable.pt").exists():
                 self.save("stable.pt")  # before the decay: what a longer run goes on from
             value = self._one(now)
@@ -137,10 +145,10 @@ class _Worker:
             x, y = self.rows.batch(first, self.settings.micro, now.length, self.device)
             states = self.model(x, torch.bfloat16)
             value, count = loss.cross_entropy(
-                states.view(-1, states.shape[-1]), self.model.embedding, y.view(-1), self.softmax_step
+                states.view(-1, states.shape[-1]), self.model.embedding, y.view(-1), 1 / targets, self.softmax_step
             )
-            (value * (count / targets)).backward()
-            self.flat[-3] += float(value.detach()) * count
+            value.backward()
+            self.flat[-3] += float(value.detach()) * targets
             self.flat[-2] += count
             self.flat[-1] += float(self.sizes[y].sum())
         if self.world > 1:
@@ -148,7 +156,7 @@ class _Worker:
         nats, count, size = (float(v) for v in self.flat[-3:])
         if not math.isfinite(nats):
             raise FloatingPointError(f"the loss of step {self.step} is not finite; go back to an older checkpoint")
-        self.optimizer.step(now.rate)
+        self.optimizer.step(now.rate * self.settings.rate)
         with torch.no_grad():
             keep = min(0.998, self.step / (self.step + 10))
             for mean, p in zip(self.average, self.model.parameters()):

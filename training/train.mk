@@ -1,0 +1,47 @@
+# The built-in models, made again: make train MODEL=small CORPUS=folder [SECONDS=3700] [START=models/first.gguf]
+# Include this file from the Makefile, or run `make -f training/train.mk train ...` in the repository's root.
+# What it writes stays under RUNS; an interrupted run goes on where it stopped.
+
+MODEL   ?= small
+CORPUS  ?= corpora/train
+HELDOUT ?= corpora/eval
+RUNS    ?= training/runs
+TOKENS  ?= 72e6
+SECONDS ?= 3700
+START   ?=
+RATE    ?= $(if $(START),0.6,1.0)
+PYTHON  ?= $(TRAINING_VENV)/bin/python
+
+TRAINING_VENV := training/.venv
+# Large blocks stay with the process: without this, half the time goes into fresh pages.
+TRAINING_ENV  := PYTHONPATH=training MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456
+LMTRAIN       := $(TRAINING_ENV) $(PYTHON) -m lmtrain
+
+.PHONY: train train-test train-export train-evaluate train-overlap
+
+train: $(RUNS)/tokens/pack.json
+	$(LMTRAIN) train --model $(MODEL) --tokens $(RUNS)/tokens --tokenizer $(RUNS)/tokenizer.json --out $(RUNS)/$(MODEL) \
+	  --seconds $(SECONDS) --rate $(RATE) $(if $(START),--start $(START))
+
+train-export:
+	$(LMTRAIN) export --checkpoint $(RUNS)/$(MODEL)/last.pt --tokenizer $(RUNS)/tokenizer.json --name $(MODEL) --out models/$(MODEL).gguf
+
+train-evaluate:
+	$(LMTRAIN) evaluate models/$(MODEL).gguf --against models/first.gguf --eval $(HELDOUT)
+
+train-overlap:
+	$(LMTRAIN) overlap --corpus $(CORPUS) --eval $(HELDOUT)
+
+train-test: $(TRAINING_VENV)/bin/python
+	cd training && $(abspath $(PYTHON)) -m unittest
+
+$(RUNS)/tokens/pack.json: $(RUNS)/tokenizer.json training/mix.toml
+	$(LMTRAIN) pack --corpus $(CORPUS) --tokenizer $< --tokens $(TOKENS) --out $(RUNS)/tokens
+
+$(RUNS)/tokenizer.json: $(TRAINING_VENV)/bin/python
+	$(LMTRAIN) tokenizer --corpus $(CORPUS) --out $@
+
+$(TRAINING_VENV)/bin/python: training/requirements.txt
+	python3 -m venv $(TRAINING_VENV)
+	$@ -m pip install --quiet -r $<
+	touch $@
