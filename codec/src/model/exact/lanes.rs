@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::error::{Error, Result};
 use super::kernel::{Context, ContextMut, GROUP, HEADS, Kernel, Row, Scratch, Span, Then};
-use super::math::Rotation;
+use super::math::{Rotation, at_least, at_most};
 use super::matrix::{Line, Matrix};
+use super::profile::{Profile, Stage};
 use super::shape::{HEAD, Shape};
 use super::weights::Weights;
 
@@ -13,8 +14,8 @@ use super::weights::Weights;
 const BATCH: usize = 256;
 /// The longest run of one lane.
 const LONGEST_RUN: usize = 64;
-/// Logits are held to this range; it only matters for weights no training makes. NaN becomes the lower end.
-const LOGIT_LIMIT: f32 = 1e6;
+/// Scales of normed rows are held below this (NaN becomes 0), so that logits are finite whatever the weights are.
+const SCALE_LIMIT: f32 = 1e20;
 
 /// One token of a step.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +96,7 @@ pub struct ExactLanes {
     places: Vec<Place>,
     memory: Memory,
     buffers: Buffers,
+    profile: Option<Box<Profile>>,
 }
 
 impl ExactLanes {
@@ -143,6 +145,7 @@ impl ExactLanes {
             places: Vec::with_capacity(batch),
             memory: Memory::new(s.layers * lanes * s.kv_heads, slots),
             buffers,
+            profile: None,
             shape,
             weights,
             kernel,
@@ -223,7 +226,26 @@ impl ExactLanes {
         }
     }
 
+    /// Measures the time of stages from now on; it costs a little.
+    pub fn start_profile(&mut self) {
+        self.profile = Some(Box::default());
+    }
+
+    /// What was measured since [`start_profile`](Self::start_profile).
+    pub fn profile(&self) -> Option<&Profile> {
+        self.profile.as_deref()
+    }
+
+    fn mark(&mut self, stage: Stage) {
+        if let Some(profile) = &mut self.profile {
+            profile.mark(stage);
+        }
+    }
+
     fn forward(&mut self) {
+        if let Some(profile) = &mut self.profile {
+            profile.start(self.places.len());
+        }
         let (weights, shape, kernel) = (
             Arc::clone(&self.weights),
             Arc::clone(&self.shape),
@@ -236,23 +258,20 @@ impl ExactLanes {
             b.residual[i * width..][..width].copy_from_slice(row);
             (kernel.rotation)(&self.frequencies, place.position, &mut b.rotations[i]);
         }
+        self.mark(Stage::Embed);
         for (i, layer) in weights.layers.iter().enumerate() {
-            self.normed(&layer.qkv, layer.qkv.rows, false);
+            self.normed(&layer.qkv, false);
             self.remember(i, layer.qkv.rows);
             self.attend(i, layer.qkv.rows);
-            self.added(&layer.out, shape.heads * HEAD, false);
-            self.normed(&layer.gate_up, layer.gate_up.rows, false);
-            self.added(&layer.down, shape.hidden, true);
+            self.added(&layer.out, false);
+            self.normed(&layer.gate_up, false);
+            self.added(&layer.down, true);
         }
-        self.normed(&weights.head, weights.head.rows, true);
-        let logits = &mut self.buffers.logits[..self.places.len() * weights.head.rows];
-        for v in logits {
-            *v = super::math::at_most(super::math::at_least(*v, -LOGIT_LIMIT), LOGIT_LIMIT);
-        }
+        self.normed(&weights.head, true);
     }
 
     /// Norm, quantization and a product into the wide buffer or the logits.
-    fn normed(&mut self, w: &Matrix, stride: usize, logits: bool) {
+    fn normed(&mut self, w: &Matrix, head: bool) {
         let (b, width) = (&mut self.buffers, self.shape.width);
         let count = self.places.len();
         let rows = b
@@ -261,21 +280,23 @@ impl ExactLanes {
             .zip(b.ints.chunks_exact_mut(width));
         for ((x, q), row) in rows.zip(&mut b.rows).take(count) {
             *row = (self.kernel.norm_quantize)(x, self.shape.epsilon, q);
+            row.scale = at_most(at_least(row.scale, 0.0), SCALE_LIMIT);
         }
-        let out = if logits { &mut b.logits } else { &mut b.wide };
-        (self.kernel.product)(
-            &b.ints[..count * width],
-            &b.rows[..count],
-            w,
-            out,
-            stride,
-            Then::Write,
-        );
+        self.mark(Stage::Elementwise);
+        let b = &mut self.buffers;
+        let (out, stage) = if head {
+            (&mut b.logits, Stage::Head)
+        } else {
+            (&mut b.wide, Stage::Product)
+        };
+        let (ints, rows) = (&b.ints[..count * width], &b.rows[..count]);
+        (self.kernel.product)(ints, rows, w, out, w.rows, Then::Write);
+        self.mark(stage);
     }
 
     /// Quantization of what attention or the feed-forward part made, and a product added to the residual stream.
-    fn added(&mut self, w: &Matrix, columns: usize, swiglu: bool) {
-        let (b, width) = (&mut self.buffers, self.shape.width);
+    fn added(&mut self, w: &Matrix, swiglu: bool) {
+        let (b, columns) = (&mut self.buffers, w.columns);
         let count = self.places.len();
         for (i, row) in b.rows.iter_mut().enumerate().take(count) {
             let q = &mut b.ints[i * columns..][..columns];
@@ -286,8 +307,11 @@ impl ExactLanes {
                 (self.kernel.quantize)(&b.attended[i * columns..][..columns], q)
             };
         }
-        let ints = &b.ints[..count * columns];
-        (self.kernel.product)(ints, &b.rows[..count], w, &mut b.residual, width, Then::Add);
+        self.mark(Stage::Elementwise);
+        let b = &mut self.buffers;
+        let (ints, rows) = (&b.ints[..count * columns], &b.rows[..count]);
+        (self.kernel.product)(ints, rows, w, &mut b.residual, self.shape.width, Then::Add);
+        self.mark(Stage::Product);
     }
 
     fn ring(&self, layer: usize, lane: usize, head: usize) -> usize {
@@ -319,6 +343,7 @@ impl ExactLanes {
                 );
             }
         }
+        self.mark(Stage::Remember);
     }
 
     fn attend(&mut self, layer: usize, stride: usize) {
@@ -341,5 +366,6 @@ impl ExactLanes {
                 }
             }
         }
+        self.mark(Stage::Attend);
     }
 }

@@ -57,6 +57,11 @@ impl Matrix {
         m
     }
 
+    /// Multiply-adds of a product with one row.
+    pub fn work(&self) -> u64 {
+        (self.rows * self.columns) as u64
+    }
+
     /// The packed panel of rows `32 * i..32 * i + 32`: two blocks of `columns / 4` lines.
     #[inline(always)]
     pub fn panel(&self, i: usize) -> &[Line] {

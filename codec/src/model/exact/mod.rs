@@ -29,6 +29,7 @@ mod math;
 #[allow(clippy::indexing_slicing, reason = "the packed layout is sized here")]
 mod matrix;
 mod model;
+mod profile;
 mod shape;
 mod split;
 mod tokenizer;
@@ -38,4 +39,7 @@ mod tokenizer;
 )]
 mod weights;
 
+pub use kernel::int8_peak;
+pub use lanes::ExactLanes;
 pub use model::{ExactModel, NUMERICS};
+pub use profile::Profile;

@@ -71,6 +71,26 @@ impl ExactModel {
         })
     }
 
+    /// Multiply-adds of a token in matrix products.
+    pub fn work(&self) -> u64 {
+        self.weights.work
+    }
+
+    /// Opens lanes that measure where their time goes; see [`ExactLanes::profile`].
+    ///
+    /// # Errors
+    /// As [`LanguageModel::open`].
+    pub fn open_profiled(&self, lanes: usize) -> Result<ExactLanes> {
+        let mut lanes = self.lanes(lanes)?;
+        lanes.start_profile();
+        Ok(lanes)
+    }
+
+    fn lanes(&self, lanes: usize) -> Result<ExactLanes> {
+        let (shape, weights) = (Arc::clone(&self.shape), Arc::clone(&self.weights));
+        ExactLanes::new(shape, weights, self.kernel, lanes).map_err(failed)
+    }
+
     /// The kernels in use: `scalar`, `avx2`, `avx512vnni`.
     pub fn kernel(&self) -> &'static str {
         self.kernel.name
@@ -91,9 +111,7 @@ impl LanguageModel for ExactModel {
     }
 
     fn open(&self, lanes: usize) -> Result<Box<dyn Lanes>> {
-        let (shape, weights) = (Arc::clone(&self.shape), Arc::clone(&self.weights));
-        let lanes = ExactLanes::new(shape, weights, self.kernel, lanes).map_err(failed)?;
-        Ok(Box::new(lanes))
+        Ok(Box::new(self.lanes(lanes)?))
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Weights {
     pub layers: Vec<Layer>,
     /// The output head, the final norm's gain folded in.
     pub head: Matrix,
+    /// Multiply-adds of a token in matrix products.
+    pub work: u64,
     /// Weights in the file.
     pub parameters: u64,
 }
@@ -132,6 +134,11 @@ impl Weights {
             head
         };
         let head = Matrix::quantize(head.chunks_exact(s.width), s.width);
+        if head.scales.iter().any(|&scale| scale > 1e6) {
+            return Err(Error::Unsupported(
+                "its output head has weights beyond 10^8".into(),
+            ));
+        }
         let mut unused = file
             .tensor_names()
             .filter(|n| !loader.used.iter().any(|u| u == n));
@@ -140,10 +147,13 @@ impl Weights {
                 "it has a tensor `{name}` that is not of its kind"
             )));
         }
+        let parts = |l: &Layer| [&l.qkv, &l.out, &l.gate_up, &l.down].map(Matrix::work);
+        let work = layers.iter().flat_map(parts).sum::<u64>() + head.work();
         Ok(Self {
             embedding,
             layers,
             head,
+            work,
             parameters: loader.parameters,
         })
     }

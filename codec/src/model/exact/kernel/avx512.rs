@@ -28,6 +28,24 @@ pub(super) fn kernel() -> Option<&'static Kernel> {
     has.then_some(&KERNEL)
 }
 
+/// A loop of `n` times 16 independent dot products of registers, returning its number of operations.
+pub(super) fn peak() -> Option<fn(u64) -> u64> {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    fn run(n: u64) -> u64 {
+        let x = _mm512_set1_epi32(std::hint::black_box(0x0101_0101));
+        let mut a = [_mm512_setzero_si512(); 16];
+        for _ in 0..n {
+            for a in &mut a {
+                *a = _mm512_dpbusd_epi32(*a, x, x);
+            }
+        }
+        std::hint::black_box(a);
+        n * 16 * 64 * 2
+    }
+    // SAFETY: `kernel` has detected the features.
+    kernel().map(|_| (|n| unsafe { run(n) }) as fn(u64) -> u64)
+}
+
 /// Proof that the CPU has the instructions.
 #[derive(Clone, Copy)]
 struct Avx512(());
