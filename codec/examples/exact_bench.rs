@@ -32,9 +32,9 @@ struct Args {
     /// Lanes whose speed is measured.
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,32")]
     lanes: Vec<usize>,
-    /// Repetitions; the best counts.
-    #[arg(long, default_value_t = 3)]
-    best_of: usize,
+    /// Tokens a lane whose steps are timed.
+    #[arg(long, default_value_t = 400)]
+    steps: usize,
     /// Also measure llama.cpp.
     #[arg(long)]
     llama: bool,
@@ -99,25 +99,42 @@ fn quality(model: &dyn LanguageModel, text: &[u8], lanes: usize) -> (f64, Vec<f6
     (total, curve.iter().map(|c| c.0 / c.1).collect())
 }
 
-/// Tokens a second, the best of several.
-fn speed(
-    model: &dyn LanguageModel,
-    text: &[u8],
-    lanes: usize,
-    encode: bool,
-    best_of: usize,
-) -> f64 {
-    let texts = cut(model, text, lanes);
-    let tokens: usize = texts.iter().map(Vec::len).sum();
-    let mut state = model.open(texts.len()).unwrap();
-    let run = if encode { state.max_run() } else { 1 };
-    let mut best = f64::MAX;
-    for _ in 0..best_of {
-        let t = Instant::now();
-        feed(&mut *state, &texts, run, |_, _, _| {});
-        best = best.min(t.elapsed().as_secs_f64());
+/// Fills the windows of all lanes, then times `steps` steps of `run` tokens a lane. Lanes read `tokens` round and
+/// round from different places. Returns the state after it and the seconds of each step, sorted.
+fn timed<L: Lanes + ?Sized>(
+    state: &mut L,
+    tokens: &[Token],
+    window: usize,
+    run: usize,
+    steps: usize,
+    ready: impl Fn(&mut L),
+) -> Vec<f64> {
+    let lanes = state.lanes();
+    let stride = tokens.len() / lanes;
+    let mut at = 0;
+    let mut step = |state: &mut L, run: usize| {
+        let runs: Vec<Vec<Token>> = (0..lanes)
+            .map(|l| {
+                (0..run)
+                    .map(|i| tokens[(l * stride + at + i) % tokens.len()])
+                    .collect()
+            })
+            .collect();
+        let runs: Vec<&[Token]> = runs.iter().map(Vec::as_slice).collect();
+        at += run;
+        let start = Instant::now();
+        state.step(&runs).unwrap();
+        start.elapsed().as_secs_f64()
+    };
+    state.reset().unwrap();
+    let fill = state.max_run();
+    for _ in 0..window.div_ceil(fill) {
+        step(state, fill);
     }
-    tokens as f64 / best
+    ready(state);
+    let mut times: Vec<f64> = (0..steps).map(|_| step(state, run)).collect();
+    times.sort_by(f64::total_cmp);
+    times
 }
 
 fn main() {
@@ -156,31 +173,41 @@ fn main() {
         }
         let curve: Vec<String> = curve.iter().map(|c| format!("{c:.2}")).collect();
         println!("; bits a token by position / 256: {}", curve.join(" "));
+        let tokens = exact.tokenize(&text).unwrap();
+        let window = exact.identity().context;
+        println!(
+            "  tokens a second of one core with full windows: undisturbed (10 % quantile of steps), median in brackets"
+        );
         for &lanes in &args.lanes {
-            let decode = speed(&exact, &text, lanes, false, args.best_of);
-            let encode = speed(&exact, &text, lanes, true, args.best_of);
-            let peak = int8_peak();
-            print!(
-                "  {lanes:3} lanes: decode {decode:6.0} tokens/s, {:4.0} KB/s, {:2.0} % of int8 peak ({:.0} Gop/s); encode {encode:6.0}, {:4.0} KB/s, {:2.0} %",
-                decode * per_token / 1e3,
-                2.0 * work as f64 * decode / peak * 100.0,
-                peak / 1e9,
-                encode * per_token / 1e3,
-                2.0 * work as f64 * encode / peak * 100.0,
-            );
-            if let Some(llama) = &llama {
-                let other = speed(&**llama, &text, lanes, false, 1);
+            let mut state = exact.open(lanes).unwrap();
+            let run = state.max_run();
+            print!("  {lanes:3} lanes:");
+            for (name, run) in [("decode", 1), ("encode", run)] {
+                let times = timed(&mut *state, &tokens, window, run, args.steps / run, |_| {});
+                let rate = |t: f64| (lanes * run) as f64 / t;
+                let (best, median) = (rate(times[times.len() / 10]), rate(times[times.len() / 2]));
+                let peak = int8_peak();
                 print!(
-                    "; llama.cpp {other:.0} tokens/s: {:.1} times",
-                    decode / other
+                    " {name} {best:6.0} ({median:6.0}) {:4.0} KB/s, products {:2.0} % of int8 peak;",
+                    best * per_token / 1e3,
+                    2.0 * work as f64 * best / peak * 100.0,
                 );
+            }
+            if let Some(llama) = &llama {
+                let mut other = llama.open(lanes).unwrap();
+                let times = timed(&mut *other, &tokens, window, 1, 64, |_| {});
+                let mut state = exact.open(lanes).unwrap();
+                let ours = timed(&mut *state, &tokens, window, 1, 64, |_| {});
+                let (a, b) = (ours[6], times[6]);
+                print!(" llama.cpp {:.0}: {:.1} times", lanes as f64 / b, b / a);
             }
             println!();
         }
         for &lanes in &args.lanes {
-            let texts = cut(&exact, &text, lanes);
-            let mut state = exact.open_profiled(texts.len()).unwrap();
-            feed(&mut state, &texts, 1, |_, _, _| {});
+            let mut state = exact.open_profiled(lanes).unwrap();
+            timed(&mut state, &tokens, window, 1, args.steps, |state| {
+                state.start_profile()
+            });
             println!(
                 "  {lanes:3} lanes, microseconds a token: {}",
                 state.profile().unwrap()

@@ -11,6 +11,7 @@ mod avx512;
 
 use super::math::Rotation;
 use super::matrix::{Line, Matrix};
+use super::simd::Simd;
 
 /// A row of int8 activations: value = q * scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -101,11 +102,11 @@ impl Scratch {
 }
 
 /// The integer loops. Sums are exact, so their order is free.
-trait Dots: Copy {
+trait Dots: Simd {
     /// `out[t * stride + r] = (sum of q[t] * w[r]) * (rows[t].scale * w.scales[r])` for the rows of `q`.
     fn product(
         self,
-        q: &[i8],
+        q: &[u8],
         rows: &[Row],
         w: &Matrix,
         out: &mut [f32],
@@ -117,7 +118,7 @@ trait Dots: Copy {
     /// `q` are heads of 64, `sums` their sums.
     fn scores(
         self,
-        q: &[i8],
+        q: &[u8],
         sums: &[i32],
         keys: &[Line],
         first: usize,
@@ -145,13 +146,13 @@ pub struct Kernel {
     /// Its name: `scalar`, `avx2`, `avx512vnni`.
     pub name: &'static str,
     /// Quantized activations times a matrix, see [`Dots`]; `out` has `stride >= w.rows` per row.
-    pub product: fn(&[i8], &[Row], &Matrix, &mut [f32], usize, Then),
+    pub product: fn(&[u8], &[Row], &Matrix, &mut [f32], usize, Then),
     /// RMSNorm without gain, quantized.
-    pub norm_quantize: fn(&[f32], f32, &mut [i8]) -> Row,
+    pub norm_quantize: fn(&[f32], f32, &mut [u8]) -> Row,
     /// A row, quantized.
-    pub quantize: fn(&[f32], &mut [i8]) -> Row,
+    pub quantize: fn(&[f32], &mut [u8]) -> Row,
     /// silu(gate) * up of a row of gate and up in turns of 16, through a buffer, quantized.
-    pub swiglu_quantize: fn(&[f32], &mut [f32], &mut [i8]) -> Row,
+    pub swiglu_quantize: fn(&[f32], &mut [f32], &mut [u8]) -> Row,
     /// Cosines and sines of a position.
     pub rotation: fn(&[u64; 32], u64, &mut Rotation),
     /// Puts a key (rotated here) and a value into a slot.
@@ -172,20 +173,20 @@ impl std::fmt::Debug for Kernel {
 macro_rules! table {
     ($name:literal, $dots:ident, $features:literal) => {
         table!(@ $name, $dots, $features,
-            product(q: &[i8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then)
-                = |dots| dots.product(q, rows, w, out, stride, then);
-            norm_quantize(x: &[f32], epsilon: f32, q: &mut [i8]) -> Row
-                = |_dots| portable::norm_quantize(x, epsilon, q);
-            quantize(x: &[f32], q: &mut [i8]) -> Row
-                = |_dots| portable::quantize(x, q);
-            swiglu_quantize(x: &[f32], between: &mut [f32], q: &mut [i8]) -> Row
-                = |_dots| portable::swiglu_quantize(x, between, q);
+            product(q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then)
+                = |s| s.product(q, rows, w, out, stride, then);
+            norm_quantize(x: &[f32], epsilon: f32, q: &mut [u8]) -> Row
+                = |s| portable::norm_quantize(s, x, epsilon, q);
+            quantize(x: &[f32], q: &mut [u8]) -> Row
+                = |s| portable::quantize(s, x, q);
+            swiglu_quantize(x: &[f32], between: &mut [f32], q: &mut [u8]) -> Row
+                = |s| portable::swiglu_quantize(s, x, between, q);
             rotation(frequencies: &[u64; 32], position: u64, out: &mut Rotation)
-                = |_dots| math::rotation(frequencies, position, out);
+                = |s| math::rotation(s, frequencies, position, out);
             remember(to: &mut ContextMut<'_>, slot: usize, key: &mut [f32; 64], value: &[f32; 64], r: &Rotation)
-                = |_dots| portable::remember(to, slot, key, value, r);
-            attend(q: &mut [f32], r: &Rotation, context: &Context<'_>, span: Span, s: &mut Scratch, out: &mut [f32])
-                = |dots| portable::attend(dots, q, r, context, span, s, out);
+                = |s| portable::remember(s, to, slot, key, value, r);
+            attend(q: &mut [f32], r: &Rotation, context: &Context<'_>, span: Span, scratch: &mut Scratch, out: &mut [f32])
+                = |s| portable::attend(s, q, r, context, span, scratch, out);
         )
     };
     (@ $name:literal, $dots:ident, $features:literal,
@@ -209,6 +210,23 @@ macro_rules! table {
 }
 #[cfg(target_arch = "x86_64")]
 use table;
+
+/// Writes methods of [`Simd`] that are one instruction each.
+#[cfg(target_arch = "x86_64")]
+macro_rules! simd {
+    ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $body:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($arg: $ty),*) -> $ret {
+                // SAFETY: `self` proves the features; memory is only touched through references to whole vectors.
+                #[allow(unused_unsafe, reason = "some instructions are safe to name")]
+                unsafe { $body }
+            }
+        )*
+    };
+}
+#[cfg(target_arch = "x86_64")]
+use simd;
 
 impl Kernel {
     /// The tables this machine can run, the fastest first; the last is always `scalar`.

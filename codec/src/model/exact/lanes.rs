@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::{Error, Result};
 use super::kernel::{Context, ContextMut, GROUP, HEADS, Kernel, Row, Scratch, Span, Then};
-use super::math::{Rotation, at_least, at_most};
+use super::math::Rotation;
 use super::matrix::{Line, Matrix};
 use super::profile::{Profile, Stage};
 use super::shape::{HEAD, Shape};
@@ -71,7 +71,7 @@ impl Memory {
 #[derive(Debug)]
 struct Buffers {
     residual: Vec<f32>,
-    ints: Vec<i8>,
+    ints: Vec<u8>,
     rows: Vec<Row>,
     wide: Vec<f32>,
     attended: Vec<f32>,
@@ -280,7 +280,9 @@ impl ExactLanes {
             .zip(b.ints.chunks_exact_mut(width));
         for ((x, q), row) in rows.zip(&mut b.rows).take(count) {
             *row = (self.kernel.norm_quantize)(x, self.shape.epsilon, q);
-            row.scale = at_most(at_least(row.scale, 0.0), SCALE_LIMIT);
+            if !(0.0..SCALE_LIMIT).contains(&row.scale) {
+                row.scale = if row.scale > 0.0 { SCALE_LIMIT } else { 0.0 };
+            }
         }
         self.mark(Stage::Elementwise);
         let b = &mut self.buffers;

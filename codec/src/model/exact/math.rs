@@ -1,77 +1,117 @@
 //! The floating-point operations of the engine, each defined to the bit.
 //!
-//! Only IEEE 754 binary32 add, subtract, multiply, divide, square root and comparisons, in the order written; Rust
-//! never contracts them. Everything is inlined into callers that are compiled per instruction set, where the loops
-//! over 16 elements become vector code with the same bits.
+//! Only IEEE 754 binary32 add, subtract, multiply, divide, square root and comparisons, in the order written, without
+//! contraction. They are written once over [`Simd`] and inlined into functions compiled per instruction set.
+
+use super::simd::{Simd, WAYS};
 
 /// 1.5 * 2^23: adding it rounds |x| < 2^22 to the nearest integer, ties to even, into the low bits.
 const MAGIC: f32 = 12_582_912.0;
-/// Elements that are summed side by side.
-pub const WAYS: usize = 16;
 /// Rows are quantized to -127..=127.
 pub const LIMIT: f32 = 127.0;
 /// The smallest magnitude a scale is made from, so that no scale is zero.
 const FLOOR: f32 = 1e-30;
 
-/// `x` if it is greater than `low`, else `low`: also for NaN.
-#[inline(always)]
-pub fn at_least(x: f32, low: f32) -> f32 {
-    if x > low { x } else { low }
-}
-
-/// `x` if it is less than `high`, else `high`: also for NaN.
-#[inline(always)]
-pub fn at_most(x: f32, high: f32) -> f32 {
-    if x < high { x } else { high }
-}
-
 /// Nearest integer, ties to even, of |x| < 2^22.
 #[inline(always)]
-pub fn round(x: f32) -> i32 {
-    (x + MAGIC)
-        .to_bits()
-        .cast_signed()
-        .wrapping_sub(MAGIC.to_bits().cast_signed())
+pub fn round<S: Simd>(s: S, x: S::F) -> S::I {
+    let magic = s.splat(MAGIC);
+    s.sub_int(s.bits(s.add(x, magic)), s.bits(magic))
 }
 
-/// e^x for -87 <= x <= 87 (clamped; NaN counts as -87), relative error below 2e-6.
+/// e^x for -87 <= x <= 87 (clamped; NaN counts as -87), relative error below 10^-5.
 ///
-/// 2^t with t = x log2(e), n = round(t), and a polynomial of degree 5 in t - n (minimax, relative).
+/// 2^t with t = x log2(e), n = round(t), and a polynomial of degree 5 in t - n (minimax, relative error 10^-7).
 #[inline(always)]
-pub fn exp(x: f32) -> f32 {
-    let t = at_most(at_least(x, -87.0), 87.0) * std::f32::consts::LOG2_E;
-    let shifted = t + MAGIC;
-    let g = t - (shifted - MAGIC);
-    let mut p = f32::from_bits(0x3aad_dd07); // 1.3264724e-3
-    p = p * g + f32::from_bits(0x3c1e_7544); // 9.6715130e-3
-    p = p * g + f32::from_bits(0x3d63_5ba9); // 5.5507336e-2
-    p = p * g + f32::from_bits(0x3e75_fcde); // 2.4022242e-1
-    p = p * g + f32::from_bits(0x3f31_7215); // 6.9314700e-1
-    p = p * g + 1.0;
-    let n = shifted.to_bits().wrapping_sub(MAGIC.to_bits());
-    p * f32::from_bits(n.wrapping_add(127) << 23)
+pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
+    let x = s.at_most(s.at_least(x, s.splat(-87.0)), s.splat(87.0));
+    exp_within(s, x)
 }
 
-/// The largest magnitude of `x`, NaN ignored, at least 1e-30. Any order gives the same bits.
+/// [`exp`] of x <= 0 (NaN counts as -87).
 #[inline(always)]
-pub fn magnitude(x: &[f32]) -> f32 {
-    let mut most = [FLOOR; WAYS];
-    let (chunks, rest) = x.as_chunks::<WAYS>();
-    for chunk in chunks {
-        for (m, &v) in most.iter_mut().zip(chunk) {
-            *m = at_least(v.abs(), *m);
+pub fn exp_negative<S: Simd>(s: S, x: S::F) -> S::F {
+    exp_within(s, s.at_least(x, s.splat(-87.0)))
+}
+
+#[inline(always)]
+fn exp_within<S: Simd>(s: S, x: S::F) -> S::F {
+    let magic = s.splat(MAGIC);
+    let t = s.mul(x, s.splat(std::f32::consts::LOG2_E));
+    let shifted = s.add(t, magic);
+    let g = s.sub(t, s.sub(shifted, magic));
+    let mut p = s.splat(f32::from_bits(0x3aad_dd07)); // 1.3264724e-3
+    for bits in [
+        0x3c1e_7544, // 9.6715130e-3
+        0x3d63_5ba9, // 5.5507336e-2
+        0x3e75_fcde, // 2.4022242e-1
+        0x3f31_7215, // 6.9314700e-1
+        0x3f80_0000, // 1
+    ] {
+        p = s.add(s.mul(p, g), s.splat(f32::from_bits(bits)));
+    }
+    // The low bits of `shifted` are n; as an exponent with its bias that is 2^n.
+    let power = s.shift_left::<23>(s.add_int(s.bits(shifted), s.splat_int(127)));
+    s.mul(p, s.from_bits(power))
+}
+
+/// x * sigmoid(x).
+#[inline(always)]
+pub fn silu<S: Simd>(s: S, x: S::F) -> S::F {
+    let minus = s.from_bits(s.xor(s.bits(x), s.splat_int(i32::MIN)));
+    s.div(x, s.add(s.splat(1.0), exp(s, minus)))
+}
+
+/// The largest magnitude of `x` (a multiple of 16), NaN ignored, at least 1e-30. Any order gives the same bits.
+#[inline(always)]
+pub fn magnitude<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let mut most = s.splat(FLOOR);
+    for chunk in x.as_chunks::<WAYS>().0 {
+        let v = s.from_bits(s.and(s.bits(s.load(chunk)), s.splat_int(i32::MAX)));
+        most = s.at_least(v, most);
+    }
+    largest_of(s, most)
+}
+
+/// The largest element of `x` (a multiple of 16), NaN ignored, at least `least`.
+#[inline(always)]
+pub fn largest<S: Simd>(s: S, x: &[f32], least: f32) -> f32 {
+    let mut most = s.splat(least);
+    for chunk in x.as_chunks::<WAYS>().0 {
+        most = s.at_least(s.load(chunk), most);
+    }
+    largest_of(s, most)
+}
+
+#[inline(always)]
+fn largest_of<S: Simd>(s: S, x: S::F) -> f32 {
+    let mut a = [0.0; WAYS];
+    s.store(x, &mut a);
+    let mut half = WAYS / 2;
+    while half > 0 {
+        for i in 0..half {
+            a[i] = if a[i] > a[i + half] {
+                a[i]
+            } else {
+                a[i + half]
+            };
         }
+        half /= 2;
     }
-    let mut all = FLOOR;
-    for &v in most.iter().chain(rest) {
-        all = at_least(v.abs(), all);
-    }
-    all
+    a[0]
 }
 
-/// Sum of 16 partial sums: halves are added element by element, 8, 4, 2, 1.
+/// Sum of squares; the length is a multiple of 16. Partial sum i takes the elements i, i + 16, ... in order; then
+/// halves are added element by element: 8, 4, 2, 1.
 #[inline(always)]
-pub fn fold(mut a: [f32; WAYS]) -> f32 {
+pub fn sum_of_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
+    let mut sum = s.splat(0.0);
+    for chunk in x.as_chunks::<WAYS>().0 {
+        let v = s.load(chunk);
+        sum = s.add(sum, s.mul(v, v));
+    }
+    let mut a = [0.0; WAYS];
+    s.store(sum, &mut a);
     let mut half = WAYS / 2;
     while half > 0 {
         for i in 0..half {
@@ -82,38 +122,31 @@ pub fn fold(mut a: [f32; WAYS]) -> f32 {
     a[0]
 }
 
-/// Sum of squares; the length is a multiple of 16. Partial sum i takes the elements i, i + 16, ... in order.
+/// Sum of 16 integers, wrapping.
 #[inline(always)]
-pub fn sum_of_squares(x: &[f32]) -> f32 {
-    let mut a = [0.0; WAYS];
-    for chunk in x.as_chunks::<WAYS>().0 {
-        for (a, &v) in a.iter_mut().zip(chunk) {
-            *a += v * v;
-        }
-    }
-    fold(a)
+pub fn total<S: Simd>(s: S, x: S::I) -> i32 {
+    let mut a = [0; WAYS];
+    s.store_int(x, &mut a);
+    a.iter().fold(0, |sum: i32, &v| sum.wrapping_add(v))
 }
 
 /// Writes round(x * inverse) held to -127..=127 (NaN: -127), returns the sum of what was written.
 #[inline(always)]
-pub fn quantize(x: &[f32], inverse: f32, q: &mut [i8]) -> i32 {
-    let mut sums = [0_i32; WAYS];
-    let (from, _) = x.as_chunks::<WAYS>();
-    let (to, _) = q.as_chunks_mut::<WAYS>();
-    for (x, q) in from.iter().zip(to) {
-        for i in 0..WAYS {
-            let v = round(at_most(at_least(x[i] * inverse, -LIMIT), LIMIT));
-            sums[i] = sums[i].wrapping_add(v);
-            q[i] = v as i8;
-        }
+pub fn quantize<S: Simd>(s: S, x: &[f32], inverse: f32, q: &mut [u8]) -> i32 {
+    let inverse = s.splat(inverse);
+    let mut sum = s.splat_int(0);
+    for (x, q) in x
+        .as_chunks::<WAYS>()
+        .0
+        .iter()
+        .zip(q.as_chunks_mut::<WAYS>().0)
+    {
+        let v = s.at_least(s.mul(s.load(x), inverse), s.splat(-LIMIT));
+        let v = round(s, s.at_most(v, s.splat(LIMIT)));
+        sum = s.add_int(sum, v);
+        s.store_bytes(v, q);
     }
-    sums.iter().fold(0, |a, &s| a.wrapping_add(s))
-}
-
-/// x * sigmoid(x).
-#[inline(always)]
-pub fn silu(x: f32) -> f32 {
-    x / (1.0 + exp(-x))
+    total(s, sum)
 }
 
 /// Cosines and sines of one position, for the 32 pairs of a head.
@@ -144,44 +177,69 @@ pub fn frequencies(base: f64) -> [u64; 32] {
 
 /// The rotation at `position`. Angles are exact fractions of a turn (they wrap), so positions have no limit.
 #[inline(always)]
-pub fn rotation(frequencies: &[u64; 32], position: u64, out: &mut Rotation) {
+pub fn rotation<S: Simd>(s: S, frequencies: &[u64; 32], position: u64, out: &mut Rotation) {
     const EIGHTH: u64 = 1 << 61;
-    for i in 0..32 {
-        let phase = frequencies[i].wrapping_mul(position).wrapping_add(EIGHTH);
-        let quadrant = phase >> 62;
-        // The offset from the quadrant's middle, -1/8 to 1/8 turn, in units of 2^-26 turns.
-        let units = ((phase & ((1 << 62) - 1)) >> 38) as i32 - (1 << 23);
-        let z = units as f32 * f32::from_bits((127 - 26) << 23);
-        let a = z * std::f32::consts::TAU;
-        let b = a * a;
-        let mut s = 2.755_731_9e-6; // 1/9!
-        s = s * b - 1.984_127e-4;
-        s = s * b + 8.333_334e-3;
-        s = s * b - 0.166_666_67;
-        s = (s * b) * a + a;
-        let mut c = 2.480_158_7e-5; // 1/8!
-        c = c * b - 1.388_888_9e-3;
-        c = c * b + 4.166_666_8e-2;
-        c = c * b - 0.5;
-        c = c * b + 1.0;
-        let (cos, sin) = match quadrant {
-            0 => (c, s),
-            1 => (-s, c),
-            2 => (-c, -s),
-            _ => (s, -c),
-        };
-        out.cos[i] = cos;
-        out.sin[i] = sin;
+    let (cos, sin) = (
+        out.cos.as_chunks_mut::<WAYS>().0,
+        out.sin.as_chunks_mut::<WAYS>().0,
+    );
+    let parts = frequencies.as_chunks::<WAYS>().0.iter();
+    for ((frequencies, cos), sin) in parts.zip(cos).zip(sin) {
+        let (mut quadrants, mut offsets) = ([0; WAYS], [0; WAYS]);
+        for i in 0..WAYS {
+            let phase = frequencies[i].wrapping_mul(position).wrapping_add(EIGHTH);
+            quadrants[i] = (phase >> 62) as i32;
+            // The offset from the quadrant's middle, -1/8 to 1/8 turn, in units of 2^-26 turns.
+            offsets[i] = ((phase & ((1 << 62) - 1)) >> 38) as i32 - (1 << 23);
+        }
+        let quadrant = s.load_int(&quadrants);
+        let turns = s.mul(
+            s.float(s.load_int(&offsets)),
+            s.splat(f32::from_bits((127 - 26) << 23)),
+        );
+        let a = s.mul(turns, s.splat(std::f32::consts::TAU));
+        let b = s.mul(a, a);
+        // Taylor series: the next terms are below 10^-7 within an eighth of a turn.
+        let mut sine = s.splat(2.755_731_9e-6); // 1/9!
+        for c in [-1.984_127e-4, 8.333_334e-3, -0.166_666_67] {
+            sine = s.add(s.mul(sine, b), s.splat(c));
+        }
+        sine = s.add(s.mul(s.mul(sine, b), a), a);
+        let mut cosine = s.splat(2.480_158_7e-5); // 1/8!
+        for c in [-1.388_888_9e-3, 4.166_666_8e-2, -0.5, 1.0] {
+            cosine = s.add(s.mul(cosine, b), s.splat(c));
+        }
+        // Odd quadrants swap the two; cosine is negative in 1 and 2, sine in 2 and 3.
+        let odd = s.sub_int(s.splat_int(0), s.and(quadrant, s.splat_int(1)));
+        let (c, n) = (s.bits(cosine), s.bits(sine));
+        let swap = s.and(s.xor(c, n), odd);
+        let minus_cos =
+            s.shift_left::<30>(s.and(s.add_int(quadrant, s.splat_int(1)), s.splat_int(2)));
+        let minus_sin = s.shift_left::<30>(s.and(quadrant, s.splat_int(2)));
+        s.store(s.from_bits(s.xor(s.xor(c, swap), minus_cos)), cos);
+        s.store(s.from_bits(s.xor(s.xor(n, swap), minus_sin)), sin);
     }
 }
 
 /// Rotates the pairs (i, i + 32) of a head in place.
 #[inline(always)]
-pub fn rotate(x: &mut [f32; 64], r: &Rotation) {
+pub fn rotate<S: Simd>(s: S, x: &mut [f32; 64], r: &Rotation) {
     let (low, high) = x.split_at_mut(32);
-    for i in 0..32 {
-        let (a, b) = (low[i], high[i]);
-        low[i] = a * r.cos[i] - b * r.sin[i];
-        high[i] = a * r.sin[i] + b * r.cos[i];
+    let pairs = low
+        .as_chunks_mut::<WAYS>()
+        .0
+        .iter_mut()
+        .zip(high.as_chunks_mut::<WAYS>().0);
+    let angles = r
+        .cos
+        .as_chunks::<WAYS>()
+        .0
+        .iter()
+        .zip(r.sin.as_chunks::<WAYS>().0);
+    for ((low, high), (cos, sin)) in pairs.zip(angles) {
+        let (a, b) = (s.load(low), s.load(high));
+        let (cos, sin) = (s.load(cos), s.load(sin));
+        s.store(s.sub(s.mul(a, cos), s.mul(b, sin)), low);
+        s.store(s.add(s.mul(a, sin), s.mul(b, cos)), high);
     }
 }

@@ -1,6 +1,7 @@
 //! Weights as bytes, in the one layout that all kernels read.
 
 use super::math;
+use super::simd::Plain;
 
 /// 64 bytes on a cache line of their own.
 #[derive(Clone, Copy, Debug)]
@@ -37,20 +38,20 @@ impl Matrix {
             lines: Vec::new(),
             scales: Vec::new(),
         };
-        let mut q = vec![0_i8; columns];
+        let mut q = vec![0; columns];
         for (at, row) in rows.enumerate() {
             if at == m.rows {
                 m.rows += PANEL;
                 m.lines.resize(m.rows / BLOCK * groups, Line([128; 64]));
                 m.scales.resize(m.rows, 0.0);
             }
-            let most = math::magnitude(row);
-            math::quantize(row, math::LIMIT / most, &mut q);
+            let most = math::magnitude(Plain, row);
+            math::quantize(Plain, row, math::LIMIT / most, &mut q);
             m.scales[at] = most / math::LIMIT;
             let block = &mut m.lines[at / BLOCK * groups..][..groups];
             for (line, four) in block.iter_mut().zip(q.chunks_exact(4)) {
                 for (byte, &q) in line.0[at % BLOCK * 4..][..4].iter_mut().zip(four) {
-                    *byte = q.cast_unsigned() ^ 0x80;
+                    *byte = q ^ 0x80;
                 }
             }
         }

@@ -31,6 +31,7 @@ mod matrix;
 mod model;
 mod profile;
 mod shape;
+mod simd;
 mod split;
 mod tokenizer;
 #[allow(

@@ -1,16 +1,15 @@
 //! The integer loops with AVX-512 VNNI: 64 products a lane, `u8 * i8` summed into i32.
 #![allow(unsafe_code, reason = "vector loads and stores through pointers")]
 
-use std::arch::x86_64::{
-    __m512i, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_dpbusd_epi32, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_si512,
-    _mm512_storeu_ps, _mm512_storeu_si512,
-};
+use std::arch::x86_64::*;
 
-use super::{Context, ContextMut, Dots, GROUP, Kernel, Row, Scratch, Span, Then, portable, table};
+use super::{
+    Context, ContextMut, Dots, GROUP, Kernel, Row, Scratch, Span, Then, portable, simd, table,
+};
 use crate::model::exact::math::{self, Rotation};
 use crate::model::exact::matrix::{BLOCK, Line, Matrix, PANEL};
 use crate::model::exact::shape::HEAD;
+use crate::model::exact::simd::{Simd, WAYS};
 
 static KERNEL: Kernel = table!(
     "avx512vnni",
@@ -58,11 +57,50 @@ impl Avx512 {
     }
 }
 
+impl Simd for Avx512 {
+    type F = __m512;
+    type I = __m512i;
+
+    simd! {
+        fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
+        fn load(x: &[f32; WAYS]) -> __m512 = _mm512_loadu_ps(x.as_ptr());
+        fn store(x: __m512, to: &mut [f32; WAYS]) -> () = _mm512_storeu_ps(to.as_mut_ptr(), x);
+        fn add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
+        fn sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);
+        fn mul(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps(a, b);
+        fn div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
+        fn at_least(x: __m512, low: __m512) -> __m512 = _mm512_max_ps(x, low);
+        fn at_most(x: __m512, high: __m512) -> __m512 = _mm512_min_ps(x, high);
+        fn float(x: __m512i) -> __m512 = _mm512_cvtepi32_ps(x);
+        fn bits(x: __m512) -> __m512i = _mm512_castps_si512(x);
+        fn from_bits(x: __m512i) -> __m512 = _mm512_castsi512_ps(x);
+        fn splat_int(x: i32) -> __m512i = _mm512_set1_epi32(x);
+        fn load_int(x: &[i32; WAYS]) -> __m512i = _mm512_loadu_si512(x.as_ptr().cast());
+        fn store_int(x: __m512i, to: &mut [i32; WAYS]) -> () = _mm512_storeu_si512(to.as_mut_ptr().cast(), x);
+        fn store_bytes(x: __m512i, to: &mut [u8; WAYS]) -> () =
+            _mm_storeu_si128(to.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(x));
+        fn add_int(a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32(a, b);
+        fn sub_int(a: __m512i, b: __m512i) -> __m512i = _mm512_sub_epi32(a, b);
+        fn and(a: __m512i, b: __m512i) -> __m512i = _mm512_and_si512(a, b);
+        fn xor(a: __m512i, b: __m512i) -> __m512i = _mm512_xor_si512(a, b);
+    }
+    #[inline(always)]
+    fn shift_left<const N: u32>(self, x: __m512i) -> __m512i {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_slli_epi32::<N>(x) }
+    }
+    #[inline(always)]
+    fn shift_right<const N: u32>(self, x: __m512i) -> __m512i {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_srli_epi32::<N>(x) }
+    }
+}
+
 impl Dots for Avx512 {
     #[inline(always)]
     fn product(
         self,
-        q: &[i8],
+        q: &[u8],
         rows: &[Row],
         w: &Matrix,
         out: &mut [f32],
@@ -81,7 +119,7 @@ impl Dots for Avx512 {
     #[inline(always)]
     fn scores(
         self,
-        q: &[i8],
+        q: &[u8],
         sums: &[i32],
         keys: &[Line],
         first: usize,
@@ -147,7 +185,7 @@ impl Dots for Avx512 {
 /// # Safety
 /// As in [`Dots::product`], with the sizes asserted there.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn product(q: &[i8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then) {
+unsafe fn product(q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then) {
     for (i, scales) in w.scales.as_chunks::<PANEL>().0.iter().enumerate() {
         let panel = w.panel(i);
         let mut t = 0;
@@ -174,7 +212,7 @@ unsafe fn product(q: &[i8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: u
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn tile<const M: usize>(
-    q: &[i8],
+    q: &[u8],
     rows: &[Row],
     columns: usize,
     panel: &[Line],
@@ -227,7 +265,7 @@ unsafe fn tile<const M: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn scores<const H: usize>(
-    q: &[i8],
+    q: &[u8],
     sums: &[i32],
     keys: &[Line],
     out: &mut [i32],

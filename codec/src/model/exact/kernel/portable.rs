@@ -1,14 +1,15 @@
-//! The floating-point stages, one source for all instruction sets; see `docs/NUMERICS.md` for their definition.
+//! The floating-point stages, one source for all instruction sets; `docs/NUMERICS.md` defines them.
 
 use super::{Context, ContextMut, Dots, GROUP, HEADS, Row, Scratch, Span, WEIGHT_LIMIT};
-use crate::model::exact::math::{self, LIMIT, Rotation, WAYS};
+use crate::model::exact::math::{self, LIMIT, Rotation};
 use crate::model::exact::shape::HEAD;
+use crate::model::exact::simd::{Simd, WAYS};
 
 /// Quantizes a row; its scale is magnitude / 127.
 #[inline(always)]
-pub fn quantize(x: &[f32], q: &mut [i8]) -> Row {
-    let most = math::magnitude(x);
-    let sum = math::quantize(x, LIMIT / most, q);
+pub fn quantize<S: Simd>(s: S, x: &[f32], q: &mut [u8]) -> Row {
+    let most = math::magnitude(s, x);
+    let sum = math::quantize(s, x, LIMIT / most, q);
     Row {
         scale: most / LIMIT,
         sum,
@@ -17,10 +18,10 @@ pub fn quantize(x: &[f32], q: &mut [i8]) -> Row {
 
 /// Quantizes a row divided by its root mean square. The division only changes the scale.
 #[inline(always)]
-pub fn norm_quantize(x: &[f32], epsilon: f32, q: &mut [i8]) -> Row {
-    let mean = math::sum_of_squares(x) / x.len() as f32;
+pub fn norm_quantize<S: Simd>(s: S, x: &[f32], epsilon: f32, q: &mut [u8]) -> Row {
+    let mean = math::sum_of_squares(s, x) / x.len() as f32;
     let norm = 1.0 / (mean + epsilon).sqrt();
-    let row = quantize(x, q);
+    let row = quantize(s, x, q);
     Row {
         scale: row.scale * norm,
         sum: row.sum,
@@ -29,40 +30,37 @@ pub fn norm_quantize(x: &[f32], epsilon: f32, q: &mut [i8]) -> Row {
 
 /// silu(gate) * up, quantized. `x` has gate and up in turns of 16, `between` as many elements as either.
 #[inline(always)]
-pub fn swiglu_quantize(x: &[f32], between: &mut [f32], q: &mut [i8]) -> Row {
-    let (turns, _) = x.as_chunks::<{ 2 * WAYS }>();
-    let (out, _) = between.as_chunks_mut::<WAYS>();
-    for (turn, out) in turns.iter().zip(out) {
-        for i in 0..WAYS {
-            out[i] = math::silu(turn[i]) * turn[i + WAYS];
-        }
+pub fn swiglu_quantize<S: Simd>(s: S, x: &[f32], between: &mut [f32], q: &mut [u8]) -> Row {
+    let turns = x.as_chunks::<WAYS>().0.as_chunks::<2>().0;
+    for ([gate, up], out) in turns.iter().zip(between.as_chunks_mut::<WAYS>().0) {
+        s.store(s.mul(math::silu(s, s.load(gate)), s.load(up)), out);
     }
-    quantize(between, q)
+    quantize(s, between, q)
 }
 
 /// Puts a key (rotated here) and a value into a slot of a ring.
 #[inline(always)]
-pub fn remember(
+pub fn remember<S: Simd>(
+    s: S,
     to: &mut ContextMut<'_>,
     slot: usize,
     key: &mut [f32; HEAD],
     value: &[f32; HEAD],
     r: &Rotation,
 ) {
-    let mut q = [0_i8; HEAD];
-    math::rotate(key, r);
-    to.key_scales[slot] = quantize(key, &mut q).scale;
+    let mut q = [0; HEAD];
+    math::rotate(s, key, r);
+    to.key_scales[slot] = quantize(s, key, &mut q).scale;
     let lines = &mut to.keys[slot / 16 * 16..][..16];
     for (line, four) in lines.iter_mut().zip(q.as_chunks::<4>().0) {
-        for (byte, &q) in line.0[slot % 16 * 4..][..4].iter_mut().zip(four) {
-            *byte = q.cast_unsigned() ^ 0x80;
-        }
+        let bytes = u32::from_ne_bytes(*four) ^ 0x8080_8080;
+        line.0.as_chunks_mut::<4>().0[slot % 16] = bytes.to_ne_bytes();
     }
-    to.value_scales[slot] = quantize(value, &mut q).scale;
+    to.value_scales[slot] = quantize(s, value, &mut q).scale;
     let lines = &mut to.values[slot / 4 * 4..][..4];
     for (line, sixteen) in lines.iter_mut().zip(q.as_chunks::<16>().0) {
         for (four, &q) in line.0.as_chunks_mut::<4>().0.iter_mut().zip(sixteen) {
-            four[slot % 4] = q.cast_unsigned();
+            four[slot % 4] = q;
         }
     }
 }
@@ -70,7 +68,7 @@ pub fn remember(
 /// Attention of up to [`HEADS`] query heads of 64 over a span of one context; the heads are rotated in place.
 #[inline(always)]
 pub fn attend<D: Dots>(
-    dots: D,
+    s: D,
     q: &mut [f32],
     r: &Rotation,
     context: &Context<'_>,
@@ -84,82 +82,61 @@ pub fn attend<D: Dots>(
     let groups = end.div_ceil(GROUP);
     let heads = q.len() / HEAD;
 
-    let mut ints = [0_i8; HEADS * HEAD];
-    let mut sums = [0_i32; HEADS];
-    let mut scales = [0_f32; HEADS];
+    let mut ints = [0; HEADS * HEAD];
+    let mut sums = [0; HEADS];
+    let mut scales = [0.0; HEADS];
     for (h, head) in q.as_chunks_mut::<HEAD>().0.iter_mut().enumerate() {
-        math::rotate(head, r);
-        let row = quantize(head, &mut ints[h * HEAD..][..HEAD]);
+        math::rotate(s, head, r);
+        let row = quantize(s, head, &mut ints[h * HEAD..][..HEAD]);
         sums[h] = row.sum;
         scales[h] = row.scale * 0.125; // 1 / sqrt(64)
     }
     let stride = scratch.stride;
-    let ints = &ints[..heads * HEAD];
-    dots.scores(
-        ints,
+    let scores = &mut scratch.scores;
+    s.scores(
+        &ints[..heads * HEAD],
         &sums[..heads],
         context.keys,
         first,
         groups,
-        &mut scratch.scores,
+        scores,
         stride,
     );
 
-    let most = largest_scale(context.value_scales, first, lead, end, ring);
-    let unit = WEIGHT_LIMIT / most;
-    let mut factors = [0_f32; HEADS];
+    let most = largest_scale(context.value_scales, span);
+    let mut factors = [0.0; HEADS];
     for h in 0..heads {
-        let scores = &scratch.scores[h * stride..][..groups * GROUP];
-        let logits = &mut scratch.logits[h * stride..][..groups * GROUP];
-        let mut group = first;
-        for (to, from) in logits
-            .as_chunks_mut::<GROUP>()
-            .0
-            .iter_mut()
-            .zip(scores.as_chunks::<GROUP>().0)
-        {
-            let keys = chunk(context.key_scales, group);
-            for j in 0..GROUP {
-                to[j] = from[j] as f32 * (scales[h] * keys[j]);
-            }
-            group = if group + 1 == ring { 0 } else { group + 1 };
-        }
+        let here = h * stride..h * stride + groups * GROUP;
+        let logits = &mut scratch.logits[here.clone()];
+        scaled(
+            s,
+            &scratch.scores[here.clone()],
+            scales[h],
+            context.key_scales,
+            first,
+            logits,
+        );
         logits[..lead].fill(f32::NEG_INFINITY);
         logits[end..].fill(f32::NEG_INFINITY);
-        let top = largest(logits);
-
-        let mut total = [0_i32; WAYS];
-        let high = &mut scratch.high[h * stride..][..groups * GROUP];
-        let low = &mut scratch.low[h * stride..][..groups * GROUP];
-        let mut at = first * GROUP;
-        let parts = logits.as_chunks::<WAYS>().0.iter();
-        let (highs, lows) = (
-            high.as_chunks_mut::<WAYS>().0,
-            low.as_chunks_mut::<WAYS>().0,
+        let high = &mut scratch.high[here.clone()];
+        let low = &mut scratch.low[here];
+        let total = weights(
+            s,
+            logits,
+            context.value_scales,
+            WEIGHT_LIMIT / most,
+            first,
+            high,
+            low,
         );
-        for ((x, high), low) in parts.zip(highs).zip(lows) {
-            let values = &context.value_scales[at..][..WAYS];
-            for j in 0..WAYS {
-                let e = math::exp(x[j] - top);
-                total[j] = total[j].wrapping_add(math::round(e * WEIGHT_LIMIT));
-                let w = math::at_most(math::at_least(e * (values[j] * unit), 0.0), WEIGHT_LIMIT);
-                let w = math::round(w);
-                high[j] = (w >> 7) as u8;
-                low[j] = (w & 127) as u8;
-            }
-            at += WAYS;
-            if at == ring * GROUP {
-                at = 0;
-            }
-        }
         for half in [high, low] {
             half[..lead].fill(0);
             half[end..].fill(0);
         }
-        let total = total.iter().fold(0_i32, |a, &b| a.wrapping_add(b));
         factors[h] = most / total as f32;
     }
-    dots.weigh(
+    debug_assert!(groups <= ring + 1);
+    s.weigh(
         &scratch.high,
         &scratch.low,
         stride,
@@ -169,38 +146,83 @@ pub fn attend<D: Dots>(
         out,
     );
     for (head, factor) in out.as_chunks_mut::<HEAD>().0.iter_mut().zip(factors) {
-        for v in head {
-            *v *= factor;
+        for v in head.as_chunks_mut::<WAYS>().0 {
+            s.store(s.mul(s.load(v), s.splat(factor)), v);
         }
     }
 }
 
-/// The scales of one group.
+/// Scores to logits: score * (query scale * key scale).
 #[inline(always)]
-fn chunk(scales: &[f32], group: usize) -> &[f32] {
-    &scales[group * GROUP..][..GROUP]
+fn scaled<S: Simd>(s: S, scores: &[i32], scale: f32, keys: &[f32], first: usize, out: &mut [f32]) {
+    let keys = keys.as_chunks::<WAYS>().0;
+    let mut at = first * (GROUP / WAYS);
+    for (score, out) in scores
+        .as_chunks::<WAYS>()
+        .0
+        .iter()
+        .zip(out.as_chunks_mut::<WAYS>().0)
+    {
+        let scale = s.mul(s.splat(scale), s.load(&keys[at]));
+        s.store(s.mul(s.float(s.load_int(score)), scale), out);
+        at = if at + 1 == keys.len() { 0 } else { at + 1 };
+    }
 }
 
-/// The largest scale of a span; `lead..end` counts from the start of group `first`.
+/// Logits to weights. With e = exp(logit - largest), the total is the sum of round(16383 e); a weight is
+/// round(e * (value scale * unit)), in two halves of 7 bits.
 #[inline(always)]
-fn largest_scale(scales: &[f32], first: usize, lead: usize, end: usize, ring: usize) -> f32 {
-    let start = first * GROUP + lead;
-    let (slots, count) = (ring * GROUP, end - lead);
-    let before = count.min(slots - start);
-    let a = math::magnitude(&scales[start..start + before]);
-    let b = math::magnitude(&scales[..count - before]);
-    math::at_least(a, b)
+fn weights<S: Simd>(
+    s: S,
+    logits: &[f32],
+    values: &[f32],
+    unit: f32,
+    first: usize,
+    high: &mut [u8],
+    low: &mut [u8],
+) -> i32 {
+    let top = s.splat(math::largest(s, logits, f32::NEG_INFINITY));
+    let (unit, limit) = (s.splat(unit), s.splat(WEIGHT_LIMIT));
+    let values = values.as_chunks::<WAYS>().0;
+    let mut at = first * (GROUP / WAYS);
+    let mut total = s.splat_int(0);
+    let halves = high
+        .as_chunks_mut::<WAYS>()
+        .0
+        .iter_mut()
+        .zip(low.as_chunks_mut::<WAYS>().0);
+    for (x, (high, low)) in logits.as_chunks::<WAYS>().0.iter().zip(halves) {
+        let e = math::exp_negative(s, s.sub(s.load(x), top));
+        total = s.add_int(total, math::round(s, s.mul(e, limit)));
+        let w = s.mul(e, s.mul(s.load(&values[at]), unit));
+        // Slots beyond the span may hold anything; the two comparisons keep it in range.
+        let w = math::round(s, s.at_most(s.at_least(w, s.splat(0.0)), limit));
+        s.store_bytes(s.shift_right::<7>(w), high);
+        s.store_bytes(s.and(w, s.splat_int(127)), low);
+        at = if at + 1 == values.len() { 0 } else { at + 1 };
+    }
+    math::total(s, total)
 }
 
-/// The largest element, NaN ignored.
+/// The largest scale of a span, NaN ignored, at least 1e-30.
 #[inline(always)]
-fn largest(x: &[f32]) -> f32 {
-    let mut most = [f32::NEG_INFINITY; WAYS];
-    for chunk in x.as_chunks::<WAYS>().0 {
-        for (m, &v) in most.iter_mut().zip(chunk) {
-            *m = math::at_least(v, *m);
+fn largest_scale(scales: &[f32], span: Span) -> f32 {
+    let before = span.count.min(scales.len() - span.start);
+    let parts = [
+        &scales[span.start..][..before],
+        &scales[..span.count - before],
+    ];
+    let mut most = [1e-30; WAYS];
+    for part in parts {
+        let (chunks, rest) = part.as_chunks::<WAYS>();
+        for chunk in chunks {
+            for (most, &v) in most.iter_mut().zip(chunk) {
+                *most = if v > *most { v } else { *most };
+            }
+        }
+        for (most, &v) in most.iter_mut().zip(rest) {
+            *most = if v > *most { v } else { *most };
         }
     }
-    most.iter()
-        .fold(f32::NEG_INFINITY, |a, &b| math::at_least(b, a))
+    most.iter().fold(1e-30, |a, &b| if b > a { b } else { a })
 }

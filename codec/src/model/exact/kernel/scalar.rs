@@ -4,36 +4,36 @@ use super::{Dots, GROUP, Kernel, Row, Then, portable};
 use crate::model::exact::math;
 use crate::model::exact::matrix::{BLOCK, Line, Matrix};
 use crate::model::exact::shape::HEAD;
+use crate::model::exact::simd::Plain;
 
 /// The table in plain Rust.
 pub static KERNEL: Kernel = Kernel {
     name: "scalar",
-    product: |q, rows, w, out, stride, then| Scalar.product(q, rows, w, out, stride, then),
-    norm_quantize: portable::norm_quantize,
-    quantize: portable::quantize,
-    swiglu_quantize: portable::swiglu_quantize,
-    rotation: math::rotation,
-    remember: portable::remember,
-    attend: |q, r, context, span, s, out| portable::attend(Scalar, q, r, context, span, s, out),
+    product: |q, rows, w, out, stride, then| Plain.product(q, rows, w, out, stride, then),
+    norm_quantize: |x, epsilon, q| portable::norm_quantize(Plain, x, epsilon, q),
+    quantize: |x, q| portable::quantize(Plain, x, q),
+    swiglu_quantize: |x, between, q| portable::swiglu_quantize(Plain, x, between, q),
+    rotation: |frequencies, position, out| math::rotation(Plain, frequencies, position, out),
+    remember: |to, slot, key, value, r| portable::remember(Plain, to, slot, key, value, r),
+    attend: |q, r, context, span, scratch, out| {
+        portable::attend(Plain, q, r, context, span, scratch, out)
+    },
 };
-
-#[derive(Clone, Copy)]
-pub(super) struct Scalar;
 
 /// Adds the products of four activations with the four columns of 16 rows.
 #[inline(always)]
-fn add_line(sums: &mut [i32; BLOCK], line: &Line, four: &[i8; 4]) {
+fn add_line(sums: &mut [i32; BLOCK], line: &Line, four: &[u8; 4]) {
     for (sum, bytes) in sums.iter_mut().zip(line.0.as_chunks::<4>().0) {
         for (&w, &a) in bytes.iter().zip(four) {
-            *sum = sum.wrapping_add(i32::from(w).wrapping_mul(i32::from(a)));
+            *sum = sum.wrapping_add(i32::from(w).wrapping_mul(i32::from(a.cast_signed())));
         }
     }
 }
 
-impl Dots for Scalar {
+impl Dots for Plain {
     fn product(
         self,
-        q: &[i8],
+        q: &[u8],
         rows: &[Row],
         w: &Matrix,
         out: &mut [f32],
@@ -64,7 +64,7 @@ impl Dots for Scalar {
 
     fn scores(
         self,
-        q: &[i8],
+        q: &[u8],
         sums: &[i32],
         keys: &[Line],
         first: usize,
