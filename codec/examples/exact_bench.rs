@@ -183,7 +183,14 @@ fn main() {
             let run = state.max_run();
             print!("  {lanes:3} lanes:");
             for (name, run) in [("decode", 1), ("encode", run)] {
-                let times = timed(&mut *state, &tokens, window, run, args.steps / run, |_| {});
+                let times = timed(
+                    &mut *state,
+                    &tokens,
+                    window,
+                    run,
+                    args.steps.div_ceil(run),
+                    |_| {},
+                );
                 let rate = |t: f64| (lanes * run) as f64 / t;
                 let (best, median) = (rate(times[times.len() / 10]), rate(times[times.len() / 2]));
                 let peak = int8_peak();

@@ -35,8 +35,8 @@ pub enum Then {
 pub const GROUP: usize = 64;
 /// Query heads that attend together to one key/value head at most; more are done in turns.
 pub const HEADS: usize = 4;
-/// The largest attention weight: 14 bits, kept as two halves of 7.
-pub const WEIGHT_LIMIT: f32 = 16_383.0;
+/// The largest attention weight: they are bytes.
+pub const WEIGHT_LIMIT: f32 = 255.0;
 
 /// What one lane remembers for one key/value head: rings of int8 rows with a scale each.
 ///
@@ -81,8 +81,7 @@ pub struct Span {
 pub struct Scratch {
     scores: Vec<i32>,
     logits: Vec<f32>,
-    high: Vec<u8>,
-    low: Vec<u8>,
+    weights: Vec<u8>,
     /// Elements per head.
     stride: usize,
 }
@@ -94,8 +93,7 @@ impl Scratch {
         Self {
             scores: vec![0; stride * HEADS],
             logits: vec![0.0; stride * HEADS],
-            high: vec![0; stride * HEADS],
-            low: vec![0; stride * HEADS],
+            weights: vec![0; stride * HEADS],
             stride,
         }
     }
@@ -127,11 +125,10 @@ trait Dots: Simd {
         stride: usize,
     );
 
-    /// `out[64 h + c]` = 128 * (sum of high * value c) + (sum of low * value c), each sum exact, then f32.
+    /// `out[64 h + c]` = sum of `weights[h * stride + 64 i + j]` times component c of value j of group i, exact, then f32.
     fn weigh(
         self,
-        high: &[u8],
-        low: &[u8],
+        weights: &[u8],
         stride: usize,
         values: &[Line],
         first: usize,

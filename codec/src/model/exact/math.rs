@@ -11,12 +11,24 @@ const MAGIC: f32 = 12_582_912.0;
 pub const LIMIT: f32 = 127.0;
 /// The smallest magnitude a scale is made from, so that no scale is zero.
 const FLOOR: f32 = 1e-30;
+/// The largest one, so that products of two scales are finite.
+const CEILING: f32 = 1e15;
 
-/// Nearest integer, ties to even, of |x| < 2^22.
+/// The nearest integer, ties to even, of |x| < 2^22, as the low bits of a sum: its low byte is the integer's low byte,
+/// and less `rounded(0)` it is the integer.
 #[inline(always)]
-pub fn round<S: Simd>(s: S, x: S::F) -> S::I {
-    let magic = s.splat(MAGIC);
-    s.sub_int(s.bits(s.add(x, magic)), s.bits(magic))
+pub fn rounded<S: Simd>(s: S, x: S::F) -> S::I {
+    s.bits(s.add(x, s.splat(MAGIC)))
+}
+
+/// The sum of `count` results of [`rounded`] in each of 16 elements, as the integers' sum.
+#[inline(always)]
+pub fn total<S: Simd>(s: S, x: S::I, count: usize) -> i32 {
+    let mut a = [0; WAYS];
+    s.store_int(x, &mut a);
+    let sum = a.iter().fold(0, |sum: i32, &v| sum.wrapping_add(v));
+    let bias = MAGIC.to_bits().cast_signed().wrapping_mul(WAYS as i32);
+    sum.wrapping_sub(bias.wrapping_mul(count as i32))
 }
 
 /// e^x for -87 <= x <= 87 (clamped; NaN counts as -87), relative error below 10^-5.
@@ -25,31 +37,43 @@ pub fn round<S: Simd>(s: S, x: S::F) -> S::I {
 #[inline(always)]
 pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     let x = s.at_most(s.at_least(x, s.splat(-87.0)), s.splat(87.0));
-    exp_within(s, x)
-}
-
-/// [`exp`] of x <= 0 (NaN counts as -87).
-#[inline(always)]
-pub fn exp_negative<S: Simd>(s: S, x: S::F) -> S::F {
-    exp_within(s, s.at_least(x, s.splat(-87.0)))
-}
-
-#[inline(always)]
-fn exp_within<S: Simd>(s: S, x: S::F) -> S::F {
-    let magic = s.splat(MAGIC);
     let t = s.mul(x, s.splat(std::f32::consts::LOG2_E));
+    // 1.3264724e-3, 9.6715130e-3, 5.5507336e-2, 2.4022242e-1, 6.9314700e-1
+    power(
+        s,
+        t,
+        [
+            0x3aad_dd07,
+            0x3c1e_7544,
+            0x3d63_5ba9,
+            0x3e75_fcde,
+            0x3f31_7215,
+        ],
+    )
+}
+
+/// 2^t for t <= 0, held to -126 and more (NaN counts as -126), relative error about 10^-4: attention's weights keep 8 bits.
+#[inline(always)]
+pub fn coarse_power<S: Simd>(s: S, t: S::F) -> S::F {
+    // 5.5008903e-2, 2.4221097e-1, 6.9328296e-1
+    power(
+        s,
+        s.at_least(t, s.splat(-126.0)),
+        [0x3d61_5104, 0x3e78_0627, 0x3f31_7afe],
+    )
+}
+
+/// 2^n * (1 + g (c[last] + g (... + g c[0]))) with n = round(t), g = t - n, by Horner's rule; `c` are bits of f32.
+#[inline(always)]
+fn power<S: Simd, const N: usize>(s: S, t: S::F, c: [u32; N]) -> S::F {
+    let magic = s.splat(MAGIC);
     let shifted = s.add(t, magic);
     let g = s.sub(t, s.sub(shifted, magic));
-    let mut p = s.splat(f32::from_bits(0x3aad_dd07)); // 1.3264724e-3
-    for bits in [
-        0x3c1e_7544, // 9.6715130e-3
-        0x3d63_5ba9, // 5.5507336e-2
-        0x3e75_fcde, // 2.4022242e-1
-        0x3f31_7215, // 6.9314700e-1
-        0x3f80_0000, // 1
-    ] {
-        p = s.add(s.mul(p, g), s.splat(f32::from_bits(bits)));
+    let mut p = s.splat(f32::from_bits(c[0]));
+    for bits in &c[1..] {
+        p = s.add(s.mul(p, g), s.splat(f32::from_bits(*bits)));
     }
+    p = s.add(s.mul(p, g), s.splat(1.0));
     // The low bits of `shifted` are n; as an exponent with its bias that is 2^n.
     let power = s.shift_left::<23>(s.add_int(s.bits(shifted), s.splat_int(127)));
     s.mul(p, s.from_bits(power))
@@ -62,7 +86,8 @@ pub fn silu<S: Simd>(s: S, x: S::F) -> S::F {
     s.div(x, s.add(s.splat(1.0), exp(s, minus)))
 }
 
-/// The largest magnitude of `x` (a multiple of 16), NaN ignored, at least 1e-30. Any order gives the same bits.
+/// The largest magnitude of `x` (a multiple of 16), NaN ignored, held to 1e-30..=1e15. Any order
+/// gives the same bits.
 #[inline(always)]
 pub fn magnitude<S: Simd>(s: S, x: &[f32]) -> f32 {
     let mut most = s.splat(FLOOR);
@@ -70,7 +95,8 @@ pub fn magnitude<S: Simd>(s: S, x: &[f32]) -> f32 {
         let v = s.from_bits(s.and(s.bits(s.load(chunk)), s.splat_int(i32::MAX)));
         most = s.at_least(v, most);
     }
-    largest_of(s, most)
+    let most = largest_of(s, most);
+    if most < CEILING { most } else { CEILING }
 }
 
 /// The largest element of `x` (a multiple of 16), NaN ignored, at least `least`.
@@ -122,14 +148,6 @@ pub fn sum_of_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
     a[0]
 }
 
-/// Sum of 16 integers, wrapping.
-#[inline(always)]
-pub fn total<S: Simd>(s: S, x: S::I) -> i32 {
-    let mut a = [0; WAYS];
-    s.store_int(x, &mut a);
-    a.iter().fold(0, |sum: i32, &v| sum.wrapping_add(v))
-}
-
 /// Writes round(x * inverse) held to -127..=127 (NaN: -127), returns the sum of what was written.
 #[inline(always)]
 pub fn quantize<S: Simd>(s: S, x: &[f32], inverse: f32, q: &mut [u8]) -> i32 {
@@ -142,11 +160,11 @@ pub fn quantize<S: Simd>(s: S, x: &[f32], inverse: f32, q: &mut [u8]) -> i32 {
         .zip(q.as_chunks_mut::<WAYS>().0)
     {
         let v = s.at_least(s.mul(s.load(x), inverse), s.splat(-LIMIT));
-        let v = round(s, s.at_most(v, s.splat(LIMIT)));
+        let v = rounded(s, s.at_most(v, s.splat(LIMIT)));
         sum = s.add_int(sum, v);
         s.store_bytes(v, q);
     }
-    total(s, sum)
+    total(s, sum, x.len() / WAYS)
 }
 
 /// Cosines and sines of one position, for the 32 pairs of a head.

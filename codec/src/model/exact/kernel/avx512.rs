@@ -148,8 +148,7 @@ impl Dots for Avx512 {
     #[inline(always)]
     fn weigh(
         self,
-        high: &[u8],
-        low: &[u8],
+        weights: &[u8],
         stride: usize,
         values: &[Line],
         first: usize,
@@ -158,25 +157,19 @@ impl Dots for Avx512 {
     ) {
         let ring = values.len() / GROUP;
         let heads = out.len() / HEAD;
-        let needed = (heads - 1) * stride + groups * GROUP;
-        assert!(high.len() >= needed && low.len() >= needed && first < ring && groups <= ring + 1);
+        assert!(weights.len() >= (heads - 1) * stride + groups * GROUP);
         let before = groups.min(ring - first);
         let parts = [
             &values[first * GROUP..][..before * GROUP],
             &values[..(groups - before) * GROUP],
         ];
-        let mut h = 0;
-        while h < heads {
-            let (high, low) = (&high[h * stride..], &low[h * stride..]);
-            // SAFETY: `self` proves the features; the assertion bounds what is read of the weights.
-            unsafe {
-                if heads - h >= 2 {
-                    weigh::<2>(high, low, stride, parts, &mut out[h * HEAD..][..2 * HEAD]);
-                    h += 2;
-                } else {
-                    weigh::<1>(high, low, stride, parts, &mut out[h * HEAD..][..HEAD]);
-                    h += 1;
-                }
+        // SAFETY: `self` proves the features; the assertion bounds what is read of the weights, `out` has the heads.
+        unsafe {
+            match heads {
+                4 => weigh::<4>(weights, stride, parts, out),
+                3 => weigh::<3>(weights, stride, parts, out),
+                2 => weigh::<2>(weights, stride, parts, out),
+                _ => weigh::<1>(weights, stride, parts, out),
             }
         }
     }
@@ -312,14 +305,13 @@ unsafe fn scores<const H: usize>(
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
 unsafe fn weigh<const H: usize>(
-    high: &[u8],
-    low: &[u8],
+    weights: &[u8],
     stride: usize,
     parts: [&[Line]; 2],
     out: &mut [f32],
 ) {
-    let mut a = [[[_mm512_setzero_si512(); 4]; 2]; H];
-    let (mut high, mut low) = (high.as_ptr(), low.as_ptr());
+    let mut a = [[_mm512_setzero_si512(); 4]; H];
+    let mut weights = weights.as_ptr();
     for part in parts {
         let mut lines = part.as_ptr();
         for _ in 0..part.len() / 4 {
@@ -330,27 +322,21 @@ unsafe fn weigh<const H: usize>(
                     *v = _mm512_loadu_si512(lines.add(c).cast());
                 }
                 for h in 0..H {
-                    for (half, p) in [high, low].into_iter().enumerate() {
-                        let p: __m512i =
-                            _mm512_set1_epi32(p.add(h * stride).cast::<i32>().read_unaligned());
-                        for c in 0..4 {
-                            a[h][half][c] = _mm512_dpbusd_epi32(a[h][half][c], p, v[c]);
-                        }
+                    let four =
+                        _mm512_set1_epi32(weights.add(h * stride).cast::<i32>().read_unaligned());
+                    for c in 0..4 {
+                        a[h][c] = _mm512_dpbusd_epi32(a[h][c], four, v[c]);
                     }
                 }
                 lines = lines.add(4);
-                high = high.add(4);
-                low = low.add(4);
+                weights = weights.add(4);
             }
         }
     }
-    let unit = _mm512_set1_ps(128.0);
-    for (h, out) in out.chunks_exact_mut(HEAD).enumerate() {
-        for c in 0..4 {
-            let y = _mm512_mul_ps(_mm512_cvtepi32_ps(a[h][0][c]), unit);
-            let y = _mm512_add_ps(y, _mm512_cvtepi32_ps(a[h][1][c]));
-            // SAFETY: a row has 64 elements.
-            unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(c * 16), y) }
+    for (a, out) in a.iter().zip(out.chunks_exact_mut(HEAD)) {
+        for (a, out) in a.iter().zip(out.as_chunks_mut::<16>().0) {
+            // SAFETY: 16 elements.
+            unsafe { _mm512_storeu_ps(out.as_mut_ptr(), _mm512_cvtepi32_ps(*a)) }
         }
     }
 }

@@ -5,6 +5,9 @@ use crate::model::exact::math::{self, LIMIT, Rotation};
 use crate::model::exact::shape::HEAD;
 use crate::model::exact::simd::{Simd, WAYS};
 
+/// Scores become powers of two: log2(e) / sqrt(64).
+const TO_POWER: f32 = 0.125 * std::f32::consts::LOG2_E;
+
 /// Quantizes a row; its scale is magnitude / 127.
 #[inline(always)]
 pub fn quantize<S: Simd>(s: S, x: &[f32], q: &mut [u8]) -> Row {
@@ -76,7 +79,6 @@ pub fn attend<D: Dots>(
     scratch: &mut Scratch,
     out: &mut [f32],
 ) {
-    let ring = context.key_scales.len() / GROUP;
     let (first, lead) = (span.start / GROUP, span.start % GROUP);
     let end = lead + span.count;
     let groups = end.div_ceil(GROUP);
@@ -89,7 +91,7 @@ pub fn attend<D: Dots>(
         math::rotate(s, head, r);
         let row = quantize(s, head, &mut ints[h * HEAD..][..HEAD]);
         sums[h] = row.sum;
-        scales[h] = row.scale * 0.125; // 1 / sqrt(64)
+        scales[h] = row.scale * TO_POWER;
     }
     let stride = scratch.stride;
     let scores = &mut scratch.scores;
@@ -118,33 +120,14 @@ pub fn attend<D: Dots>(
         );
         logits[..lead].fill(f32::NEG_INFINITY);
         logits[end..].fill(f32::NEG_INFINITY);
-        let high = &mut scratch.high[here.clone()];
-        let low = &mut scratch.low[here];
-        let total = weights(
-            s,
-            logits,
-            context.value_scales,
-            WEIGHT_LIMIT / most,
-            first,
-            high,
-            low,
-        );
-        for half in [high, low] {
-            half[..lead].fill(0);
-            half[end..].fill(0);
-        }
+        let to = &mut scratch.weights[here];
+        let unit = WEIGHT_LIMIT / most;
+        let total = weights(s, logits, context.value_scales, unit, first, to);
+        to[..lead].fill(0);
+        to[end..].fill(0);
         factors[h] = most / total as f32;
     }
-    debug_assert!(groups <= ring + 1);
-    s.weigh(
-        &scratch.high,
-        &scratch.low,
-        stride,
-        context.values,
-        first,
-        groups,
-        out,
-    );
+    s.weigh(&scratch.weights, stride, context.values, first, groups, out);
     for (head, factor) in out.as_chunks_mut::<HEAD>().0.iter_mut().zip(factors) {
         for v in head.as_chunks_mut::<WAYS>().0 {
             s.store(s.mul(s.load(v), s.splat(factor)), v);
@@ -152,7 +135,7 @@ pub fn attend<D: Dots>(
     }
 }
 
-/// Scores to logits: score * (query scale * key scale).
+/// Scores to logits to base 2: score * (query scale * key scale).
 #[inline(always)]
 fn scaled<S: Simd>(s: S, scores: &[i32], scale: f32, keys: &[f32], first: usize, out: &mut [f32]) {
     let keys = keys.as_chunks::<WAYS>().0;
@@ -169,8 +152,8 @@ fn scaled<S: Simd>(s: S, scores: &[i32], scale: f32, keys: &[f32], first: usize,
     }
 }
 
-/// Logits to weights. With e = exp(logit - largest), the total is the sum of round(16383 e); a weight is
-/// round(e * (value scale * unit)), in two halves of 7 bits.
+/// Logits to weights. With e = 2^(logit - largest), the total is the sum of round(255 e), and a weight is
+/// round(e * (value scale * unit)). Weights of slots beyond the span are undefined: the caller clears them.
 #[inline(always)]
 fn weights<S: Simd>(
     s: S,
@@ -178,30 +161,26 @@ fn weights<S: Simd>(
     values: &[f32],
     unit: f32,
     first: usize,
-    high: &mut [u8],
-    low: &mut [u8],
+    to: &mut [u8],
 ) -> i32 {
     let top = s.splat(math::largest(s, logits, f32::NEG_INFINITY));
     let (unit, limit) = (s.splat(unit), s.splat(WEIGHT_LIMIT));
     let values = values.as_chunks::<WAYS>().0;
     let mut at = first * (GROUP / WAYS);
     let mut total = s.splat_int(0);
-    let halves = high
-        .as_chunks_mut::<WAYS>()
+    for (x, to) in logits
+        .as_chunks::<WAYS>()
         .0
-        .iter_mut()
-        .zip(low.as_chunks_mut::<WAYS>().0);
-    for (x, (high, low)) in logits.as_chunks::<WAYS>().0.iter().zip(halves) {
-        let e = math::exp_negative(s, s.sub(s.load(x), top));
-        total = s.add_int(total, math::round(s, s.mul(e, limit)));
+        .iter()
+        .zip(to.as_chunks_mut::<WAYS>().0)
+    {
+        let e = math::coarse_power(s, s.sub(s.load(x), top));
+        total = s.add_int(total, math::rounded(s, s.mul(e, limit)));
         let w = s.mul(e, s.mul(s.load(&values[at]), unit));
-        // Slots beyond the span may hold anything; the two comparisons keep it in range.
-        let w = math::round(s, s.at_most(s.at_least(w, s.splat(0.0)), limit));
-        s.store_bytes(s.shift_right::<7>(w), high);
-        s.store_bytes(s.and(w, s.splat_int(127)), low);
+        s.store_bytes(math::rounded(s, w), to);
         at = if at + 1 == values.len() { 0 } else { at + 1 };
     }
-    math::total(s, total)
+    math::total(s, total, logits.len() / WAYS)
 }
 
 /// The largest scale of a span, NaN ignored, at least 1e-30.

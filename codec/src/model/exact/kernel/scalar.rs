@@ -20,14 +20,26 @@ pub static KERNEL: Kernel = Kernel {
     },
 };
 
-/// Adds the products of four activations with the four columns of 16 rows.
+/// Adds, for the 16 columns of a line, the products of its four bytes with `four`.
 #[inline(always)]
-fn add_line(sums: &mut [i32; BLOCK], line: &Line, four: &[u8; 4]) {
+fn add_line(
+    sums: &mut [i32; BLOCK],
+    line: &Line,
+    four: &[u8; 4],
+    of_line: impl Fn(u8) -> i32,
+    of_four: impl Fn(u8) -> i32,
+) {
     for (sum, bytes) in sums.iter_mut().zip(line.0.as_chunks::<4>().0) {
-        for (&w, &a) in bytes.iter().zip(four) {
-            *sum = sum.wrapping_add(i32::from(w).wrapping_mul(i32::from(a.cast_signed())));
+        for (&a, &b) in bytes.iter().zip(four) {
+            *sum = sum.wrapping_add(of_line(a).wrapping_mul(of_four(b)));
         }
     }
+}
+
+/// [`add_line`] of stored weights or keys (128 on top) with signed activations.
+#[inline(always)]
+fn add_offset_line(sums: &mut [i32; BLOCK], line: &Line, four: &[u8; 4]) {
+    add_line(sums, line, four, i32::from, |q| i32::from(q.cast_signed()));
 }
 
 impl Dots for Plain {
@@ -52,7 +64,7 @@ impl Dots for Plain {
             {
                 let mut sums = [row.sum.wrapping_mul(-128); BLOCK];
                 for (line, four) in lines.iter().zip(q.as_chunks::<4>().0) {
-                    add_line(&mut sums, line, four);
+                    add_offset_line(&mut sums, line, four);
                 }
                 for ((out, sum), scale) in out[block * BLOCK..].iter_mut().zip(sums).zip(scales) {
                     let y = sum as f32 * (row.scale * scale);
@@ -93,7 +105,7 @@ impl Dots for Plain {
                     .iter()
                     .zip(q.as_chunks::<4>().0)
                 {
-                    add_line(to, line, four);
+                    add_offset_line(to, line, four);
                 }
             }
         }
@@ -101,8 +113,7 @@ impl Dots for Plain {
 
     fn weigh(
         self,
-        high: &[u8],
-        low: &[u8],
+        weights: &[u8],
         stride: usize,
         values: &[Line],
         first: usize,
@@ -111,22 +122,22 @@ impl Dots for Plain {
     ) {
         let fours = values.len() / 4;
         for (h, out) in out.as_chunks_mut::<HEAD>().0.iter_mut().enumerate() {
-            let (mut sum_high, mut sum_low) = ([0_i32; HEAD], [0_i32; HEAD]);
-            for i in 0..groups * GROUP / 4 {
+            let mut sums = [0_i32; HEAD];
+            let weights = weights[h * stride..].as_chunks::<4>().0;
+            for (i, four) in weights.iter().enumerate().take(groups * GROUP / 4) {
                 let lines = &values[(first * GROUP / 4 + i) % fours * 4..][..4];
-                let at = h * stride + 4 * i;
-                let (high, low) = (&high[at..][..4], &low[at..][..4]);
-                for c in 0..HEAD {
-                    let bytes = &lines[c / 16].0[c % 16 * 4..][..4];
-                    for j in 0..4 {
-                        let v = i32::from(bytes[j].cast_signed());
-                        sum_high[c] = sum_high[c].wrapping_add(i32::from(high[j]) * v);
-                        sum_low[c] = sum_low[c].wrapping_add(i32::from(low[j]) * v);
-                    }
+                for (line, sums) in lines.iter().zip(sums.as_chunks_mut::<BLOCK>().0) {
+                    add_line(
+                        sums,
+                        line,
+                        four,
+                        |value| i32::from(value.cast_signed()),
+                        i32::from,
+                    );
                 }
             }
-            for ((out, &high), &low) in out.iter_mut().zip(&sum_high).zip(&sum_low) {
-                *out = high as f32 * 128.0 + low as f32;
+            for (out, &sum) in out.iter_mut().zip(&sums) {
+                *out = sum as f32;
             }
         }
     }
