@@ -11,7 +11,7 @@ use super::shape::{HEAD, Shape};
 use super::weights::Weights;
 
 /// Rows of a batch that a state makes room for, if runs are not longer than [`LONGEST_RUN`].
-const BATCH: usize = 128;
+const BATCH: usize = 64;
 /// The longest run of one lane.
 const LONGEST_RUN: usize = 64;
 /// Scales of normed rows are held below this (NaN becomes 0), so that logits are finite whatever the weights are.
