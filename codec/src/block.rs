@@ -1,9 +1,13 @@
 //! One slice of bytes, one self-describing block: pure functions over slices.
 
 mod codec;
+mod engine;
 mod fingerprint;
 mod header;
+mod lockstep;
 mod options;
+mod pool;
+mod route;
 mod zstd;
 
 pub use codec::Codec;

@@ -16,6 +16,8 @@
 
 pub mod block;
 pub mod coder;
+pub mod decisions;
+pub mod distribution;
 mod error;
 pub mod mix;
 pub mod model;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
-use super::{Fingerprint, Header, Method, Options, zstd};
+use super::engine::Predicting;
+use super::fingerprint::{self, Fingerprint, hex};
+use super::route::{self, Content};
+use super::{Header, Method, Options, zstd};
 use crate::model::LanguageModel;
 use crate::{Error, MAX_BLOCK, Result, Stop};
 
@@ -15,7 +16,7 @@ pub struct Codec {
 }
 
 struct Shared {
-    model: Option<Arc<dyn LanguageModel>>,
+    predicting: Predicting,
     options: Options,
 }
 
@@ -26,19 +27,28 @@ impl Codec {
     /// [`Error::InvalidOption`].
     pub fn new(model: Option<Arc<dyn LanguageModel>>, options: Options) -> Result<Codec> {
         options.check()?;
+        let predicting = Predicting::new(model, &options);
         Ok(Codec {
-            shared: Arc::new(Shared { model, options }),
+            shared: Arc::new(Shared {
+                predicting,
+                options,
+            }),
         })
     }
 
     /// The language model, if there is one.
     pub fn model(&self) -> Option<&Arc<dyn LanguageModel>> {
-        self.shared.model.as_ref()
+        self.shared.predicting.model()
     }
 
     /// The options it was made with.
     pub fn options(&self) -> &Options {
         &self.shared.options
+    }
+
+    /// What a block of this method must have in [`Header::params`] to be decoded here.
+    pub fn params(&self, method: Method) -> [u8; 8] {
+        self.shared.predicting.params(method)
     }
 
     /// A block made in microseconds, raw or fast zstd: what a write stores until there is time for more.
@@ -48,25 +58,66 @@ impl Codec {
     pub fn first_copy(&self, raw: &[u8]) -> Result<Vec<u8>> {
         fits(raw)?;
         let frame = zstd::compress(raw, self.options().first_copy_level)?;
-        Ok(assemble(raw, Method::Zstd, 0, frame).unwrap_or_else(|| stored(raw)))
+        Ok(frame.map_or_else(
+            || stored(raw),
+            |frame| self.assemble(raw, Method::Zstd, 0, &frame),
+        ))
     }
 
-    /// The smallest block of all allowed methods, decoded and compared with `raw` before it is returned. Never longer
-    /// than `raw` and a header.
+    /// The smallest block of all allowed methods that promise something for these bytes, decoded and compared with
+    /// `raw` before it is returned. Never longer than `raw` and a header.
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Interrupted`], a failing engine, or [`Error::Verification`].
     pub fn encode(&self, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
         fits(raw)?;
         stop.check()?;
-        let frame = zstd::compress(raw, self.options().zstd_level)?;
-        let block = assemble(raw, Method::Zstd, 0, frame).unwrap_or_else(|| stored(raw));
-        if self.decode(&block, stop)? != raw {
-            return Err(Error::Verification(
-                "a zstd block decodes to other bytes".into(),
-            ));
+        let (block, method) = self.smallest(raw, stop)?;
+        if method != Method::Raw && self.decode(&block, stop)? != raw {
+            return Err(Error::Verification(format!(
+                "the {method} block decodes to other bytes"
+            )));
         }
         Ok(block)
+    }
+
+    fn smallest(&self, raw: &[u8], stop: &Stop) -> Result<(Vec<u8>, Method)> {
+        let options = self.options();
+        let mut best = (stored(raw), Method::Raw);
+        if !options.lm_only {
+            let quick = zstd::compress(raw, options.first_copy_level)?;
+            if route::classify(raw, quick.as_ref().map(Vec::len)) == Content::Dense {
+                return Ok(best);
+            }
+            if let Some(frame) = zstd::compress(raw, options.zstd_level)? {
+                best = (self.assemble(raw, Method::Zstd, 0, &frame), Method::Zstd);
+            }
+        }
+        for method in self.candidates(raw) {
+            let lanes = self.shared.predicting.lanes(method, raw.len(), options);
+            let payload = self.shared.predicting.encode(method, raw, lanes, stop)?;
+            if payload.len() + Header::LEN < best.0.len() {
+                best = (self.assemble(raw, method, lanes, &payload), method);
+            }
+        }
+        Ok(best)
+    }
+
+    /// The predicting methods worth their time.
+    fn candidates(&self, raw: &[u8]) -> Vec<Method> {
+        let options = self.options();
+        let model = options.model && self.model().is_some();
+        if raw.is_empty() {
+            return Vec::new();
+        }
+        if options.lm_only {
+            return model.then_some(Method::Lm).into_iter().collect();
+        }
+        let model = model && route::classify(raw, Some(0)) == Content::Text;
+        let mix = options.mix.then_some(Method::Mix);
+        mix.into_iter()
+            .chain(model.then_some(Method::Model))
+            .collect()
     }
 
     /// The bytes of a block.
@@ -78,12 +129,15 @@ impl Codec {
         stop.check()?;
         let header = Header::parse(block)?;
         let payload = block.get(Header::LEN..).unwrap_or_default();
+        let (len, lanes) = (header.raw_len as usize, usize::from(header.lanes));
         let raw = match header.method {
             Method::Raw => payload.to_vec(),
-            Method::Zstd => zstd::decompress(payload, header.raw_len as usize)?,
-            Method::Model | Method::Mix | Method::Lm => {
-                let needed = super::fingerprint::hex(&header.params);
-                return Err(Error::MissingModel { needed, have: None });
+            Method::Zstd => zstd::decompress(payload, len)?,
+            method => {
+                self.check_params(&header)?;
+                self.shared
+                    .predicting
+                    .decode(method, payload, len, lanes, stop)?
             }
         };
         let crc = crc32fast::hash(&raw);
@@ -97,9 +151,29 @@ impl Codec {
         Ok(raw)
     }
 
-    /// A digest of everything that decoding depends on, computed by coding a probe.
+    fn check_params(&self, header: &Header) -> Result<()> {
+        let ours = self.params(header.method);
+        let known = !header.method.needs_model() || self.model().is_some();
+        if known && ours == header.params {
+            return Ok(());
+        }
+        Err(Error::MissingModel {
+            needed: hex(&header.params),
+            have: known.then(|| hex(&ours)),
+        })
+    }
+
+    /// A digest of everything that decoding depends on, computed by coding a probe: with the same fingerprint, blocks
+    /// written there decode here. It takes as long as coding about half a kilobyte.
+    ///
+    /// # Errors
+    /// A failing engine.
     pub fn fingerprint(&self) -> Result<Fingerprint> {
-        Ok(Fingerprint(Sha256::digest(b"lmfs").into()))
+        fingerprint::compute(&self.shared.predicting)
+    }
+
+    fn assemble(&self, raw: &[u8], method: Method, lanes: usize, payload: &[u8]) -> Vec<u8> {
+        assemble(raw, method, lanes, self.params(method), payload)
     }
 }
 
@@ -113,31 +187,23 @@ fn fits(raw: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn header(raw: &[u8], method: Method, lanes: u16, payload: &[u8]) -> Header {
-    // Both lengths are at most MAX_BLOCK.
+fn stored(raw: &[u8]) -> Vec<u8> {
+    assemble(raw, Method::Raw, 0, [0; 8], raw)
+}
+
+fn assemble(raw: &[u8], method: Method, lanes: usize, params: [u8; 8], payload: &[u8]) -> Vec<u8> {
+    // Lengths are at most MAX_BLOCK and lanes at most MAX_LANES: `fits` and `Options::check` saw to it.
     let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    Header {
+    let header = Header {
         version: Header::VERSION,
         method,
-        lanes,
+        lanes: u16::try_from(lanes).unwrap_or(u16::MAX),
         raw_len: len(raw),
         payload_len: len(payload),
         raw_crc: crc32fast::hash(raw),
-        params: [0; 8],
-    }
-}
-
-fn assemble(raw: &[u8], method: Method, lanes: u16, payload: Option<Vec<u8>>) -> Option<Vec<u8>> {
-    let payload = payload?;
-    let mut block = header(raw, method, lanes, &payload).to_bytes().to_vec();
-    block.extend_from_slice(&payload);
-    Some(block)
-}
-
-fn stored(raw: &[u8]) -> Vec<u8> {
-    let mut block = header(raw, Method::Raw, 0, raw).to_bytes().to_vec();
-    block.extend_from_slice(raw);
-    block
+        params,
+    };
+    [&header.to_bytes(), payload].concat()
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{Error, Result};
+use sha2::{Digest, Sha256};
+
+use super::Method;
+use super::engine::Predicting;
+use crate::{Error, Result, Stop};
 
 /// SHA-256 over everything that decoding depends on, computed by running it: equal fingerprints mean that blocks
 /// written there decode here.
@@ -44,6 +48,51 @@ impl FromStr for Fingerprint {
                 Error::InvalidOption(format!("{text:?} is not a fingerprint: 64 hex digits are"))
             })
     }
+}
+
+/// Text that touches letters, digits, markup, other scripts, bytes that are no text, and repetition.
+const PROBE: &[u8] = "The quick brown fox jumps over 13 lazy dogs; {\"id\": 4711, \"ok\": true}\n\
+    Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich. Съешь же ещё этих мягких\n\
+    <a href='/x'>link</a>\tif (n % 2 == 0) { return f(n / 2); } 2024-02-29T23:59:60Z [warn] 0x1f\n\
+    The quick brown fox jumps over 13 lazy dogs; {\"id\": 4712, \"ok\": false}\n\0\u{1}\u{fffd}"
+    .as_bytes();
+
+/// Lanes of the probe: one alone, and as many as most blocks have.
+const PROBE_LANES: [usize; 2] = [1, 16];
+
+pub(super) fn compute(predicting: &Predicting) -> Result<Fingerprint> {
+    let mut hash = Sha256::new();
+    hash.update(b"lmfs fingerprint 1\0");
+    let stop = Stop::new();
+    let methods = [Method::Mix, Method::Lm, Method::Model];
+    for method in methods
+        .into_iter()
+        .filter(|method| !method.needs_model() || predicting.model().is_some())
+    {
+        hash.update(predicting.params(method));
+        let payload = predicting.encode(method, PROBE, 1, &stop)?;
+        hash.update((payload.len() as u64).to_le_bytes());
+        hash.update(&payload);
+    }
+    if let Some(model) = predicting.model() {
+        for lanes in PROBE_LANES {
+            let mut state = model.open(lanes)?;
+            let tokens = model.tokenize(PROBE)?;
+            for step in tokens.chunks(lanes).take(6) {
+                let runs: Vec<&[u32]> = (0..lanes)
+                    .map(|lane| step.get(lane..=lane).unwrap_or_default())
+                    .collect();
+                state.step(&runs)?;
+                for lane in 0..lanes {
+                    state
+                        .logits(lane, 0)
+                        .iter()
+                        .for_each(|logit| hash.update(logit.to_bits().to_le_bytes()));
+                }
+            }
+        }
+    }
+    Ok(Fingerprint(hash.finalize().into()))
 }
 
 /// Lower-case hex digits.

@@ -1,0 +1,192 @@
+//! The methods that predict: mix, model and lm.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::lockstep::{Job, Side, Tables, code, lane_lens, tokenize};
+use super::pool::Pool;
+use super::{Method, Options};
+use crate::coder::{Decoder, Encoder};
+use crate::decisions::Alone;
+use crate::mix::{self, Predictor};
+use crate::model::{Lanes, LanguageModel};
+use crate::{Error, Result, Stop, distribution};
+
+/// A language model with the states that code with it, and the mixers.
+pub(super) struct Predicting {
+    model: Option<Arc<dyn LanguageModel>>,
+    states: Pool<usize, State>,
+    mixers: Pool<(), Predictor>,
+    params: [[u8; 8]; Method::ALL.len()],
+}
+
+struct State {
+    lanes: Box<dyn Lanes>,
+    tables: Tables,
+}
+
+impl Predicting {
+    pub(super) fn new(model: Option<Arc<dyn LanguageModel>>, options: &Options) -> Predicting {
+        let params = Method::ALL.map(|method| params(model.as_deref(), method));
+        Predicting {
+            model,
+            states: Pool::new(options.max_states),
+            mixers: Pool::new(options.max_states),
+            params,
+        }
+    }
+
+    pub(super) fn model(&self) -> Option<&Arc<dyn LanguageModel>> {
+        self.model.as_ref()
+    }
+
+    /// Digest of all that decoding a block of this method depends on, besides its header and payload.
+    pub(super) fn params(&self, method: Method) -> [u8; 8] {
+        self.params
+            .get(method as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Lanes of a block of `len` bytes.
+    pub(super) fn lanes(&self, method: Method, len: usize, options: &Options) -> usize {
+        match method {
+            Method::Raw | Method::Zstd => 0,
+            Method::Mix => 1,
+            Method::Model | Method::Lm => options
+                .lanes
+                .unwrap_or_else(|| default_lanes(len))
+                .clamp(1, len.max(1)),
+        }
+    }
+
+    pub(super) fn encode(
+        &self,
+        method: Method,
+        raw: &[u8],
+        lanes: usize,
+        stop: &Stop,
+    ) -> Result<Vec<u8>> {
+        if method == Method::Mix {
+            return self.mixers.with(
+                (),
+                || Ok(Predictor::new()),
+                |mixer| Ok(mix::encode(mixer, raw)),
+            );
+        }
+        let tokens = tokenize(self.loaded(method)?, raw, lanes)?;
+        let mut encoder = Encoder::new(Vec::with_capacity(raw.len() / 4));
+        self.run(method, raw.len(), lanes, Some(&tokens), &mut encoder, stop)?;
+        Ok(encoder.finish())
+    }
+
+    pub(super) fn decode(
+        &self,
+        method: Method,
+        payload: &[u8],
+        len: usize,
+        lanes: usize,
+        stop: &Stop,
+    ) -> Result<Vec<u8>> {
+        let ended = |error: crate::coder::StreamEnd| Error::damaged("block", error.to_string());
+        if method == Method::Mix {
+            let decode = |mixer: &mut Predictor| mix::decode(mixer, payload, len).map_err(ended);
+            return self.mixers.with((), || Ok(Predictor::new()), decode);
+        }
+        let mut decoder = Decoder::new(payload);
+        let raw = self.run(method, len, lanes, None, &mut decoder, stop)?;
+        decoder.finish().map_err(ended)?;
+        Ok(raw)
+    }
+
+    fn loaded(&self, method: Method) -> Result<&dyn LanguageModel> {
+        let missing = || {
+            Error::InvalidOption(format!(
+                "method {method} needs a language model, none is loaded"
+            ))
+        };
+        self.model.as_deref().ok_or_else(missing)
+    }
+
+    fn run<S: Side>(
+        &self,
+        method: Method,
+        len: usize,
+        lanes: usize,
+        known: Option<&[Vec<crate::model::Token>]>,
+        side: &mut S,
+        stop: &Stop,
+    ) -> Result<Vec<u8>> {
+        let model = self.loaded(method)?;
+        let job = Job {
+            model,
+            len,
+            known,
+            stop,
+        };
+        let open = || {
+            Ok(State {
+                lanes: model.open(lanes)?,
+                tables: Tables::new(model.vocabulary()),
+            })
+        };
+        self.states.with(
+            lanes,
+            open,
+            |State {
+                 lanes: state,
+                 tables,
+             }| {
+                state.reset()?;
+                if method == Method::Lm {
+                    return code(&job, tables, state.as_mut(), side, &mut Alone);
+                }
+                self.mixers.with(
+                    (),
+                    || Ok(Predictor::new()),
+                    |mixer| {
+                        mixer.reset(&lane_lens(len, lanes), true);
+                        code(&job, tables, state.as_mut(), side, mixer)
+                    },
+                )
+            },
+        )
+    }
+}
+
+/// About a kilobyte a lane, 16 lanes at most: docs/BENCHMARKS.md has the measurements.
+fn default_lanes(len: usize) -> usize {
+    (len / 1024).clamp(1, 16)
+}
+
+fn params(model: Option<&dyn LanguageModel>, method: Method) -> [u8; 8] {
+    let mut hash = Sha256::new();
+    hash.update(b"lmfs block parameters 1\0");
+    match method {
+        Method::Raw | Method::Zstd => return [0; 8],
+        Method::Mix => {}
+        Method::Model | Method::Lm => {
+            let Some(model) = model else { return [0; 8] };
+            let identity = model.identity();
+            hash.update(identity.digest);
+            hash.update([identity.engine as u8]);
+            hash.update((identity.context as u64).to_le_bytes());
+            hash.update((identity.numerics.len() as u64).to_le_bytes());
+            hash.update(&identity.numerics);
+            hash.update([distribution::VERSION]);
+            let vocabulary = model.vocabulary();
+            hash.update((vocabulary.sorted().len() as u64).to_le_bytes());
+            for &token in vocabulary.sorted() {
+                hash.update(token.to_le_bytes());
+                hash.update((vocabulary.bytes(token).len() as u32).to_le_bytes());
+                hash.update(vocabulary.bytes(token));
+            }
+        }
+    }
+    if method != Method::Lm {
+        hash.update([mix::VERSION]);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    digest.first_chunk().copied().unwrap_or_default()
+}

@@ -1,0 +1,310 @@
+//! From logits to integer frequencies, the same on every machine.
+//!
+//! Only IEEE 754 binary32 additions, subtractions and multiplications in a fixed order per element, no library function
+//! and no fused multiply-add, so the frequencies follow from the bits of the logits alone. docs/FORMAT.md,
+//! "Frequencies", is normative.
+
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a hot loop over tables sized here; ranks come from the decision tree of the same vocabulary"
+)]
+
+use crate::model::{Token, Vocabulary};
+
+/// Version of the mapping from logits to probabilities; part of a block's parameters.
+pub const VERSION: u8 = 1;
+
+/// Binary digits of the frequency of the most probable token.
+const SCALE_BITS: i32 = 25;
+
+/// Tokens whose frequencies are summed together: a group's sum stays below 2^32, and a sum up to any rank needs the
+/// groups before it and at most 63 tokens more.
+const GROUP: usize = 64;
+
+/// Logits beyond this are as good as infinite. NaN counts as minus infinity.
+const LIMIT: f32 = 1e30;
+
+/// Frequencies of the expressible tokens, in byte order, with sums.
+#[derive(Clone, Debug)]
+pub struct Distribution {
+    /// Tokens in rank order.
+    order: Vec<Token>,
+    /// The first token, if tokens in rank order have consecutive numbers: then nothing needs to be gathered.
+    consecutive: Option<usize>,
+    gathered: Vec<f32>,
+    /// By rank, zero-padded to whole groups.
+    frequencies: Vec<u32>,
+    /// Sum of all groups before each group, and at the end of all.
+    before: Vec<u64>,
+}
+
+impl Distribution {
+    /// Room for the distributions of a vocabulary; all frequencies are zero.
+    pub fn new(vocabulary: &Vocabulary) -> Distribution {
+        let order = vocabulary.sorted().to_vec();
+        let first = order.first().map_or(0, |&token| token as usize);
+        let consecutive = (first..)
+            .zip(&order)
+            .all(|(at, &token)| at == token as usize);
+        let groups = order.len().div_ceil(GROUP);
+        Distribution {
+            consecutive: consecutive.then_some(first),
+            gathered: vec![0.0; order.len()],
+            frequencies: vec![0; groups * GROUP],
+            before: vec![0; groups + 1],
+            order,
+        }
+    }
+
+    /// Computes the frequencies: 2^25 for the most probable token, at least 1 for all, in proportion to the exponential
+    /// of the logits. `logits` has one entry per token of the vocabulary, in the order of token ids; tokens that are
+    /// not expressible are left out.
+    pub fn set(&mut self, logits: &[f32]) {
+        let logits = match self.consecutive {
+            Some(first) => &logits[first..first + self.order.len()],
+            None => {
+                for (to, &token) in self.gathered.iter_mut().zip(&self.order) {
+                    *to = logits[token as usize];
+                }
+                &self.gathered
+            }
+        };
+        fill(logits, &mut self.frequencies, &mut self.before);
+    }
+
+    /// Sum of the frequencies of all ranks below `rank`.
+    #[inline]
+    pub fn below(&self, rank: usize) -> u64 {
+        let group = rank / GROUP;
+        let rest = &self.frequencies[group * GROUP..rank];
+        self.before[group] + u64::from(rest.iter().fold(0_u32, |sum, &f| sum.wrapping_add(f)))
+    }
+
+    /// Sum of all frequencies.
+    pub fn total(&self) -> u64 {
+        self.before.last().copied().unwrap_or_default()
+    }
+}
+
+fn fill(logits: &[f32], frequencies: &mut [u32], before: &mut [u64]) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") {
+        #[allow(unsafe_code, reason = "eight elements at a time instead of four")]
+        // SAFETY: the CPU has AVX2. The function is the portable one, compiled for it.
+        return unsafe { fill_avx2(logits, frequencies, before) };
+    }
+    fill_portable(logits, frequencies, before);
+}
+
+/// The same code with wider registers. AVX2 does not contain FMA, and rustc never contracts: the bits are the same.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn fill_avx2(logits: &[f32], frequencies: &mut [u32], before: &mut [u64]) {
+    fill_portable(logits, frequencies, before);
+}
+
+#[inline(always)]
+fn fill_portable(logits: &[f32], frequencies: &mut [u32], before: &mut [u64]) {
+    let mut maxima = [-LIMIT; 16];
+    let mut chunks = logits.chunks_exact(16);
+    for chunk in &mut chunks {
+        for (max, &logit) in maxima.iter_mut().zip(chunk) {
+            *max = if logit > *max { logit } else { *max };
+        }
+    }
+    let rest = chunks.remainder().iter();
+    let max = maxima
+        .iter()
+        .chain(rest)
+        .fold(-LIMIT, |max, &logit| if logit > max { logit } else { max });
+    let max = if max < LIMIT { max } else { LIMIT };
+
+    let mut sum = 0_u64;
+    for ((logits, frequencies), before) in logits
+        .chunks(GROUP)
+        .zip(frequencies.chunks_mut(GROUP))
+        .zip(&mut *before)
+    {
+        *before = sum;
+        let mut group = 0_u32;
+        for (&logit, frequency) in logits.iter().zip(frequencies) {
+            *frequency = scaled_exp(logit, max);
+            group = group.wrapping_add(*frequency);
+        }
+        sum += u64::from(group);
+    }
+    if let Some(last) = before.last_mut() {
+        *last = sum;
+    }
+}
+
+/// e^(logit - max) * 2^25, rounded down, at least 1.
+#[inline(always)]
+fn scaled_exp(logit: f32, max: f32) -> u32 {
+    /// 1.5 * 2^23: added to a small number it leaves the nearest integer in the low bits of the sum.
+    const ROUND: f32 = 12_582_912.0;
+    // These comparisons are false for NaN, which makes it the least logit.
+    let logit = if logit > -LIMIT { logit } else { -LIMIT };
+    let logit = if logit < max { logit } else { max };
+    let exponent = (logit - max) * std::f32::consts::LOG2_E;
+    let exponent = if exponent > -40.0 { exponent } else { -40.0 };
+    let rounded = exponent + ROUND;
+    let x = exponent - (rounded - ROUND);
+    // 2^x for |x| <= 1/2: Taylor to the fifth power, relative error below 3e-6.
+    let mut power = 0.001_333_355_8_f32;
+    for coefficient in [
+        0.009_618_129,
+        0.055_504_11,
+        0.240_226_5,
+        std::f32::consts::LN_2,
+        1.0,
+    ] {
+        power = power * x + coefficient;
+    }
+    // The integer part goes straight into the exponent field.
+    let value = f32::from_bits(power.to_bits().wrapping_add(rounded.to_bits() << 23));
+    // At most 2^25, so every conversion is exact after rounding down.
+    let frequency = (value * (1_i32 << SCALE_BITS) as f32) as i32;
+    if frequency > 1 { frequency as u32 } else { 1 }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn vocabulary(extra: usize) -> Vocabulary {
+        let words = (0..extra).map(|i| format!("{i:06}").into_bytes());
+        let tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).chain(words).collect();
+        Vocabulary::new(&tokens, None).unwrap()
+    }
+
+    fn noise(seed: u64) -> impl Iterator<Item = f32> {
+        let mut state = seed;
+        std::iter::repeat_with(move || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 24) as f32
+        })
+    }
+
+    /// Cost of coding what the logits themselves say, in bits, and the entropy.
+    fn costs(distribution: &Distribution, vocabulary: &Vocabulary, logits: &[f32]) -> (f64, f64) {
+        let max = logits.iter().copied().fold(f32::MIN, f32::max);
+        let weights: Vec<f64> = vocabulary
+            .sorted()
+            .iter()
+            .map(|&t| f64::from(logits[t as usize] - max).exp())
+            .collect();
+        let total: f64 = weights.iter().sum();
+        let mut sums = (0.0, 0.0);
+        for (rank, weight) in weights.iter().enumerate() {
+            let p = weight / total;
+            let frequency = distribution.below(rank + 1) - distribution.below(rank);
+            assert!(frequency > 0, "rank {rank}");
+            let q = frequency as f64 / distribution.total() as f64;
+            if p > 0.0 {
+                sums.0 -= p * q.log2();
+                sums.1 -= p * p.log2();
+            }
+        }
+        sums
+    }
+
+    #[test]
+    fn costs_little_more_than_the_entropy_for_any_size_and_sharpness() {
+        for extra in [0, 4096 - 256, 150_000] {
+            let vocabulary = vocabulary(extra);
+            let mut distribution = Distribution::new(&vocabulary);
+            for spread in [0.0, 1.0, 8.0, 25.0] {
+                let logits: Vec<f32> = noise(7)
+                    .take(vocabulary.len())
+                    .map(|x| (x - 0.3) * spread)
+                    .collect();
+                distribution.set(&logits);
+                let (cost, entropy) = costs(&distribution, &vocabulary, &logits);
+                assert!(
+                    cost <= entropy * 1.005 + 0.005,
+                    "{extra} {spread}: {cost} bits, entropy {entropy}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn logits_that_are_not_numbers_give_a_distribution() {
+        let vocabulary = vocabulary(40);
+        let mut distribution = Distribution::new(&vocabulary);
+        for odd in [
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::MAX,
+            f32::MIN,
+            -0.0,
+            f32::MIN_POSITIVE,
+        ] {
+            for logits in [
+                vec![odd; vocabulary.len()],
+                noise(3).take(295).chain([odd]).collect(),
+            ] {
+                distribution.set(&logits);
+                let ranks = 0..vocabulary.sorted().len();
+                assert!(
+                    ranks
+                        .clone()
+                        .all(|rank| distribution.below(rank) < distribution.below(rank + 1)),
+                    "{odd}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn wide_registers_give_the_same_frequencies() {
+        let logits: Vec<f32> = noise(1)
+            .map(|x| x * 30.0)
+            .chain([f32::NAN])
+            .take(1000)
+            .collect();
+        let (mut portable, mut dispatched) =
+            ((vec![0; 1024], vec![0; 17]), (vec![0; 1024], vec![0; 17]));
+        fill_portable(&logits, &mut portable.0, &mut portable.1);
+        fill(&logits, &mut dispatched.0, &mut dispatched.1);
+        assert_eq!(portable, dispatched);
+    }
+
+    #[test]
+    fn known_frequencies() {
+        // The normative examples of docs/FORMAT.md.
+        let expected = [
+            (0.0, 33_554_432),
+            (-1.0, 12_343_976),
+            (-5.0, 226_088),
+            (-17.0, 1),
+            (-1e9, 1),
+        ];
+        for (logit, frequency) in expected {
+            assert!(
+                scaled_exp(logit, 0.0).abs_diff(frequency) <= 40,
+                "{logit}: {}",
+                scaled_exp(logit, 0.0)
+            );
+        }
+    }
+
+    #[test]
+    fn sums_are_those_of_the_single_frequencies() {
+        let vocabulary = vocabulary(1000);
+        let mut distribution = Distribution::new(&vocabulary);
+        let logits: Vec<f32> = noise(11).take(vocabulary.len()).map(|x| x * 9.0).collect();
+        distribution.set(&logits);
+        let mut sum = 0;
+        for rank in 0..vocabulary.sorted().len() {
+            assert_eq!(distribution.below(rank), sum);
+            sum += u64::from(distribution.frequencies[rank]);
+        }
+        assert_eq!(distribution.total(), sum);
+    }
+}
