@@ -1,4 +1,4 @@
-# The built-in models, made again: make train MODEL=small CORPUS=folder [SECONDS=3700] [START=models/first.gguf]
+# The built-in models, made again: make train MODEL=small CORPUS=folder [BUDGET=3700 seconds] [START=models/first.gguf]
 # Include this file from the Makefile, or run `make -f training/train.mk train ...` in the repository's root.
 # What it writes stays under RUNS; an interrupted run goes on where it stopped.
 
@@ -7,7 +7,7 @@ CORPUS  ?= corpora/train
 HELDOUT ?= corpora/eval
 RUNS    ?= training/runs
 TOKENS  ?= 72e6
-SECONDS ?= 3700
+BUDGET  ?= 3700
 START   ?=
 RATE    ?= $(if $(START),0.6,1.0)
 PYTHON  ?= $(TRAINING_VENV)/bin/python
@@ -21,7 +21,7 @@ LMTRAIN       := $(TRAINING_ENV) $(PYTHON) -m lmtrain
 
 train: $(RUNS)/tokens/pack.json
 	$(LMTRAIN) train --model $(MODEL) --tokens $(RUNS)/tokens --tokenizer $(RUNS)/tokenizer.json --out $(RUNS)/$(MODEL) \
-	  --seconds $(SECONDS) --rate $(RATE) $(if $(START),--start $(START))
+	  --seconds $(BUDGET) --rate $(RATE) $(if $(START),--start $(START))
 
 train-export:
 	$(LMTRAIN) export --checkpoint $(RUNS)/$(MODEL)/last.pt --tokenizer $(RUNS)/tokenizer.json --name $(MODEL) --out models/$(MODEL).gguf
