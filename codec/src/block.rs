@@ -11,6 +11,7 @@ mod route;
 mod zstd;
 
 pub use codec::Codec;
+pub(crate) use codec::decode_as;
 pub use fingerprint::Fingerprint;
 pub use header::{Header, Method};
 pub use options::Options;

@@ -63,6 +63,13 @@ pub enum Error {
         have: Option<String>,
     },
 
+    /// The model is the right one, but its bits come out differently here.
+    #[error(
+        "the blocks were written where the same model computes other bits (another CPU, build or version); \
+         decode them there, or with the engine and version that wrote them"
+    )]
+    ForeignNumerics,
+
     /// A model file cannot be used, and why.
     #[error("model {name} cannot be used: {reason}")]
     UnusableModel {

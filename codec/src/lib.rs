@@ -1,6 +1,6 @@
 //! Compression by prediction: a language model and an arithmetic coder in fixed-size blocks that decode in any order.
 //!
-//! Two layers: [`block`] codes one slice of bytes into one self-describing block; `stream` frames blocks into the
+//! Two layers: [`block`] codes one slice of bytes into one self-describing block; [`stream`] frames blocks into the
 //! seekable `.lmz` container. [`model`] is the door to language models.
 //!
 //! ```
@@ -22,6 +22,7 @@ mod error;
 pub mod mix;
 pub mod model;
 mod stop;
+pub mod stream;
 
 pub use block::{Codec, Fingerprint, Header, MAX_BLOCK, MIN_BLOCK, Method, Options};
 pub use error::{Error, Result};

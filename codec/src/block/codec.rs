@@ -177,6 +177,25 @@ impl Codec {
     }
 }
 
+/// Decodes a block of a container. Where a model block does not decode, the writer's fingerprint tells damage from a
+/// machine that computes other bits.
+pub(crate) fn decode_as(
+    codec: &Codec,
+    block: &[u8],
+    writer: &[u8; 8],
+    stop: &Stop,
+) -> Result<Vec<u8>> {
+    let error = match codec.decode(block, stop) {
+        Err(error @ Error::Damaged { .. }) => error,
+        other => return other,
+    };
+    let coded = Header::parse(block).is_ok_and(|header| header.method.needs_model());
+    if coded && *writer != [0; 8] && !codec.fingerprint()?.0.starts_with(writer) {
+        return Err(Error::ForeignNumerics);
+    }
+    Err(error)
+}
+
 fn fits(raw: &[u8]) -> Result<()> {
     if raw.len() > MAX_BLOCK {
         return Err(Error::TooLarge {

@@ -49,7 +49,7 @@ pub(super) fn classify(raw: &[u8], zstd_len: Option<usize>) -> Content {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -1,0 +1,132 @@
+//! Writing a container.
+
+use std::io::{self, Write};
+
+use super::format::{ContainerHeader, Footer, SeekTable};
+use super::pipeline::Pipeline;
+use super::{Progress, StreamOptions};
+use crate::{Codec, Error, Result};
+
+/// A coded block, its raw length and the checksum of its raw bytes.
+type Coded = Result<(Vec<u8>, u64, crc32fast::Hasher)>;
+
+/// Compresses what is written to it into one container. Call [`finish`](Encoder::finish) at the end: what was not
+/// finished has no seek table and counts as truncated.
+pub struct Encoder<W: Write> {
+    output: W,
+    options: StreamOptions,
+    buffer: Vec<u8>,
+    pipeline: Pipeline<Vec<u8>, Coded>,
+    table: SeekTable,
+    crc: crc32fast::Hasher,
+    done: Progress,
+}
+
+impl<W: Write> Encoder<W> {
+    /// Writes the header of a container.
+    ///
+    /// # Errors
+    /// Options out of range, a failing engine, or the output's error.
+    pub fn new(mut output: W, codec: Codec, options: StreamOptions) -> Result<Encoder<W>> {
+        options.check()?;
+        let header = ContainerHeader::new(&codec, options.block_size)?.to_bytes();
+        output.write_all(&header).map_err(writing)?;
+        let stop = options.stop.clone();
+        let pipeline = Pipeline::new(options.threads, move |raw: Vec<u8>| {
+            let mut crc = crc32fast::Hasher::new();
+            crc.update(&raw);
+            Ok((codec.encode(&raw, &stop)?, raw.len() as u64, crc))
+        })?;
+        Ok(Encoder {
+            output,
+            buffer: Vec::with_capacity(options.block_size),
+            options,
+            pipeline,
+            table: SeekTable::default(),
+            crc: crc32fast::Hasher::new(),
+            done: Progress {
+                raw: 0,
+                stored: header.len() as u64,
+            },
+        })
+    }
+
+    /// Codes what is left, writes the seek table, and returns the output.
+    ///
+    /// # Errors
+    /// As for writing.
+    pub fn finish(mut self) -> Result<W> {
+        if !self.buffer.is_empty() {
+            self.submit()?;
+        }
+        while let Some(coded) = self.pipeline.next() {
+            self.store(coded?)?;
+        }
+        self.table.raw_len = self.done.raw;
+        self.table.raw_crc = self.crc.clone().finalize();
+        let table = self.table.to_bytes();
+        let footer = Footer {
+            table_len: table.len() as u64,
+            container_len: self.done.stored + (table.len() + Footer::LEN) as u64,
+        };
+        self.output.write_all(&table).map_err(writing)?;
+        self.output.write_all(&footer.to_bytes()).map_err(writing)?;
+        self.output.flush().map_err(writing)?;
+        Ok(self.output)
+    }
+
+    fn submit(&mut self) -> Result<()> {
+        self.options.stop.check()?;
+        while self.pipeline.is_full() {
+            match self.pipeline.next() {
+                Some(coded) => self.store(coded?)?,
+                None => break,
+            }
+        }
+        let block = std::mem::replace(
+            &mut self.buffer,
+            Vec::with_capacity(self.options.block_size),
+        );
+        self.pipeline.submit(block)
+    }
+
+    fn store(&mut self, coded: Coded) -> Result<()> {
+        let (block, raw, crc) = coded?;
+        self.output.write_all(&block).map_err(writing)?;
+        let Ok(stored) = u32::try_from(block.len()) else {
+            return Err(Error::InvalidOption("a block of more than 4 GiB".into()));
+        };
+        if self.table.stored.len() >= u32::MAX as usize {
+            return Err(Error::InvalidOption(
+                "a container holds at most 2^32 blocks; use larger blocks".into(),
+            ));
+        }
+        self.table.stored.push(stored);
+        self.crc.combine(&crc);
+        self.done.raw += raw;
+        self.done.stored += u64::from(stored);
+        self.options.report(self.done);
+        Ok(())
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() == self.options.block_size {
+            self.submit().map_err(io::Error::other)?;
+        }
+        let room = self.options.block_size - self.buffer.len();
+        let part = data.get(..room.min(data.len())).unwrap_or_default();
+        self.buffer.extend_from_slice(part);
+        Ok(part.len())
+    }
+
+    /// Flushes the output. A block that is not full stays: blocks have one size.
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
+    }
+}
+
+fn writing(source: io::Error) -> Error {
+    Error::io("writing the container", source)
+}

@@ -1,0 +1,71 @@
+//! How streams are processed.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::{Error, MAX_BLOCK, MIN_BLOCK, Result, Stop};
+
+/// How far a stream has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of content processed.
+    pub raw: u64,
+    /// Bytes of container processed.
+    pub stored: u64,
+}
+
+/// Options of encoders and decoders.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct StreamOptions {
+    /// Bytes of a block, [`MIN_BLOCK`] to [`MAX_BLOCK`]. Only encoders look at it.
+    pub block_size: usize,
+    /// Blocks coded at the same time. Twice as many are held in memory.
+    pub threads: usize,
+    /// Set it to end the work with [`Error::Interrupted`].
+    pub stop: Stop,
+    /// Called after each block, on the thread that reads or writes.
+    pub progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
+    /// Decoders only: go on after damage, with zeros for what is missing ([`Decoder::missing`](super::Decoder::missing)).
+    pub recover: bool,
+}
+
+impl Default for StreamOptions {
+    fn default() -> StreamOptions {
+        StreamOptions {
+            block_size: 1 << 16,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            stop: Stop::new(),
+            progress: None,
+            recover: false,
+        }
+    }
+}
+
+impl fmt::Debug for StreamOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamOptions")
+            .field("block_size", &self.block_size)
+            .field("threads", &self.threads)
+            .field("recover", &self.recover)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StreamOptions {
+    pub(super) fn check(&self) -> Result<()> {
+        if !(MIN_BLOCK..=MAX_BLOCK).contains(&self.block_size) {
+            let size = self.block_size;
+            return Err(Error::InvalidOption(format!(
+                "block size {size} is not between {MIN_BLOCK} and {MAX_BLOCK}"
+            )));
+        }
+        Ok(())
+    }
+
+    pub(super) fn report(&self, progress: Progress) {
+        if let Some(callback) = &self.progress {
+            callback(progress);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+
+use super::*;
+use crate::{Codec, Error, Options, Result, Stop};
+
+fn codec() -> Codec {
+    Codec::new(
+        None,
+        Options {
+            mix: false,
+            ..Options::default()
+        },
+    )
+    .unwrap()
+}
+
+fn options() -> StreamOptions {
+    StreamOptions {
+        block_size: 4096,
+        threads: 2,
+        ..StreamOptions::default()
+    }
+}
+
+fn text(len: usize) -> Vec<u8> {
+    (0_u32..)
+        .flat_map(|i| format!("{i} and {}, ", i.wrapping_mul(2_654_435_761)).into_bytes())
+        .take(len)
+        .collect()
+}
+
+fn compress(raw: &[u8]) -> Vec<u8> {
+    let mut encoder = Encoder::new(Vec::new(), codec(), options()).unwrap();
+    encoder.write_all(raw).unwrap();
+    encoder.finish().unwrap()
+}
+
+type CodecOf = fn(&ContainerHeader) -> Result<Codec>;
+
+fn decoder(container: &[u8], recover: bool) -> Decoder<&[u8], CodecOf> {
+    Decoder::new(
+        container,
+        |_| Ok(codec()),
+        StreamOptions {
+            recover,
+            ..options()
+        },
+    )
+}
+
+/// What comes out, and how it ended.
+fn decompress(container: &[u8], recover: bool) -> (Vec<u8>, Result<()>) {
+    let (mut decoder, mut out) = (decoder(container, recover), Vec::new());
+    loop {
+        match decoder.next_chunk() {
+            Ok(Some(chunk)) => out.extend(chunk),
+            Ok(None) => return (out, Ok(())),
+            Err(error) => return (out, Err(error)),
+        }
+    }
+}
+
+#[test]
+fn contents_of_all_lengths_return() {
+    for len in [0, 1, 4095, 4096, 4097, 100_000] {
+        let raw = text(len);
+        let (out, end) = decompress(&compress(&raw), false);
+        end.unwrap();
+        assert_eq!(out, raw, "{len} bytes");
+    }
+}
+
+#[test]
+fn concatenated_containers_are_their_contents_concatenated() {
+    let (a, b) = (text(10_000), text(5000));
+    let both = [compress(&a), compress(&[]), compress(&b)].concat();
+    let (out, end) = decompress(&both, false);
+    end.unwrap();
+    assert_eq!(out, [a, b].concat());
+}
+
+#[test]
+fn every_truncation_gives_the_blocks_before_it_and_an_error() {
+    let raw = text(9000);
+    let container = compress(&raw);
+    for len in 0..container.len() {
+        let (out, end) = decompress(&container[..len], false);
+        assert!(end.is_err(), "{len} of {} bytes", container.len());
+        assert_eq!(out, raw[..out.len()]);
+        let tail = SeekTable::len(3) as usize + Footer::LEN;
+        assert_eq!(
+            len >= container.len() - tail,
+            out.len() == raw.len(),
+            "{len} of {}",
+            container.len()
+        );
+    }
+}
+
+#[test]
+fn every_bit_flip_is_detected_or_harmless_and_what_lies_before_it_comes_out() {
+    let raw = text(4500);
+    let container = compress(&raw);
+    for bit in 0..container.len() * 8 {
+        let mut flipped = container.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        let (out, end) = decompress(&flipped, false);
+        // Some bits of a zstd frame (its window size) do not matter.
+        assert!(end.is_err() || out == raw, "bit {bit}");
+        assert!(raw.starts_with(&out), "bit {bit}");
+    }
+}
+
+#[test]
+fn recovery_fills_gaps_with_zeros_and_lists_them() {
+    let raw = text(20_000);
+    let container = compress(&raw);
+    let second = container[60..]
+        .windows(2)
+        .position(|w| w == [0xb5, 0x4c])
+        .unwrap()
+        + 60;
+    let third = container[second + 26..]
+        .windows(2)
+        .position(|w| w == [0xb5, 0x4c])
+        .unwrap()
+        + second
+        + 26;
+    for at in [third + 30, third + 5] {
+        let mut damaged = container.clone();
+        damaged[at] ^= 0x55;
+        let mut reader = decoder(&damaged, true);
+        let mut out = Vec::new();
+        reader.read_to_end(&mut out).unwrap();
+        assert_eq!(reader.missing().len(), 1, "{:?}", reader.missing());
+        assert_eq!(reader.missing()[0].0, 4096..8192);
+        assert_eq!(out.len(), raw.len());
+        assert_eq!(out[..4096], raw[..4096]);
+        assert!(out[4096..8192].iter().all(|&byte| byte == 0));
+        assert_eq!(out[8192..], raw[8192..]);
+    }
+}
+
+#[test]
+fn any_part_can_be_read() {
+    let (a, b) = (text(30_000), text(7000));
+    let raw = [a.clone(), b.clone()].concat();
+    let source = Cursor::new([compress(&a), compress(&b)].concat());
+    let mut reader = SeekableReader::new(source, |_| Ok(codec()), Stop::new()).unwrap();
+    assert_eq!(reader.len(), raw.len() as u64);
+    for (offset, len) in [
+        (0, 10),
+        (4090, 20),
+        (29_990, 20),
+        (36_990, 10),
+        (36_990, 20),
+        (50_000, 5),
+        (12_288, 4096),
+    ] {
+        let mut part = Vec::new();
+        reader.seek(SeekFrom::Start(offset)).unwrap();
+        (&mut reader).take(len).read_to_end(&mut part).unwrap();
+        let from = raw.len().min(offset as usize);
+        let to = raw.len().min(from + len as usize);
+        assert_eq!(part, raw[from..to], "{len} bytes at {offset}");
+    }
+}
+
+#[test]
+fn one_part_reads_one_block() {
+    struct Counting(Cursor<Vec<u8>>, u64);
+    impl Read for Counting {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let len = self.0.read(buffer)?;
+            self.1 += len as u64;
+            Ok(len)
+        }
+    }
+    impl Seek for Counting {
+        fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+    let container = compress(&text(1_000_000));
+    let mut source = Counting(Cursor::new(container.clone()), 0);
+    let mut reader = SeekableReader::new(&mut source, |_| Ok(codec()), Stop::new()).unwrap();
+    reader.read_at(500_000, &mut [0; 100]).unwrap();
+    drop(reader);
+    assert!(
+        source.1 < 10_000,
+        "{} of {} bytes",
+        source.1,
+        container.len()
+    );
+}
+
+#[test]
+fn absurd_claims_are_refused_without_allocating() {
+    let container = compress(&text(5000));
+    let footer = Footer {
+        table_len: 1 << 60,
+        container_len: (1 << 60) + 1000,
+    };
+    let mut lying = container[..container.len() - Footer::LEN].to_vec();
+    lying.extend(footer.to_bytes());
+    assert!(decompress(&lying, false).1.is_err());
+    assert!(SeekableReader::new(Cursor::new(lying), |_| Ok(codec()), Stop::new()).is_err());
+}
+
+#[test]
+fn text_transfers_and_other_files_are_recognized() {
+    let mut container = compress(b"text");
+    container.remove(4);
+    let error = decompress(&container, false).1.unwrap_err().to_string();
+    assert!(error.contains("transferred as text"), "{error}");
+    assert!(matches!(
+        decompress(b"\x1f\x8b\x08", false).1,
+        Err(Error::Damaged { .. })
+    ));
+    assert!(matches!(
+        decompress(b"", false).1,
+        Err(Error::Damaged { .. })
+    ));
+}
+
+#[test]
+fn a_stop_ends_both_directions() {
+    let options = options();
+    options.stop.set();
+    let mut encoder = Encoder::new(Vec::new(), codec(), options.clone()).unwrap();
+    encoder.write_all(&text(4096)).unwrap();
+    assert!(matches!(encoder.finish(), Err(Error::Interrupted)));
+    let container = compress(&text(10));
+    let mut decoder = Decoder::new(&container[..], |_: &_| Ok(codec()), options);
+    assert!(matches!(decoder.next_chunk(), Err(Error::Interrupted)));
+}
+
+#[test]
+fn the_asynchronous_forms_do_the_same() {
+    let runtime = ::tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let raw = text(300_000);
+        let mut container = Vec::new();
+        let read = tokio::compress(&raw[..], &mut container, codec(), options())
+            .await
+            .unwrap();
+        assert_eq!(read, raw.len() as u64);
+        assert_eq!(container, compress(&raw));
+        let mut out = Vec::new();
+        tokio::decompress(&container[..], &mut out, |_| Ok(codec()), options())
+            .await
+            .unwrap();
+        assert_eq!(out, raw);
+        let mut out = Vec::new();
+        let cut = &container[..container.len() / 2];
+        let error = tokio::decompress(cut, &mut out, |_| Ok(codec()), options())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }));
+        assert!(!out.is_empty() && raw.starts_with(&out));
+    });
+}
