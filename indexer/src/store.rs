@@ -130,6 +130,12 @@ impl Store {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Bytes that can still be written to where the store lies.
+    pub fn free_space(&self) -> Result<u64> {
+        let free = self.io.free_space();
+        free.map_err(|e| Error::io("ask for the free space of", "the store", e))
+    }
+
     /// What the store holds and takes.
     pub fn totals(&self) -> Totals {
         let mut totals = self.state().counters.totals();

@@ -4,8 +4,11 @@
 //! `lmfs-indexer` (log, index, garbage collection) into a mounted filesystem, its background packer and
 //! its command line.
 
+pub mod cache;
 pub mod cli;
 pub mod daemon;
 pub mod eval;
+pub mod fs;
+pub mod fuse;
 pub mod packer;
 pub mod store;

@@ -1,0 +1,312 @@
+//! Blocks by their place in the log: from the LRU, or decoded once for all who wait.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+
+use parking_lot::Mutex;
+
+use super::{ByteLru, Pool};
+
+/// A decoded block.
+pub type Block = Arc<Vec<u8>>;
+
+/// Where blocks come from: reads one from the log and decodes it.
+pub trait Source<K>: Send + Sync {
+    /// The decoded bytes of the block at `key`.
+    ///
+    /// # Errors
+    /// A [`LoadError`] that says why there are none.
+    fn load(&self, key: &K) -> Result<Vec<u8>, LoadError>;
+}
+
+/// How long a block takes to decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// Microseconds: raw and zstd.
+    Cheap,
+    /// Up to seconds: whatever asks a model.
+    Dear,
+}
+
+/// Why a block could not be had.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct LoadError {
+    /// What kind of failure it is.
+    pub kind: LoadErrorKind,
+    /// The whole story for the log.
+    pub message: Arc<str>,
+}
+
+/// What a reader should do about a [`LoadError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadErrorKind {
+    /// The block was moved or replaced meanwhile: look up where it is now and ask again.
+    Moved,
+    /// The stored bytes are damaged: this block is lost until it is overwritten.
+    Damaged,
+    /// Reading or decoding failed, but the stored bytes may be fine (IO error, missing model, shutdown).
+    Failed,
+}
+
+impl LoadError {
+    /// A load error of a kind with its story.
+    pub fn new(kind: LoadErrorKind, message: impl std::fmt::Display) -> LoadError {
+        LoadError {
+            kind,
+            message: message.to_string().into(),
+        }
+    }
+}
+
+/// What a block's reader is told.
+pub type Loaded = Result<Block, LoadError>;
+
+type Waiter = Box<dyn FnOnce(Loaded) + Send>;
+
+/// Counters of the cache since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct CacheStats {
+    /// Blocks that were in the LRU when asked for.
+    pub hits: u64,
+    /// Blocks that were not.
+    pub misses: u64,
+    /// Blocks decoded, read-ahead included.
+    pub decodes: u64,
+    /// Decodes that failed.
+    pub failures: u64,
+    /// Bytes held.
+    pub bytes: u64,
+    /// Blocks held.
+    pub blocks: u64,
+    /// Bytes it may hold.
+    pub capacity: u64,
+}
+
+/// The cache. Clones share it.
+pub struct Blocks<K: Hash + Eq> {
+    inner: Arc<Inner<K>>,
+}
+
+impl<K: Hash + Eq> Clone for Blocks<K> {
+    fn clone(&self) -> Blocks<K> {
+        Blocks {
+            inner: self.inner.clone(),
+        }
+    }
+}
+
+struct Inner<K: Hash + Eq> {
+    state: Mutex<State<K>>,
+    source: Box<dyn Source<K>>,
+    cheap: Pool,
+    dear: Pool,
+    capacity: usize,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    decodes: AtomicU64,
+    failures: AtomicU64,
+}
+
+struct State<K: Hash + Eq> {
+    lru: ByteLru<K>,
+    flights: HashMap<K, Flight>,
+}
+
+/// A block that is being decoded or waits for a thread.
+struct Flight {
+    waiters: Vec<Waiter>,
+    started: bool,
+}
+
+impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
+    /// A cache of at most `capacity` bytes, filled from `source` by `threads` decoding threads.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn new(
+        source: Box<dyn Source<K>>,
+        capacity: usize,
+        threads: usize,
+    ) -> std::io::Result<Blocks<K>> {
+        let state = State {
+            lru: ByteLru::new(capacity),
+            flights: HashMap::new(),
+        };
+        Ok(Blocks {
+            inner: Arc::new(Inner {
+                state: Mutex::new(state),
+                source,
+                cheap: Pool::new("lmfs-read", 2)?,
+                dear: Pool::new("lmfs-decode", threads)?,
+                capacity,
+                hits: AtomicU64::new(0),
+                misses: AtomicU64::new(0),
+                decodes: AtomicU64::new(0),
+                failures: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// The block if it is in memory. Counts a hit, but not a miss: [`Blocks::fetch`] follows and counts that.
+    pub fn cached(&self, key: &K) -> Option<Block> {
+        let block = self.inner.state.lock().lru.get(key)?;
+        self.inner.hits.fetch_add(1, Ordering::Relaxed);
+        Some(block)
+    }
+
+    /// Hands the block to `waiter`: at once, on this thread, if it is in memory, else from the thread that decodes it.
+    pub fn fetch(&self, key: K, cost: Cost, waiter: impl FnOnce(Loaded) + Send + 'static) {
+        let mut state = self.inner.state.lock();
+        if let Some(block) = state.lru.get(&key) {
+            drop(state);
+            self.inner.hits.fetch_add(1, Ordering::Relaxed);
+            return waiter(Ok(block));
+        }
+        self.inner.misses.fetch_add(1, Ordering::Relaxed);
+        let flight = state.flights.get_mut(&key);
+        // A flight that read-ahead queued and nothing started is asked for again, now as urgent; whichever job
+        // comes first decodes, the other finds nothing to do.
+        let start = flight.as_ref().is_none_or(|flight| !flight.started && flight.waiters.is_empty());
+        match flight {
+            Some(flight) => flight.waiters.push(Box::new(waiter)),
+            None => {
+                let flight = Flight {
+                    waiters: vec![Box::new(waiter)],
+                    started: false,
+                };
+                state.flights.insert(key, flight);
+            }
+        }
+        drop(state);
+        if start {
+            let inner = self.inner.clone();
+            self.inner.pool(cost).run(move || inner.decode(key));
+        }
+    }
+
+    /// Like [`Blocks::fetch`], but waits. Not for threads that must stay responsive, nor for the decoding threads.
+    ///
+    /// # Errors
+    /// The load's, or [`LoadErrorKind::Failed`] when the cache was shut down.
+    pub fn fetch_wait(&self, key: K, cost: Cost) -> Loaded {
+        let (send, receive) = mpsc::sync_channel(1);
+        self.fetch(key, cost, move |loaded| {
+            // The receiver waits below; it is gone only if this thread is.
+            let _ = send.send(loaded);
+        });
+        receive
+            .recv()
+            .unwrap_or_else(|_| Err(LoadError::new(LoadErrorKind::Failed, "shutting down")))
+    }
+
+    /// Decodes the block ahead of need, when no reader waits for another.
+    pub fn read_ahead(&self, key: K, cost: Cost) {
+        let mut state = self.inner.state.lock();
+        if state.lru.contains(&key) || state.flights.contains_key(&key) {
+            return;
+        }
+        let flight = Flight {
+            waiters: Vec::new(),
+            started: false,
+        };
+        state.flights.insert(key, flight);
+        drop(state);
+        let inner = self.inner.clone();
+        self.inner.pool(cost).run_idle(move || inner.decode(key));
+    }
+
+    /// Takes back read-ahead of `keys` that nothing started and nobody waits for.
+    pub fn cancel_read_ahead(&self, keys: impl IntoIterator<Item = K>) {
+        let mut state = self.inner.state.lock();
+        for key in keys {
+            if state.flights.get(&key).is_some_and(|flight| !flight.started && flight.waiters.is_empty()) {
+                state.flights.remove(&key);
+            }
+        }
+    }
+
+    /// Puts in a block whose contents are known, such as one just written.
+    pub fn insert(&self, key: K, block: Block) {
+        self.inner.state.lock().lru.insert(key, block);
+    }
+
+    /// The block at `old` now lies at `new` with the same contents: keeps it in memory.
+    pub fn moved(&self, old: &K, new: K) {
+        self.inner.state.lock().lru.rekey(old, new);
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> CacheStats {
+        let (bytes, blocks) = {
+            let state = self.inner.state.lock();
+            (state.lru.bytes(), state.lru.len())
+        };
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        CacheStats {
+            hits: get(&self.inner.hits),
+            misses: get(&self.inner.misses),
+            decodes: get(&self.inner.decodes),
+            failures: get(&self.inner.failures),
+            bytes: bytes as u64,
+            blocks: blocks as u64,
+            capacity: self.inner.capacity as u64,
+        }
+    }
+
+    /// How many jobs of the decoding threads panicked.
+    pub fn panics(&self) -> u64 {
+        self.inner.cheap.panics() + self.inner.dear.panics()
+    }
+
+    /// Finishes what readers wait for and ends the threads.
+    pub fn shutdown(&self) {
+        self.inner.cheap.shutdown();
+        self.inner.dear.shutdown();
+    }
+}
+
+impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
+    fn pool(&self, cost: Cost) -> &Pool {
+        match cost {
+            Cost::Cheap => &self.cheap,
+            Cost::Dear => &self.dear,
+        }
+    }
+
+    fn decode(&self, key: K) {
+        match self.state.lock().flights.get_mut(&key) {
+            Some(flight) if !flight.started => flight.started = true,
+            _ => return,
+        }
+        self.decodes.fetch_add(1, Ordering::Relaxed);
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.source.load(&key)))
+            .unwrap_or_else(|_| {
+                let message = "decoding panicked; this is a bug";
+                tracing::error!("{message}");
+                Err(LoadError::new(LoadErrorKind::Failed, message))
+            })
+            .map(Arc::new);
+        let waiters = {
+            let mut state = self.state.lock();
+            match &loaded {
+                Ok(block) => state.lru.insert(key, block.clone()),
+                Err(_) => {
+                    self.failures.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            state.flights.remove(&key).map(|flight| flight.waiters)
+        };
+        for waiter in waiters.into_iter().flatten() {
+            waiter(loaded.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "blocks_tests.rs"]
+mod tests;

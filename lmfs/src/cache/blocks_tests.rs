@@ -1,0 +1,108 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::sync::Barrier;
+use std::time::Duration;
+
+use super::*;
+
+/// Loads are counted, take a while, fail for key 13 and panic for key 14.
+struct Slow(Arc<AtomicU64>);
+
+impl Source<u64> for Slow {
+    fn load(&self, key: &u64) -> Result<Vec<u8>, LoadError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(20));
+        match key {
+            13 => Err(LoadError::new(LoadErrorKind::Damaged, "bad luck")),
+            14 => panic!("expected by this test"),
+            key => Ok(vec![u8::try_from(*key).unwrap(); 1000]),
+        }
+    }
+}
+
+fn blocks(capacity: usize) -> (Blocks<u64>, Arc<AtomicU64>) {
+    let loads = Arc::new(AtomicU64::new(0));
+    let blocks = Blocks::new(Box::new(Slow(loads.clone())), capacity, 2).unwrap();
+    (blocks, loads)
+}
+
+#[test]
+fn many_readers_of_one_block_cause_one_decode() {
+    let (blocks, loads) = blocks(1 << 20);
+    let barrier = Arc::new(Barrier::new(64));
+    let readers: Vec<_> = (0..64)
+        .map(|_| {
+            let (blocks, barrier) = (blocks.clone(), barrier.clone());
+            std::thread::spawn(move || {
+                barrier.wait();
+                blocks.fetch_wait(5, Cost::Dear).unwrap()
+            })
+        })
+        .collect();
+    for reader in readers {
+        assert_eq!(*reader.join().unwrap(), vec![5; 1000]);
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+    assert_eq!(blocks.stats().decodes, 1);
+    assert!(blocks.cached(&5).is_some());
+}
+
+#[test]
+fn a_failure_reaches_all_who_wait_and_is_not_cached() {
+    let (blocks, loads) = blocks(1 << 20);
+    for _ in 0..2 {
+        let error = blocks.fetch_wait(13, Cost::Cheap).unwrap_err();
+        assert_eq!(error.kind, LoadErrorKind::Damaged);
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 2);
+    let error = blocks.fetch_wait(14, Cost::Dear).unwrap_err();
+    assert_eq!(error.kind, LoadErrorKind::Failed);
+    assert_eq!(*blocks.fetch_wait(1, Cost::Dear).unwrap(), vec![1; 1000]);
+    assert_eq!(blocks.stats().failures, 3);
+}
+
+#[test]
+fn cheap_blocks_do_not_wait_behind_dear_ones() {
+    let (blocks, _) = blocks(1 << 20);
+    let (send, receive) = mpsc::channel();
+    for key in 20..40 {
+        let send = send.clone();
+        blocks.fetch(key, Cost::Dear, move |_| send.send(key).unwrap());
+    }
+    let cheap = send.clone();
+    blocks.fetch(1, Cost::Cheap, move |_| cheap.send(1).unwrap());
+    let order: Vec<u64> = receive.iter().take(21).collect();
+    let place = order.iter().position(|key| *key == 1).unwrap();
+    assert!(place < 10, "the cheap block was answered as number {place}");
+}
+
+#[test]
+fn read_ahead_can_be_taken_back_and_a_reader_makes_it_urgent() {
+    let (blocks, loads) = blocks(1 << 20);
+    let (send, receive) = mpsc::channel();
+    for key in 20..24 {
+        let send = send.clone();
+        blocks.fetch(key, Cost::Dear, move |_| send.send(key).unwrap());
+    }
+    for key in 30..40 {
+        blocks.read_ahead(key, Cost::Dear);
+    }
+    let asked = send.clone();
+    blocks.fetch(39, Cost::Dear, move |_| asked.send(39).unwrap());
+    blocks.cancel_read_ahead(30..40);
+    let mut order: Vec<u64> = receive.iter().take(5).collect();
+    order.sort_unstable();
+    assert_eq!(order, [20, 21, 22, 23, 39]);
+    blocks.shutdown();
+    assert_eq!(loads.load(Ordering::SeqCst), 5, "what was taken back was not decoded");
+}
+
+#[test]
+fn a_moved_block_stays_in_memory_under_its_new_place() {
+    let (blocks, loads) = blocks(1 << 20);
+    blocks.fetch_wait(3, Cost::Dear).unwrap();
+    blocks.moved(&3, 300);
+    assert!(blocks.cached(&3).is_none());
+    assert_eq!(*blocks.fetch_wait(300, Cost::Dear).unwrap(), vec![3; 1000]);
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+}

@@ -1,0 +1,113 @@
+//! fallocate: extending, punching holes, zeroing.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lmfs_indexer::Change;
+
+use super::node::{Node, State};
+use super::types::now;
+use super::write::MAX_SIZE;
+use super::{Allocate, Errno, Error, Filesystem, Result};
+
+/// Blocks whose extents are dropped by one change.
+const PAGE: u64 = 4096;
+
+impl Filesystem {
+    /// Allocates, punches a hole into, or zeroes `length` bytes at `offset`. Whole blocks become holes in one
+    /// transaction, the edges are written with zeros. Allocating checks that there is room now and reserves none: a store
+    /// that never overwrites in place cannot promise it.
+    ///
+    /// # Errors
+    /// EINVAL for no length, EFBIG, ENOSPC; what the store reports.
+    pub fn fallocate(&self, ino: u64, offset: u64, length: u64, mode: Allocate) -> Result<()> {
+        self.writable()?;
+        if length == 0 {
+            return Err(Error::new(Errno::INVAL, "a range of no bytes"));
+        }
+        let end = offset.checked_add(length).filter(|end| *end <= MAX_SIZE);
+        let end = end.ok_or(Error::new(Errno::FBIG, "beyond the largest file size"))?;
+        let node = self.node(ino)?;
+        let keep_size = match mode {
+            Allocate::Allocate { keep_size } => {
+                if length > self.store.free_space()? {
+                    return Err(Error::new(Errno::NOSPC, "less room than asked for"));
+                }
+                keep_size
+            }
+            Allocate::PunchHole => {
+                self.zero(&node, offset..end)?;
+                true
+            }
+            Allocate::ZeroRange { keep_size } => {
+                self.zero(&node, offset..end)?;
+                keep_size
+            }
+        };
+        let size = node.file()?.inode.size;
+        if !keep_size && end > size {
+            self.set_size(&node, end, false)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a range read as zeros. What lies beyond the end of the file does so already.
+    fn zero(&self, node: &Arc<Node>, range: Range<u64>) -> Result<()> {
+        let bs = self.block_size();
+        let mut state = node.file()?;
+        let size = state.inode.size;
+        let end = range.end.min(size);
+        if range.start >= end {
+            return Ok(());
+        }
+        // A block that the range covers up to the end of the file is covered whole.
+        let whole = range.start.div_ceil(bs)..if end == size { end.div_ceil(bs) } else { end / bs };
+        if whole.start < whole.end {
+            self.drop_blocks(node, &mut state, whole.clone())?;
+        }
+        let edges = if whole.start < whole.end {
+            [range.start..whole.start * bs, (whole.end * bs).min(end)..end]
+        } else {
+            [range.start..end, end..end]
+        };
+        for edge in edges {
+            self.zero_edge(node, &mut state, edge)?;
+        }
+        Ok(())
+    }
+
+    fn drop_blocks(&self, node: &Node, state: &mut State, blocks: Range<u64>) -> Result<()> {
+        let ino = node.ino;
+        let mut changes = Vec::new();
+        let mut from = blocks.start;
+        while let Some(first) = self.store.next_extent(ino, from)?.filter(|first| *first < blocks.end) {
+            from = blocks.end.min(first + PAGE);
+            let count = usize::try_from(from - first).unwrap_or(0);
+            changes.push(Change::PutExtents { ino, first, extents: vec![None; count] });
+        }
+        let mut inode = state.inode.clone();
+        inode.mtime = now();
+        inode.ctime = inode.mtime;
+        changes.push(Change::PutInode(state.storable(&inode)));
+        self.commit(changes)?;
+        state.inode = inode;
+        state.dirty.remove(blocks);
+        Ok(())
+    }
+
+    /// Writes zeros into a part of a block, or of two, where there is data.
+    fn zero_edge(&self, node: &Arc<Node>, state: &mut State, edge: Range<u64>) -> Result<()> {
+        let bs = self.block_size();
+        let mut at = edge.start;
+        while at < edge.end {
+            let next = edge.end.min((at / bs + 1) * bs);
+            let data = state.dirty.get(at / bs).is_some() || self.extent(node.ino, at / bs)?.is_some();
+            if data {
+                let zeros = vec![0; usize::try_from(next - at).unwrap_or(0)];
+                self.put_bytes(node, state, at, &zeros);
+            }
+            at = next;
+        }
+        Ok(())
+    }
+}

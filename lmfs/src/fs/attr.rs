@@ -1,0 +1,142 @@
+//! getattr, setattr, statfs.
+
+use lmfs_indexer::{Inode, Kind};
+
+use super::edit::Edit;
+use super::types::now;
+use super::write::kill_suid_bits;
+use super::{Attr, Error, Filesystem, MAX_NAME, Result, SetAttr, SetTime, StatFs, Time};
+
+/// What a directory shows as its size.
+const DIRECTORY_SIZE: u64 = 4096;
+
+/// `st_blocks` counts in these.
+const SECTOR: u64 = 512;
+
+/// What `statfs` counts in.
+const STATFS_UNIT: u64 = 4096;
+
+impl Filesystem {
+    /// Attributes as `stat` shows them. Answers from memory and index, whatever else is going on.
+    ///
+    /// # Errors
+    /// ESTALE for an inode that does not exist.
+    pub fn getattr(&self, ino: u64) -> Result<Attr> {
+        let held = match self.ghosts.lock().get(&ino) {
+            Some(ghost) => Some(ghost.clone()),
+            None => self.nodes.held(ino),
+        };
+        match held {
+            Some(node) => {
+                let state = node.lock();
+                let (inode, dirty) = (state.inode.clone(), state.dirty.bytes());
+                drop(state);
+                let stored = self.stored(&inode)?;
+                Ok(self.attr_of(&inode, stored, dirty))
+            }
+            None => {
+                let inode = self.store.inode(ino)?.ok_or_else(Error::stale)?;
+                let stored = self.stored(&inode)?;
+                Ok(self.attr_of(&inode, stored, 0))
+            }
+        }
+    }
+
+    fn stored(&self, inode: &Inode) -> Result<u64> {
+        if inode.kind == Kind::File { Ok(self.store.stored_bytes(inode.ino)?) } else { Ok(0) }
+    }
+
+    /// The inode as users see it.
+    pub(super) fn inode(&self, ino: u64) -> Result<Inode> {
+        if let Some(ghost) = self.ghosts.lock().get(&ino) {
+            return Ok(ghost.lock().inode.clone());
+        }
+        self.nodes.inode(ino, &self.store)?.ok_or_else(Error::stale)
+    }
+
+    /// Attributes of an inode whose contents take `stored` bytes in the store and `dirty` in memory.
+    pub(super) fn attr_of(&self, inode: &Inode, stored: u64, dirty: u64) -> Attr {
+        Attr {
+            ino: inode.ino,
+            kind: inode.kind,
+            perm: inode.perm,
+            uid: inode.uid,
+            gid: inode.gid,
+            rdev: inode.rdev,
+            nlink: inode.nlink,
+            size: if inode.kind == Kind::Directory { DIRECTORY_SIZE } else { inode.size },
+            blocks: (stored + dirty).div_ceil(SECTOR),
+            blksize: self.options.block_size,
+            atime: inode.atime,
+            mtime: inode.mtime,
+            ctime: inode.ctime,
+            crtime: inode.crtime,
+        }
+    }
+
+    /// Changes attributes: the size in a transaction of its own, all else in one. A new owner or group clears the
+    /// set-user-id and set-group-id bits; so does a new size with `kill_suid`.
+    ///
+    /// # Errors
+    /// EISDIR or EINVAL for the size of anything but a file, EFBIG; what the store reports.
+    pub fn setattr(&self, ino: u64, set: SetAttr, kill_suid: bool) -> Result<Attr> {
+        self.writable()?;
+        let node = self.node(ino)?;
+        if let Some(size) = set.size {
+            self.set_size(&node, size, kill_suid)?;
+        }
+        if set != (SetAttr { size: set.size, ..SetAttr::default() }) {
+            let mut edit = Edit::new([&node]);
+            let gone = edit.state(ino)?.gone;
+            apply(edit.inode(ino)?, &set);
+            if let Some(perm) = set.perm
+                && let Some(acl) = self.chmod_acl(ino, perm)?
+            {
+                edit.push(acl);
+            }
+            if !gone {
+                self.commit_edit(edit)?;
+            }
+        }
+        self.getattr(ino)
+    }
+
+    /// Space and inodes of the store.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn statfs(&self) -> Result<StatFs> {
+        let totals = self.store.totals();
+        let free = self.store.free_space()?;
+        let used = totals.log_bytes.saturating_add(totals.index_bytes);
+        Ok(StatFs {
+            block_size: STATFS_UNIT as u32,
+            blocks: used.saturating_add(free) / STATFS_UNIT,
+            free: free / STATFS_UNIT,
+            files: totals.inodes.saturating_add(free / STATFS_UNIT),
+            files_free: free / STATFS_UNIT,
+            name_max: MAX_NAME as u32,
+        })
+    }
+}
+
+fn apply(inode: &mut Inode, set: &SetAttr) {
+    let now = now();
+    if let Some(perm) = set.perm {
+        inode.perm = perm & 0o7777;
+    }
+    if set.uid.is_some() || set.gid.is_some() {
+        inode.uid = set.uid.unwrap_or(inode.uid);
+        inode.gid = set.gid.unwrap_or(inode.gid);
+        if inode.kind != Kind::Directory && set.perm.is_none() {
+            kill_suid_bits(&mut inode.perm);
+        }
+    }
+    let resolve = |time: SetTime| match time {
+        SetTime::Now => now,
+        SetTime::At(time) => Time { nanos: time.nanos.min(999_999_999), ..time },
+    };
+    inode.atime = set.atime.map_or(inode.atime, resolve);
+    inode.mtime = set.mtime.map_or(inode.mtime, resolve);
+    inode.ctime = now;
+}

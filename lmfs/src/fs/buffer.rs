@@ -1,0 +1,283 @@
+//! Written bytes that are not in the log yet.
+//!
+//! A [`WriteBuffer`] holds, for one file, the blocks that were written to and which of their bytes are new. A flush takes
+//! a snapshot, stores it without holding any lock, and then says what it stored: blocks that were not written to again
+//! leave the buffer. A truncation that comes in between drops blocks or gives them a new incarnation, so that a flush
+//! that began earlier cannot bring cut-off bytes back.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::ranges::Ranges;
+
+/// Bytes of one block that are newer than the log's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirtyBlock {
+    data: Vec<u8>,
+    ranges: Ranges,
+}
+
+impl DirtyBlock {
+    /// Whether every byte in `range` of the block is new.
+    pub fn covers(&self, range: Range<usize>) -> bool {
+        self.ranges.covers(range)
+    }
+
+    /// One past the last new byte.
+    pub fn end(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Copies the new bytes among those from `start` on over what `out` holds.
+    pub fn overlay(&self, start: usize, out: &mut [u8]) {
+        let window = start..start + out.len();
+        for range in self.ranges.within(window) {
+            let to = out.get_mut(range.start - start..range.end - start);
+            if let (Some(to), Some(from)) = (to, self.data.get(range)) {
+                to.copy_from_slice(from);
+            }
+        }
+    }
+
+    fn write(&mut self, start: usize, bytes: &[u8]) {
+        let end = start + bytes.len();
+        if self.data.len() < end {
+            self.data.resize(end, 0);
+        }
+        if let Some(to) = self.data.get_mut(start..end) {
+            to.copy_from_slice(bytes);
+        }
+        self.ranges.insert(start..end);
+    }
+
+    fn clip(&mut self, keep: usize) {
+        self.ranges.clip(keep);
+        self.data.truncate(self.ranges.end());
+    }
+}
+
+/// A dirty block as a flush sees it.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Number of the block in its file.
+    pub block: u64,
+    /// The bytes.
+    pub data: Arc<DirtyBlock>,
+    incarnation: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    data: Arc<DirtyBlock>,
+    incarnation: u64,
+}
+
+/// The dirty blocks of one file. Their bytes are also counted in a total shared by all files.
+#[derive(Debug)]
+pub struct WriteBuffer {
+    slots: BTreeMap<u64, Slot>,
+    bytes: u64,
+    incarnations: u64,
+    total: Arc<AtomicU64>,
+}
+
+impl WriteBuffer {
+    /// An empty buffer that adds what it holds to `total`.
+    pub fn new(total: Arc<AtomicU64>) -> WriteBuffer {
+        WriteBuffer {
+            slots: BTreeMap::new(),
+            bytes: 0,
+            incarnations: 0,
+            total,
+        }
+    }
+
+    /// Whether nothing is dirty.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The new bytes of a block.
+    pub fn get(&self, block: u64) -> Option<&Arc<DirtyBlock>> {
+        self.slots.get(&block).map(|slot| &slot.data)
+    }
+
+    /// The first dirty block at or after `block`.
+    pub fn next(&self, block: u64) -> Option<u64> {
+        self.slots.range(block..).next().map(|(block, _)| *block)
+    }
+
+    /// Takes in bytes at `start` of a block. A snapshot taken before keeps the old ones.
+    pub fn write(&mut self, block: u64, start: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let incarnation = self.incarnations;
+        let slot = self.slots.entry(block).or_insert_with(|| Slot {
+            data: Arc::default(),
+            incarnation,
+        });
+        let before = slot.data.end();
+        Arc::make_mut(&mut slot.data).write(start, bytes);
+        let after = slot.data.end();
+        self.grow(before, after);
+    }
+
+    /// Forgets the blocks in `range`: they were cut off or made a hole. Flushes under way will not store them.
+    pub fn remove(&mut self, range: Range<u64>) {
+        self.incarnations += 1;
+        let blocks: Vec<u64> = self.slots.range(range).map(|(block, _)| *block).collect();
+        for block in blocks {
+            if let Some(slot) = self.slots.remove(&block) {
+                self.grow(slot.data.end(), 0);
+            }
+        }
+    }
+
+    /// Forgets the bytes of a block from `keep` on. Flushes under way will not store the old state.
+    pub fn clip(&mut self, block: u64, keep: usize) {
+        self.incarnations += 1;
+        let Some(slot) = self.slots.get_mut(&block) else {
+            return;
+        };
+        let before = slot.data.end();
+        Arc::make_mut(&mut slot.data).clip(keep);
+        slot.incarnation = self.incarnations;
+        let after = slot.data.end();
+        if after == 0 {
+            self.slots.remove(&block);
+        }
+        self.grow(before, after);
+    }
+
+    /// The dirty blocks as they are now: all, or only those before the last one, to which a sequential writer will
+    /// come back.
+    pub fn snapshot(&self, all: bool) -> Vec<Snapshot> {
+        let count = if all { self.slots.len() } else { self.slots.len().saturating_sub(1) };
+        self.slots
+            .iter()
+            .take(count)
+            .map(|(block, slot)| Snapshot {
+                block: *block,
+                data: slot.data.clone(),
+                incarnation: slot.incarnation,
+            })
+            .collect()
+    }
+
+    /// Whether a snapshot still describes what was written: nothing of it was cut off since.
+    pub fn is_current(&self, snapshot: &Snapshot) -> bool {
+        self.slots
+            .get(&snapshot.block)
+            .is_some_and(|slot| slot.incarnation == snapshot.incarnation)
+    }
+
+    /// A snapshot is stored: the block leaves the buffer unless it was written to meanwhile. Says whether it left.
+    pub fn stored(&mut self, snapshot: &Snapshot) -> bool {
+        let same = self
+            .slots
+            .get(&snapshot.block)
+            .is_some_and(|slot| Arc::ptr_eq(&slot.data, &snapshot.data));
+        if same {
+            self.slots.remove(&snapshot.block);
+            self.grow(snapshot.data.end(), 0);
+        }
+        same
+    }
+
+    fn grow(&mut self, before: usize, after: usize) {
+        let (before, after) = (before as u64, after as u64);
+        self.bytes = self.bytes + after - before;
+        if after >= before {
+            self.total.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            self.total.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for WriteBuffer {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn buffer() -> (WriteBuffer, Arc<AtomicU64>) {
+        let total = Arc::new(AtomicU64::new(0));
+        (WriteBuffer::new(total.clone()), total)
+    }
+
+    fn read(buffer: &WriteBuffer, block: u64, len: usize) -> Vec<u8> {
+        let mut out = vec![b'.'; len];
+        if let Some(data) = buffer.get(block) {
+            data.overlay(0, &mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn new_bytes_lie_over_old_ones() {
+        let (mut buffer, total) = buffer();
+        buffer.write(3, 2, b"abc");
+        buffer.write(3, 7, b"xy");
+        buffer.write(3, 4, b"CD");
+        assert_eq!(read(&buffer, 3, 10), b"..abCD.xy.");
+        assert_eq!(buffer.bytes(), 9);
+        assert_eq!(total.load(Ordering::Relaxed), 9);
+        let mut middle = *b"----";
+        buffer.get(3).unwrap().overlay(5, &mut middle);
+        assert_eq!(&middle, b"D-xy");
+        drop(buffer);
+        assert_eq!(total.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_written_during_a_flush_stays_dirty() {
+        let (mut buffer, _) = buffer();
+        buffer.write(0, 0, b"first");
+        buffer.write(1, 0, b"other");
+        let snapshots = buffer.snapshot(true);
+        buffer.write(0, 0, b"F");
+        let left: Vec<bool> = snapshots.iter().map(|s| buffer.stored(s)).collect();
+        assert_eq!(left, [false, true]);
+        assert_eq!(read(&buffer, 0, 5), b"First");
+        assert!(buffer.get(1).is_none());
+    }
+
+    #[test]
+    fn a_flush_that_began_before_a_truncation_is_not_current() {
+        let (mut buffer, total) = buffer();
+        buffer.write(0, 0, b"secret");
+        buffer.write(1, 0, b"gone");
+        let snapshots = buffer.snapshot(true);
+        buffer.clip(0, 3);
+        buffer.remove(1..u64::MAX);
+        buffer.write(1, 0, b"back");
+        assert!(snapshots.iter().all(|snapshot| !buffer.is_current(snapshot)));
+        assert_eq!(read(&buffer, 0, 6), b"sec...");
+        assert_eq!(total.load(Ordering::Relaxed), 7);
+    }
+
+    #[test]
+    fn the_last_block_waits_for_a_sequential_writer() {
+        let (mut buffer, _) = buffer();
+        for block in 0..3 {
+            buffer.write(block, 0, b"data");
+        }
+        let blocks: Vec<u64> = buffer.snapshot(false).iter().map(|s| s.block).collect();
+        assert_eq!(blocks, [0, 1]);
+        assert_eq!(buffer.next(1), Some(1));
+    }
+}

@@ -1,0 +1,113 @@
+//! lookup, create, mknod, mkdir, symlink.
+
+use std::sync::atomic::Ordering;
+
+use lmfs_indexer::{Change, Dirent, Inode, Kind, MAX_TARGET};
+
+use super::edit::Edit;
+use super::types::now;
+use super::{Attr, Caller, Create, Errno, Error, Filesystem, MAX_NAME, Result};
+
+impl Filesystem {
+    /// The inode that `name` leads to in the directory `parent`.
+    ///
+    /// # Errors
+    /// ENOENT, ENAMETOOLONG, ENOTDIR.
+    pub fn lookup(&self, parent: u64, name: &[u8]) -> Result<Attr> {
+        check_length(name)?;
+        let entry = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
+        self.getattr(entry.ino)
+    }
+
+    /// Makes a file, directory, symbolic link or device under a name that is free. It belongs to the caller; in a
+    /// directory with the set-group-id bit it has the directory's group. One transaction.
+    ///
+    /// # Errors
+    /// EEXIST, ENAMETOOLONG, EINVAL for an impossible name, ENOENT for a directory that was removed; what the store
+    /// reports.
+    pub fn create(&self, parent: u64, name: &[u8], what: Create, caller: Caller) -> Result<Attr> {
+        self.writable()?;
+        check_name(name)?;
+        if what.target.len() > MAX_TARGET {
+            return Err(Error::new(Errno::NAMETOOLONG, "the target of a symbolic link is too long"));
+        }
+        let _namespace = self.namespace.lock();
+        if self.store.dirent(parent, name)?.is_some() {
+            return Err(Error::new(Errno::EXIST, "the name exists"));
+        }
+        let directory = self.node(parent)?;
+        let mut edit = Edit::new([&directory]);
+        edit.check_directory(parent)?;
+        let ino = self.next_ino.fetch_add(1, Ordering::Relaxed);
+        let time = now();
+        let mut inode = new_inode(ino, parent, &what, caller, time);
+        let above = edit.inode(parent)?;
+        if above.perm & 0o2000 != 0 {
+            inode.gid = above.gid;
+            if inode.kind == Kind::Directory {
+                inode.perm |= 0o2000;
+            }
+        }
+        if inode.kind == Kind::Directory {
+            above.nlink = above.nlink.checked_add(1).ok_or(Error::new(Errno::MLINK, "too many directories"))?;
+        }
+        edit.touch(parent, time)?;
+        let acls = self.inherit_acl(parent, &mut inode, what.umask)?;
+        let entry = Dirent { ino, kind: inode.kind };
+        edit.push(Change::PutInode(inode.clone()));
+        for change in acls {
+            edit.push(change);
+        }
+        edit.push(Change::PutDirent { parent, name: name.to_vec(), entry });
+        self.commit_edit(edit)?;
+        Ok(self.attr_of(&inode, 0, 0))
+    }
+
+    /// Target of a symbolic link.
+    ///
+    /// # Errors
+    /// EINVAL for anything else.
+    pub fn readlink(&self, ino: u64) -> Result<Vec<u8>> {
+        let inode = self.inode(ino)?;
+        match inode.kind {
+            Kind::Symlink => Ok(inode.target),
+            _ => Err(Error::new(Errno::INVAL, "not a symbolic link")),
+        }
+    }
+}
+
+fn new_inode(ino: u64, parent: u64, what: &Create, caller: Caller, time: super::Time) -> Inode {
+    let directory = what.kind == Kind::Directory;
+    Inode {
+        ino,
+        kind: what.kind,
+        perm: what.perm & 0o7777,
+        uid: caller.uid,
+        gid: caller.gid,
+        rdev: what.rdev,
+        nlink: if directory { 2 } else { 1 },
+        size: what.target.len() as u64,
+        atime: time,
+        mtime: time,
+        ctime: time,
+        crtime: time,
+        parent: if directory { parent } else { 0 },
+        target: what.target.clone(),
+    }
+}
+
+fn check_length(name: &[u8]) -> Result<()> {
+    if name.len() > MAX_NAME {
+        return Err(Error::new(Errno::NAMETOOLONG, "a name has at most 255 bytes"));
+    }
+    Ok(())
+}
+
+/// Refuses what no directory may hold.
+pub fn check_name(name: &[u8]) -> Result<()> {
+    check_length(name)?;
+    if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
+        return Err(Error::new(Errno::INVAL, "impossible name"));
+    }
+    Ok(())
+}

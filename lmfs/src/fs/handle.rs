@@ -1,0 +1,128 @@
+//! Open files: open, release, flush (close) and fsync.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use lmfs_indexer::Kind;
+use parking_lot::Mutex;
+
+use super::dir::DirHandle;
+use super::node::Node;
+use super::read_ahead::ReadAhead;
+use super::{Errno, Error, Filesystem, Result};
+
+/// Open files and directories by handle number.
+#[derive(Default)]
+pub struct Handles {
+    next: AtomicU64,
+    files: Mutex<HashMap<u64, Arc<FileHandle>>>,
+    pub(super) dirs: Mutex<HashMap<u64, Arc<DirHandle>>>,
+}
+
+/// An open file.
+pub struct FileHandle {
+    node: Arc<Node>,
+    pattern: ReadAhead,
+}
+
+impl Handles {
+    /// A number that no handle had before.
+    pub fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Number of open files.
+    pub fn open_files(&self) -> usize {
+        self.files.lock().len()
+    }
+
+    fn file(&self, fh: u64) -> Result<Arc<FileHandle>> {
+        let handle = self.files.lock().get(&fh).cloned();
+        handle.ok_or(Error::new(Errno::BADF, "no such handle"))
+    }
+}
+
+impl Filesystem {
+    /// Opens a file and says the handle's number. While it is open its contents stay, even without a name.
+    ///
+    /// # Errors
+    /// EISDIR, ESTALE; EROFS for `truncate` on a store open for reading only.
+    pub fn open(&self, ino: u64, truncate: bool, kill_suid: bool) -> Result<u64> {
+        let node = self.node(ino)?;
+        if node.live()?.inode.kind == Kind::Directory {
+            return Err(Error::new(Errno::ISDIR, "is a directory"));
+        }
+        if truncate {
+            self.set_size(&node, 0, kill_suid)?;
+        }
+        // Counted in the same breath as the check that the file is still there: a removal sees the one or the other.
+        node.live()?.opens += 1;
+        let fh = self.handles.number();
+        let handle = FileHandle {
+            node,
+            pattern: ReadAhead::default(),
+        };
+        self.handles.files.lock().insert(fh, Arc::new(handle));
+        Ok(fh)
+    }
+
+    /// Notes a read through a handle, so that a sequence of reads finds its next blocks decoded.
+    pub fn has_read(&self, fh: u64, offset: u64, size: u32) {
+        if let Ok(handle) = self.handles.file(fh) {
+            self.read_ahead(handle.node.ino, &handle.pattern, offset, u64::from(size));
+        }
+    }
+
+    /// A descriptor is being closed: stores what is dirty, so that close tells of a full disk. Does not make it durable.
+    /// May wait for the log and for a decode.
+    ///
+    /// # Errors
+    /// ENOSPC or EIO when written bytes could not be stored; they stay in memory and are tried again.
+    pub fn flush(&self, ino: u64) -> Result<()> {
+        match self.nodes.held(ino) {
+            Some(node) => self.flush_node(&node, true),
+            None => Ok(()),
+        }
+    }
+
+    /// The last descriptor of a handle is closed. A file without a name and without other handles is deleted.
+    ///
+    /// # Errors
+    /// EBADF; what the store reports.
+    pub fn release(&self, fh: u64) -> Result<()> {
+        let handle = self.handles.files.lock().remove(&fh);
+        let handle = handle.ok_or(Error::new(Errno::BADF, "no such handle"))?;
+        let last_of_nameless = {
+            let mut state = handle.node.lock();
+            state.opens = state.opens.saturating_sub(1);
+            state.opens == 0 && state.inode.nlink == 0 && !state.gone
+        };
+        if last_of_nameless && !self.options.read_only {
+            self.delete_nameless(&handle.node)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a file's contents and metadata, and the names that lead to it, durable. Waits for the disk.
+    ///
+    /// # Errors
+    /// ENOSPC or EIO; what could not be stored stays in memory and is tried again.
+    pub fn fsync(&self, ino: u64) -> Result<()> {
+        if self.options.read_only {
+            return Ok(());
+        }
+        if let Some(node) = self.nodes.held(ino) {
+            self.flush_node(&node, true)?;
+        }
+        self.sync_log()
+    }
+
+    /// Makes a directory's entries durable, as all that was committed before. Waits for the disk.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn fsyncdir(&self) -> Result<()> {
+        if self.options.read_only { Ok(()) } else { self.sync_log() }
+    }
+}

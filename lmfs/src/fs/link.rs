@@ -1,0 +1,43 @@
+//! link: one more name for a file.
+
+use lmfs_indexer::{Change, Dirent, Kind};
+
+use super::create::check_name;
+use super::edit::Edit;
+use super::types::now;
+use super::{Attr, Errno, Error, Filesystem, Result};
+
+impl Filesystem {
+    /// Gives a file one more name. One transaction.
+    ///
+    /// # Errors
+    /// EPERM for a directory, ENOENT for a file that has no name any more, EEXIST, EMLINK; what the store reports.
+    pub fn link(&self, ino: u64, parent: u64, name: &[u8]) -> Result<Attr> {
+        self.writable()?;
+        check_name(name)?;
+        let _namespace = self.namespace.lock();
+        if self.store.dirent(parent, name)?.is_some() {
+            return Err(Error::new(Errno::EXIST, "the name exists"));
+        }
+        let (directory, node) = (self.node(parent)?, self.node(ino)?);
+        let mut edit = Edit::new([&directory, &node]);
+        edit.check_directory(parent)?;
+        let state = edit.state(ino)?;
+        if state.gone || state.inode.nlink == 0 {
+            return Err(Error::not_found());
+        }
+        let kind = state.inode.kind;
+        if kind == Kind::Directory {
+            return Err(Error::new(Errno::PERM, "a directory has one name"));
+        }
+        let time = now();
+        let inode = edit.inode(ino)?;
+        inode.nlink = inode.nlink.checked_add(1).ok_or(Error::new(Errno::MLINK, "too many links"))?;
+        inode.ctime = time;
+        edit.touch(parent, time)?;
+        let entry = Dirent { ino, kind };
+        edit.push(Change::PutDirent { parent, name: name.to_vec(), entry });
+        self.commit_edit(edit)?;
+        self.getattr(ino)
+    }
+}

@@ -1,0 +1,181 @@
+//! Inodes in memory.
+//!
+//! There is at most one [`Node`] for an inode, and while something holds it, it is newer than the store: its size counts
+//! written bytes that are not in the log yet. Open handles, dirty buffers and operations hold nodes; a node that nobody
+//! holds is dropped and loaded again from the store when it is asked for.
+//!
+//! Lock order: the namespace lock, then a node's `flushing`, then node states in ascending inode order, then whatever
+//! the store locks. No state is locked while a block is decoded or the log is made durable.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use lmfs_indexer::{Inode, Kind, Store};
+use parking_lot::{Mutex, MutexGuard};
+
+use super::buffer::WriteBuffer;
+use super::{Errno, Error, Result};
+
+/// An inode in memory.
+pub struct Node {
+    /// Its number.
+    pub ino: u64,
+    /// Held while the node's dirty blocks are being stored, so that one flush runs at a time.
+    pub flushing: Mutex<()>,
+    state: Mutex<State>,
+}
+
+/// What is known of an inode, under its lock.
+pub struct State {
+    /// The inode as users see it.
+    pub inode: Inode,
+    /// The size in the store: smaller than the inode's while data waits to be flushed.
+    pub stored_size: u64,
+    /// Written bytes that are not in the log yet.
+    pub dirty: WriteBuffer,
+    /// When the oldest of them was written.
+    pub dirty_since: Option<Instant>,
+    /// A flush is queued because much is dirty.
+    pub flush_queued: bool,
+    /// How often the file was cut, so that a flush notices.
+    pub truncations: u64,
+    /// Open handles.
+    pub opens: u32,
+    /// The rows are deleted; only those who hold the node still see it.
+    pub gone: bool,
+    /// Data that was lost since anyone was told.
+    pub lost: Option<Error>,
+}
+
+impl Node {
+    fn new(inode: Inode, total: Arc<AtomicU64>) -> Node {
+        Node {
+            ino: inode.ino,
+            flushing: Mutex::new(()),
+            state: Mutex::new(State {
+                stored_size: inode.size,
+                dirty: WriteBuffer::new(total),
+                dirty_since: None,
+                flush_queued: false,
+                truncations: 0,
+                opens: 0,
+                gone: false,
+                lost: None,
+                inode,
+            }),
+        }
+    }
+
+    /// Locks the state.
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Locks the state of an inode that must still exist.
+    pub fn live(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.state.lock();
+        if state.gone { Err(Error::stale()) } else { Ok(state) }
+    }
+
+    /// Locks the state of a regular file that must still exist.
+    pub fn file(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.live()?;
+        match state.inode.kind {
+            Kind::File => Ok(state),
+            Kind::Directory => Err(Error::new(Errno::ISDIR, "is a directory")),
+            _ => Err(Error::new(Errno::INVAL, "not a regular file")),
+        }
+    }
+
+    /// Locks the state of a directory that must still exist.
+    pub fn directory(&self) -> Result<MutexGuard<'_, State>> {
+        let state = self.live()?;
+        match state.inode.kind {
+            Kind::Directory => Ok(state),
+            _ => Err(Error::new(Errno::NOTDIR, "not a directory")),
+        }
+    }
+}
+
+impl State {
+    /// `inode` as it may be put into the store now: no size that only dirty data would fill.
+    pub fn storable(&self, inode: &Inode) -> Inode {
+        let mut inode = inode.clone();
+        if inode.kind == Kind::File {
+            inode.size = self.stored_size;
+        }
+        inode
+    }
+}
+
+const SHARDS: usize = 16;
+
+/// All nodes that something holds.
+pub struct NodeTable {
+    shards: Vec<Mutex<Shard>>,
+    dirty_total: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct Shard {
+    nodes: HashMap<u64, Weak<Node>>,
+    sweep_at: usize,
+}
+
+impl NodeTable {
+    /// An empty table whose nodes count their dirty bytes in `dirty_total`.
+    pub fn new(dirty_total: Arc<AtomicU64>) -> NodeTable {
+        NodeTable {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            dirty_total,
+        }
+    }
+
+    /// The node of an inode, from memory or from the store.
+    ///
+    /// # Errors
+    /// ESTALE when there is no such inode.
+    pub fn get(&self, ino: u64, store: &Store) -> Result<Arc<Node>> {
+        let mut shard = self.shard(ino)?;
+        if let Some(node) = shard.nodes.get(&ino).and_then(Weak::upgrade) {
+            return Ok(node);
+        }
+        let inode = store.inode(ino)?.ok_or_else(Error::stale)?;
+        let node = Arc::new(Node::new(inode, self.dirty_total.clone()));
+        shard.insert(&node);
+        Ok(node)
+    }
+
+    /// The node of an inode if something holds it.
+    pub fn held(&self, ino: u64) -> Option<Arc<Node>> {
+        self.shard(ino).ok()?.nodes.get(&ino).and_then(Weak::upgrade)
+    }
+
+    /// The inode as users see it, without making a node for it.
+    pub fn inode(&self, ino: u64, store: &Store) -> Result<Option<Inode>> {
+        match self.held(ino) {
+            Some(node) => Ok(Some(node.lock().inode.clone())),
+            None => Ok(store.inode(ino)?),
+        }
+    }
+
+    fn shard(&self, ino: u64) -> Result<MutexGuard<'_, Shard>> {
+        // Inode numbers are dense, so the low bits spread them evenly.
+        let index = usize::try_from(ino % SHARDS as u64).unwrap_or(0);
+        let shard = self.shards.get(index);
+        let shard = shard.ok_or(Error::new(Errno::IO, "node table without shards"))?;
+        Ok(shard.lock())
+    }
+}
+
+impl Shard {
+    fn insert(&mut self, node: &Arc<Node>) {
+        if self.nodes.len() >= self.sweep_at {
+            self.nodes.retain(|_, node| node.strong_count() > 0);
+            self.sweep_at = 2 * self.nodes.len() + 64;
+        }
+        self.nodes.insert(node.ino, Arc::downgrade(node));
+    }
+}

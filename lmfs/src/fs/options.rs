@@ -1,0 +1,44 @@
+//! How a filesystem is run.
+
+use std::path::PathBuf;
+
+/// Options of a [`Filesystem`](super::Filesystem).
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of a block, the store's.
+    pub block_size: u32,
+    /// Refuse every change.
+    pub read_only: bool,
+    /// Bytes of decoded blocks kept in memory.
+    pub cache_bytes: usize,
+    /// Written bytes kept in memory before writers have to wait.
+    pub dirty_bytes: u64,
+    /// Threads that decode what asks a model.
+    pub decode_threads: usize,
+    /// Threads for what may wait: fsync, flushes, copies.
+    pub job_threads: usize,
+    /// Blocks decoded ahead of a sequential reader.
+    pub read_ahead: u64,
+    /// The store's folder, shown as `user.lmfs.store` of the root.
+    pub store_path: PathBuf,
+    /// Where it is mounted, shown as `user.lmfs.mountpoint` of the root.
+    pub mountpoint: PathBuf,
+}
+
+impl Options {
+    /// The defaults for a store with blocks of `block_size` bytes.
+    pub fn new(block_size: u32) -> Options {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Options {
+            block_size,
+            read_only: false,
+            cache_bytes: 256 << 20,
+            dirty_bytes: 64 << 20,
+            decode_threads: cores,
+            job_threads: 8,
+            read_ahead: 2,
+            store_path: PathBuf::new(),
+            mountpoint: PathBuf::new(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! rename, with RENAME_NOREPLACE and RENAME_EXCHANGE.
+
+use std::sync::Arc;
+
+use lmfs_indexer::{Change, Dirent, Kind};
+
+use super::create::check_name;
+use super::edit::Edit;
+use super::node::Node;
+use super::remove::drop_link;
+use super::types::now;
+use super::{Errno, Error, Filesystem, ROOT, RenameMode, Result};
+
+/// A name in a directory.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    parent: u64,
+    name: &'a [u8],
+}
+
+impl Filesystem {
+    /// Whether a rename would have to store the source's written data first.
+    pub fn rename_waits(&self, parent: u64, name: &[u8]) -> bool {
+        let source = self.store.dirent(parent, name);
+        source.ok().flatten().is_some_and(|entry| self.is_dirty(entry.ino))
+    }
+
+    /// Moves a name. What has the new name already is replaced in the same transaction, whole or not at all; data written
+    /// to the source is stored before, so that the new name never leads to less than was written. Waits for a flush
+    /// when [`Filesystem::rename_waits`].
+    ///
+    /// # Errors
+    /// ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY as rename(2) says; EINVAL for a directory that would move into itself;
+    /// what the store reports.
+    pub fn rename(&self, parent: u64, name: &[u8], new_parent: u64, new_name: &[u8], mode: RenameMode) -> Result<()> {
+        self.writable()?;
+        check_name(new_name)?;
+        let from = Place { parent, name };
+        let to = Place { parent: new_parent, name: new_name };
+        self.store_source(from, to, mode)?;
+        let _namespace = self.namespace.lock();
+        let source = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
+        let target = self.store.dirent(new_parent, new_name)?;
+        match (mode, target) {
+            (RenameMode::NoReplace, Some(_)) => Err(Error::new(Errno::EXIST, "the new name exists")),
+            (RenameMode::Exchange, None) => Err(Error::not_found()),
+            (_, Some(target)) if target.ino == source.ino => Ok(()),
+            (RenameMode::Exchange, Some(target)) => self.exchange(from, source, to, target),
+            (_, target) => self.replace(from, source, to, target),
+        }
+    }
+
+    fn store_source(&self, from: Place<'_>, to: Place<'_>, mode: RenameMode) -> Result<()> {
+        if mode == RenameMode::Replace
+            && self.store.dirent(to.parent, to.name)?.is_some()
+            && let Some(source) = self.store.dirent(from.parent, from.name)?
+            && let Some(node) = self.nodes.held(source.ino)
+        {
+            self.flush_node(&node, true)?;
+        }
+        Ok(())
+    }
+
+    fn replace(&self, from: Place<'_>, source: Dirent, to: Place<'_>, target: Option<Dirent>) -> Result<()> {
+        self.check_target(source, target)?;
+        self.check_ancestry(source, to)?;
+        let nodes = self.nodes_of([Some(from.parent), Some(to.parent), Some(source.ino), target.map(|t| t.ino)])?;
+        let mut edit = Edit::new(&nodes);
+        edit.check_directory(from.parent)?;
+        edit.check_directory(to.parent)?;
+        let time = now();
+        let mut gone = false;
+        if let Some(target) = target {
+            gone = drop_link(&mut edit, to.parent, target.ino, time)?;
+        }
+        move_inode(&mut edit, source, from, to)?;
+        edit.inode(source.ino)?.ctime = time;
+        edit.touch(from.parent, time)?;
+        edit.touch(to.parent, time)?;
+        edit.push(Change::DelDirent { parent: from.parent, name: from.name.to_vec() });
+        edit.push(Change::PutDirent { parent: to.parent, name: to.name.to_vec(), entry: source });
+        self.commit_edit(edit)?;
+        let ghost = target.filter(|_| gone);
+        if let Some(node) = ghost.and_then(|target| nodes.iter().find(|node| node.ino == target.ino)) {
+            self.haunt(node.clone());
+        }
+        Ok(())
+    }
+
+    fn exchange(&self, from: Place<'_>, source: Dirent, to: Place<'_>, target: Dirent) -> Result<()> {
+        self.check_ancestry(source, to)?;
+        self.check_ancestry(target, from)?;
+        let nodes = self.nodes_of([from.parent, to.parent, source.ino, target.ino].map(Some))?;
+        let mut edit = Edit::new(&nodes);
+        edit.check_directory(from.parent)?;
+        edit.check_directory(to.parent)?;
+        let time = now();
+        move_inode(&mut edit, source, from, to)?;
+        move_inode(&mut edit, target, to, from)?;
+        edit.inode(source.ino)?.ctime = time;
+        edit.inode(target.ino)?.ctime = time;
+        edit.touch(from.parent, time)?;
+        edit.touch(to.parent, time)?;
+        edit.push(Change::PutDirent { parent: from.parent, name: from.name.to_vec(), entry: target });
+        edit.push(Change::PutDirent { parent: to.parent, name: to.name.to_vec(), entry: source });
+        self.commit_edit(edit)?;
+        Ok(())
+    }
+
+    fn nodes_of(&self, inos: [Option<u64>; 4]) -> Result<Vec<Arc<Node>>> {
+        inos.into_iter().flatten().map(|ino| self.node(ino)).collect()
+    }
+
+    fn check_target(&self, source: Dirent, target: Option<Dirent>) -> Result<()> {
+        let Some(target) = target else {
+            return Ok(());
+        };
+        match (source.kind == Kind::Directory, target.kind == Kind::Directory) {
+            (true, false) => Err(Error::new(Errno::NOTDIR, "a directory cannot replace a file")),
+            (false, true) => Err(Error::new(Errno::ISDIR, "a file cannot replace a directory")),
+            (true, true) if !self.store.dir_is_empty(target.ino)? => {
+                Err(Error::new(Errno::NOTEMPTY, "the directory to be replaced is not empty"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses to move a directory to where it is itself above. A damaged store may hold a cycle, so the climb ends.
+    fn check_ancestry(&self, moved: Dirent, to: Place<'_>) -> Result<()> {
+        if moved.kind != Kind::Directory {
+            return Ok(());
+        }
+        let into_itself = Error::new(Errno::INVAL, "a directory cannot move into itself");
+        let mut at = to.parent;
+        for _ in 0..1 << 20 {
+            if at == moved.ino {
+                return Err(into_itself);
+            }
+            if at == ROOT {
+                return Ok(());
+            }
+            at = self.inode(at)?.parent;
+        }
+        Err(Error::new(Errno::LOOP, "the directories above go in a circle; run lmfs check"))
+    }
+}
+
+/// A directory that changes its parent takes its ".." along.
+fn move_inode(edit: &mut Edit<'_>, moved: Dirent, from: Place<'_>, to: Place<'_>) -> Result<()> {
+    if moved.kind == Kind::Directory && from.parent != to.parent {
+        let below = edit.inode(from.parent)?;
+        below.nlink = below.nlink.saturating_sub(1);
+        let above = edit.inode(to.parent)?;
+        above.nlink = above.nlink.checked_add(1).ok_or(Error::new(Errno::MLINK, "too many directories"))?;
+        edit.inode(moved.ino)?.parent = to.parent;
+    }
+    Ok(())
+}

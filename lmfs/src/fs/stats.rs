@@ -1,0 +1,81 @@
+//! What the filesystem counts.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use super::{Filesystem, Result};
+use crate::cache::CacheStats;
+
+/// Counters since the mount.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Operations and jobs that panicked and were answered with EIO.
+    pub panics: AtomicU64,
+    /// Blocks found unreadable, each counted once.
+    pub bad_blocks: AtomicU64,
+    /// Flushes that failed.
+    pub flush_errors: AtomicU64,
+    /// The last flush failed, and that was logged.
+    failing: AtomicBool,
+}
+
+impl Counters {
+    /// Counts a flush; the first failure and the first success after it are logged.
+    pub fn flushed(&self, result: &Result<()>) {
+        match result {
+            Ok(()) if self.failing.load(Ordering::Relaxed) => {
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("written data can be stored again");
+                }
+            }
+            Ok(()) => {}
+            Err(error) => {
+                self.flush_errors.fetch_add(1, Ordering::Relaxed);
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    tracing::error!("cannot store written data, it stays in memory and is tried again: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// What the filesystem did since the mount and holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// The cache of decoded blocks.
+    pub cache: CacheStats,
+    /// Written bytes that are not in the log yet.
+    pub dirty_bytes: u64,
+    /// Files they belong to.
+    pub dirty_files: u64,
+    /// Open files.
+    pub open_files: u64,
+    /// Blocks found unreadable, each counted once.
+    pub bad_blocks: u64,
+    /// Flushes that failed and are retried.
+    pub flush_errors: u64,
+    /// Operations and jobs that panicked. Always 0, unless there is a bug.
+    pub panics: u64,
+}
+
+impl Filesystem {
+    /// The counters.
+    pub fn stats(&self) -> Stats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            cache: self.blocks.stats(),
+            dirty_bytes: self.dirty.bytes(),
+            dirty_files: self.dirty.len() as u64,
+            open_files: self.handles.open_files() as u64,
+            bad_blocks: get(&self.counters.bad_blocks),
+            flush_errors: get(&self.counters.flush_errors),
+            panics: get(&self.counters.panics) + self.blocks.panics() + self.jobs.panics(),
+        }
+    }
+
+    /// Counts an operation that panicked.
+    pub fn count_panic(&self) {
+        self.counters.panics.fetch_add(1, Ordering::Relaxed);
+    }
+}

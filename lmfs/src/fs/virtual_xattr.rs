@@ -1,0 +1,80 @@
+//! `user.lmfs.*`: what the command line tools ask a mounted filesystem. Answered by getxattr alone, never listed.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+
+use lmfs_indexer::Kind;
+use serde::Serialize;
+
+use super::{Errno, Error, Filesystem, ROOT, Result};
+use crate::packer::Tag;
+
+/// Extents looked at at a time.
+const PAGE: u64 = 1024;
+
+/// The answer to `user.lmfs.stat`, as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FileStat {
+    /// Inode number.
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes that the blocks take in the store.
+    pub stored: u64,
+    /// Written bytes in memory.
+    pub dirty: u64,
+    /// Blocks by method; what is not counted is holes.
+    pub blocks: BTreeMap<&'static str, u64>,
+    /// Blocks that wait for the packer.
+    pub waiting: u64,
+}
+
+impl Filesystem {
+    /// Whether an extended attribute is one that is made on the spot, which may take a while.
+    pub fn is_virtual(name: &[u8]) -> bool {
+        name.starts_with(super::xattr::RESERVED)
+    }
+
+    pub(super) fn virtual_xattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
+        match name {
+            b"user.lmfs.stat" => {
+                let stat = self.file_stat(ino)?;
+                serde_json::to_vec(&stat).map_err(|error| Error::with(Errno::IO, error.to_string()))
+            }
+            b"user.lmfs.store" if ino == ROOT => Ok(self.options.store_path.as_os_str().as_bytes().to_vec()),
+            b"user.lmfs.mountpoint" if ino == ROOT => Ok(self.options.mountpoint.as_os_str().as_bytes().to_vec()),
+            b"user.lmfs.pid" if ino == ROOT => Ok(std::process::id().to_string().into_bytes()),
+            _ => Err(Error::new(Errno::NODATA, "no such attribute")),
+        }
+    }
+
+    /// How a file is stored. Looks at every extent.
+    ///
+    /// # Errors
+    /// ESTALE; what the store reports.
+    pub fn file_stat(&self, ino: u64) -> Result<FileStat> {
+        let attr = self.getattr(ino)?;
+        let mut stat = FileStat {
+            ino,
+            size: attr.size,
+            ..FileStat::default()
+        };
+        if attr.kind != Kind::File {
+            return Ok(stat);
+        }
+        stat.stored = self.store.stored_bytes(ino)?;
+        stat.dirty = self.nodes.held(ino).map_or(0, |node| node.lock().dirty.bytes());
+        let end = attr.size.div_ceil(self.block_size());
+        let mut from = 0;
+        while let Some(first) = self.store.next_extent(ino, from)?.filter(|first| *first < end) {
+            from = end.min(first + PAGE);
+            for extent in self.store.extents(ino, first..from)?.into_iter().flatten() {
+                let tag = Tag(extent.tag);
+                let method = tag.method().map_or("unknown", lmfs_codec::Method::name);
+                *stat.blocks.entry(method).or_default() += 1;
+                stat.waiting += u64::from(tag.waits());
+            }
+        }
+        Ok(stat)
+    }
+}

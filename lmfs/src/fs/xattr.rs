@@ -1,0 +1,104 @@
+//! Extended attributes: user.*, trusted.*, security.* and POSIX ACLs. The kernel checks who may.
+
+use lmfs_indexer::{Change, MAX_XATTR};
+
+use super::edit::Edit;
+use super::types::now;
+use super::{Caller, Errno, Error, Filesystem, MAX_NAME, Result, XattrMode};
+
+/// Names that the filesystem answers itself.
+pub const RESERVED: &[u8] = b"user.lmfs.";
+
+const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+
+impl Filesystem {
+    /// The value of an extended attribute. `user.lmfs.*` are made on the spot and may look at every extent of the file.
+    ///
+    /// # Errors
+    /// ENODATA when there is none; EOPNOTSUPP for a namespace that is not kept.
+    pub fn getxattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
+        if name.starts_with(RESERVED) {
+            return self.virtual_xattr(ino, name);
+        }
+        check(name)?;
+        let value = self.store.xattr(ino, name)?;
+        value.ok_or(Error::new(Errno::NODATA, "no such attribute"))
+    }
+
+    /// The names of an inode's extended attributes.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn listxattr(&self, ino: u64) -> Result<Vec<Vec<u8>>> {
+        Ok(self.store.xattrs(ino)?)
+    }
+
+    /// Sets an extended attribute. An access ACL also sets the permission bits.
+    ///
+    /// # Errors
+    /// EEXIST and ENODATA as `mode` says; E2BIG, ERANGE; EPERM for `user.lmfs.*`; EOPNOTSUPP for a namespace that is not
+    /// kept; EINVAL for a malformed ACL; what the store reports.
+    pub fn setxattr(&self, ino: u64, name: &[u8], value: &[u8], mode: XattrMode, caller: Caller) -> Result<()> {
+        self.writable()?;
+        check(name)?;
+        if value.len() > MAX_XATTR {
+            return Err(Error::new(Errno::TOOBIG, "an attribute has at most 64 KiB"));
+        }
+        let node = self.node(ino)?;
+        let mut edit = Edit::new([&node]);
+        if edit.state(ino)?.gone {
+            return Err(Error::stale());
+        }
+        let exists = self.store.xattr(ino, name)?.is_some();
+        match mode {
+            XattrMode::Create if exists => return Err(Error::new(Errno::EXIST, "the attribute exists")),
+            XattrMode::Replace if !exists => return Err(Error::new(Errno::NODATA, "no such attribute")),
+            _ => {}
+        }
+        let inode = edit.inode(ino)?;
+        inode.ctime = now();
+        let change = match super::acl::set(inode, name, value, caller)? {
+            true => Change::PutXattr { ino, name: name.to_vec(), value: value.to_vec() },
+            false => Change::DelXattr { ino, name: name.to_vec() },
+        };
+        edit.push(change);
+        self.commit_edit(edit)?;
+        Ok(())
+    }
+
+    /// Removes an extended attribute.
+    ///
+    /// # Errors
+    /// ENODATA when there is none; EPERM for `user.lmfs.*`; EOPNOTSUPP for a namespace that is not kept; what the store
+    /// reports.
+    pub fn removexattr(&self, ino: u64, name: &[u8]) -> Result<()> {
+        self.writable()?;
+        check(name)?;
+        let node = self.node(ino)?;
+        let mut edit = Edit::new([&node]);
+        if edit.state(ino)?.gone {
+            return Err(Error::stale());
+        }
+        if self.store.xattr(ino, name)?.is_none() {
+            return Err(Error::new(Errno::NODATA, "no such attribute"));
+        }
+        edit.inode(ino)?.ctime = now();
+        edit.push(Change::DelXattr { ino, name: name.to_vec() });
+        self.commit_edit(edit)?;
+        Ok(())
+    }
+}
+
+fn check(name: &[u8]) -> Result<()> {
+    if name.starts_with(RESERVED) {
+        return Err(Error::new(Errno::PERM, "user.lmfs.* cannot be changed"));
+    }
+    let kept = NAMESPACES.iter().any(|namespace| name.starts_with(namespace)) || super::acl::is_acl(name);
+    if !kept {
+        return Err(Error::new(Errno::OPNOTSUPP, "attributes of this namespace are not kept"));
+    }
+    if name.len() > MAX_NAME {
+        return Err(Error::new(Errno::RANGE, "the name of an attribute has at most 255 bytes"));
+    }
+    Ok(())
+}

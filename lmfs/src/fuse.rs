@@ -1,0 +1,16 @@
+//! FUSE: a thin adapter between the kernel and [`Filesystem`](crate::fs::Filesystem).
+//!
+//! An operation is taken apart into the filesystem's own types, run, and answered; what may wait for a decode or the disk
+//! is run elsewhere, so that the event loops stay free. A panic is caught around every operation and answered with EIO.
+//!
+//! Mounting is done here and not by fuser 0.18.0, which may unmount a stranger's filesystem when a session ends (its check
+//! whether it is still mounted is inverted) and lets commas in a name become options.
+
+mod adapter;
+mod answer;
+mod connect;
+mod convert;
+mod session;
+
+pub use connect::Options;
+pub use session::{Error, Session, mount};
