@@ -131,9 +131,9 @@ impl Store {
     }
 
     /// Bytes that can still be written to where the store lies.
-    pub fn free_space(&self) -> Result<u64> {
+    pub fn free_space(&self) -> crate::Result<u64> {
         let free = self.io.free_space();
-        free.map_err(|e| Error::io("ask for the free space of", "the store", e))
+        free.map_err(|e| crate::Error::io("ask for the free space of", "the store", e))
     }
 
     /// What the store holds and takes.

@@ -40,19 +40,19 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use lmfs_codec::{Codec, Stop};
-use lmfs_indexer::{BlockRef, Change, CommitReport, Store};
+use lmfs_indexer::{BlockRef, Change, SkippedSwap, Store};
 use parking_lot::Mutex;
 
 pub use copy::Place;
 pub use error::{Errno, Error, Result};
 pub use options::Options;
 pub use stats::Stats;
-pub use virtual_xattr::FileStat;
+pub(crate) use types::from_system_time;
 pub use types::{
     Allocate, Attr, Caller, Create, DirEntry, Kind, RenameMode, Seek, SetAttr, SetTime, StatFs,
     Time, XattrMode,
 };
-pub(crate) use types::from_system_time;
+pub use virtual_xattr::FileStat;
 
 use crate::cache::{Blocks, Pool};
 use dirty::DirtyNodes;
@@ -101,8 +101,14 @@ impl Filesystem {
         let stop = Stop::new();
         let counters = Arc::new(stats::Counters::default());
         let loader = Loader::new(store.clone(), codec.clone(), stop.clone(), counters.clone());
-        let threads = |error: std::io::Error| Error::with(Errno::AGAIN, format!("no threads: {error}"));
-        let blocks = Blocks::new(Box::new(loader), options.cache_bytes, options.decode_threads).map_err(threads)?;
+        let threads =
+            |error: std::io::Error| Error::with(Errno::AGAIN, format!("no threads: {error}"));
+        let blocks = Blocks::new(
+            Box::new(loader),
+            options.cache_bytes,
+            options.decode_threads,
+        )
+        .map_err(threads)?;
         let jobs = Pool::new("lmfs-job", options.job_threads).map_err(threads)?;
         let next_ino = store.max_ino().max(ROOT) + 1;
         let dirty = DirtyNodes::default();
@@ -216,16 +222,20 @@ impl Filesystem {
         Ok(synced?)
     }
 
-    pub(crate) fn commit(&self, changes: Vec<Change>) -> Result<CommitReport> {
+    /// Commits changes. Swaps that found another extent than they expected come back.
+    pub(crate) fn commit_swaps(&self, changes: Vec<Change>) -> Result<Vec<SkippedSwap>> {
         let report = self.store.commit(changes)?;
         self.unsynced.store(true, Ordering::SeqCst);
-        Ok(report)
+        Ok(report.skipped)
     }
 
-    pub(crate) fn commit_edit(&self, edit: edit::Edit<'_>) -> Result<CommitReport> {
-        let report = edit.commit(&self.store)?;
-        self.unsynced.store(true, Ordering::SeqCst);
-        Ok(report)
+    /// Commits changes none of which is a swap.
+    pub(crate) fn commit(&self, changes: Vec<Change>) -> Result<()> {
+        self.commit_swaps(changes).map(drop)
+    }
+
+    pub(crate) fn commit_edit(&self, edit: edit::Edit<'_>) -> Result<()> {
+        edit.commit(self)
     }
 
     pub(crate) fn writable(&self) -> Result<()> {

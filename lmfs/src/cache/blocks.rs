@@ -171,7 +171,9 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
         let flight = state.flights.get_mut(&key);
         // A flight that read-ahead queued and nothing started is asked for again, now as urgent; whichever job
         // comes first decodes, the other finds nothing to do.
-        let start = flight.as_ref().is_none_or(|flight| !flight.started && flight.waiters.is_empty());
+        let start = flight
+            .as_ref()
+            .is_none_or(|flight| !flight.started && flight.waiters.is_empty());
         match flight {
             Some(flight) => flight.waiters.push(Box::new(waiter)),
             None => {
@@ -224,7 +226,11 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
     pub fn cancel_read_ahead(&self, keys: impl IntoIterator<Item = K>) {
         let mut state = self.inner.state.lock();
         for key in keys {
-            if state.flights.get(&key).is_some_and(|flight| !flight.started && flight.waiters.is_empty()) {
+            if state
+                .flights
+                .get(&key)
+                .is_some_and(|flight| !flight.started && flight.waiters.is_empty())
+            {
                 state.flights.remove(&key);
             }
         }

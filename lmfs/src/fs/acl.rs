@@ -52,11 +52,21 @@ impl Acl {
         let acl = Acl(entries.collect::<Result<_>>()?);
         let count = |tag| acl.0.iter().filter(|entry| entry.tag == tag).count();
         let known = acl.0.iter().all(|entry| {
-            entry.perm <= 7 && matches!(entry.tag, USER_OBJ | USER | GROUP_OBJ | GROUP | MASK | OTHER)
+            entry.perm <= 7
+                && matches!(
+                    entry.tag,
+                    USER_OBJ | USER | GROUP_OBJ | GROUP | MASK | OTHER
+                )
         });
-        let base = [USER_OBJ, GROUP_OBJ, OTHER].into_iter().all(|tag| count(tag) == 1);
+        let base = [USER_OBJ, GROUP_OBJ, OTHER]
+            .into_iter()
+            .all(|tag| count(tag) == 1);
         let masked = count(MASK) == 1 || (count(MASK) == 0 && count(USER) + count(GROUP) == 0);
-        if known && base && masked { Ok(acl) } else { Err(invalid()) }
+        if known && base && masked {
+            Ok(acl)
+        } else {
+            Err(invalid())
+        }
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -76,12 +86,21 @@ impl Acl {
 
     /// The tag whose permissions the group bits show.
     fn group_class(&self) -> u16 {
-        if self.0.iter().any(|entry| entry.tag == MASK) { MASK } else { GROUP_OBJ }
+        if self.0.iter().any(|entry| entry.tag == MASK) {
+            MASK
+        } else {
+            GROUP_OBJ
+        }
     }
 
     /// The nine permission bits that go with the list.
     fn mode(&self) -> u32 {
-        let of = |tag| self.0.iter().find(|entry| entry.tag == tag).map_or(0, |entry| u32::from(entry.perm));
+        let of = |tag| {
+            self.0
+                .iter()
+                .find(|entry| entry.tag == tag)
+                .map_or(0, |entry| u32::from(entry.perm))
+        };
         of(USER_OBJ) << 6 | of(self.group_class()) << 3 | of(OTHER)
     }
 
@@ -107,7 +126,10 @@ pub fn set(inode: &mut Inode, name: &[u8], value: &[u8], caller: Caller) -> Resu
         return Ok(true);
     }
     if inode.kind == Kind::Symlink {
-        return Err(Error::new(Errno::OPNOTSUPP, "a symbolic link has no access control list"));
+        return Err(Error::new(
+            Errno::OPNOTSUPP,
+            "a symbolic link has no access control list",
+        ));
     }
     if value.is_empty() {
         return Ok(false);
@@ -116,7 +138,10 @@ pub fn set(inode: &mut Inode, name: &[u8], value: &[u8], caller: Caller) -> Resu
     if name == DEFAULT {
         return match inode.kind {
             Kind::Directory => Ok(true),
-            _ => Err(Error::new(Errno::ACCESS, "only a directory has a default list")),
+            _ => Err(Error::new(
+                Errno::ACCESS,
+                "only a directory has a default list",
+            )),
         };
     }
     inode.perm = inode.perm & 0o7000 | acl.mode();
@@ -128,7 +153,12 @@ pub fn set(inode: &mut Inode, name: &[u8], value: &[u8], caller: Caller) -> Resu
 
 impl Filesystem {
     /// What a new inode gets from its directory: permission bits under the umask, or the directory's default list.
-    pub(super) fn inherit_acl(&self, parent: u64, inode: &mut Inode, umask: u32) -> Result<Vec<Change>> {
+    pub(super) fn inherit_acl(
+        &self,
+        parent: u64,
+        inode: &mut Inode,
+        umask: u32,
+    ) -> Result<Vec<Change>> {
         if inode.kind == Kind::Symlink {
             return Ok(Vec::new());
         }
@@ -139,7 +169,11 @@ impl Filesystem {
         let mut acl = Acl::parse(&default)?;
         acl.apply(inode.perm, |ours, bits| ours & bits);
         inode.perm = inode.perm & 0o7000 | acl.mode();
-        let put = |name: &[u8], value| Change::PutXattr { ino: inode.ino, name: name.to_vec(), value };
+        let put = |name: &[u8], value| Change::PutXattr {
+            ino: inode.ino,
+            name: name.to_vec(),
+            value,
+        };
         let mut changes = Vec::new();
         if !acl.is_minimal() {
             changes.push(put(ACCESS, acl.to_bytes()));
@@ -157,7 +191,11 @@ impl Filesystem {
         };
         let mut acl = Acl::parse(&access)?;
         acl.apply(perm, |_, bits| bits);
-        Ok(Some(Change::PutXattr { ino, name: ACCESS.to_vec(), value: acl.to_bytes() }))
+        Ok(Some(Change::PutXattr {
+            ino,
+            name: ACCESS.to_vec(),
+            value: acl.to_bytes(),
+        }))
     }
 }
 
@@ -167,27 +205,56 @@ mod tests {
     use super::*;
 
     fn acl(entries: &[(u16, u16, u32)]) -> Acl {
-        Acl(entries.iter().map(|&(tag, perm, id)| Entry { tag, perm, id }).collect())
+        Acl(entries
+            .iter()
+            .map(|&(tag, perm, id)| Entry { tag, perm, id })
+            .collect())
     }
 
     #[test]
     fn round_trips_and_shows_its_mask_as_group_bits() {
-        let list = acl(&[(USER_OBJ, 7, 0), (USER, 5, 1000), (GROUP_OBJ, 7, 0), (MASK, 5, 0), (OTHER, 1, 0)]);
+        let list = acl(&[
+            (USER_OBJ, 7, 0),
+            (USER, 5, 1000),
+            (GROUP_OBJ, 7, 0),
+            (MASK, 5, 0),
+            (OTHER, 1, 0),
+        ]);
         assert_eq!(Acl::parse(&list.to_bytes()).unwrap(), list);
         assert_eq!(list.mode(), 0o751);
         let mut list = list;
         list.apply(0o640, |_, bits| bits);
         assert_eq!(list.mode(), 0o640);
-        assert_eq!(list.0.iter().find(|entry| entry.tag == GROUP_OBJ).unwrap().perm, 7);
+        assert_eq!(
+            list.0
+                .iter()
+                .find(|entry| entry.tag == GROUP_OBJ)
+                .unwrap()
+                .perm,
+            7
+        );
     }
 
     #[test]
     fn what_is_malformed_is_refused() {
-        let named_without_mask = acl(&[(USER_OBJ, 7, 0), (USER, 5, 1), (GROUP_OBJ, 7, 0), (OTHER, 1, 0)]);
-        let twice = acl(&[(USER_OBJ, 7, 0), (USER_OBJ, 7, 0), (GROUP_OBJ, 7, 0), (OTHER, 1, 0)]);
+        let named_without_mask = acl(&[
+            (USER_OBJ, 7, 0),
+            (USER, 5, 1),
+            (GROUP_OBJ, 7, 0),
+            (OTHER, 1, 0),
+        ]);
+        let twice = acl(&[
+            (USER_OBJ, 7, 0),
+            (USER_OBJ, 7, 0),
+            (GROUP_OBJ, 7, 0),
+            (OTHER, 1, 0),
+        ]);
         let too_much = acl(&[(USER_OBJ, 8, 0), (GROUP_OBJ, 7, 0), (OTHER, 1, 0)]);
         for list in [named_without_mask, twice, too_much] {
-            assert_eq!(Acl::parse(&list.to_bytes()).unwrap_err().errno, Errno::INVAL);
+            assert_eq!(
+                Acl::parse(&list.to_bytes()).unwrap_err().errno,
+                Errno::INVAL
+            );
         }
         assert!(Acl::parse(b"").is_err());
         assert!(Acl::parse(&[2, 0, 0, 0, 1]).is_err());

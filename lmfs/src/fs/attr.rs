@@ -43,7 +43,11 @@ impl Filesystem {
     }
 
     fn stored(&self, inode: &Inode) -> Result<u64> {
-        if inode.kind == Kind::File { Ok(self.store.stored_bytes(inode.ino)?) } else { Ok(0) }
+        if inode.kind == Kind::File {
+            Ok(self.store.stored_bytes(inode.ino)?)
+        } else {
+            Ok(0)
+        }
     }
 
     /// The inode as users see it.
@@ -64,7 +68,11 @@ impl Filesystem {
             gid: inode.gid,
             rdev: inode.rdev,
             nlink: inode.nlink,
-            size: if inode.kind == Kind::Directory { DIRECTORY_SIZE } else { inode.size },
+            size: if inode.kind == Kind::Directory {
+                DIRECTORY_SIZE
+            } else {
+                inode.size
+            },
             blocks: (stored + dirty).div_ceil(SECTOR),
             blksize: self.options.block_size,
             atime: inode.atime,
@@ -85,7 +93,12 @@ impl Filesystem {
         if let Some(size) = set.size {
             self.set_size(&node, size, kill_suid)?;
         }
-        if set != (SetAttr { size: set.size, ..SetAttr::default() }) {
+        if set
+            != (SetAttr {
+                size: set.size,
+                ..SetAttr::default()
+            })
+        {
             let mut edit = Edit::new([&node]);
             let gone = edit.state(ino)?.gone;
             apply(edit.inode(ino)?, &set);
@@ -134,7 +147,10 @@ fn apply(inode: &mut Inode, set: &SetAttr) {
     }
     let resolve = |time: SetTime| match time {
         SetTime::Now => now,
-        SetTime::At(time) => Time { nanos: time.nanos.min(999_999_999), ..time },
+        SetTime::At(time) => Time {
+            nanos: time.nanos.min(999_999_999),
+            ..time
+        },
     };
     inode.atime = set.atime.map_or(inode.atime, resolve);
     inode.mtime = set.mtime.map_or(inode.mtime, resolve);

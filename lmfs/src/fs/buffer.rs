@@ -160,7 +160,11 @@ impl WriteBuffer {
     /// The dirty blocks as they are now: all, or only those before the last one, to which a sequential writer will
     /// come back.
     pub fn snapshot(&self, all: bool) -> Vec<Snapshot> {
-        let count = if all { self.slots.len() } else { self.slots.len().saturating_sub(1) };
+        let count = if all {
+            self.slots.len()
+        } else {
+            self.slots.len().saturating_sub(1)
+        };
         self.slots
             .iter()
             .take(count)
@@ -265,7 +269,11 @@ mod tests {
         buffer.clip(0, 3);
         buffer.remove(1..u64::MAX);
         buffer.write(1, 0, b"back");
-        assert!(snapshots.iter().all(|snapshot| !buffer.is_current(snapshot)));
+        assert!(
+            snapshots
+                .iter()
+                .all(|snapshot| !buffer.is_current(snapshot))
+        );
         assert_eq!(read(&buffer, 0, 6), b"sec...");
         assert_eq!(total.load(Ordering::Relaxed), 7);
     }

@@ -40,18 +40,46 @@ impl Filesystem {
         let bs = self.block_size();
         let mut done = 0;
         while done < length {
-            let here = Place { ino: from.ino, offset: from.offset + done };
-            let there = Place { ino: to.ino, offset: to.offset + done };
+            let here = Place {
+                ino: from.ino,
+                offset: from.offset + done,
+            };
+            let there = Place {
+                ino: to.ino,
+                offset: to.offset + done,
+            };
             let left = length - done;
             let aligned = here.offset % bs == 0 && there.offset % bs == 0;
-            let blocks = if aligned && source.ino != target.ino { (left / bs).min(BATCH) } else { 0 };
-            let copied = if blocks > 0 { self.copy_blocks(&source, &target, here.offset / bs, there.offset / bs, blocks)? } else { 0 };
+            let blocks = if aligned && source.ino != target.ino {
+                (left / bs).min(BATCH)
+            } else {
+                0
+            };
+            let copied = if blocks > 0 {
+                self.copy_blocks(
+                    &source,
+                    &target,
+                    here.offset / bs,
+                    there.offset / bs,
+                    blocks,
+                )?
+            } else {
+                0
+            };
             if copied > 0 {
                 done += copied * bs;
                 continue;
             }
             // Up to where whole blocks begin, if they ever do.
-            let step = if blocks > 0 { bs } else { u64::from(STEP).min(if here.offset % bs == there.offset % bs { bs - here.offset % bs } else { left }) };
+            let step = if blocks > 0 {
+                bs
+            } else {
+                u64::from(STEP).min(if here.offset % bs == there.offset % bs {
+                    bs - here.offset % bs
+                } else {
+                    left
+                })
+            };
             let step = u32::try_from(step.min(left)).unwrap_or(STEP);
             let bytes = self.read_wait(here.ino, here.offset, step)?;
             if bytes.is_empty() {
@@ -64,10 +92,20 @@ impl Filesystem {
     }
 
     /// Copies blocks that are stored as they are read, and says how many. It stops before one with bytes in memory.
-    fn copy_blocks(&self, source: &Arc<Node>, target: &Arc<Node>, from: u64, to: u64, count: u64) -> Result<u64> {
+    fn copy_blocks(
+        &self,
+        source: &Arc<Node>,
+        target: &Arc<Node>,
+        from: u64,
+        to: u64,
+        count: u64,
+    ) -> Result<u64> {
         let count = {
             let state = source.lock();
-            state.dirty.next(from).map_or(count, |dirty| count.min(dirty - from))
+            state
+                .dirty
+                .next(from)
+                .map_or(count, |dirty| count.min(dirty - from))
         };
         if count == 0 {
             return Ok(0);
@@ -99,7 +137,14 @@ impl Filesystem {
         let mut row = inode.clone();
         row.size = stored_size;
         let ino = target.ino;
-        self.commit(vec![Change::PutExtents { ino, first: to, extents: copies }, Change::PutInode(row)])?;
+        self.commit(vec![
+            Change::PutExtents {
+                ino,
+                first: to,
+                extents: copies,
+            },
+            Change::PutInode(row),
+        ])?;
         state.inode = inode;
         state.stored_size = stored_size;
         state.dirty.remove(to..to + count);
@@ -107,7 +152,12 @@ impl Filesystem {
     }
 
     /// Appends a block's bytes for another owner. `None` when it was moved in the moment.
-    fn copy_block(&self, extent: Option<Extent>, ino: u64, block: u64) -> Result<Option<Option<Extent>>> {
+    fn copy_block(
+        &self,
+        extent: Option<Extent>,
+        ino: u64,
+        block: u64,
+    ) -> Result<Option<Option<Extent>>> {
         let Some(extent) = extent else {
             return Ok(Some(None));
         };

@@ -15,7 +15,10 @@ impl Filesystem {
     /// ENOENT, ENAMETOOLONG, ENOTDIR.
     pub fn lookup(&self, parent: u64, name: &[u8]) -> Result<Attr> {
         check_length(name)?;
-        let entry = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
+        let entry = self
+            .store
+            .dirent(parent, name)?
+            .ok_or_else(Error::not_found)?;
         self.getattr(entry.ino)
     }
 
@@ -29,7 +32,10 @@ impl Filesystem {
         self.writable()?;
         check_name(name)?;
         if what.target.len() > MAX_TARGET {
-            return Err(Error::new(Errno::NAMETOOLONG, "the target of a symbolic link is too long"));
+            return Err(Error::new(
+                Errno::NAMETOOLONG,
+                "the target of a symbolic link is too long",
+            ));
         }
         let _namespace = self.namespace.lock();
         if self.store.dirent(parent, name)?.is_some() {
@@ -49,16 +55,26 @@ impl Filesystem {
             }
         }
         if inode.kind == Kind::Directory {
-            above.nlink = above.nlink.checked_add(1).ok_or(Error::new(Errno::MLINK, "too many directories"))?;
+            above.nlink = above
+                .nlink
+                .checked_add(1)
+                .ok_or(Error::new(Errno::MLINK, "too many directories"))?;
         }
         edit.touch(parent, time)?;
         let acls = self.inherit_acl(parent, &mut inode, what.umask)?;
-        let entry = Dirent { ino, kind: inode.kind };
+        let entry = Dirent {
+            ino,
+            kind: inode.kind,
+        };
         edit.push(Change::PutInode(inode.clone()));
         for change in acls {
             edit.push(change);
         }
-        edit.push(Change::PutDirent { parent, name: name.to_vec(), entry });
+        edit.push(Change::PutDirent {
+            parent,
+            name: name.to_vec(),
+            entry,
+        });
         self.commit_edit(edit)?;
         Ok(self.attr_of(&inode, 0, 0))
     }
@@ -98,7 +114,10 @@ fn new_inode(ino: u64, parent: u64, what: &Create, caller: Caller, time: super::
 
 fn check_length(name: &[u8]) -> Result<()> {
     if name.len() > MAX_NAME {
-        return Err(Error::new(Errno::NAMETOOLONG, "a name has at most 255 bytes"));
+        return Err(Error::new(
+            Errno::NAMETOOLONG,
+            "a name has at most 255 bytes",
+        ));
     }
     Ok(())
 }

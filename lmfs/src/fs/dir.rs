@@ -34,7 +34,10 @@ struct Names {
 impl Names {
     fn get(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)?;
-        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
+        let start = index
+            .checked_sub(1)
+            .and_then(|before| self.ends.get(before))
+            .copied();
         self.bytes.get(start.unwrap_or(0)..end)
     }
 
@@ -75,7 +78,12 @@ impl Filesystem {
     ///
     /// # Errors
     /// EBADF; what the store reports.
-    pub fn readdir(&self, fh: u64, offset: u64, mut emit: impl FnMut(DirEntry) -> bool) -> Result<()> {
+    pub fn readdir(
+        &self,
+        fh: u64,
+        offset: u64,
+        mut emit: impl FnMut(DirEntry) -> bool,
+    ) -> Result<()> {
         let handle = self.handles.dirs.lock().get(&fh).cloned();
         let handle = handle.ok_or(Error::new(Errno::BADF, "no such handle"))?;
         let ino = handle.node.ino;
@@ -88,9 +96,17 @@ impl Filesystem {
             *names = Names::default();
         }
         let dots: [(u64, &[u8]); 2] = [(ino, b"."), (parent, b"..")];
-        for (at, (ino, name)) in (1..).zip(dots).skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
+        for (at, (ino, name)) in (1..)
+            .zip(dots)
+            .skip(usize::try_from(offset).unwrap_or(usize::MAX))
+        {
             let name = name.to_vec();
-            if !emit(DirEntry { ino, kind: Kind::Directory, offset: at, name }) {
+            if !emit(DirEntry {
+                ino,
+                kind: Kind::Directory,
+                offset: at,
+                name,
+            }) {
                 return Ok(());
             }
         }
@@ -100,14 +116,22 @@ impl Filesystem {
         let index = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
         let mut index = index.min(names.ends.len());
         loop {
-            let after = index.checked_sub(1).and_then(|last| names.get(last)).map(<[u8]>::to_vec);
+            let after = index
+                .checked_sub(1)
+                .and_then(|last| names.get(last))
+                .map(<[u8]>::to_vec);
             let page = self.store.dirents(ino, after.as_deref(), PAGE)?;
             let last_page = page.len() < PAGE;
             for (name, entry) in page {
                 names.put(index, &name);
                 index += 1;
                 let offset = index as u64 + DOTS;
-                if !emit(DirEntry { ino: entry.ino, kind: entry.kind, offset, name }) {
+                if !emit(DirEntry {
+                    ino: entry.ino,
+                    kind: entry.kind,
+                    offset,
+                    name,
+                }) {
                     return Ok(());
                 }
             }

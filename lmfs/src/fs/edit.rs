@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lmfs_indexer::{Change, CommitReport, Inode, Kind, Store, Time};
+use lmfs_indexer::{Change, Inode, Kind, Time};
 use parking_lot::MutexGuard;
 
 use super::node::{Node, State};
-use super::{Errno, Error, Result};
+use super::{Errno, Error, Filesystem, Result};
 
 /// The locked states of some nodes, and drafts of what their inodes become.
 pub struct Edit<'a> {
@@ -23,7 +23,10 @@ impl<'a> Edit<'a> {
         let sorted: BTreeMap<u64, &Arc<Node>> =
             nodes.into_iter().map(|node| (node.ino, node)).collect();
         Edit {
-            states: sorted.into_iter().map(|(ino, node)| (ino, node.lock())).collect(),
+            states: sorted
+                .into_iter()
+                .map(|(ino, node)| (ino, node.lock()))
+                .collect(),
             drafts: BTreeMap::new(),
             changes: Vec::new(),
             deleted: Vec::new(),
@@ -78,7 +81,7 @@ impl<'a> Edit<'a> {
     }
 
     /// Commits, then lets the nodes have what was committed. On an error nothing changed.
-    pub fn commit(self, store: &Store) -> Result<CommitReport> {
+    pub fn commit(self, fs: &Filesystem) -> Result<()> {
         let Edit {
             mut states,
             drafts,
@@ -89,7 +92,7 @@ impl<'a> Edit<'a> {
             let state = states.get(ino).ok_or_else(Error::stale)?;
             changes.push(Change::PutInode(state.storable(draft)));
         }
-        let report = store.commit(changes)?;
+        fs.commit(changes)?;
         for (ino, draft) in drafts {
             if let Some(state) = states.get_mut(&ino) {
                 state.inode = draft;
@@ -101,6 +104,6 @@ impl<'a> Edit<'a> {
                 state.dirty.remove(0..u64::MAX);
             }
         }
-        Ok(report)
+        Ok(())
     }
 }

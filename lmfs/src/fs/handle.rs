@@ -123,6 +123,10 @@ impl Filesystem {
     /// # Errors
     /// What the store reports.
     pub fn fsyncdir(&self) -> Result<()> {
-        if self.options.read_only { Ok(()) } else { self.sync_log() }
+        if self.options.read_only {
+            Ok(())
+        } else {
+            self.sync_log()
+        }
     }
 }

@@ -32,11 +32,18 @@ impl Filesystem {
         }
         let time = now();
         let inode = edit.inode(ino)?;
-        inode.nlink = inode.nlink.checked_add(1).ok_or(Error::new(Errno::MLINK, "too many links"))?;
+        inode.nlink = inode
+            .nlink
+            .checked_add(1)
+            .ok_or(Error::new(Errno::MLINK, "too many links"))?;
         inode.ctime = time;
         edit.touch(parent, time)?;
         let entry = Dirent { ino, kind };
-        edit.push(Change::PutDirent { parent, name: name.to_vec(), entry });
+        edit.push(Change::PutDirent {
+            parent,
+            name: name.to_vec(),
+            entry,
+        });
         self.commit_edit(edit)?;
         self.getattr(ino)
     }

@@ -19,7 +19,9 @@ impl Ranges {
             .get(first..last)
             .unwrap_or_default()
             .iter()
-            .fold((range.start, range.end), |all, one| (all.0.min(one.0), all.1.max(one.1)));
+            .fold((range.start, range.end), |all, one| {
+                (all.0.min(one.0), all.1.max(one.1))
+            });
         self.0.splice(first..last, [merged]);
     }
 

@@ -45,7 +45,13 @@ impl Filesystem {
     /// if all is in memory, else on the thread that decodes the last block missing. Never waits for a decode.
     ///
     /// `done` gets EIO when a block of the range cannot be read.
-    pub fn read(&self, ino: u64, offset: u64, size: u32, done: impl FnOnce(Result<Vec<u8>>) + Send + 'static) {
+    pub fn read(
+        &self,
+        ino: u64,
+        offset: u64,
+        size: u32,
+        done: impl FnOnce(Result<Vec<u8>>) + Send + 'static,
+    ) {
         match self.plan(ino, offset, u64::from(size)) {
             Err(error) => done(Err(error)),
             Ok((len, pieces)) => self.start_reading(len, pieces, Box::new(done)),
@@ -77,7 +83,9 @@ impl Filesystem {
         while at < end {
             let start = at % bs;
             let len = (bs - start).min(end - at);
-            let fits = |n: u64| usize::try_from(n).map_err(|_| Error::new(super::Errno::INVAL, "read too large"));
+            let fits = |n: u64| {
+                usize::try_from(n).map_err(|_| Error::new(super::Errno::INVAL, "read too large"))
+            };
             pieces.push(Piece {
                 ino,
                 block: at / bs,
@@ -121,7 +129,10 @@ impl Filesystem {
 
     /// Fills a piece from what is in memory, or says which block it needs.
     fn piece_at_once(&self, piece: &Piece, out: &mut [u8]) -> Result<Option<Extent>> {
-        let covered = piece.dirty.as_ref().is_some_and(|dirty| dirty.covers(piece.start..piece.start + piece.len));
+        let covered = piece
+            .dirty
+            .as_ref()
+            .is_some_and(|dirty| dirty.covers(piece.start..piece.start + piece.len));
         if !covered && let Some(extent) = self.extent(piece.ino, piece.block)? {
             match self.blocks.cached(&extent.r) {
                 Some(block) => piece.fill(out, Some((&block, &extent))),
@@ -142,7 +153,9 @@ impl Filesystem {
     pub fn read_block_wait(&self, ino: u64, block: u64) -> std::result::Result<Vec<u8>, LoadError> {
         let mut seen: Option<BlockRef> = None;
         for _ in 0..RETRIES {
-            let extent = self.extent(ino, block).map_err(|error| LoadError::new(LoadErrorKind::Failed, error))?;
+            let extent = self
+                .extent(ino, block)
+                .map_err(|error| LoadError::new(LoadErrorKind::Failed, error))?;
             let Some(extent) = extent else {
                 return Ok(Vec::new());
             };
@@ -151,11 +164,16 @@ impl Filesystem {
                     let len = raw.len().min(extent.raw_len as usize);
                     return Ok(raw.get(..len).unwrap_or_default().to_vec());
                 }
-                Err(error) if error.kind == LoadErrorKind::Moved && seen != Some(extent.r) => seen = Some(extent.r),
+                Err(error) if error.kind == LoadErrorKind::Moved && seen != Some(extent.r) => {
+                    seen = Some(extent.r)
+                }
                 Err(error) => return Err(error),
             }
         }
-        Err(LoadError::new(LoadErrorKind::Failed, "the block keeps moving"))
+        Err(LoadError::new(
+            LoadErrorKind::Failed,
+            "the block keeps moving",
+        ))
     }
 }
 
@@ -166,7 +184,10 @@ impl Piece {
             return;
         };
         if let Some((raw, extent)) = stored {
-            let end = raw.len().min(extent.raw_len as usize).min(self.start + self.len);
+            let end = raw
+                .len()
+                .min(extent.raw_len as usize)
+                .min(self.start + self.len);
             let from = raw.get(self.start.min(end)..end).unwrap_or_default();
             if let Some(to) = out.get_mut(..from.len()) {
                 to.copy_from_slice(from);
@@ -180,13 +201,17 @@ impl Piece {
 
 impl Reading {
     fn fetch(self: Arc<Self>, fs: &Filesystem, piece: Piece, extent: Extent, retries: u32) {
-        fs.blocks.fetch(extent.r, cost(&extent), move |loaded| self.arrived(piece, extent, loaded, retries));
+        fs.blocks.fetch(extent.r, cost(&extent), move |loaded| {
+            self.arrived(piece, extent, loaded, retries)
+        });
     }
 
     fn arrived(self: Arc<Self>, piece: Piece, extent: Extent, loaded: Loaded, retries: u32) {
         match loaded {
             Ok(block) => self.finish(|out| piece.fill(out, Some((&block, &extent))), None),
-            Err(error) if error.kind == LoadErrorKind::Moved && retries > 0 => self.again(piece, extent.r, retries - 1),
+            Err(error) if error.kind == LoadErrorKind::Moved && retries > 0 => {
+                self.again(piece, extent.r, retries - 1)
+            }
             Err(error) => self.finish(|_| (), Some(error.into())),
         }
     }

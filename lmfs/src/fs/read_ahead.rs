@@ -64,7 +64,11 @@ impl Filesystem {
             return;
         };
         pattern.keys.clear();
-        for extent in extents.into_iter().flatten().filter(|extent| cost(extent) == Cost::Dear) {
+        for extent in extents
+            .into_iter()
+            .flatten()
+            .filter(|extent| cost(extent) == Cost::Dear)
+        {
             pattern.keys.push(extent.r);
             self.blocks.read_ahead(extent.r, Cost::Dear);
         }

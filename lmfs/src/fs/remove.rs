@@ -22,7 +22,10 @@ impl Filesystem {
     pub fn unlink(&self, parent: u64, name: &[u8]) -> Result<()> {
         self.writable()?;
         let _namespace = self.namespace.lock();
-        let entry = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
+        let entry = self
+            .store
+            .dirent(parent, name)?
+            .ok_or_else(Error::not_found)?;
         if entry.kind == Kind::Directory {
             return Err(Error::new(Errno::ISDIR, "is a directory"));
         }
@@ -36,7 +39,10 @@ impl Filesystem {
     pub fn rmdir(&self, parent: u64, name: &[u8]) -> Result<()> {
         self.writable()?;
         let _namespace = self.namespace.lock();
-        let entry = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
+        let entry = self
+            .store
+            .dirent(parent, name)?
+            .ok_or_else(Error::not_found)?;
         if entry.kind != Kind::Directory {
             return Err(Error::new(Errno::NOTDIR, "not a directory"));
         }
@@ -52,7 +58,10 @@ impl Filesystem {
         edit.check_directory(parent)?;
         let time = now();
         edit.touch(parent, time)?;
-        edit.push(Change::DelDirent { parent, name: name.to_vec() });
+        edit.push(Change::DelDirent {
+            parent,
+            name: name.to_vec(),
+        });
         let gone = drop_link(&mut edit, parent, ino, time)?;
         self.commit_edit(edit)?;
         if gone {
@@ -94,7 +103,10 @@ impl Filesystem {
         if orphans.is_empty() {
             return Ok(());
         }
-        tracing::info!(files = orphans.len(), "deleting files that were open without a name when the store was last used");
+        tracing::info!(
+            files = orphans.len(),
+            "deleting files that were open without a name when the store was last used"
+        );
         for batch in orphans.chunks(1000) {
             self.commit(batch.iter().map(|ino| Change::DelInode(*ino)).collect())?;
         }

@@ -22,7 +22,10 @@ impl Filesystem {
     /// Whether a rename would have to store the source's written data first.
     pub fn rename_waits(&self, parent: u64, name: &[u8]) -> bool {
         let source = self.store.dirent(parent, name);
-        source.ok().flatten().is_some_and(|entry| self.is_dirty(entry.ino))
+        source
+            .ok()
+            .flatten()
+            .is_some_and(|entry| self.is_dirty(entry.ino))
     }
 
     /// Moves a name. What has the new name already is replaced in the same transaction, whole or not at all; data written
@@ -32,17 +35,32 @@ impl Filesystem {
     /// # Errors
     /// ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY as rename(2) says; EINVAL for a directory that would move into itself;
     /// what the store reports.
-    pub fn rename(&self, parent: u64, name: &[u8], new_parent: u64, new_name: &[u8], mode: RenameMode) -> Result<()> {
+    pub fn rename(
+        &self,
+        parent: u64,
+        name: &[u8],
+        new_parent: u64,
+        new_name: &[u8],
+        mode: RenameMode,
+    ) -> Result<()> {
         self.writable()?;
         check_name(new_name)?;
         let from = Place { parent, name };
-        let to = Place { parent: new_parent, name: new_name };
+        let to = Place {
+            parent: new_parent,
+            name: new_name,
+        };
         self.store_source(from, to, mode)?;
         let _namespace = self.namespace.lock();
-        let source = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
+        let source = self
+            .store
+            .dirent(parent, name)?
+            .ok_or_else(Error::not_found)?;
         let target = self.store.dirent(new_parent, new_name)?;
         match (mode, target) {
-            (RenameMode::NoReplace, Some(_)) => Err(Error::new(Errno::EXIST, "the new name exists")),
+            (RenameMode::NoReplace, Some(_)) => {
+                Err(Error::new(Errno::EXIST, "the new name exists"))
+            }
             (RenameMode::Exchange, None) => Err(Error::not_found()),
             (_, Some(target)) if target.ino == source.ino => Ok(()),
             (RenameMode::Exchange, Some(target)) => self.exchange(from, source, to, target),
@@ -61,10 +79,21 @@ impl Filesystem {
         Ok(())
     }
 
-    fn replace(&self, from: Place<'_>, source: Dirent, to: Place<'_>, target: Option<Dirent>) -> Result<()> {
+    fn replace(
+        &self,
+        from: Place<'_>,
+        source: Dirent,
+        to: Place<'_>,
+        target: Option<Dirent>,
+    ) -> Result<()> {
         self.check_target(source, target)?;
         self.check_ancestry(source, to)?;
-        let nodes = self.nodes_of([Some(from.parent), Some(to.parent), Some(source.ino), target.map(|t| t.ino)])?;
+        let nodes = self.nodes_of([
+            Some(from.parent),
+            Some(to.parent),
+            Some(source.ino),
+            target.map(|t| t.ino),
+        ])?;
         let mut edit = Edit::new(&nodes);
         edit.check_directory(from.parent)?;
         edit.check_directory(to.parent)?;
@@ -77,17 +106,32 @@ impl Filesystem {
         edit.inode(source.ino)?.ctime = time;
         edit.touch(from.parent, time)?;
         edit.touch(to.parent, time)?;
-        edit.push(Change::DelDirent { parent: from.parent, name: from.name.to_vec() });
-        edit.push(Change::PutDirent { parent: to.parent, name: to.name.to_vec(), entry: source });
+        edit.push(Change::DelDirent {
+            parent: from.parent,
+            name: from.name.to_vec(),
+        });
+        edit.push(Change::PutDirent {
+            parent: to.parent,
+            name: to.name.to_vec(),
+            entry: source,
+        });
         self.commit_edit(edit)?;
         let ghost = target.filter(|_| gone);
-        if let Some(node) = ghost.and_then(|target| nodes.iter().find(|node| node.ino == target.ino)) {
+        if let Some(node) =
+            ghost.and_then(|target| nodes.iter().find(|node| node.ino == target.ino))
+        {
             self.haunt(node.clone());
         }
         Ok(())
     }
 
-    fn exchange(&self, from: Place<'_>, source: Dirent, to: Place<'_>, target: Dirent) -> Result<()> {
+    fn exchange(
+        &self,
+        from: Place<'_>,
+        source: Dirent,
+        to: Place<'_>,
+        target: Dirent,
+    ) -> Result<()> {
         self.check_ancestry(source, to)?;
         self.check_ancestry(target, from)?;
         let nodes = self.nodes_of([from.parent, to.parent, source.ino, target.ino].map(Some))?;
@@ -101,26 +145,47 @@ impl Filesystem {
         edit.inode(target.ino)?.ctime = time;
         edit.touch(from.parent, time)?;
         edit.touch(to.parent, time)?;
-        edit.push(Change::PutDirent { parent: from.parent, name: from.name.to_vec(), entry: target });
-        edit.push(Change::PutDirent { parent: to.parent, name: to.name.to_vec(), entry: source });
+        edit.push(Change::PutDirent {
+            parent: from.parent,
+            name: from.name.to_vec(),
+            entry: target,
+        });
+        edit.push(Change::PutDirent {
+            parent: to.parent,
+            name: to.name.to_vec(),
+            entry: source,
+        });
         self.commit_edit(edit)?;
         Ok(())
     }
 
     fn nodes_of(&self, inos: [Option<u64>; 4]) -> Result<Vec<Arc<Node>>> {
-        inos.into_iter().flatten().map(|ino| self.node(ino)).collect()
+        inos.into_iter()
+            .flatten()
+            .map(|ino| self.node(ino))
+            .collect()
     }
 
     fn check_target(&self, source: Dirent, target: Option<Dirent>) -> Result<()> {
         let Some(target) = target else {
             return Ok(());
         };
-        match (source.kind == Kind::Directory, target.kind == Kind::Directory) {
-            (true, false) => Err(Error::new(Errno::NOTDIR, "a directory cannot replace a file")),
-            (false, true) => Err(Error::new(Errno::ISDIR, "a file cannot replace a directory")),
-            (true, true) if !self.store.dir_is_empty(target.ino)? => {
-                Err(Error::new(Errno::NOTEMPTY, "the directory to be replaced is not empty"))
-            }
+        match (
+            source.kind == Kind::Directory,
+            target.kind == Kind::Directory,
+        ) {
+            (true, false) => Err(Error::new(
+                Errno::NOTDIR,
+                "a directory cannot replace a file",
+            )),
+            (false, true) => Err(Error::new(
+                Errno::ISDIR,
+                "a file cannot replace a directory",
+            )),
+            (true, true) if !self.store.dir_is_empty(target.ino)? => Err(Error::new(
+                Errno::NOTEMPTY,
+                "the directory to be replaced is not empty",
+            )),
             _ => Ok(()),
         }
     }
@@ -141,7 +206,10 @@ impl Filesystem {
             }
             at = self.inode(at)?.parent;
         }
-        Err(Error::new(Errno::LOOP, "the directories above go in a circle; run lmfs check"))
+        Err(Error::new(
+            Errno::LOOP,
+            "the directories above go in a circle; run lmfs check",
+        ))
     }
 }
 
@@ -151,7 +219,10 @@ fn move_inode(edit: &mut Edit<'_>, moved: Dirent, from: Place<'_>, to: Place<'_>
         let below = edit.inode(from.parent)?;
         below.nlink = below.nlink.saturating_sub(1);
         let above = edit.inode(to.parent)?;
-        above.nlink = above.nlink.checked_add(1).ok_or(Error::new(Errno::MLINK, "too many directories"))?;
+        above.nlink = above
+            .nlink
+            .checked_add(1)
+            .ok_or(Error::new(Errno::MLINK, "too many directories"))?;
         edit.inode(moved.ino)?.parent = to.parent;
     }
     Ok(())

@@ -38,7 +38,7 @@ impl Filesystem {
             kill_suid_bits(&mut inode.perm);
         }
         changes.push(Change::PutInode(inode.clone()));
-        let mut report = self.commit(changes)?;
+        let mut skipped = self.commit_swaps(changes)?;
         state.inode = inode;
         state.stored_size = size;
         if !cut {
@@ -47,16 +47,18 @@ impl Filesystem {
         state.truncations += 1;
         state.dirty.remove(kept..u64::MAX);
         if rest > 0 {
-            state.dirty.clip(kept - 1, usize::try_from(rest).unwrap_or(usize::MAX));
+            state
+                .dirty
+                .clip(kept - 1, usize::try_from(rest).unwrap_or(usize::MAX));
         }
         if state.dirty.is_empty() {
             state.dirty_since = None;
             self.dirty.clean(ino);
         }
         // The last block was packed or moved in that very moment: the clip applies to where it is now.
-        while !report.skipped.is_empty() {
+        while !skipped.is_empty() {
             match self.clip(ino, kept, rest)? {
-                Some(change) => report = self.commit(vec![change])?,
+                Some(change) => skipped = self.commit_swaps(vec![change])?,
                 None => break,
             }
         }
@@ -71,11 +73,16 @@ impl Filesystem {
         let block = kept - 1;
         let keep = u32::try_from(rest).unwrap_or(u32::MAX);
         let extent = self.extent(ino, block)?;
-        Ok(extent.filter(|extent| extent.raw_len > keep).map(|extent| Change::SwapExtent {
-            ino,
-            block,
-            old: extent.r,
-            new: Extent { raw_len: keep, ..extent },
-        }))
+        Ok(extent
+            .filter(|extent| extent.raw_len > keep)
+            .map(|extent| Change::SwapExtent {
+                ino,
+                block,
+                old: extent.r,
+                new: Extent {
+                    raw_len: keep,
+                    ..extent
+                },
+            }))
     }
 }

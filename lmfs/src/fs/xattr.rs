@@ -38,7 +38,14 @@ impl Filesystem {
     /// # Errors
     /// EEXIST and ENODATA as `mode` says; E2BIG, ERANGE; EPERM for `user.lmfs.*`; EOPNOTSUPP for a namespace that is not
     /// kept; EINVAL for a malformed ACL; what the store reports.
-    pub fn setxattr(&self, ino: u64, name: &[u8], value: &[u8], mode: XattrMode, caller: Caller) -> Result<()> {
+    pub fn setxattr(
+        &self,
+        ino: u64,
+        name: &[u8],
+        value: &[u8],
+        mode: XattrMode,
+        caller: Caller,
+    ) -> Result<()> {
         self.writable()?;
         check(name)?;
         if value.len() > MAX_XATTR {
@@ -51,15 +58,26 @@ impl Filesystem {
         }
         let exists = self.store.xattr(ino, name)?.is_some();
         match mode {
-            XattrMode::Create if exists => return Err(Error::new(Errno::EXIST, "the attribute exists")),
-            XattrMode::Replace if !exists => return Err(Error::new(Errno::NODATA, "no such attribute")),
+            XattrMode::Create if exists => {
+                return Err(Error::new(Errno::EXIST, "the attribute exists"));
+            }
+            XattrMode::Replace if !exists => {
+                return Err(Error::new(Errno::NODATA, "no such attribute"));
+            }
             _ => {}
         }
         let inode = edit.inode(ino)?;
         inode.ctime = now();
         let change = match super::acl::set(inode, name, value, caller)? {
-            true => Change::PutXattr { ino, name: name.to_vec(), value: value.to_vec() },
-            false => Change::DelXattr { ino, name: name.to_vec() },
+            true => Change::PutXattr {
+                ino,
+                name: name.to_vec(),
+                value: value.to_vec(),
+            },
+            false => Change::DelXattr {
+                ino,
+                name: name.to_vec(),
+            },
         };
         edit.push(change);
         self.commit_edit(edit)?;
@@ -83,7 +101,10 @@ impl Filesystem {
             return Err(Error::new(Errno::NODATA, "no such attribute"));
         }
         edit.inode(ino)?.ctime = now();
-        edit.push(Change::DelXattr { ino, name: name.to_vec() });
+        edit.push(Change::DelXattr {
+            ino,
+            name: name.to_vec(),
+        });
         self.commit_edit(edit)?;
         Ok(())
     }
@@ -93,12 +114,21 @@ fn check(name: &[u8]) -> Result<()> {
     if name.starts_with(RESERVED) {
         return Err(Error::new(Errno::PERM, "user.lmfs.* cannot be changed"));
     }
-    let kept = NAMESPACES.iter().any(|namespace| name.starts_with(namespace)) || super::acl::is_acl(name);
+    let kept = NAMESPACES
+        .iter()
+        .any(|namespace| name.starts_with(namespace))
+        || super::acl::is_acl(name);
     if !kept {
-        return Err(Error::new(Errno::OPNOTSUPP, "attributes of this namespace are not kept"));
+        return Err(Error::new(
+            Errno::OPNOTSUPP,
+            "attributes of this namespace are not kept",
+        ));
     }
     if name.len() > MAX_NAME {
-        return Err(Error::new(Errno::RANGE, "the name of an attribute has at most 255 bytes"));
+        return Err(Error::new(
+            Errno::RANGE,
+            "the name of an attribute has at most 255 bytes",
+        ));
     }
     Ok(())
 }

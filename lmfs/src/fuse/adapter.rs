@@ -8,16 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileHandle, FopenFlags, Generation, INodeNo, InitFlags, IoctlFlags,
-    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
-    ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, FopenFlags, Generation, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::answer::{guarded, later, now, refuse};
 use super::convert::{file_attr, file_type, kind, set_time};
 use crate::fs::{
-    self, Allocate, Caller, Create, Errno, Error, Filesystem, Kind, RenameMode, Seek, SetAttr, XattrMode,
+    self, Allocate, Caller, Create, Errno, Error, Filesystem, Kind, RenameMode, Seek, SetAttr,
+    XattrMode,
 };
 
 /// How long the kernel may believe what it was told. Nobody else changes a mounted store, and where the filesystem does so
@@ -59,7 +60,10 @@ impl Adapter {
 }
 
 fn caller(req: &Request) -> Caller {
-    Caller { uid: req.uid(), gid: req.gid() }
+    Caller {
+        uid: req.uid(),
+        gid: req.gid(),
+    }
 }
 
 /// Whether a change of contents by this caller clears set-user-id bits: root may keep them (CAP_FSETID).
@@ -112,7 +116,13 @@ impl fuser::Filesystem for Adapter {
     }
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        now(&self.fs, "lookup", reply, |fs| fs.lookup(parent.0, name.as_bytes()), entry);
+        now(
+            &self.fs,
+            "lookup",
+            reply,
+            |fs| fs.lookup(parent.0, name.as_bytes()),
+            entry,
+        );
     }
 
     fn forget(&self, _req: &Request, ino: INodeNo, _nlookup: u64) {
@@ -149,41 +159,111 @@ impl fuser::Filesystem for Adapter {
             atime: atime.map(set_time),
             mtime: mtime.map(set_time),
         };
-        now(&self.fs, "setattr", reply, |fs| fs.setattr(ino.0, set, kills(req)), attr);
+        now(
+            &self.fs,
+            "setattr",
+            reply,
+            |fs| fs.setattr(ino.0, set, kills(req)),
+            attr,
+        );
     }
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
-        now(&self.fs, "readlink", reply, |fs| fs.readlink(ino.0), |reply, target| reply.data(&target));
+        now(
+            &self.fs,
+            "readlink",
+            reply,
+            |fs| fs.readlink(ino.0),
+            |reply, target| reply.data(&target),
+        );
     }
 
-    fn mknod(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, rdev: u32, reply: ReplyEntry) {
+    fn mknod(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
         let run = |fs: &Filesystem| {
             let Some(kind) = kind(mode) else {
                 return invalid("mknod makes no such kind");
             };
-            let what = Create { umask, rdev: rdev.into(), ..Create::new(kind, mode & 0o7777) };
+            let what = Create {
+                umask,
+                rdev: rdev.into(),
+                ..Create::new(kind, mode & 0o7777)
+            };
             fs.create(parent.0, name.as_bytes(), what, caller(req))
         };
         now(&self.fs, "mknod", reply, run, entry);
     }
 
-    fn mkdir(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, reply: ReplyEntry) {
-        let what = Create { umask, ..Create::new(Kind::Directory, mode & 0o7777) };
-        now(&self.fs, "mkdir", reply, |fs| fs.create(parent.0, name.as_bytes(), what, caller(req)), entry);
+    fn mkdir(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let what = Create {
+            umask,
+            ..Create::new(Kind::Directory, mode & 0o7777)
+        };
+        now(
+            &self.fs,
+            "mkdir",
+            reply,
+            |fs| fs.create(parent.0, name.as_bytes(), what, caller(req)),
+            entry,
+        );
     }
 
     fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        now(&self.fs, "unlink", reply, |fs| fs.unlink(parent.0, name.as_bytes()), done);
+        now(
+            &self.fs,
+            "unlink",
+            reply,
+            |fs| fs.unlink(parent.0, name.as_bytes()),
+            done,
+        );
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        now(&self.fs, "rmdir", reply, |fs| fs.rmdir(parent.0, name.as_bytes()), done);
+        now(
+            &self.fs,
+            "rmdir",
+            reply,
+            |fs| fs.rmdir(parent.0, name.as_bytes()),
+            done,
+        );
     }
 
-    fn symlink(&self, req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+    fn symlink(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        target: &Path,
+        reply: ReplyEntry,
+    ) {
         let target = target.as_os_str().as_bytes().to_vec();
-        let what = Create { target, ..Create::new(Kind::Symlink, 0o777) };
-        now(&self.fs, "symlink", reply, |fs| fs.create(parent.0, name.as_bytes(), what, caller(req)), entry);
+        let what = Create {
+            target,
+            ..Create::new(Kind::Symlink, 0o777)
+        };
+        now(
+            &self.fs,
+            "symlink",
+            reply,
+            |fs| fs.create(parent.0, name.as_bytes(), what, caller(req)),
+            entry,
+        );
     }
 
     fn rename(
@@ -212,18 +292,45 @@ impl fuser::Filesystem for Adapter {
         }
     }
 
-    fn link(&self, _req: &Request, ino: INodeNo, newparent: INodeNo, newname: &OsStr, reply: ReplyEntry) {
-        now(&self.fs, "link", reply, |fs| fs.link(ino.0, newparent.0, newname.as_bytes()), entry);
+    fn link(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        newparent: INodeNo,
+        newname: &OsStr,
+        reply: ReplyEntry,
+    ) {
+        now(
+            &self.fs,
+            "link",
+            reply,
+            |fs| fs.link(ino.0, newparent.0, newname.as_bytes()),
+            entry,
+        );
     }
 
     fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let truncate = flags.0 & libc::O_TRUNC != 0;
         let run = |fs: &Filesystem| fs.open(ino.0, truncate, kills(req));
-        now(&self.fs, "open", reply, run, |reply, fh| reply.opened(FileHandle(fh), KEEP));
+        now(&self.fs, "open", reply, run, |reply, fh| {
+            reply.opened(FileHandle(fh), KEEP)
+        });
     }
 
-    fn create(&self, req: &Request, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, _flags: i32, reply: ReplyCreate) {
-        let what = Create { umask, ..Create::new(Kind::File, mode & 0o7777) };
+    fn create(
+        &self,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let what = Create {
+            umask,
+            ..Create::new(Kind::File, mode & 0o7777)
+        };
         let run = |fs: &Filesystem| {
             let attr = fs.create(parent.0, name.as_bytes(), what, caller(req))?;
             Ok((attr, fs.open(attr.ino, false, false)?))
@@ -245,10 +352,11 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyData,
     ) {
         let read = || {
-            self.fs.read(ino.0, offset, size, move |result| match result {
-                Ok(data) => reply.data(&data),
-                Err(error) => refuse("read", reply, &error),
-            });
+            self.fs
+                .read(ino.0, offset, size, move |result| match result {
+                    Ok(data) => reply.data(&data),
+                    Err(error) => refuse("read", reply, &error),
+                });
             self.fs.has_read(fh.0, offset, size);
             Ok(())
         };
@@ -271,13 +379,32 @@ impl fuser::Filesystem for Adapter {
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         if self.fs.write_waits() {
             let data = data.to_vec();
-            later(&self.fs, "write", reply, move |fs| fs.write(ino.0, offset, &data, kill), written);
+            later(
+                &self.fs,
+                "write",
+                reply,
+                move |fs| fs.write(ino.0, offset, &data, kill),
+                written,
+            );
         } else {
-            now(&self.fs, "write", reply, |fs| fs.write(ino.0, offset, data, kill), written);
+            now(
+                &self.fs,
+                "write",
+                reply,
+                |fs| fs.write(ino.0, offset, data, kill),
+                written,
+            );
         }
     }
 
-    fn flush(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
         if self.fs.is_dirty(ino.0) {
             later(&self.fs, "flush", reply, move |fs| fs.flush(ino.0), done);
         } else {
@@ -298,7 +425,14 @@ impl fuser::Filesystem for Adapter {
         now(&self.fs, "release", reply, |fs| fs.release(fh.0), done);
     }
 
-    fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsync(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         later(&self.fs, "fsync", reply, move |fs| fs.fsync(ino.0), done);
     }
 
@@ -307,10 +441,22 @@ impl fuser::Filesystem for Adapter {
         now(&self.fs, "opendir", reply, |fs| fs.opendir(ino.0), opened);
     }
 
-    fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
         let list = || {
             self.fs.readdir(fh.0, offset, |entry| {
-                !reply.add(INodeNo(entry.ino), entry.offset, file_type(entry.kind), OsStr::from_bytes(&entry.name))
+                !reply.add(
+                    INodeNo(entry.ino),
+                    entry.offset,
+                    file_type(entry.kind),
+                    OsStr::from_bytes(&entry.name),
+                )
             })
         };
         match guarded(&self.fs, "readdir", list) {
@@ -319,21 +465,37 @@ impl fuser::Filesystem for Adapter {
         }
     }
 
-    fn readdirplus(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+    fn readdirplus(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
         let list = || {
             let mut failed = None;
-            let listed = self.fs.readdir(fh.0, offset, |entry| match self.fs.getattr(entry.ino) {
-                Ok(attr) => {
-                    let name = OsStr::from_bytes(&entry.name);
-                    !reply.add(INodeNo(entry.ino), entry.offset, name, &TTL, &file_attr(&attr), GENERATION)
-                }
-                // It was removed in the moment.
-                Err(error) if error.errno == Errno::STALE => true,
-                Err(error) => {
-                    failed = Some(error);
-                    false
-                }
-            });
+            let listed = self
+                .fs
+                .readdir(fh.0, offset, |entry| match self.fs.getattr(entry.ino) {
+                    Ok(attr) => {
+                        let name = OsStr::from_bytes(&entry.name);
+                        !reply.add(
+                            INodeNo(entry.ino),
+                            entry.offset,
+                            name,
+                            &TTL,
+                            &file_attr(&attr),
+                            GENERATION,
+                        )
+                    }
+                    // It was removed in the moment.
+                    Err(error) if error.errno == Errno::STALE => true,
+                    Err(error) => {
+                        failed = Some(error);
+                        false
+                    }
+                });
             listed.and(failed.map_or(Ok(()), Err))
         };
         match guarded(&self.fs, "readdirplus", list) {
@@ -342,22 +504,54 @@ impl fuser::Filesystem for Adapter {
         }
     }
 
-    fn releasedir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, reply: ReplyEmpty) {
+    fn releasedir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        fh: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
         self.fs.releasedir(fh.0);
         reply.ok();
     }
 
-    fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+    fn fsyncdir(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _datasync: bool,
+        reply: ReplyEmpty,
+    ) {
         later(&self.fs, "fsyncdir", reply, Filesystem::fsyncdir, done);
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         now(&self.fs, "statfs", reply, Filesystem::statfs, |reply, s| {
-            reply.statfs(s.blocks, s.free, s.free, s.files, s.files_free, s.block_size, s.name_max, s.block_size);
+            reply.statfs(
+                s.blocks,
+                s.free,
+                s.free,
+                s.files,
+                s.files_free,
+                s.block_size,
+                s.name_max,
+                s.block_size,
+            );
         });
     }
 
-    fn setxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _position: u32, reply: ReplyEmpty) {
+    fn setxattr(
+        &self,
+        req: &Request,
+        ino: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
         let run = |fs: &Filesystem| {
             let mode = match flags {
                 0 => XattrMode::Any,
@@ -373,22 +567,43 @@ impl fuser::Filesystem for Adapter {
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let name = name.as_bytes().to_vec();
         if Filesystem::is_virtual(&name) {
-            later(&self.fs, "getxattr", reply, move |fs| fs.getxattr(ino.0, &name), value(size));
+            later(
+                &self.fs,
+                "getxattr",
+                reply,
+                move |fs| fs.getxattr(ino.0, &name),
+                value(size),
+            );
         } else {
-            now(&self.fs, "getxattr", reply, |fs| fs.getxattr(ino.0, &name), value(size));
+            now(
+                &self.fs,
+                "getxattr",
+                reply,
+                |fs| fs.getxattr(ino.0, &name),
+                value(size),
+            );
         }
     }
 
     fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let run = |fs: &Filesystem| {
             let names = fs.listxattr(ino.0)?;
-            Ok(names.into_iter().flat_map(|name| name.into_iter().chain([0])).collect())
+            Ok(names
+                .into_iter()
+                .flat_map(|name| name.into_iter().chain([0]))
+                .collect())
         };
         now(&self.fs, "listxattr", reply, run, value(size));
     }
 
     fn removexattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        now(&self.fs, "removexattr", reply, |fs| fs.removexattr(ino.0, name.as_bytes()), done);
+        now(
+            &self.fs,
+            "removexattr",
+            reply,
+            |fs| fs.removexattr(ino.0, name.as_bytes()),
+            done,
+        );
     }
 
     fn ioctl(
@@ -405,7 +620,16 @@ impl fuser::Filesystem for Adapter {
         reply.error(fuser::Errno::ENOTTY);
     }
 
-    fn fallocate(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, length: u64, mode: i32, reply: ReplyEmpty) {
+    fn fallocate(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
         let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
         let what = match mode & !libc::FALLOC_FL_KEEP_SIZE {
             0 => Allocate::Allocate { keep_size },
@@ -413,10 +637,24 @@ impl fuser::Filesystem for Adapter {
             libc::FALLOC_FL_ZERO_RANGE => Allocate::ZeroRange { keep_size },
             _ => return reply.error(fuser::Errno::EOPNOTSUPP),
         };
-        now(&self.fs, "fallocate", reply, |fs| fs.fallocate(ino.0, offset, length, what), done);
+        now(
+            &self.fs,
+            "fallocate",
+            reply,
+            |fs| fs.fallocate(ino.0, offset, length, what),
+            done,
+        );
     }
 
-    fn lseek(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+    fn lseek(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: i64,
+        whence: i32,
+        reply: ReplyLseek,
+    ) {
         let what = match whence {
             libc::SEEK_DATA => Seek::Data,
             libc::SEEK_HOLE => Seek::Hole,
@@ -429,7 +667,13 @@ impl fuser::Filesystem for Adapter {
             Ok(at) => reply.offset(at),
             Err(_) => reply.error(fuser::Errno::EOVERFLOW),
         };
-        later(&self.fs, "lseek", reply, move |fs| fs.lseek(ino.0, from, what), found);
+        later(
+            &self.fs,
+            "lseek",
+            reply,
+            move |fs| fs.lseek(ino.0, from, what),
+            found,
+        );
     }
 
     fn copy_file_range(
@@ -445,8 +689,20 @@ impl fuser::Filesystem for Adapter {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let from = fs::Place { ino: ino_in.0, offset: offset_in };
-        let to = fs::Place { ino: ino_out.0, offset: offset_out };
-        later(&self.fs, "copy_file_range", reply, move |fs| fs.copy_file_range(from, to, len), written);
+        let from = fs::Place {
+            ino: ino_in.0,
+            offset: offset_in,
+        };
+        let to = fs::Place {
+            ino: ino_out.0,
+            offset: offset_out,
+        };
+        later(
+            &self.fs,
+            "copy_file_range",
+            reply,
+            move |fs| fs.copy_file_range(from, to, len),
+            written,
+        );
     }
 }

@@ -49,7 +49,11 @@ pub fn later<R: Refuse, T>(
 }
 
 /// Runs `run`; a panic is logged, counted and becomes EIO.
-pub fn guarded<T>(fs: &Filesystem, operation: &'static str, run: impl FnOnce() -> fs::Result<T>) -> fs::Result<T> {
+pub fn guarded<T>(
+    fs: &Filesystem,
+    operation: &'static str,
+    run: impl FnOnce() -> fs::Result<T>,
+) -> fs::Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
         fs.count_panic();
         tracing::error!(operation, "panicked; the caller gets EIO. This is a bug");

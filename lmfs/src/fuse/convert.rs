@@ -61,7 +61,9 @@ fn system_time(time: Time) -> SystemTime {
         UNIX_EPOCH.checked_sub(whole)
     };
     let nanos = Duration::from_nanos(time.nanos.into());
-    whole.and_then(|whole| whole.checked_add(nanos)).unwrap_or(UNIX_EPOCH)
+    whole
+        .and_then(|whole| whole.checked_add(nanos))
+        .unwrap_or(UNIX_EPOCH)
 }
 
 /// A time to set. fuser 0.18.0 takes the nanoseconds of a time before 1970 away from the seconds instead of adding them;
@@ -85,15 +87,28 @@ mod tests {
 
     #[test]
     fn times_before_1970_keep_their_nanoseconds() {
-        let sent = Time { secs: -2, nanos: 800_000_000 };
+        let sent = Time {
+            secs: -2,
+            nanos: 800_000_000,
+        };
         // What fuser makes of it.
         let mangled = UNIX_EPOCH - Duration::new(2, 800_000_000);
-        assert_eq!(set_time(TimeOrNow::SpecificTime(mangled)), SetTime::At(sent));
+        assert_eq!(
+            set_time(TimeOrNow::SpecificTime(mangled)),
+            SetTime::At(sent)
+        );
         assert_eq!(from_system_time(system_time(sent)), sent);
-        for time in [Time { secs: 5, nanos: 7 }, Time { secs: -1, nanos: 0 }, Time { secs: 0, nanos: 1 }] {
+        for time in [
+            Time { secs: 5, nanos: 7 },
+            Time { secs: -1, nanos: 0 },
+            Time { secs: 0, nanos: 1 },
+        ] {
             assert_eq!(from_system_time(system_time(time)), time);
         }
         let after = UNIX_EPOCH + Duration::new(3, 4);
-        assert_eq!(set_time(TimeOrNow::SpecificTime(after)), SetTime::At(Time { secs: 3, nanos: 4 }));
+        assert_eq!(
+            set_time(TimeOrNow::SpecificTime(after)),
+            SetTime::At(Time { secs: 3, nanos: 4 })
+        );
     }
 }
