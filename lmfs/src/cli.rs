@@ -2,9 +2,16 @@
 
 pub mod args;
 mod init;
+mod interrupt;
 mod model;
+mod mount;
+mod mount_config;
+mod mount_helper;
 mod output;
+mod pack;
 pub mod size;
+mod stat;
+mod status;
 mod target;
 mod umount;
 
@@ -24,6 +31,12 @@ const LOG_VARIABLE: &str = "LMFS_LOG";
 /// Exit codes: 0 done, 1 it failed (for `check`: damage was found), 2 wrong usage (for `check`: it could not run).
 #[must_use]
 pub fn main() -> ExitCode {
+    if std::env::args_os()
+        .next()
+        .is_some_and(|program| mount_helper::is_helper(&program))
+    {
+        return mount_helper::main();
+    }
     let cli = Cli::parse();
     start_log(&cli);
     match run(&cli) {
@@ -41,6 +54,10 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Init(args) => init::run(args, quiet),
         Command::Umount(args) => umount::run(args, quiet),
+        Command::Mount(args) => mount::run(args),
+        Command::Pack(args) => pack::run(args, quiet),
+        Command::Status(args) => status::run(args),
+        Command::Stat(args) => stat::run(args),
         Command::Model(args) => model::run(args),
     }
 }
@@ -48,7 +65,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 /// Logs go to standard error: warnings, what a daemon does, more with `-v`, or what `LMFS_LOG` says. The journal has
 /// its own clock.
 fn start_log(cli: &Cli) {
-    let level = level(cli.verbosity, false);
+    let level = level(cli.verbosity, matches!(cli.command, Command::Mount(_)));
     let filter = EnvFilter::builder()
         .with_default_directive(level.into())
         .with_env_var(LOG_VARIABLE)

@@ -5,8 +5,12 @@ pub mod control;
 pub mod mountinfo;
 pub mod mountpoint;
 mod options;
+mod run;
+pub mod running;
 pub mod service_manager;
+pub mod status;
 pub mod unmount;
 
 pub use announce::{Announcer, detach, start_background};
 pub use options::{Options, PackMode};
+pub use run::{Event, Plan, run};

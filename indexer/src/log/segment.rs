@@ -213,8 +213,11 @@ impl Segment {
         if let Some(file) = self.file.get() {
             return Ok(Arc::clone(file));
         }
+        // The segment that grows is written through the same handle after a reopening; a store on a read-only disk has
+        // none that does.
         let file = io
-            .open(&self.name(), false)
+            .open(&self.name(), true)
+            .or_else(|_| io.open(&self.name(), false))
             .map_err(|e| Error::io("open", &self.name(), e))?;
         Ok(Arc::clone(self.file.get_or_init(|| file)))
     }

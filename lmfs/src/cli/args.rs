@@ -63,9 +63,17 @@ pub struct Verbosity {
 pub enum Command {
     /// Make a store: the folder that holds the compressed data and its model
     Init(Init),
+    /// Mount a store as a directory
+    Mount(Mount),
     /// Unmount; returns when everything is durable and the daemon is gone
     #[command(visible_alias = "unmount")]
     Umount(Umount),
+    /// Compress with the model now
+    Pack(Pack),
+    /// Show sizes, ratio, queue, methods, cache and model of a store
+    Status(Status),
+    /// Show how single files are stored: size, stored size, blocks by method
+    Stat(Stat),
     /// List the built-in models, or show what a model is
     Model(Model),
 }
@@ -137,13 +145,18 @@ In /etc/fstab (with a link from /sbin/mount.lmfs to lmfs):
 In the background, lmfs logs to STORE/lmfs.log. `systemctl start lmfs@...` logs to the journal.";
 
 /// `lmfs mount`
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(after_help = MOUNT_EXAMPLES)]
 pub struct Mount {
     /// Folder of the store
-    pub store: PathBuf,
+    #[arg(required_unless_present = "config")]
+    pub store: Option<PathBuf>,
     /// Where to mount it: an existing empty directory
-    pub mountpoint: PathBuf,
+    #[arg(required_unless_present = "config")]
+    pub mountpoint: Option<PathBuf>,
+    /// Take STORE, MOUNTPOINT and options from a file, as the systemd unit does (see docs/OPERATIONS.md)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["store", "mountpoint"])]
+    pub config: Option<PathBuf>,
     /// Stay in the foreground; log to standard error
     #[arg(short, long)]
     pub foreground: bool,
@@ -246,17 +259,6 @@ pub struct Check {
 pub struct Rebuild {
     /// Folder of a store that is not mounted
     pub store: PathBuf,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// `lmfs gc`
-#[derive(Debug, Args)]
-pub struct Gc {
-    /// Folder of a store, or where it is mounted
-    #[arg(value_name = "STORE|MOUNTPOINT")]
-    pub target: PathBuf,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -31,8 +31,6 @@ pub enum Request {
         /// Blocks to encode at a time; 0 for the default.
         jobs: u16,
     },
-    /// Collect garbage in the log.
-    Gc,
     /// Make everything durable.
     Sync,
     /// Make everything durable, unmount and end.

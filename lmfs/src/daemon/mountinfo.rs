@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// The type that our mounts show.
@@ -134,13 +134,6 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A path for a place where a comma or backslash would end it, such as a mount option; `None` if it has one.
-#[must_use]
-pub fn as_fsname(path: &Path) -> Option<&str> {
-    let text = std::str::from_utf8(path.as_os_str().as_bytes()).ok()?;
-    (!text.contains([',', '\\', '\n'])).then_some(text)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -176,11 +169,5 @@ junk\n";
         let root = containing(Path::new("/nowhere/at/all")).unwrap().unwrap();
         assert_eq!(root.mountpoint, Path::new("/"));
         assert_eq!(at(Path::new("/")).unwrap().unwrap(), root);
-    }
-
-    #[test]
-    fn paths_that_would_break_an_option_are_not_used() {
-        assert_eq!(as_fsname(Path::new("/srv/store")), Some("/srv/store"));
-        assert_eq!(as_fsname(Path::new("/srv/a,allow_other")), None);
     }
 }

@@ -60,7 +60,9 @@ pub fn run(plan: &Plan, announcer: &Announcer) -> anyhow::Result<()> {
 
 struct Started {
     mountpoint: PathBuf,
-    session: fuse::Session,
+    session: Arc<fuse::Session>,
+    /// Pack in the background.
+    idle: bool,
     background: Option<Background>,
     packer: Option<Arc<Packer>>,
     fs: Arc<Filesystem>,
@@ -77,8 +79,14 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     let (tell, events) = mpsc::channel();
     watch_signals(tell.clone()).context("cannot watch for signals")?;
 
-    let purpose = format!("mounted on {}; unmount it with `lmfs umount`", mountpoint.display());
-    let access = Access { read_only: options.read_only, ..Access::full(&purpose) };
+    let purpose = format!(
+        "mounted on {}; unmount it with `lmfs umount`",
+        mountpoint.display()
+    );
+    let access = Access {
+        read_only: options.read_only,
+        ..Access::full(&purpose)
+    };
     let store = Opened::open(plan.store.clone(), &access)?;
     for warning in store.report.warnings.iter().chain(&store.model_fault) {
         announcer.warning(warning);
@@ -87,9 +95,13 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
         tracing::info!("the index was made anew from the log: {why}");
     }
 
-    let fs = Filesystem::new(store.indexer.clone(), store.codec.clone(), fs_options(&store, plan, &mountpoint))
-        .context("cannot open the filesystem")?;
-    let packer = make_packer(&store, &fs, options);
+    let fs = Filesystem::new(
+        store.indexer.clone(),
+        store.codec.clone(),
+        fs_options(&store, plan, &mountpoint),
+    )
+    .context("cannot open the filesystem")?;
+    let packer = make_packer(&store, options);
 
     let desk = Arc::new(Desk::new(tell.clone()));
     let server = Server::start(store.path(), desk.clone())
@@ -104,12 +116,226 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
         mountpoint: mountpoint.clone(),
         since: Instant::now(),
     });
-    let packer = packer.ok();
-    let background = match &packer {
-        Some(packer) if options.pack == PackMode::Idle => Some(packer.spawn_idle().context("cannot start the packer")?),
-        _ => None,
-    };
     service_manager::start_watchdog(mountpoint.clone()).context("cannot start the watchdog")?;
-    watch_session(&session, tell)?;
-    Ok(Started { mountpoint, session, background, packer, fs, desk, server, events, store })
+    let session = Arc::new(session);
+    watch_session(&session, tell).context("cannot watch the mount")?;
+    let mut started = Started {
+        mountpoint,
+        session,
+        idle: options.pack == PackMode::Idle,
+        background: None,
+        packer: packer.ok(),
+        fs,
+        desk,
+        server,
+        events,
+        store,
+    };
+    started.start_background();
+    Ok(started)
+}
+
+fn fs_options(store: &Opened, plan: &Plan, mountpoint: &Path) -> fs::Options {
+    fs::Options {
+        read_only: plan.options.read_only,
+        cache_bytes: usize::try_from(plan.options.cache_size).unwrap_or(usize::MAX),
+        store_path: store.path().to_owned(),
+        mountpoint: mountpoint.to_owned(),
+        ..fs::Options::new(store.config().block_size)
+    }
+}
+
+fn fuse_options(store: &Opened, options: &Options) -> fuse::Options {
+    fuse::Options {
+        read_only: options.read_only,
+        allow_other: options.allow_other,
+        allow_root: options.allow_root,
+        kernel: options.kernel.clone(),
+        source: store.path().as_os_str().to_owned(),
+        ..fuse::Options::default()
+    }
+}
+
+fn make_packer(store: &Opened, options: &Options) -> Result<Arc<Packer>, String> {
+    if let Some(fault) = &store.model_fault {
+        return Err(format!("nothing can be packed: {fault}"));
+    }
+    if options.read_only {
+        return Err("nothing can be packed: the store is mounted read-only".to_owned());
+    }
+    let how = packer::Options {
+        idle: Duration::from_secs(options.pack_idle),
+        ..packer::Options::default()
+    };
+    let packer = Packer::new(
+        store.indexer.clone(),
+        store.codec.clone(),
+        Arc::new(Unattended),
+        how,
+    );
+    Ok(Arc::new(packer))
+}
+
+fn watch_signals(tell: mpsc::Sender<Event>) -> std::io::Result<()> {
+    // Registered here and now, so that none is missed; only the waiting happens in the thread.
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let watch = move || {
+        for signal in &mut signals {
+            if tell.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("signals".into())
+        .spawn(watch)
+        .map(drop)
+}
+
+fn watch_session(session: &Arc<fuse::Session>, tell: mpsc::Sender<Event>) -> std::io::Result<()> {
+    let session = session.clone();
+    let watch = move || {
+        session.wait(None);
+        let result = session
+            .failure()
+            .map_or(Ok(()), |error| Err(error.to_string()));
+        // Nobody listens any more if the end has begun for another reason.
+        let _ = tell.send(Event::Ended(result));
+    };
+    thread::Builder::new()
+        .name("mount".into())
+        .spawn(watch)
+        .map(drop)
+}
+
+impl Started {
+    /// Serves until the mount is gone, then makes everything durable.
+    fn serve(mut self) -> anyhow::Result<()> {
+        let mut asked: Vec<mpsc::Sender<Result<(), String>>> = Vec::new();
+        let result = loop {
+            // There always is a sender: the desk.
+            match self.events.recv() {
+                Err(_) | Ok(Event::Ended(Ok(()))) => break Ok(()),
+                Ok(Event::Ended(Err(why))) => break Err(anyhow::anyhow!("the mount ended: {why}")),
+                Ok(Event::Signal(signal)) => {
+                    tracing::info!("{}: unmounting", signal_name(signal));
+                    self.let_go();
+                    break Ok(());
+                }
+                Ok(Event::Asked(client)) => match self.unmount_for_client() {
+                    Ok(()) => {
+                        asked.push(client);
+                        break Ok(());
+                    }
+                    Err(why) => {
+                        // A client that is gone does not mind.
+                        let _ = client.send(Err(why));
+                        self.start_background();
+                    }
+                },
+            }
+        };
+        self.finish(result, &asked)
+    }
+
+    /// Makes all durable and unmounts, unless something speaks against it: then the mount stays as it was.
+    fn unmount_for_client(&mut self) -> Result<(), String> {
+        self.background = None;
+        self.fs.sync().map_err(|error| {
+            format!("still mounted, because what was written cannot be stored: {error}")
+        })?;
+        unmount::unmount(&self.mountpoint, false).or_else(|error| match error {
+            unmount::Error::NotMounted(_) => Ok(()),
+            error => Err(error.to_string()),
+        })
+    }
+
+    /// Unmounts for somebody who will not take no for an answer.
+    fn let_go(&mut self) {
+        service_manager::stopping("storing what was written");
+        self.background = None;
+        if let Err(error) = self.fs.sync() {
+            tracing::error!("cannot store everything that was written: {error}");
+        }
+        let deadline = Instant::now() + GRACE;
+        loop {
+            match unmount::unmount(&self.mountpoint, false) {
+                Ok(()) | Err(unmount::Error::NotMounted(_)) => return,
+                Err(unmount::Error::Busy(_)) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                Err(error) => {
+                    tracing::warn!("{error}; detaching it all the same");
+                    break;
+                }
+            }
+        }
+        if let Err(error) = unmount::unmount(&self.mountpoint, true) {
+            tracing::error!("{error}");
+        }
+    }
+
+    fn start_background(&mut self) {
+        if self.idle
+            && let Some(packer) = &self.packer
+        {
+            self.background = packer
+                .spawn_idle()
+                .inspect_err(|error| tracing::error!("cannot start the packer: {error}"))
+                .ok();
+        }
+    }
+
+    /// Takes everything down. The clients in `asked` get to know how it went.
+    fn finish(
+        self,
+        mut result: anyhow::Result<()>,
+        asked: &[mpsc::Sender<Result<(), String>>],
+    ) -> anyhow::Result<()> {
+        service_manager::stopping("storing what was written");
+        drop(self.background);
+        self.desk.close();
+        // Operations that were under way are answered before the event loops end; those of a detached busy mount are
+        // answered with an error once this process has ended.
+        if !self.session.wait(Some(GRACE)) {
+            tracing::warn!("{} is still used by somebody", self.mountpoint.display());
+        }
+        let stored = self
+            .fs
+            .shutdown()
+            .context("what was written last could not be stored");
+        drop((self.session, self.packer, self.fs));
+        let closed = self.store.close().context("the store could not be closed");
+        for outcome in [stored, closed] {
+            if let Err(error) = outcome {
+                tracing::error!("{error:#}");
+                result = result.and(Err(error));
+            }
+        }
+        for client in asked {
+            let _ = client.send(
+                result
+                    .as_ref()
+                    .map(drop)
+                    .map_err(|error| format!("{error:#}")),
+            );
+        }
+        self.server.finish(LAST_WORDS);
+        if result.is_ok() {
+            tracing::info!(
+                "everything is stored; unmounted {}",
+                self.mountpoint.display()
+            );
+        }
+        result
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        SIGTERM => "SIGTERM",
+        SIGINT => "SIGINT",
+        SIGHUP => "SIGHUP",
+        _ => "signal",
+    }
 }

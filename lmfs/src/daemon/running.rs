@@ -58,17 +58,19 @@ impl Running {
     ) -> Result<Value, String> {
         let packer = self.packer.as_ref().map_err(Clone::clone)?;
         // What is still in memory is to be packed, too.
-        self.fs.sync().map_err(|e| format!("cannot store what was written: {e}"))?;
-        let scope = if inodes.is_empty() { Scope::All } else { Scope::Inodes(inodes) };
+        self.fs
+            .sync()
+            .map_err(|e| format!("cannot store what was written: {e}"))?;
+        let scope = if inodes.is_empty() {
+            Scope::All
+        } else {
+            Scope::Inodes(inodes)
+        };
         let tell = |step: &packer::Progress| progress(packing(step));
-        let summary = packer.run(&scope, usize::from(jobs), &tell, stop).map_err(|e| e.to_string())?;
+        let summary = packer
+            .run(&scope, usize::from(jobs), &tell, stop)
+            .map_err(|e| e.to_string())?;
         serde_json::to_value(summary).map_err(|e| e.to_string())
-    }
-
-    fn gc(&self, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
-        progress(Progress { stage: "collecting garbage".into(), ..Progress::default() });
-        let report = collect(&self.fs, stop)?;
-        serde_json::to_value(report).map_err(|e| e.to_string())
     }
 }
 
@@ -77,9 +79,17 @@ impl Running {
 pub fn packing(step: &packer::Progress) -> Progress {
     let note = match step.before_bytes {
         0 => String::new(),
-        before => format!("{:.1} % of the first copies", step.after_bytes as f64 * 100.0 / before as f64),
+        before => format!(
+            "{:.1} % of the first copies",
+            step.after_bytes as f64 * 100.0 / before as f64
+        ),
     };
-    Progress { stage: "packing".into(), done: step.done_bytes, total: step.total_bytes, note }
+    Progress {
+        stage: "packing".into(),
+        done: step.done_bytes,
+        total: step.total_bytes,
+        note,
+    }
 }
 
 /// Answers requests, from before the mount is up until everything is durable.
@@ -159,27 +169,34 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service for Desk {
-    fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
+    fn handle(
+        &self,
+        request: Request,
+        progress: &(dyn Fn(Progress) + Sync),
+        stop: &Stop,
+    ) -> Result<Value, String> {
         match request {
-            Request::Status => serde_json::to_value(self.running()?.status()).map_err(|e| e.to_string()),
+            Request::Status => {
+                serde_json::to_value(self.running()?.status()).map_err(|e| e.to_string())
+            }
             Request::Pack { inodes, jobs } => {
                 let running = self.running()?;
                 self.stoppable(stop, || running.pack(inodes, jobs, progress, stop))
-            }
-            Request::Gc => {
-                let running = self.running()?;
-                self.stoppable(stop, || running.gc(progress, stop))
             }
             Request::Sync => {
                 self.running()?.fs.sync().map_err(|e| e.to_string())?;
                 Ok(json!({}))
             }
             Request::Shutdown => {
-                progress(Progress { stage: "unmounting".into(), ..Progress::default() });
+                progress(Progress {
+                    stage: "unmounting".into(),
+                    ..Progress::default()
+                });
                 let (tell, told) = mpsc::channel();
                 let gone = |_| "the daemon is ending already".to_owned();
                 self.events.send(Event::Asked(tell)).map_err(gone)?;
-                told.recv().map_err(|_| "the daemon is ending already".to_owned())??;
+                told.recv()
+                    .map_err(|_| "the daemon is ending already".to_owned())??;
                 Ok(json!({}))
             }
         }

@@ -150,7 +150,13 @@ impl Status {
                 digest: model.digest.to_string(),
                 engine: model.engine.to_string(),
             }),
-            warnings: store.report.warnings.iter().chain(&store.model_fault).cloned().collect(),
+            warnings: store
+                .report
+                .warnings
+                .iter()
+                .chain(&store.model_fault)
+                .cloned()
+                .collect(),
             ..Status::default()
         };
         status.count(&store.indexer.totals());
@@ -165,7 +171,8 @@ impl Status {
         self.dead_bytes = totals.dead_bytes;
         self.index_bytes = totals.index_bytes;
         self.inodes = totals.inodes;
-        self.ratio = (totals.logical_bytes > 0).then(|| totals.stored_bytes as f64 / totals.logical_bytes as f64);
+        self.ratio = (totals.logical_bytes > 0)
+            .then(|| totals.stored_bytes as f64 / totals.logical_bytes as f64);
         let usual = [Method::Raw, Method::Zstd, Method::Mix, Method::Model].map(name);
         self.blocks = usual.iter().map(|method| (method.clone(), 0)).collect();
         self.block_bytes = self.blocks.clone();
@@ -203,7 +210,9 @@ impl Status {
         let run = packer.run.progress;
         let state = serde_json::to_value(packer.state).ok();
         self.packer = Some(PackerStatus {
-            state: state.and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default(),
+            state: state
+                .and_then(|state| state.as_str().map(str::to_owned))
+                .unwrap_or_default(),
             total_bytes: run.total_bytes,
             done_bytes: run.done_bytes,
             before_bytes: run.before_bytes,
@@ -230,7 +239,11 @@ mod tests {
 
     #[test]
     fn blocks_are_counted_by_method_and_first_copies_wait() {
-        let sum = |blocks| TagTotals { blocks, bytes: blocks * 10, raw_bytes: blocks * 100 };
+        let sum = |blocks| TagTotals {
+            blocks,
+            bytes: blocks * 10,
+            raw_bytes: blocks * 100,
+        };
         let tags = [
             (Tag::written(Method::Raw), sum(1)),
             (Tag::packed(Method::Raw), sum(2)),

@@ -141,7 +141,7 @@ mod tests {
                     });
                     Ok(Value::Null)
                 }
-                Request::Gc => {
+                Request::Pack { jobs: 7, .. } => {
                     while !stop.is_set() {
                         thread::sleep(Duration::from_millis(5));
                     }
@@ -216,7 +216,7 @@ mod tests {
         let _server = Server::start(dir.path(), fake.clone()).unwrap();
         let client = Client::connect(dir.path()).unwrap().unwrap();
         (&client.stream)
-            .write_all(b"{\"request\":\"gc\"}\n")
+            .write_all(b"{\"request\":\"pack\",\"inodes\":[],\"jobs\":7}\n")
             .unwrap();
         drop(client);
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lmfs_codec::Stop;
 use serde_json::Value;
@@ -41,6 +41,7 @@ pub trait Service: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
+    clients: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -55,13 +56,23 @@ impl Server {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
+        let clients = Arc::new(AtomicUsize::new(0));
+        let counter = clients.clone();
         let (_dir, short) = address(dir)?;
         let listener = UnixListener::bind(&short)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
         thread::Builder::new()
             .name("control".into())
-            .spawn(move || accept(&listener, &service))?;
-        Ok(Server { path })
+            .spawn(move || accept(&listener, &service, &counter))?;
+        Ok(Server { path, clients })
+    }
+
+    /// Stops listening, once the clients that are being answered have their answers, or after `patience`.
+    pub fn finish(self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while self.clients.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 
@@ -72,8 +83,7 @@ impl Drop for Server {
     }
 }
 
-fn accept(listener: &UnixListener, service: &Arc<dyn Service>) {
-    let clients = Arc::new(AtomicUsize::new(0));
+fn accept(listener: &UnixListener, service: &Arc<dyn Service>, clients: &Arc<AtomicUsize>) {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,

@@ -1,0 +1,166 @@
+//! `lmfs pack`: by the daemon of a mounted store, or here.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, bail};
+use lmfs_indexer::{ROOT_INO, Store};
+use serde_json::Value;
+
+use super::interrupt::stop_on_interrupt;
+use super::output::Meter;
+use super::target::{Target, mount_of};
+use super::{args, output, size};
+use crate::daemon::control::{Client, Request};
+use crate::daemon::running::packing;
+use crate::packer::{Options, Packer, Scope, Unattended};
+use crate::store::{Access, Folder, Opened};
+
+/// Runs the command.
+///
+/// # Errors
+/// No store, a path that is not in it, a full disk.
+pub fn run(args: &args::Pack, quiet: bool) -> anyhow::Result<ExitCode> {
+    let summary = match Target::find(&args.target)? {
+        Target::Mounted { client, .. } => by_daemon(args, client, quiet),
+        Target::Unmounted(folder) => here(args, folder, quiet),
+    }?;
+    if args.json {
+        output::json(&summary)?;
+    } else if !quiet {
+        output::line(&text(&summary))?;
+    }
+    let failed = summary
+        .get("blocks_failed")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
+    if failed > 0 {
+        bail!(
+            "{failed} blocks could not be packed and stay as they are; the log names them, `lmfs check --data` looks for damage"
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn by_daemon(args: &args::Pack, client: Client, quiet: bool) -> anyhow::Result<Value> {
+    let mount = mount_of(&args.target)?;
+    let root = mount.as_ref().map(|mount| mount.mountpoint.as_path());
+    let inodes = args
+        .paths
+        .iter()
+        .map(|path| inode_in_mount(path, root))
+        .collect::<anyhow::Result<_>>()?;
+    let request = Request::Pack {
+        inodes,
+        jobs: args.jobs.unwrap_or(0),
+    };
+    let mut meter = Meter::new(quiet);
+    Ok(client.call(&request, &mut |progress| meter.show(&progress))?)
+}
+
+/// The inode of a path as typed, or else of the path below the root of the mount.
+fn inode_in_mount(path: &Path, root: Option<&Path>) -> anyhow::Result<u64> {
+    let typed = mount_of(path)?;
+    if let (Some(mount), Ok(found)) = (&typed, path.symlink_metadata())
+        && root.is_none_or(|root| mount.mountpoint == root)
+    {
+        return Ok(found.ino());
+    }
+    let Some(root) = root else {
+        bail!("{} is not in the mounted store", path.display());
+    };
+    let below = root.join(path.strip_prefix("/").unwrap_or(path));
+    let found = below.symlink_metadata().with_context(|| {
+        format!(
+            "{} is neither a path in {} nor below it",
+            path.display(),
+            root.display()
+        )
+    })?;
+    Ok(found.ino())
+}
+
+fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Value> {
+    let opened = Opened::open(folder, &Access::full("lmfs pack"))?;
+    if let Some(fault) = &opened.model_fault {
+        bail!("nothing can be packed: {fault}");
+    }
+    let paths = args
+        .paths
+        .iter()
+        .map(|path| inode_in_store(&opened.indexer, path));
+    let inodes: Vec<u64> = paths.collect::<anyhow::Result<_>>()?;
+    let scope = if inodes.is_empty() {
+        Scope::All
+    } else {
+        Scope::Inodes(inodes)
+    };
+    let packer = Packer::new(
+        opened.indexer.clone(),
+        opened.codec.clone(),
+        Arc::new(Unattended),
+        Options::default(),
+    );
+    let meter = Mutex::new(Meter::new(quiet));
+    let show = |step: &_| {
+        meter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .show(&packing(step))
+    };
+    let stop = stop_on_interrupt()?;
+    let packed = packer.run(&scope, usize::from(args.jobs.unwrap_or(0)), &show, &stop);
+    drop((packer, meter));
+    opened.close()?;
+    Ok(serde_json::to_value(packed?)?)
+}
+
+/// The inode of a path from the root of a store; links in it are not followed.
+fn inode_in_store(store: &Store, path: &Path) -> anyhow::Result<u64> {
+    let mut ino = ROOT_INO;
+    for part in path.components() {
+        match part {
+            Component::RootDir | Component::CurDir => {}
+            Component::Normal(name) => {
+                let entry = store.dirent(ino, name.as_encoded_bytes())?;
+                ino = entry
+                    .with_context(|| {
+                        format!(
+                            "there is no {} in the store (paths start at its root)",
+                            path.display()
+                        )
+                    })?
+                    .ino;
+            }
+            Component::ParentDir | Component::Prefix(_) => {
+                bail!(
+                    "{}: '..' has no meaning here; paths start at the store's root",
+                    path.display()
+                )
+            }
+        }
+    }
+    Ok(ino)
+}
+
+fn text(summary: &Value) -> String {
+    let number = |key: &str| summary.get(key).and_then(Value::as_u64).unwrap_or(0);
+    if number("total_bytes") == 0 {
+        return "nothing to pack".to_owned();
+    }
+    let seconds = summary
+        .get("seconds")
+        .and_then(Value::as_f64)
+        .unwrap_or(0.0);
+    format!(
+        "packed {} in {seconds:.1} s: {} became {}; {} blocks smaller, {} as they were; {} given back",
+        size::show(number("done_bytes")),
+        size::show(number("before_bytes")),
+        size::show(number("after_bytes")),
+        output::count(number("blocks_packed")),
+        output::count(number("blocks_kept") + number("blocks_changed")),
+        size::show(number("freed_bytes")),
+    )
+}

@@ -1,0 +1,108 @@
+//! `lmfs stat`: how single files are stored.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{args, output, size};
+
+/// The extended attribute in which a mounted filesystem answers.
+const STAT_XATTR: &str = "user.lmfs.stat";
+
+/// How a file is stored.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct FileStat {
+    path: String,
+    ino: u64,
+    size: u64,
+    stored: u64,
+    dirty: u64,
+    blocks: BTreeMap<String, u64>,
+    waiting: u64,
+}
+
+/// Runs the command. Paths that cannot be shown are named, and the others shown.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn run(args: &args::Stat) -> anyhow::Result<ExitCode> {
+    let mut files = Vec::new();
+    let mut code = ExitCode::SUCCESS;
+    for path in &args.paths {
+        match stat(path) {
+            Ok(file) => files.push(file),
+            Err(error) => {
+                eprintln!("lmfs: {error:#}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    if args.json {
+        output::json(&json!({ "files": files }))?;
+    } else {
+        for file in &files {
+            output::line(&text(file))?;
+        }
+    }
+    Ok(code)
+}
+
+fn stat(path: &Path) -> anyhow::Result<FileStat> {
+    let shown = path.display();
+    let ask = |buffer: &mut [u8]| rustix::fs::getxattr(path, STAT_XATTR, buffer);
+    let mut value = vec![0; 16 << 10];
+    let length = match ask(&mut value) {
+        Ok(length) => length,
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => {
+            bail!("{shown} is not in a mounted lmfs store")
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot look at {shown}")),
+    };
+    value.truncate(length);
+    let stat: FileStat = serde_json::from_slice(&value).with_context(|| {
+        format!("cannot understand the daemon's answer about {shown}; is it another version?")
+    })?;
+    Ok(FileStat {
+        path: path.display().to_string(),
+        ..stat
+    })
+}
+
+fn text(file: &FileStat) -> String {
+    let ratio = match file.size {
+        0 => String::new(),
+        size => format!(", ratio {:.3}", file.stored as f64 / size as f64),
+    };
+    let blocks: Vec<String> = file
+        .blocks
+        .iter()
+        .map(|(method, n)| format!("{method} {}", output::count(*n)))
+        .collect();
+    let mut line = format!(
+        "{}: {} stored in {}{ratio}; blocks: {}",
+        file.path,
+        size::show(file.size),
+        size::show(file.stored),
+        if blocks.is_empty() {
+            "none".to_owned()
+        } else {
+            blocks.join(", ")
+        },
+    );
+    if file.waiting > 0 {
+        line.push_str(&format!(
+            "; {} wait to be packed",
+            output::count(file.waiting)
+        ));
+    }
+    if file.dirty > 0 {
+        line.push_str(&format!("; {} in memory", size::show(file.dirty)));
+    }
+    line
+}

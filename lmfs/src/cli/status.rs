@@ -1,0 +1,176 @@
+//! `lmfs status`
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::target::Target;
+use super::{args, output, size};
+use crate::daemon::control::Request;
+use crate::daemon::status::{PackerStatus, Status};
+use crate::store::{Access, Opened};
+
+/// Runs the command.
+///
+/// # Errors
+/// No store, or one that cannot be opened or asked.
+pub fn run(args: &args::Status) -> anyhow::Result<ExitCode> {
+    let status = match Target::find(&args.target)? {
+        Target::Mounted { client, .. } => {
+            let answer = client.call(&Request::Status, &mut |_| ())?;
+            serde_json::from_value(answer)
+                .context("the daemon's answer makes no sense; is it another version of lmfs?")?
+        }
+        Target::Unmounted(folder) => {
+            let opened = Opened::open(folder, &Access::rows("lmfs status"))?;
+            let status = Status::of(&opened);
+            opened.close()?;
+            status
+        }
+    };
+    if args.json {
+        output::json(&status)
+    } else {
+        output::line(&text(&status))
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(status: &Status) -> String {
+    let block = size::show(status.block_size.into());
+    let mut rows = vec![
+        (
+            "Store",
+            format!(
+                "{} ({block} blocks, format {})",
+                status.store, status.format
+            ),
+        ),
+        ("Id", status.store_id.clone()),
+    ];
+    rows.push(match &status.mount {
+        Some(mount) => {
+            let mode = if mount.read_only { ", read-only" } else { "" };
+            (
+                "Mounted",
+                format!("on {} by process {}{mode}", mount.mountpoint, mount.pid),
+            )
+        }
+        None => ("Mounted", "no".to_owned()),
+    });
+    rows.push(match &status.model {
+        Some(model) => {
+            let digest: String = model.digest.chars().take(12).collect();
+            (
+                "Model",
+                format!("{} ({digest}, {} engine)", model.name, model.engine),
+            )
+        }
+        None => ("Model", "none".to_owned()),
+    });
+    rows.push((
+        "Data",
+        format!(
+            "{} in {} inodes",
+            size::show(status.logical_bytes),
+            output::count(status.inodes)
+        ),
+    ));
+    let ratio = status
+        .ratio
+        .map_or(String::new(), |ratio| format!(", ratio {ratio:.3}"));
+    rows.push((
+        "Stored",
+        format!("{}{ratio}", size::show(status.stored_bytes)),
+    ));
+    rows.push((
+        "Log",
+        format!(
+            "{}, of which {} garbage",
+            size::show(status.log_bytes),
+            size::show(status.dead_bytes)
+        ),
+    ));
+    rows.push(("Index", size::show(status.index_bytes)));
+    rows.push(("Blocks", blocks(status)));
+    rows.push(("To pack", queue(status)));
+    if status.mount.is_some() {
+        let cache = &status.cache;
+        rows.push((
+            "Cache",
+            format!(
+                "{} of {}, {} hits, {} misses",
+                size::show(cache.bytes),
+                size::show(cache.capacity),
+                output::count(cache.hits),
+                output::count(cache.misses)
+            ),
+        ));
+    }
+    let troubles = [
+        ("blocks that cannot be read", status.bad_blocks),
+        ("failed flushes", status.flush_errors),
+        ("internal errors", status.panics),
+    ];
+    for (what, n) in troubles.iter().filter(|(_, n)| *n > 0) {
+        rows.push((
+            "Trouble",
+            format!(
+                "{} {what} since the mount; the log has more",
+                output::count(*n)
+            ),
+        ));
+    }
+    rows.extend(
+        status
+            .warnings
+            .iter()
+            .map(|warning| ("Warning", warning.clone())),
+    );
+    output::table(&rows)
+}
+
+fn blocks(status: &Status) -> String {
+    let some = status.blocks.iter().filter(|(_, n)| **n > 0);
+    let list: Vec<String> = some
+        .map(|(method, n)| {
+            let bytes = status.block_bytes.get(method).copied().unwrap_or_default();
+            format!("{method} {} ({})", output::count(*n), size::show(bytes))
+        })
+        .collect();
+    if list.is_empty() {
+        "none".to_owned()
+    } else {
+        list.join(", ")
+    }
+}
+
+fn queue(status: &Status) -> String {
+    let waiting = match status.queue_bytes {
+        0 => "nothing".to_owned(),
+        bytes => format!(
+            "{} in {} blocks",
+            size::show(bytes),
+            output::count(status.queue_blocks)
+        ),
+    };
+    match &status.packer {
+        Some(packer) => format!("{waiting}; {}", packer_text(packer)),
+        None => waiting,
+    }
+}
+
+fn packer_text(packer: &PackerStatus) -> String {
+    match (packer.state.as_str(), &packer.last_error) {
+        ("packing", _) => format!(
+            "packing, {} of {} done at {}/s",
+            size::show(packer.done_bytes),
+            size::show(packer.total_bytes),
+            size::show(packer.bytes_per_second as u64)
+        ),
+        ("off", None) => "packed only by `lmfs pack`".to_owned(),
+        ("waiting", None) => "the packer waits for idle files".to_owned(),
+        (_, Some(error)) => error.clone(),
+        (state, None) => state.to_owned(),
+    }
+}
