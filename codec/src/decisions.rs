@@ -84,6 +84,15 @@ struct Node {
     end: bool,
 }
 
+/// Where a token goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Its lane.
+    pub lane: usize,
+    /// Bytes that the lane still lacks.
+    pub left: usize,
+}
+
 /// The decisions of a vocabulary.
 #[derive(Clone, Debug)]
 pub struct Tree {
@@ -146,7 +155,8 @@ impl Tree {
         }
     }
 
-    /// Codes one token of `lane`: an encoder writes `token`, a decoder ignores it and returns the one it reads.
+    /// Codes one token: an encoder writes `token`, a decoder ignores it and returns the one it reads. `None` if that
+    /// is longer than what the lane has left: the stream is damaged, and `refine` has seen no more bits than fit.
     #[inline]
     pub fn code<C: Coder, R: Refine>(
         &self,
@@ -154,9 +164,10 @@ impl Tree {
         distribution: &Distribution,
         coder: &mut C,
         refine: &mut R,
-        lane: usize,
+        place: Place,
         token: Token,
-    ) -> Token {
+    ) -> Option<Token> {
+        let Place { lane, left } = place;
         let wanted = vocabulary.bytes(token);
         let (mut lo, mut hi) = (0_u32, self.ranks);
         let (mut below, mut above) = (0, distribution.total());
@@ -164,6 +175,9 @@ impl Tree {
         while index != TOKEN {
             let node = self.nodes[index as usize];
             let some = vocabulary.bytes(vocabulary.sorted()[lo as usize]);
+            if node.position as usize > left * 8 {
+                return None;
+            }
             for forced in position..node.position {
                 refine.forced_bit(lane, bit_at(some, forced as usize));
             }
@@ -175,6 +189,9 @@ impl Tree {
                 refine.learn_end(lane, end);
                 end
             } else {
+                if position as usize == left * 8 {
+                    return None;
+                }
                 let p = refine.bit(lane, quotient(above - middle, above - below));
                 let bit = coder.code(bit_at(wanted, position as usize), p);
                 refine.learn_bit(lane, bit);
@@ -190,10 +207,13 @@ impl Tree {
         debug_assert_eq!(hi, lo + 1);
         let found = vocabulary.sorted()[lo as usize];
         let bytes = vocabulary.bytes(found);
+        if bytes.len() > left {
+            return None;
+        }
         for forced in position as usize..bytes.len() * 8 {
             refine.forced_bit(lane, bit_at(bytes, forced));
         }
-        found
+        Some(found)
     }
 }
 
@@ -209,6 +229,8 @@ mod tests {
     use super::*;
     use crate::coder::{Decoder, Encoder};
     use proptest::prelude::*;
+
+    const AT: Place = Place { lane: 0, left: 100 };
 
     /// Checks the calls that a mixer sees: the bits of the lane are exactly the bytes of the tokens.
     #[derive(Default)]
@@ -263,7 +285,7 @@ mod tests {
             let text: Vec<Token> = picks.iter().map(|pick| *pick.get(vocabulary.sorted())).collect();
             let (mut encoder, mut watch) = (Encoder::new(Vec::new()), Watch::default());
             for &token in &text {
-                prop_assert_eq!(tree.code(&vocabulary, &distribution, &mut encoder, &mut watch, 0, token), token);
+                prop_assert_eq!(tree.code(&vocabulary, &distribution, &mut encoder, &mut watch, AT, token), Some(token));
             }
             let payload = encoder.finish();
             let mut bytes = Vec::new();
@@ -272,7 +294,7 @@ mod tests {
 
             let mut decoder = Decoder::new(&payload);
             for &token in &text {
-                prop_assert_eq!(tree.code(&vocabulary, &distribution, &mut decoder, &mut Alone, 0, 0), token);
+                prop_assert_eq!(tree.code(&vocabulary, &distribution, &mut decoder, &mut Alone, AT, 0), Some(token));
             }
             decoder.finish().unwrap();
         }
@@ -312,7 +334,7 @@ mod tests {
         distribution.set(&logits);
         for (rank, &token) in vocabulary.sorted().iter().enumerate() {
             let mut cost = Cost(0.0);
-            tree.code(&vocabulary, &distribution, &mut cost, &mut Alone, 0, token);
+            tree.code(&vocabulary, &distribution, &mut cost, &mut Alone, AT, token);
             let whole = (distribution.below(rank + 1) - distribution.below(rank)) as f64;
             let ideal = -(whole / distribution.total() as f64).log2();
             assert!(
@@ -320,6 +342,38 @@ mod tests {
                 "{token}: {} for {ideal}",
                 cost.0
             );
+        }
+    }
+
+    /// Damage once made the mixer write past the end of its lane.
+    #[test]
+    fn a_token_that_is_too_long_is_not_finished() {
+        let tokens: Vec<Vec<u8>> = [b"abcdef".to_vec(), b"abcxyz".to_vec()]
+            .into_iter()
+            .chain((0..=255).map(|byte| vec![byte]))
+            .collect();
+        let vocabulary = Vocabulary::new(&tokens, None).unwrap();
+        let (tree, mut distribution) = (Tree::new(&vocabulary), Distribution::new(&vocabulary));
+        distribution.set(&vec![0.0; vocabulary.len()]);
+        for token in 0..2 {
+            for left in 0..8 {
+                let (mut encoder, mut watch) = (Encoder::new(Vec::new()), Watch::default());
+                let place = Place { lane: 0, left };
+                let found = tree.code(
+                    &vocabulary,
+                    &distribution,
+                    &mut encoder,
+                    &mut watch,
+                    place,
+                    token,
+                );
+                assert_eq!(found, (left >= 6).then_some(token));
+                assert!(
+                    watch.bits.len() <= left * 8,
+                    "{left} bytes, {} bits",
+                    watch.bits.len()
+                );
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 //! [`Lanes`] promises to be without influence.
 
 use crate::coder::{Coder, Decoder, Encoder};
-use crate::decisions::{Refine, Tree};
+use crate::decisions::{Place, Refine, Tree};
 use crate::distribution::Distribution;
 use crate::model::{Lanes, LanguageModel, Token, Vocabulary};
 use crate::{Error, Result, Stop};
@@ -167,11 +167,21 @@ pub(super) fn code<S: Side, R: Refine>(
                 tables.distribution.set(logits);
                 lane.next += 1;
                 let token = lane.tokens.get(lane.next).copied().unwrap_or_default();
+                let place = Place {
+                    lane: index,
+                    left: lane.left,
+                };
                 let token =
                     tables
                         .tree
-                        .code(vocabulary, &tables.distribution, side, refine, index, token);
-                lane.take(token, vocabulary.bytes(token))?;
+                        .code(vocabulary, &tables.distribution, side, refine, place, token);
+                let Some(token) = token else {
+                    return Err(Error::damaged(
+                        "block",
+                        "its coded stream holds a token longer than its lane",
+                    ));
+                };
+                lane.take(token, vocabulary.bytes(token));
             }
         }
     }
@@ -188,19 +198,12 @@ impl Lane {
         }
     }
 
-    fn take(&mut self, token: Token, bytes: &[u8]) -> Result<()> {
-        if bytes.is_empty() || bytes.len() > self.left {
-            return Err(Error::damaged(
-                "block",
-                "its coded stream holds a token longer than its lane",
-            ));
-        }
+    fn take(&mut self, token: Token, bytes: &[u8]) {
         self.left -= bytes.len();
         self.out.extend_from_slice(bytes);
         if self.next == self.tokens.len() {
             self.tokens.push(token);
         }
-        Ok(())
     }
 }
 

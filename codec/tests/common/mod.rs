@@ -1,0 +1,302 @@
+//! Tiny models with random weights, written as GGUF files by the tests themselves.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "shared by several tests"
+)]
+
+/// How weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Weights {
+    F32,
+    F16,
+    Bf16,
+    Q8_0,
+    Q4K,
+}
+
+/// Which tokenizer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Vocab {
+    /// Byte-level BPE with a few merges and a start token.
+    Bpe,
+    /// SentencePiece with byte fallback, which puts a space before every text.
+    Spm,
+    /// SentencePiece without the tokens of single bytes.
+    SpmWithoutBytes,
+}
+
+/// A fixed pseudo-random sequence.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+
+    /// Between -1 and 1.
+    fn unit(&mut self) -> f32 {
+        (self.next() % 20_001) as f32 / 10_000.0 - 1.0
+    }
+}
+
+#[derive(Default)]
+struct Writer {
+    metadata: Vec<u8>,
+    entries: u64,
+    directory: Vec<u8>,
+    tensors: u64,
+    data: Vec<u8>,
+}
+
+impl Writer {
+    fn string(out: &mut Vec<u8>, text: &[u8]) {
+        out.extend((text.len() as u64).to_le_bytes());
+        out.extend(text);
+    }
+
+    fn entry(&mut self, key: &str, kind: u32, value: &[u8]) {
+        Self::string(&mut self.metadata, key.as_bytes());
+        self.metadata.extend(kind.to_le_bytes());
+        self.metadata.extend(value);
+        self.entries += 1;
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        let mut value = Vec::new();
+        Self::string(&mut value, text.as_bytes());
+        self.entry(key, 8, &value);
+    }
+
+    fn integer(&mut self, key: &str, value: u32) {
+        self.entry(key, 4, &value.to_le_bytes());
+    }
+
+    fn array(&mut self, key: &str, kind: u32, count: usize, values: &[u8]) {
+        let mut value = kind.to_le_bytes().to_vec();
+        value.extend((count as u64).to_le_bytes());
+        value.extend(values);
+        self.entry(key, 9, &value);
+    }
+
+    fn texts(&mut self, key: &str, texts: &[String]) {
+        let mut values = Vec::new();
+        texts
+            .iter()
+            .for_each(|text| Self::string(&mut values, text.as_bytes()));
+        self.array(key, 8, texts.len(), &values);
+    }
+
+    fn tensor(&mut self, name: &str, shape: &[u64], kind: u32, data: &[u8]) {
+        Self::string(&mut self.directory, name.as_bytes());
+        self.directory.extend((shape.len() as u32).to_le_bytes());
+        shape
+            .iter()
+            .for_each(|extent| self.directory.extend(extent.to_le_bytes()));
+        self.directory.extend(kind.to_le_bytes());
+        self.directory
+            .extend((self.data.len() as u64).to_le_bytes());
+        self.data.extend(data);
+        self.data.resize(self.data.len().next_multiple_of(32), 0);
+        self.tensors += 1;
+    }
+
+    fn finish(self) -> Vec<u8> {
+        let mut file = b"GGUF".to_vec();
+        file.extend(3_u32.to_le_bytes());
+        file.extend(self.tensors.to_le_bytes());
+        file.extend(self.entries.to_le_bytes());
+        file.extend(self.metadata);
+        file.extend(self.directory);
+        file.resize(file.len().next_multiple_of(32), 0);
+        file.extend(self.data);
+        file
+    }
+}
+
+/// An f16 that is exact for the small numbers used here.
+fn half(x: f32) -> [u8; 2] {
+    let bits = x.to_bits();
+    let exponent = ((bits >> 23) & 255) as i32 - 112;
+    let sign = (bits >> 16 & 0x8000) as u16;
+    let value = if exponent <= 0 {
+        0
+    } else {
+        (exponent as u16) << 10 | (bits >> 13 & 0x3ff) as u16
+    };
+    (sign | value).to_le_bytes()
+}
+
+fn matrix(
+    writer: &mut Writer,
+    name: &str,
+    columns: u64,
+    rows: u64,
+    weights: Weights,
+    random: &mut Random,
+) {
+    let scale = 1.5 / (columns as f32).sqrt();
+    let count = (columns * rows) as usize;
+    let mut data = Vec::new();
+    let kind = match weights {
+        Weights::F32 => {
+            (0..count).for_each(|_| data.extend((random.unit() * scale).to_le_bytes()));
+            0
+        }
+        Weights::F16 => {
+            (0..count).for_each(|_| data.extend(half(random.unit() * scale)));
+            1
+        }
+        Weights::Bf16 => {
+            (0..count).for_each(|_| {
+                data.extend(
+                    ((random.unit() * scale).to_bits() >> 16)
+                        .to_le_bytes()
+                        .iter()
+                        .take(2),
+                )
+            });
+            30
+        }
+        Weights::Q8_0 => {
+            for _ in 0..count / 32 {
+                data.extend(half(scale / 127.0));
+                data.extend((0..32).map(|_| random.next() as u8));
+            }
+            8
+        }
+        Weights::Q4K => {
+            for _ in 0..count / 256 {
+                data.extend(half(scale / 500.0));
+                data.extend(half(scale / 70.0));
+                data.extend((0..140).map(|_| random.next() as u8));
+            }
+            12
+        }
+    };
+    writer.tensor(name, &[columns, rows], kind, &data);
+}
+
+/// GPT-2's printable stand-ins for bytes.
+fn bpe_byte(byte: u8) -> char {
+    let printable = |b: u8| matches!(b, 33..=126 | 161..=172 | 174..=255);
+    match printable(byte) {
+        true => char::from(byte),
+        false => char::from_u32(256 + (0..byte).filter(|&b| !printable(b)).count() as u32).unwrap(),
+    }
+}
+
+fn tokenizer(writer: &mut Writer, vocab: Vocab) -> u64 {
+    let mut tokens: Vec<String> = Vec::new();
+    let mut kinds: Vec<i32> = Vec::new();
+    let mut add = |text: String, kind: i32| {
+        tokens.push(text);
+        kinds.push(kind);
+    };
+    if vocab == Vocab::Bpe {
+        add("<s>".into(), 3);
+        (0..=255).for_each(|byte| add(bpe_byte(byte).to_string(), 1));
+        let merges = [
+            "t h", "th e", "i n", "e r", "Ġ t", "Ġ a", "o u", "Ġt he", "1 2", "Ã ¤",
+        ];
+        merges
+            .iter()
+            .for_each(|merge| add(merge.replace(' ', ""), 1));
+        writer.text("tokenizer.ggml.model", "gpt2");
+        writer.text("tokenizer.ggml.pre", "gpt-2");
+        writer.texts("tokenizer.ggml.merges", &merges.map(String::from));
+        writer.integer("tokenizer.ggml.bos_token_id", 0);
+        writer.integer("tokenizer.ggml.eos_token_id", 0);
+    } else {
+        add("<unk>".into(), 2);
+        add("<s>".into(), 3);
+        add("</s>".into(), 3);
+        if vocab == Vocab::Spm {
+            (0..=255).for_each(|byte: u8| add(format!("<0x{byte:02X}>"), 6));
+        } else {
+            (0..260).for_each(|i| add(format!("word{i}"), 1));
+        }
+        let words = [
+            "▁", "t", "h", "e", "a", "n", "th", "the", "▁the", "▁a", "an", "▁an", "ä", "12", "1",
+            "2", "▁▁",
+        ];
+        words.iter().for_each(|word| add((*word).into(), 1));
+        writer.text("tokenizer.ggml.model", "llama");
+        let scores: Vec<u8> = (0..tokens.len())
+            .flat_map(|i| (-(i as f32)).to_le_bytes())
+            .collect();
+        writer.array("tokenizer.ggml.scores", 6, tokens.len(), &scores);
+        writer.integer("tokenizer.ggml.bos_token_id", 1);
+        writer.integer("tokenizer.ggml.eos_token_id", 2);
+        writer.integer("tokenizer.ggml.unknown_token_id", 0);
+        writer.entry("tokenizer.ggml.add_space_prefix", 7, &[1]);
+    }
+    let kinds: Vec<u8> = kinds.iter().flat_map(|kind| kind.to_le_bytes()).collect();
+    writer.array("tokenizer.ggml.token_type", 5, tokens.len(), &kinds);
+    writer.texts("tokenizer.ggml.tokens", &tokens);
+    tokens.len() as u64
+}
+
+/// A llama-architecture model with two layers.
+pub fn model(vocab: Vocab, weights: Weights) -> Vec<u8> {
+    let width: u64 = if weights == Weights::Q4K { 256 } else { 64 };
+    let mut writer = Writer::default();
+    let random = &mut Random(42);
+    writer.text("general.architecture", "llama");
+    for (key, value) in [
+        ("context_length", 64),
+        ("embedding_length", width as u32),
+        ("block_count", 2),
+        ("feed_forward_length", width as u32),
+        ("attention.head_count", 2),
+        ("attention.head_count_kv", 1),
+        ("rope.dimension_count", width as u32 / 2),
+    ] {
+        writer.integer(&format!("llama.{key}"), value);
+    }
+    writer.entry(
+        "llama.attention.layer_norm_rms_epsilon",
+        6,
+        &1e-5_f32.to_le_bytes(),
+    );
+    let tokens = tokenizer(&mut writer, vocab);
+    matrix(
+        &mut writer,
+        "token_embd.weight",
+        width,
+        tokens,
+        weights,
+        random,
+    );
+    let ones: Vec<u8> = (0..width).flat_map(|_| 1.0_f32.to_le_bytes()).collect();
+    writer.tensor("output_norm.weight", &[width], 0, &ones);
+    for layer in 0..2 {
+        for (name, rows) in [
+            ("attn_q", width),
+            ("attn_k", width / 2),
+            ("attn_v", width / 2),
+            ("attn_output", width),
+            ("ffn_gate", width),
+            ("ffn_up", width),
+            ("ffn_down", width),
+        ] {
+            matrix(
+                &mut writer,
+                &format!("blk.{layer}.{name}.weight"),
+                width,
+                rows,
+                weights,
+                random,
+            );
+        }
+        writer.tensor(&format!("blk.{layer}.attn_norm.weight"), &[width], 0, &ones);
+        writer.tensor(&format!("blk.{layer}.ffn_norm.weight"), &[width], 0, &ones);
+    }
+    writer.finish()
+}
