@@ -1,6 +1,8 @@
 //! The command line: what users type, one file per command.
 
 pub mod args;
+mod compress;
+mod eval;
 mod init;
 mod interrupt;
 mod model;
@@ -58,7 +60,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Pack(args) => pack::run(args, quiet),
         Command::Status(args) => status::run(args),
         Command::Stat(args) => stat::run(args),
+        Command::Compress(args) => compress::run(args, false, quiet),
+        Command::Decompress(args) => compress::run(args, true, quiet),
+        Command::Test(args) => compress::test(args, quiet),
+        Command::List(args) => compress::list(args),
         Command::Model(args) => model::run(args),
+        Command::Eval(args) => eval::run(args, quiet),
     }
 }
 

@@ -74,8 +74,113 @@ pub enum Command {
     Status(Status),
     /// Show how single files are stored: size, stored size, blocks by method
     Stat(Stat),
+    /// Compress files to .lmz, or standard input to standard output
+    Compress(Stream),
+    /// Restore files from .lmz
+    Decompress(Stream),
+    /// Decode .lmz files and compare their checksums
+    Test(Test),
+    /// Show sizes and models of .lmz files
+    List(List),
     /// List the built-in models, or show what a model is
     Model(Model),
+    /// Measure what lmfs makes of your data, beside gzip, zstd and xz
+    Eval(Eval),
+}
+
+const STREAM_EXAMPLES: &str = "\
+Examples:
+  lmfs compress notes.txt                  makes notes.txt.lmz, keeps notes.txt
+  lmfs decompress -c notes.txt.lmz | less
+  tar -I 'lmfs compress' -cf docs.tar.lmz docs
+  tar -I 'lmfs compress' -xf docs.tar.lmz
+
+An output file appears only when it is whole; it has the mode and times of its input.";
+
+/// `lmfs compress` and `lmfs decompress`
+#[derive(Debug, Args)]
+#[command(after_help = STREAM_EXAMPLES)]
+pub struct Stream {
+    /// Files; standard input with none or -
+    pub files: Vec<PathBuf>,
+    /// Write to standard output
+    #[arg(short = 'c', long)]
+    pub stdout: bool,
+    /// Decompress (tar calls `lmfs compress -d`)
+    #[arg(short, long)]
+    pub decompress: bool,
+    /// Keep the input (this is what happens anyway)
+    #[arg(short, long)]
+    pub keep: bool,
+    /// Replace existing files; write compressed data to a terminal; read what is no regular file
+    #[arg(short, long)]
+    pub force: bool,
+    /// Name of the output
+    #[arg(short, long, value_name = "FILE", conflicts_with = "stdout")]
+    pub output: Option<PathBuf>,
+    /// Remove the input once the output is whole
+    #[arg(long, conflicts_with_all = ["stdout", "keep"])]
+    pub rm: bool,
+    /// Blocks coded at a time; 0 for one per core
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+    /// Language model: builtin:NAME, the path of a GGUF file, or none [default: the best built-in model]
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Bytes in a block, a power of two from 4KiB to 1MiB [default: 64KiB]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size)]
+    pub block_size: Option<u32>,
+    /// When decompressing: go on after damage, with zeros for what is missing, and say which bytes these are
+    #[arg(long)]
+    pub recover: bool,
+}
+
+/// `lmfs test`
+#[derive(Debug, Args)]
+pub struct Test {
+    /// .lmz files; standard input with none or -
+    pub files: Vec<PathBuf>,
+    /// Blocks decoded at a time; 0 for one per core
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+    /// GGUF file that the files were compressed with, if that is not a built-in model
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+}
+
+/// `lmfs list`
+#[derive(Debug, Args)]
+pub struct List {
+    /// .lmz files
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lmfs eval`
+#[derive(Debug, Args)]
+#[command(after_help = "Nothing is estimated: all figures are lengths of bytes that were made, headers included.")]
+pub struct Eval {
+    /// Files and folders
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Bytes in a block
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size, default_value = "64KiB")]
+    pub block_size: u32,
+    /// Language model: builtin:NAME, the path of a GGUF file, or none [default: the best built-in model]
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// Leave out what the other programs make of whole files
+    #[arg(long)]
+    pub blocks_only: bool,
+    /// Files and blocks at a time; 0 for one per core
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub threads: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `lmfs model`
@@ -183,12 +288,14 @@ pub struct Mount {
 
 /// `lmfs umount`
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Succeeds with a note when nothing is mounted there. A mount whose daemon died is detached."
-)]
+#[command(after_help = "Succeeds with a note when nothing is mounted there. A mount whose daemon died is detached.")]
 pub struct Umount {
     /// Where the store is mounted
-    pub mountpoint: PathBuf,
+    #[arg(required_unless_present = "config")]
+    pub mountpoint: Option<PathBuf>,
+    /// Take the mountpoint from a file, as for `lmfs mount`
+    #[arg(long, value_name = "FILE", conflicts_with = "mountpoint")]
+    pub config: Option<PathBuf>,
 }
 
 /// `lmfs pack`

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::args;
+use super::mount_config::MountConfig;
 use super::output::Meter;
 use super::target::store_of;
 use crate::daemon::control::{Client, Failure, Request};
@@ -25,9 +26,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// The mount is busy, or what was written could not be made durable.
 pub fn run(args: &args::Umount, quiet: bool) -> anyhow::Result<ExitCode> {
-    let typed = &args.mountpoint;
+    let typed = match (&args.config, &args.mountpoint) {
+        (Some(file), _) => MountConfig::read(file)?.mountpoint,
+        (None, Some(mountpoint)) => mountpoint.clone(),
+        (None, None) => bail!("which mountpoint? See `lmfs umount --help`"),
+    };
     let point =
-        mountinfo::resolve(typed).with_context(|| format!("cannot unmount {}", typed.display()))?;
+        mountinfo::resolve(&typed).with_context(|| format!("cannot unmount {}", typed.display()))?;
     match mountinfo::at(&point).context("cannot read /proc/self/mountinfo")? {
         None => {
             if !quiet {

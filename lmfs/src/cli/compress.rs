@@ -1,0 +1,155 @@
+//! `lmfs compress`, `decompress`, `test`: the `.lmz` container on files and pipes, with the manners of zstd.
+
+mod job;
+mod models;
+mod output;
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, bail};
+use lmfs_codec::Stop;
+use lmfs_codec::stream::{self, StreamOptions};
+
+use super::args::{Stream, Test};
+use super::interrupt::stop_on_interrupt;
+use super::output::{Meter, is_broken_pipe};
+use crate::daemon::control::Progress;
+use job::{Input, Job, Work};
+pub use models::Models;
+
+/// What ends the name of a compressed file.
+pub const SUFFIX: &str = "lmz";
+
+/// Runs `lmfs compress` (or `decompress`, which is the same with `-d`).
+///
+/// # Errors
+/// Options that make no sense together. What is wrong with single files is printed, and the others are processed.
+pub fn run(args: &Stream, decompress: bool, quiet: bool) -> anyhow::Result<ExitCode> {
+    let decompress = decompress || args.decompress;
+    let inputs = inputs(&args.files);
+    if args.output.is_some() && inputs.len() > 1 {
+        bail!("-o takes one output, but there are {} inputs; use -c to join them in standard output", inputs.len());
+    }
+    let to_stdout = args.stdout || (args.output.is_none() && inputs.iter().all(|input| *input == Input::Stdin));
+    if to_stdout && !decompress && !args.force && io::stdout().is_terminal() {
+        bail!("compressed data is not written to a terminal; name a file with -o, or use -f to force it");
+    }
+    let reads_terminal = inputs.contains(&Input::Stdin) && io::stdin().is_terminal();
+    if reads_terminal && (decompress || !args.force) {
+        bail!("nothing to read: standard input is a terminal; name a file, or see --help");
+    }
+    let work = if decompress { Work::Decompress { recover: args.recover } } else { Work::Compress };
+    let jobs = inputs.into_iter().map(|input| Job {
+        input,
+        work,
+        to_stdout,
+        output: args.output.clone(),
+        force: args.force,
+        remove: args.rm && !args.keep,
+        verbose: !quiet && io::stderr().is_terminal(),
+    });
+    let block_size = args.block_size;
+    process(jobs.collect(), Models::new(args.model.as_deref())?, args.threads, block_size, quiet)
+}
+
+/// Runs `lmfs test`.
+///
+/// # Errors
+/// As for [`run`].
+pub fn test(args: &Test, quiet: bool) -> anyhow::Result<ExitCode> {
+    let jobs = inputs(&args.files).into_iter().map(|input| Job {
+        input,
+        work: Work::Test,
+        to_stdout: false,
+        output: None,
+        force: true,
+        remove: false,
+        verbose: !quiet,
+    });
+    process(jobs.collect(), Models::new(args.model.as_deref())?, args.threads, None, quiet)
+}
+
+fn inputs(files: &[PathBuf]) -> Vec<Input> {
+    if files.is_empty() {
+        return vec![Input::Stdin];
+    }
+    files.iter().map(Input::from).collect()
+}
+
+fn process(
+    jobs: Vec<Job>,
+    mut models: Models,
+    threads: usize,
+    block_size: Option<u32>,
+    quiet: bool,
+) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_interrupt()?;
+    let mut code = ExitCode::SUCCESS;
+    for job in jobs {
+        let options = stream_options(&job, threads, block_size, &stop, quiet);
+        let result = job.run(&mut models, options);
+        if let Err(error) = result {
+            if stop.is_set() {
+                return Err(error);
+            }
+            if is_broken_pipe(&error) {
+                return Ok(code);
+            }
+            eprintln!("lmfs: {error:#}");
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+fn stream_options(job: &Job, threads: usize, block_size: Option<u32>, stop: &Stop, quiet: bool) -> StreamOptions {
+    let mut options = StreamOptions::default();
+    options.stop = stop.clone();
+    options.recover = matches!(job.work, Work::Decompress { recover: true });
+    if threads > 0 {
+        options.threads = threads;
+    }
+    if let Some(size) = block_size {
+        options.block_size = usize::try_from(size).unwrap_or(options.block_size);
+    }
+    // Beside a pipe a bar would only be in the way.
+    if io::stderr().is_terminal() && !quiet && !job.to_stdout {
+        let meter = Mutex::new(Meter::new(quiet));
+        let (stage, total, stored) = (job.input.to_string(), job.input.len(), job.work != Work::Compress);
+        options.progress = Some(Arc::new(move |at: stream::Progress| {
+            let done = if stored { at.stored } else { at.raw };
+            let step = Progress { stage: stage.clone(), done, total, note: String::new() };
+            meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
+        }));
+    }
+    options
+}
+
+/// Runs `lmfs list`.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn list(args: &super::args::List) -> anyhow::Result<ExitCode> {
+    let mut code = ExitCode::SUCCESS;
+    let mut rows = Vec::new();
+    for path in &args.files {
+        match job::describe(path).with_context(|| path.display().to_string()) {
+            Ok(row) => rows.push(row),
+            Err(error) => {
+                eprintln!("lmfs: {error:#}");
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    if args.json {
+        super::output::json(&serde_json::json!({ "files": rows }))?;
+    } else {
+        for row in &rows {
+            super::output::line(&row.to_string())?;
+        }
+    }
+    Ok(code)
+}

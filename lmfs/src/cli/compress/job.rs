@@ -1,0 +1,298 @@
+//! One input to one output.
+
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use lmfs_codec::Stop;
+use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, SeekableReader, StreamOptions};
+use serde::Serialize;
+
+use super::SUFFIX;
+use super::models::Models;
+use super::output::Output;
+use crate::cli::size;
+use crate::store::Digest;
+
+/// Where bytes come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Standard input.
+    Stdin,
+    /// A file.
+    File(PathBuf),
+}
+
+/// What is done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Into a container.
+    Compress,
+    /// Out of one.
+    Decompress {
+        /// Go on after damage.
+        recover: bool,
+    },
+    /// Out of one, into nothing.
+    Test,
+}
+
+/// One input, what to do with it, and where the result goes.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Where bytes come from.
+    pub input: Input,
+    /// What is done with them.
+    pub work: Work,
+    /// The result goes to standard output.
+    pub to_stdout: bool,
+    /// The output's name, if given.
+    pub output: Option<PathBuf>,
+    /// Replace an existing output, take inputs that are no regular files.
+    pub force: bool,
+    /// Remove the input once the output is there.
+    pub remove: bool,
+    /// Say what was done.
+    pub verbose: bool,
+}
+
+impl Job {
+    /// Does it. When it fails there is no output file, and the input stays.
+    ///
+    /// # Errors
+    /// What went wrong, with the input's name.
+    pub fn run(&self, models: &mut Models, options: StreamOptions) -> anyhow::Result<()> {
+        self.work_on(models, options).with_context(|| self.input.to_string())
+    }
+
+    fn work_on(&self, models: &mut Models, options: StreamOptions) -> anyhow::Result<()> {
+        let (reader, metadata) = self.input.open(self.force)?;
+        let mut counted = Counted { inner: reader, bytes: 0 };
+        let output = self.open_output()?;
+        let (written, lost) = match self.work {
+            Work::Compress => (compress(&mut counted, output, metadata.as_ref(), models, options)?, Vec::new()),
+            _ => decompress(&mut counted, output, metadata.as_ref(), models, options)?,
+        };
+        if self.verbose && !self.to_stdout {
+            eprintln!("{}", self.report(counted.bytes, written));
+        }
+        if !lost.is_empty() {
+            bail!("damaged, the output has zeros where bytes could not be had:\n  {}", lost.join("\n  "));
+        }
+        if let (true, Input::File(path)) = (self.remove, &self.input) {
+            std::fs::remove_file(path).context("cannot remove the input")?;
+        }
+        Ok(())
+    }
+
+    fn open_output(&self) -> anyhow::Result<Output> {
+        if self.work == Work::Test {
+            return Ok(Output::Sink);
+        }
+        if self.to_stdout {
+            return Ok(Output::Stdout(io::stdout()));
+        }
+        let path = match (&self.output, &self.input) {
+            (Some(path), _) => path.clone(),
+            (None, Input::File(path)) => output_name(path, self.work)?,
+            (None, Input::Stdin) => return Ok(Output::Stdout(io::stdout())),
+        };
+        Output::file(path, self.force, self.work != Work::Compress)
+    }
+
+    fn report(&self, read: u64, written: u64) -> String {
+        let (input, read_size, written_size) = (&self.input, size::show(read), size::show(written));
+        match self.work {
+            Work::Compress => {
+                let percent = written as f64 * 100.0 / read.max(1) as f64;
+                format!("{input}: {percent:.1} % ({read_size} to {written_size})")
+            }
+            Work::Decompress { .. } => format!("{input}: {read_size} to {written_size}"),
+            Work::Test => format!("{input}: intact, {written_size} in {read_size}"),
+        }
+    }
+}
+
+impl Input {
+    /// Bytes of it, 0 if nobody knows.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Input::Stdin => 0,
+            Input::File(path) => path.metadata().map_or(0, |metadata| metadata.len()),
+        }
+    }
+
+    fn open(&self, force: bool) -> anyhow::Result<(Box<dyn Read>, Option<Metadata>)> {
+        let Input::File(path) = self else {
+            return Ok((Box::new(io::stdin().lock()), None));
+        };
+        let metadata = path.metadata()?;
+        if metadata.is_dir() {
+            bail!("is a directory; archive it with `tar -I 'lmfs compress' -cf DIR.tar.lmz DIR`");
+        }
+        if !metadata.is_file() && !force {
+            bail!("is not a regular file; use -f to read it all the same");
+        }
+        Ok((Box::new(File::open(path)?), Some(metadata)))
+    }
+}
+
+impl From<&PathBuf> for Input {
+    fn from(path: &PathBuf) -> Input {
+        if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.clone()) }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Input::Stdin => f.write_str("standard input"),
+            Input::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+fn output_name(input: &Path, work: Work) -> anyhow::Result<PathBuf> {
+    let has_suffix = input.extension().is_some_and(|extension| extension == SUFFIX);
+    match (work, has_suffix) {
+        (Work::Compress, true) => bail!("already has the suffix .{SUFFIX}; use -o to compress it again"),
+        (Work::Compress, false) => {
+            let mut name = input.as_os_str().to_owned();
+            name.push(".");
+            name.push(SUFFIX);
+            Ok(name.into())
+        }
+        (_, true) => Ok(input.with_extension("")),
+        (_, false) => bail!("has no suffix .{SUFFIX}, so the output's name is unknown; use -o or -c"),
+    }
+}
+
+struct Counted<R> {
+    inner: R,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+struct Tally<'a> {
+    inner: &'a mut Output,
+    bytes: u64,
+}
+
+impl Write for Tally<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(buf)?;
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn compress(
+    input: &mut impl Read,
+    mut output: Output,
+    like: Option<&Metadata>,
+    models: &mut Models,
+    options: StreamOptions,
+) -> anyhow::Result<u64> {
+    let tally = Tally { inner: &mut output, bytes: 0 };
+    let mut encoder = Encoder::new(tally, models.for_writing()?, options)?;
+    io::copy(input, &mut encoder)?;
+    let bytes = encoder.finish()?.bytes;
+    output.finish(like)?;
+    Ok(bytes)
+}
+
+/// Bytes written, and which of them are zeros because of damage.
+fn decompress(
+    input: &mut impl Read,
+    mut output: Output,
+    like: Option<&Metadata>,
+    models: &mut Models,
+    options: StreamOptions,
+) -> anyhow::Result<(u64, Vec<String>)> {
+    let mut decoder = Decoder::new(input, |header: &ContainerHeader| models.for_reading(header), options);
+    let mut bytes = 0;
+    while let Some(chunk) = decoder.next_chunk()? {
+        output.write_all(&chunk).context("cannot write the output")?;
+        bytes += chunk.len() as u64;
+    }
+    let lost = decoder.missing().iter().map(|(range, why)| format!("bytes {} to {}: {why}", range.start, range.end));
+    let lost = lost.collect();
+    output.finish(like)?;
+    Ok((bytes, lost))
+}
+
+/// What `lmfs list` shows of a file.
+#[derive(Debug, Clone, Serialize)]
+pub struct Row {
+    path: String,
+    stored_bytes: u64,
+    bytes: u64,
+    ratio: Option<f64>,
+    block_size: usize,
+    model_digest: Option<Digest>,
+}
+
+/// Looks at a container without decoding any of it.
+///
+/// # Errors
+/// It is no container, or damaged.
+pub fn describe(path: &Path) -> anyhow::Result<Row> {
+    let file = File::open(path)?;
+    let stored_bytes = file.metadata()?.len();
+    let mut first = None;
+    // Nothing is decoded, so any codec does.
+    let codec = lmfs_codec::Codec::new(None, lmfs_codec::Options::default())?;
+    let codec_of = |header: &ContainerHeader| {
+        first = Some(header.clone());
+        Ok(codec.clone())
+    };
+    let bytes = SeekableReader::new(file, codec_of, Stop::new())?.len();
+    let header = first.context("it is empty")?;
+    Ok(Row {
+        path: path.display().to_string(),
+        stored_bytes,
+        bytes,
+        ratio: (bytes > 0).then(|| stored_bytes as f64 / bytes as f64),
+        block_size: header.block_size,
+        model_digest: header.model.map(|(_, digest)| Digest(digest)),
+    })
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ratio = self.ratio.map_or(String::new(), |ratio| format!(", ratio {ratio:.3}"));
+        let model = self.model_digest.map_or("no model".to_owned(), |digest| format!("model {}", digest.short()));
+        let (bytes, stored) = (size::show(self.bytes), size::show(self.stored_bytes));
+        let block = size::show(self.block_size as u64);
+        write!(f, "{}: {bytes} in {stored}{ratio}; {block} blocks, {model}", self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn outputs_are_named_as_users_of_zstd_expect() {
+        let decompress = Work::Decompress { recover: false };
+        assert_eq!(output_name(Path::new("a.txt"), Work::Compress).unwrap(), Path::new("a.txt.lmz"));
+        assert_eq!(output_name(Path::new("d/a.txt.lmz"), decompress).unwrap(), Path::new("d/a.txt"));
+        assert!(output_name(Path::new("a.lmz"), Work::Compress).is_err());
+        assert!(output_name(Path::new("a.txt"), decompress).is_err());
+    }
+}

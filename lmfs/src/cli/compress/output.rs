@@ -1,0 +1,112 @@
+//! Where the bytes go: standard output, or a file that appears only when it is whole.
+
+use std::fs::{File, Metadata, Permissions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use tempfile::NamedTempFile;
+
+/// Runs of zeros at least this long become holes.
+const HOLE: usize = 4096;
+
+/// An output under way.
+#[derive(Debug)]
+pub enum Output {
+    /// Standard output.
+    Stdout(io::Stdout),
+    /// A file without its name yet.
+    File {
+        /// What it will be called.
+        path: PathBuf,
+        /// Where it is written.
+        temporary: NamedTempFile,
+        /// An existing file may be replaced.
+        force: bool,
+        /// Zeros become holes.
+        sparse: bool,
+    },
+    /// Nowhere.
+    Sink,
+}
+
+impl Output {
+    /// A file called `path`.
+    ///
+    /// # Errors
+    /// It exists and `force` is not set, or its folder takes no files.
+    pub fn file(path: PathBuf, force: bool, sparse: bool) -> anyhow::Result<Output> {
+        if !force && path.symlink_metadata().is_ok() {
+            bail!("{} already exists; use -f to replace it, or -o for another name", path.display());
+        }
+        if path.is_dir() {
+            bail!("{} is a directory; name a file with -o", path.display());
+        }
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary = tempfile::Builder::new()
+            .prefix(".lmfs-")
+            .tempfile_in(dir)
+            .with_context(|| format!("cannot create a file in {}", dir.display()))?;
+        Ok(Output::File { path, temporary, force, sparse })
+    }
+
+    /// Gives the file its name, and the mode and times of what it was made from.
+    ///
+    /// # Errors
+    /// IO errors; the name was taken meanwhile.
+    pub fn finish(mut self, like: Option<&Metadata>) -> anyhow::Result<()> {
+        self.flush().context("cannot write the output")?;
+        let Output::File { path, mut temporary, force, .. } = self else {
+            return Ok(());
+        };
+        let shown = path.display().to_string();
+        let end = temporary.stream_position()?;
+        let file = temporary.as_file();
+        file.set_len(end).with_context(|| format!("cannot write {shown}"))?;
+        settle(file, like).with_context(|| format!("cannot set mode and times of {shown}"))?;
+        let named = if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
+        named.map_err(|e| e.error).with_context(|| format!("cannot create {shown}"))?;
+        Ok(())
+    }
+}
+
+/// Mode 0666 less the umask for what came from a pipe.
+fn settle(file: &File, like: Option<&Metadata>) -> io::Result<()> {
+    let Some(like) = like else {
+        let mask = rustix::process::umask(rustix::fs::Mode::empty());
+        rustix::process::umask(mask);
+        return file.set_permissions(Permissions::from_mode(0o666 & !mask.bits()));
+    };
+    file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o777))?;
+    let times = std::fs::FileTimes::new().set_modified(like.modified()?).set_accessed(like.accessed()?);
+    file.set_times(times)
+}
+
+impl Write for Output {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Output::Stdout(out) => out.write(buf),
+            Output::Sink => Ok(buf.len()),
+            Output::File { temporary, sparse: false, .. } => temporary.write(buf),
+            Output::File { temporary, .. } => {
+                for piece in buf.chunks(HOLE) {
+                    if piece.len() == HOLE && piece.iter().all(|&byte| byte == 0) {
+                        temporary.seek(SeekFrom::Current(HOLE as i64))?;
+                    } else {
+                        temporary.write_all(piece)?;
+                    }
+                }
+                Ok(buf.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Output::Stdout(out) => out.flush(),
+            Output::Sink => Ok(()),
+            Output::File { temporary, .. } => temporary.flush(),
+        }
+    }
+}

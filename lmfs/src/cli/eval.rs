@@ -1,0 +1,41 @@
+//! `lmfs eval`: what lmfs would save on real data, beside other programs.
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::compress::Models;
+use super::interrupt::stop_on_interrupt;
+use super::output::Meter;
+use super::{args, output};
+use crate::daemon::control::Progress;
+use crate::eval::{Compressor, Gzip, Lmfs, Options, Xz, Zstd, evaluate, find_files};
+
+/// Runs the command.
+///
+/// # Errors
+/// Files that cannot be read, a model that cannot be used.
+pub fn run(args: &args::Eval, quiet: bool) -> anyhow::Result<ExitCode> {
+    let files = find_files(&args.paths)?;
+    let codec = Models::new(args.model.as_deref())?.for_writing()?;
+    let lmfs = Lmfs::new("lmfs", codec);
+    let compressors: [&dyn Compressor; 4] = [&lmfs, &Gzip, &Zstd, &Xz];
+    let options = Options {
+        block_size: usize::try_from(args.block_size)?,
+        whole: !args.blocks_only,
+        threads: args.threads,
+    };
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+    let total = if options.whole { bytes * 2 } else { bytes };
+    let done = AtomicU64::new(0);
+    let meter = Mutex::new(Meter::new(quiet));
+    let progress = |more| {
+        let done = done.fetch_add(more, Ordering::Relaxed) + more;
+        let step = Progress { stage: "measuring".into(), done, total, note: String::new() };
+        meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
+    };
+    let report = evaluate(&files, &compressors, &options, &progress, &stop_on_interrupt()?)?;
+    drop(meter);
+    if args.json { output::json(&report) } else { output::line(report.to_string().trim_end()) }?;
+    Ok(ExitCode::SUCCESS)
+}
