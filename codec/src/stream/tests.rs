@@ -1,4 +1,9 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 
@@ -263,4 +268,33 @@ fn the_asynchronous_forms_do_the_same() {
         assert!(matches!(error, Error::Damaged { .. }));
         assert!(!out.is_empty() && raw.starts_with(&out));
     });
+}
+
+/// The hex dumps of docs/FORMAT.md, which are also the oldest samples of these formats.
+#[test]
+fn the_worked_examples_are_what_is_written_and_read() {
+    let document = include_str!("../../../docs/FORMAT.md");
+    let mut dumps: Vec<Vec<u8>> = vec![Vec::new()];
+    for line in document.lines() {
+        let at = line
+            .split_once("  ")
+            .filter(|(at, _)| at.len() == 4 && u16::from_str_radix(at, 16).is_ok());
+        let Some((_, hex)) = at else {
+            dumps.push(Vec::new());
+            continue;
+        };
+        let bytes: Option<Vec<u8>> = hex
+            .split(' ')
+            .map(|byte| u8::from_str_radix(byte, 16).ok())
+            .collect();
+        dumps.last_mut().unwrap().extend(bytes.unwrap_or_default());
+    }
+    dumps.retain(|dump| dump.starts_with(&[0xb5]));
+    let [block, container] = &dumps[..] else {
+        panic!("{} dumps", dumps.len())
+    };
+    assert_eq!(&codec().first_copy(b"hello").unwrap(), block);
+    assert_eq!(codec().decode(block, &Stop::new()).unwrap(), b"hello");
+    assert_eq!(&compress(b"hello"), container);
+    assert_eq!(decompress(container, false).0, b"hello");
 }
