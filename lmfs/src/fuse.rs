@@ -14,3 +14,6 @@ mod session;
 
 pub use connect::Options;
 pub use session::{Error, Session, mount};
+
+#[cfg(test)]
+mod tests;

@@ -92,15 +92,6 @@ impl Node {
             _ => Err(Error::new(Errno::INVAL, "not a regular file")),
         }
     }
-
-    /// Locks the state of a directory that must still exist.
-    pub fn directory(&self) -> Result<MutexGuard<'_, State>> {
-        let state = self.live()?;
-        match state.inode.kind {
-            Kind::Directory => Ok(state),
-            _ => Err(Error::new(Errno::NOTDIR, "not a directory")),
-        }
-    }
 }
 
 impl State {

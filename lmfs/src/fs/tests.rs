@@ -1,1 +1,104 @@
 //! Tests of the filesystem without a mount.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod contents;
+mod crash;
+mod model;
+mod names;
+
+use lmfs_indexer::{CreateOptions, Io, MemIo, OpenOptions};
+
+use super::*;
+
+/// Blocks this small make many of them of little data.
+pub const BLOCK: u32 = 4096;
+
+pub const ME: Caller = Caller {
+    uid: 1000,
+    gid: 1000,
+};
+
+pub fn options() -> Options {
+    Options {
+        cache_bytes: 1 << 20,
+        decode_threads: 2,
+        job_threads: 2,
+        ..Options::new(BLOCK)
+    }
+}
+
+pub fn codec() -> Codec {
+    Codec::new(None, lmfs_codec::Options::default()).unwrap()
+}
+
+/// A filesystem on a disk in memory.
+pub struct Disk {
+    pub io: Arc<MemIo>,
+    pub fs: Arc<Filesystem>,
+}
+
+impl Disk {
+    pub fn new() -> Disk {
+        let io = Arc::new(MemIo::new());
+        let store = Store::create(io.clone(), CreateOptions::new([1; 16])).unwrap();
+        let fs = Filesystem::new(Arc::new(store), codec(), options()).unwrap();
+        Disk { io, fs }
+    }
+
+    /// Stores everything and opens the store anew.
+    pub fn reopen(self) -> Disk {
+        self.fs.shutdown().unwrap();
+        self.crash()
+    }
+
+    /// Opens the store anew without storing what is in memory.
+    pub fn crash(self) -> Disk {
+        let Disk { io, fs } = self;
+        fs.background.stop();
+        drop(fs);
+        let io_dyn: Arc<dyn Io> = io.clone();
+        let (store, _report) = Store::open(io_dyn, OpenOptions::default()).unwrap();
+        let fs = Filesystem::new(Arc::new(store), codec(), options()).unwrap();
+        Disk { io, fs }
+    }
+
+    pub fn file(&self, name: &str) -> u64 {
+        let what = Create::new(Kind::File, 0o644);
+        self.fs.create(ROOT, name.as_bytes(), what, ME).unwrap().ino
+    }
+
+    pub fn dir(&self, parent: u64, name: &str) -> u64 {
+        let what = Create::new(Kind::Directory, 0o755);
+        self.fs
+            .create(parent, name.as_bytes(), what, ME)
+            .unwrap()
+            .ino
+    }
+
+    pub fn all(&self, ino: u64) -> Vec<u8> {
+        self.fs.read_wait(ino, 0, u32::MAX).unwrap()
+    }
+
+    pub fn names(&self, ino: u64) -> Vec<String> {
+        let fh = self.fs.opendir(ino).unwrap();
+        let mut names = Vec::new();
+        self.fs
+            .readdir(fh, 0, |entry| {
+                names.push(String::from_utf8(entry.name).unwrap());
+                true
+            })
+            .unwrap();
+        self.fs.releasedir(fh);
+        names
+    }
+}
+
+pub fn errno<T: std::fmt::Debug>(result: Result<T>) -> Errno {
+    result.unwrap_err().errno
+}

@@ -1,0 +1,160 @@
+//! Reading, writing, cutting, holes, copies.
+
+use super::*;
+
+const B: u64 = BLOCK as u64;
+
+fn pattern(len: usize, seed: u8) -> Vec<u8> {
+    (0..len).map(|i| (i * 7 / 3) as u8 ^ seed).collect()
+}
+
+#[test]
+fn bytes_written_anywhere_read_back_before_and_after_a_flush_and_a_restart() {
+    let disk = Disk::new();
+    let ino = disk.file("file");
+    let mut expected = vec![0; 3 * BLOCK as usize + 100];
+    for (offset, len, seed) in [(0, 10, 1), (4000, 5000, 2), (3 * B, 100, 3), (4090, 12, 4)] {
+        let bytes = pattern(len, seed);
+        disk.fs.write(ino, offset, &bytes, false).unwrap();
+        expected[offset as usize..][..len].copy_from_slice(&bytes);
+        assert_eq!(disk.all(ino)[..], expected[..disk.all(ino).len()]);
+    }
+    assert_eq!(disk.all(ino), expected);
+    disk.fs.fsync(ino).unwrap();
+    assert!(!disk.fs.is_dirty(ino));
+    assert_eq!(disk.all(ino), expected);
+    // A part of a stored block is written over, so it must be merged.
+    disk.fs.write(ino, 5000, b"middle", false).unwrap();
+    expected[5000..5006].copy_from_slice(b"middle");
+    assert_eq!(disk.all(ino), expected);
+    let disk = disk.reopen();
+    assert_eq!(disk.all(ino), expected);
+    assert_eq!(disk.fs.getattr(ino).unwrap().size, expected.len() as u64);
+    assert_eq!(disk.fs.stats().panics, 0);
+}
+
+#[test]
+fn what_is_cut_off_reads_as_zeros_when_the_file_grows_again() {
+    for flushed in [false, true] {
+        let disk = Disk::new();
+        let ino = disk.file("file");
+        disk.fs.write(ino, 0, &pattern(10_000, 9), false).unwrap();
+        if flushed {
+            disk.fs.fsync(ino).unwrap();
+        }
+        let size = |size| SetAttr {
+            size: Some(size),
+            ..SetAttr::default()
+        };
+        disk.fs.setattr(ino, size(5000), false).unwrap();
+        disk.fs.setattr(ino, size(9000), false).unwrap();
+        let mut expected = pattern(10_000, 9)[..5000].to_vec();
+        expected.resize(9000, 0);
+        assert_eq!(disk.all(ino), expected);
+        assert_eq!(disk.reopen().all(ino), expected, "flushed: {flushed}");
+    }
+}
+
+#[test]
+fn holes_are_found_and_punched_blocks_become_holes() {
+    let disk = Disk::new();
+    let ino = disk.file("file");
+    disk.fs
+        .write(ino, 0, &pattern(8 * B as usize, 5), false)
+        .unwrap();
+    disk.fs.write(ino, 1 << 40, b"far", false).unwrap();
+    disk.fs.fsync(ino).unwrap();
+    let seek = |offset, what| disk.fs.lseek(ino, offset, what);
+    assert_eq!(seek(0, Seek::Hole).unwrap(), 8 * B);
+    assert_eq!(seek(8 * B, Seek::Data).unwrap(), 1 << 40);
+    assert_eq!(errno(seek((1 << 40) + 3, Seek::Data)), Errno::NXIO);
+    let before = disk.fs.getattr(ino).unwrap().blocks;
+    disk.fs
+        .fallocate(ino, B + 100, 3 * B, Allocate::PunchHole)
+        .unwrap();
+    assert_eq!(seek(B, Seek::Hole).unwrap(), 2 * B);
+    assert_eq!(seek(2 * B, Seek::Data).unwrap(), 4 * B);
+    let mut expected = pattern(8 * B as usize, 5);
+    expected[B as usize + 100..4 * B as usize + 100].fill(0);
+    assert_eq!(disk.fs.read_wait(ino, 0, 8 * BLOCK).unwrap(), expected);
+    disk.fs.fsync(ino).unwrap();
+    assert!(disk.fs.getattr(ino).unwrap().blocks < before);
+    assert_eq!(
+        disk.reopen().fs.read_wait(ino, 0, 8 * BLOCK).unwrap(),
+        expected
+    );
+}
+
+#[test]
+fn a_copy_of_whole_blocks_does_not_decode() {
+    let disk = Disk::new();
+    let (from, to) = (disk.file("from"), disk.file("to"));
+    let bytes = pattern(5 * B as usize + 77, 1);
+    disk.fs.write(from, 0, &bytes, false).unwrap();
+    disk.fs.write(to, 0, &[0xff; 9000], false).unwrap();
+    disk.fs.fsync(from).unwrap();
+    let place = |ino| Place { ino, offset: 0 };
+    let copied = disk
+        .fs
+        .copy_file_range(place(from), place(to), 1 << 30)
+        .unwrap();
+    assert_eq!(copied as usize, bytes.len());
+    assert!(
+        disk.fs.stats().cache.decodes <= 1,
+        "only the last, partial block is decoded"
+    );
+    assert_eq!(disk.all(to), bytes);
+    assert_eq!(disk.reopen().all(to), bytes);
+}
+
+#[test]
+fn a_swapped_block_stays_cached_and_an_overwritten_one_is_never_seen_again() {
+    let disk = Disk::new();
+    let ino = disk.file("file");
+    disk.fs.write(ino, 0, &pattern(4096, 3), false).unwrap();
+    disk.fs.fsync(ino).unwrap();
+    assert_eq!(disk.all(ino), pattern(4096, 3));
+    let decodes = disk.fs.stats().cache.decodes;
+    let old = disk.fs.store.extent(ino, 0).unwrap().unwrap();
+    let block = disk
+        .fs
+        .codec
+        .encode(&pattern(4096, 3), &Stop::new())
+        .unwrap();
+    let r = disk.fs.store.append_block(ino, 0, &block).unwrap();
+    let new = lmfs_indexer::Extent { r, ..old };
+    let swap = Change::SwapExtent {
+        ino,
+        block: 0,
+        old: old.r,
+        new,
+    };
+    assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
+    disk.fs.blocks_moved(ino, [(old.r, r)]);
+    assert_eq!(disk.all(ino), pattern(4096, 3));
+    assert_eq!(
+        disk.fs.stats().cache.decodes,
+        decodes,
+        "the swap kept the block in memory"
+    );
+    disk.fs.write(ino, 0, &pattern(4096, 200), false).unwrap();
+    disk.fs.fsync(ino).unwrap();
+    assert_eq!(disk.all(ino), pattern(4096, 200));
+}
+
+#[test]
+fn a_contents_change_clears_the_set_user_id_bit_when_asked() {
+    let disk = Disk::new();
+    let ino = disk.file("file");
+    let perm = |perm| SetAttr {
+        perm: Some(perm),
+        ..SetAttr::default()
+    };
+    for (mode, after) in [(0o6755, 0o755), (0o2644, 0o2644)] {
+        disk.fs.setattr(ino, perm(mode), false).unwrap();
+        disk.fs.write(ino, 0, b"x", false).unwrap();
+        assert_eq!(disk.fs.getattr(ino).unwrap().perm, mode);
+        disk.fs.write(ino, 0, b"x", true).unwrap();
+        assert_eq!(disk.fs.getattr(ino).unwrap().perm, after);
+    }
+}
