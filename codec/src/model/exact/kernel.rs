@@ -7,6 +7,8 @@ mod portable;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
 
 use super::math::Rotation;
@@ -140,7 +142,7 @@ trait Dots: Simd {
 /// A table of the engine's operations for one instruction set.
 #[allow(clippy::type_complexity, reason = "plain function pointers")]
 pub struct Kernel {
-    /// Its name: `scalar`, `avx2`, `avx512vnni`.
+    /// Its name: `scalar`, `avx2`, `avxvnni`, `avx512vnni`.
     pub name: &'static str,
     /// Quantized activations times a matrix, see [`Dots`]; `out` has `stride >= w.rows` per row.
     pub product: fn(&[u8], &[Row], &Matrix, &mut [f32], usize, Then),
@@ -229,7 +231,10 @@ impl Kernel {
     /// The tables this machine can run, the fastest first; the last is always `scalar`.
     pub fn all() -> impl Iterator<Item = &'static Kernel> {
         #[cfg(target_arch = "x86_64")]
-        let fast = [avx512::kernel()];
+        let fast = {
+            let [vnni, avx2] = avx2::kernels();
+            [avx512::kernel(), vnni, avx2]
+        };
         #[cfg(not(target_arch = "x86_64"))]
         let fast: [Option<&'static Kernel>; 0] = [];
         fast.into_iter().flatten().chain([&scalar::KERNEL])

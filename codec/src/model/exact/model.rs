@@ -91,7 +91,7 @@ impl ExactModel {
         ExactLanes::new(shape, weights, self.kernel, lanes).map_err(failed)
     }
 
-    /// The kernels in use: `scalar`, `avx2`, `avx512vnni`.
+    /// The kernels in use: `scalar`, `avx2`, `avxvnni`, `avx512vnni`.
     pub fn kernel(&self) -> &'static str {
         self.kernel.name
     }

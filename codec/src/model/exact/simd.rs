@@ -56,8 +56,6 @@ pub trait Simd: Copy {
     fn xor(self, a: Self::I, b: Self::I) -> Self::I;
     /// x * 2^N, wrapping.
     fn shift_left<const N: u32>(self, x: Self::I) -> Self::I;
-    /// x as unsigned / 2^N.
-    fn shift_right<const N: u32>(self, x: Self::I) -> Self::I;
 }
 
 /// The definition, in plain Rust.
@@ -164,9 +162,5 @@ impl Simd for Plain {
     #[inline(always)]
     fn shift_left<const N: u32>(self, x: Self::I) -> Self::I {
         x.map(|x| x << N)
-    }
-    #[inline(always)]
-    fn shift_right<const N: u32>(self, x: Self::I) -> Self::I {
-        x.map(|x| (x.cast_unsigned() >> N).cast_signed())
     }
 }

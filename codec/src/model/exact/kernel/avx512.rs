@@ -89,11 +89,6 @@ impl Simd for Avx512 {
         // SAFETY: `self` proves the features.
         unsafe { _mm512_slli_epi32::<N>(x) }
     }
-    #[inline(always)]
-    fn shift_right<const N: u32>(self, x: __m512i) -> __m512i {
-        // SAFETY: `self` proves the features.
-        unsafe { _mm512_srli_epi32::<N>(x) }
-    }
 }
 
 impl Dots for Avx512 {
