@@ -5,22 +5,26 @@ use super::math::squash;
 /// Stretched predictions lie in 44 intervals of 128.
 const NODES: usize = 45;
 
+/// Maps that change nothing.
+pub(super) fn identity(contexts: u32) -> Vec<u16> {
+    let row: Vec<u16> = (0..NODES as i32).map(|i| squash(i * 128 - 2816) as u16).collect();
+    row.repeat(contexts as usize)
+}
+
 /// For each context, the probability found at each of the nodes; interpolated between two.
 pub(super) struct Apm {
-    nodes: Vec<u16>,
+    pub(super) nodes: Vec<u16>,
     /// The nearer node of the last prediction.
     nearest: usize,
 }
 
 impl Apm {
     pub(super) fn new(contexts: u32) -> Self {
-        let row: Vec<u16> = (0..NODES as i32)
-            .map(|i| squash(i * 128 - 2816) as u16)
-            .collect();
-        Apm {
-            nodes: row.repeat(contexts as usize),
-            nearest: 0,
-        }
+        Apm { nodes: identity(contexts), nearest: 0 }
+    }
+
+    pub(super) fn import(&mut self, nodes: &[u16]) {
+        self.nodes.copy_from_slice(nodes);
     }
 
     /// Refines a stretched prediction; the result is a probability in units of 1/65536.

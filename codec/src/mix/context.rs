@@ -8,9 +8,8 @@ pub(super) const CONTEXTS: usize = 12;
 /// One lane: a run of the block's bytes, predicted in order.
 #[derive(Clone, Default)]
 pub(super) struct Lane {
-    /// First byte, one after the last, and the next byte to be predicted, as places in the block.
+    /// First byte and the next byte to be predicted, as places in the block.
     pub(super) start: u32,
-    pub(super) end: u32,
     pub(super) at: u32,
     /// The last eight bytes, the newest lowest; zeros before the start.
     pub(super) last: u64,
@@ -25,10 +24,9 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new(start: u32, end: u32) -> Self {
+    pub(super) fn new(start: u32) -> Self {
         Lane {
             start,
-            end,
             at: start,
             line: start,
             line_before: start,

@@ -1,13 +1,15 @@
 //! The match model: the bytes that followed the last occurrence of what was just coded, in any lane.
 
 use super::context::Lane;
-use super::counter::Counter;
-use super::math::{hash, stretch};
+use super::maps::Cell;
+use super::math::hash;
 
 /// Bytes hashed to find an occurrence.
 const MIN: u32 = 5;
 /// Longest length told apart.
 const MAX: u32 = 32;
+/// Qualities of matches that are told apart.
+pub(super) const QUALITIES: usize = MAX as usize;
 
 /// A lane's match: the place predicted next, and how many bytes before it agreed (0: no match).
 #[derive(Clone, Copy, Default)]
@@ -16,12 +18,17 @@ pub(super) struct Match {
     pub(super) len: u32,
 }
 
+/// Expected qualities before training.
+pub(super) fn untrained() -> [Cell; QUALITIES] {
+    std::array::from_fn(|len| Cell::new((65535 - 65536 / (len + 4)) as u16))
+}
+
 /// Where contexts were seen last, and how well matches of each length predict.
 pub(super) struct Matcher {
     /// Place after the hashed bytes; 0: none.
     places: Vec<u32>,
     shift: u32,
-    quality: [Counter; 64],
+    pub(super) quality: [Cell; QUALITIES],
     /// The byte predicted, as 9 bits with a leading one; 0 without a match or after a wrong bit.
     expected: u32,
     slot: usize,
@@ -32,7 +39,7 @@ impl Matcher {
         Matcher {
             places: Vec::new(),
             shift: 48,
-            quality: [Counter::new(0, 0); 64],
+            quality: untrained(),
             expected: 0,
             slot: 0,
         }
@@ -42,22 +49,17 @@ impl Matcher {
         self.places.clear();
         self.places.resize(1 << log2_places, 0);
         self.shift = 64 - log2_places;
-        for (i, q) in self.quality.iter_mut().enumerate() {
-            *q = Counter::new(65535 - 65536 / (i as u32 + 4), 4);
-        }
         self.expected = 0;
     }
 
-    /// Length of the match that predicts the present bit.
-    #[inline(always)]
-    pub(super) fn len(&self, m: Match) -> u32 {
-        if self.expected == 0 { 0 } else { m.len }
+    pub(super) fn import(&mut self, quality: &[Cell; QUALITIES]) {
+        self.quality = *quality;
     }
 
-    /// The byte that the match predicts, if it still holds.
+    /// How long the match is that predicts the present bit: 0 (none) to 7.
     #[inline(always)]
-    pub(super) fn expected_byte(&self) -> Option<u8> {
-        (self.expected != 0).then_some(self.expected as u8)
+    pub(super) fn class(&self, m: Match) -> u32 {
+        if self.expected == 0 { 0 } else { 1 + (m.len / 4).min(6) }
     }
 
     /// Takes up a lane's match at the start of a byte.
@@ -82,7 +84,7 @@ impl Matcher {
         }
         let bit = self.expected >> (7 - bits) & 1;
         self.slot = m.len.min(MAX - 1) as usize;
-        let x = stretch(self.quality[self.slot].p());
+        let x = self.quality[self.slot].stretched();
         if bit == 1 { x } else { -x }
     }
 
@@ -91,7 +93,7 @@ impl Matcher {
     pub(super) fn update(&mut self, bits: u32, bit: bool) {
         if self.expected != 0 {
             let hit = (self.expected >> (7 - bits) & 1 == 1) == bit;
-            self.quality[self.slot].update(hit, 250);
+            self.quality[self.slot].update(hit, 6);
         }
     }
 

@@ -39,9 +39,9 @@ pub(super) fn train<const N: usize>(
 /// `S` mixers over the same `N` inputs, each with its own sets of weights, and one that mixes their outputs.
 pub(super) struct Mixer<const N: usize, const S: usize> {
     /// Weight sets of all first-layer mixers, one after the other.
-    weights: Vec<[i32; N]>,
+    pub(super) weights: Vec<[i32; N]>,
     /// Weight sets of the second layer.
-    last: Vec<[i32; S]>,
+    pub(super) last: Vec<[i32; S]>,
     /// First set of each mixer.
     base: [u32; S],
     /// Sets chosen for this bit.
@@ -53,7 +53,8 @@ pub(super) struct Mixer<const N: usize, const S: usize> {
 }
 
 impl<const N: usize, const S: usize> Mixer<N, S> {
-    pub(super) fn new(sets: &[u32; S], last_sets: u32, initial: &[i32; N]) -> Self {
+    /// A mixer without weights; [`import`](Self::import) gives it some.
+    pub(super) fn new(sets: &[u32; S], last_sets: u32) -> Self {
         let mut base = [0; S];
         let mut total = 0u32;
         for (b, n) in base.iter_mut().zip(sets) {
@@ -61,14 +62,19 @@ impl<const N: usize, const S: usize> Mixer<N, S> {
             total += n;
         }
         Mixer {
-            weights: vec![*initial; total as usize],
-            last: vec![[(1 << WEIGHT_BITS) / S as i32; S]; last_sets as usize],
+            weights: vec![[0; N]; total as usize],
+            last: vec![[0; S]; last_sets as usize],
             base,
             chosen: base,
             chosen_last: 0,
             outputs: [0; S],
             mixed: 0,
         }
+    }
+
+    pub(super) fn import(&mut self, weights: &[[i32; N]], last: &[[i32; S]]) {
+        self.weights.copy_from_slice(weights);
+        self.last.copy_from_slice(last);
     }
 
     /// The mixed probability. `sets[j]` selects the weights of mixer `j`.

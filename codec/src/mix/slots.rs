@@ -1,6 +1,6 @@
 //! The hash table of bit histories: one 16-byte slot per (context, half byte).
 
-/// A check byte and fifteen histories, one for each partial half byte (1, 2..3, 4..7, 8..15).
+/// A check byte, never 0 in a slot in use, and fifteen histories, one for each partial half byte (1, 2..3, 4..7, 8..15).
 pub(super) type Slot = [u8; 16];
 /// Slots that share a cache line and may stand in for each other.
 const WAYS: usize = 4;
@@ -15,16 +15,13 @@ const EMPTY: Line = Line([[0; 16]; WAYS]);
 /// Slots found by a hash; the least used of a line makes room for a new one.
 pub(super) struct Slots {
     lines: Vec<Line>,
-    /// `32 - log2(lines)`.
+    /// `64 - log2(lines)`.
     shift: u32,
 }
 
 impl Slots {
     pub(super) fn new() -> Self {
-        Slots {
-            lines: Vec::new(),
-            shift: 31,
-        }
+        Slots { lines: Vec::new(), shift: 63 }
     }
 
     /// Empties the table and sizes it for 2^`log2_lines` lines.
@@ -32,30 +29,34 @@ impl Slots {
         let log2_lines = log2_lines.clamp(1, 24);
         self.lines.clear();
         self.lines.resize(1 << log2_lines, EMPTY);
-        self.shift = 32 - log2_lines;
+        self.shift = 64 - log2_lines;
     }
 
-    /// The slot of `hash`: the one that carries its check byte, or a cleared one.
+    /// The slots of all `hashes`: those that carry their check bytes, or cleared ones.
     #[inline(always)]
-    pub(super) fn find(&mut self, hash: u64) -> u32 {
-        let line_index = (hash >> 32) as u32 >> self.shift;
-        // Check 0 marks nothing special: an empty slot is one whose first history is empty.
-        let check = (hash >> 24) as u8;
-        let line = &mut self.lines[line_index as usize].0;
-        let mut victim = 0;
-        let mut least = u8::MAX;
-        for (way, slot) in line.iter().enumerate() {
-            if slot[0] == check && slot[1] != 0 {
-                return line_index << 2 | way as u32;
-            }
-            if slot[1] < least {
-                least = slot[1];
-                victim = way;
-            }
+    pub(super) fn find<const K: usize>(&mut self, hashes: &[u64; K], found: &mut [u32; K]) {
+        // Ask for all lines before any is needed, so that the waits for memory overlap.
+        let touched = hashes.iter().fold(0, |sum, h| sum | self.lines[(h >> self.shift) as usize].0[0][0]);
+        std::hint::black_box(touched);
+        for (hash, to) in hashes.iter().zip(found) {
+            let index = (hash >> self.shift) as u32;
+            let check = (*hash as u8).max(1);
+            let line = &mut self.lines[index as usize].0;
+            let hit = u32::from(line[0][0] == check)
+                | u32::from(line[1][0] == check) << 1
+                | u32::from(line[2][0] == check) << 2
+                | u32::from(line[3][0] == check) << 3;
+            let way = if hit != 0 {
+                hit.trailing_zeros()
+            } else {
+                // Histories are numbered by length, so the first one tells how much a slot was used.
+                let key = |way: usize| u32::from(line[way][1]) << 2 | way as u32;
+                let victim = key(0).min(key(1)).min(key(2)).min(key(3)) & 3;
+                line[victim as usize] = [check, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+                victim
+            };
+            *to = index << 2 | way;
         }
-        line[victim] = [0; 16];
-        line[victim][0] = check;
-        line_index << 2 | victim as u32
     }
 
     #[inline(always)]

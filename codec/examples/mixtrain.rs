@@ -1,0 +1,90 @@
+//! Learns the state that predictors start with: `mixtrain OUT SAMPLES DIRECTORY...`
+//!
+//! From every directory it takes SAMPLES samples of 16 or 64 KiB (files are read in the order of their names, small ones
+//! joined), shuffles them, codes each as a block of its own while histories' meanings, mixing weights and final maps live on
+//! from block to block, and writes these to OUT. `codec/src/mix/learned/mix.bin` is such a file.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a tool that may stop at the first surprise")]
+
+use lmfs_codec::coder::Encoder;
+use lmfs_codec::mix::Predictor;
+use std::path::{Path, PathBuf};
+
+fn walk(folder: &Path, files: &mut Vec<(PathBuf, u64)>) {
+    if folder.is_symlink() {
+        return;
+    }
+    if folder.is_file() {
+        files.push((folder.to_owned(), folder.metadata().unwrap().len()));
+        return;
+    }
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
+    entries.sort();
+    for entry in entries {
+        walk(&entry, files);
+    }
+}
+
+struct Random(u64);
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % n.max(1)
+    }
+}
+
+/// Bytes of the directory's files from place `at` on, as if they were one file.
+fn read(files: &[(PathBuf, u64)], mut at: u64, len: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (path, size) in files {
+        if at >= *size {
+            at -= size;
+            continue;
+        }
+        let data = std::fs::read(path).unwrap();
+        out.extend_from_slice(&data[at as usize..]);
+        at = 0;
+        if out.len() >= len {
+            break;
+        }
+    }
+    out.truncate(len);
+    out
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let count: u64 = args[2].parse().unwrap();
+    let mut random = Random(88_172_645_463_325_252);
+    let mut samples = Vec::new();
+    for folder in &args[3..] {
+        let mut files = Vec::new();
+        walk(Path::new(folder), &mut files);
+        let total: u64 = files.iter().map(|f| f.1).sum();
+        for i in 0..count {
+            let len = if i % 2 == 0 { 65536 } else { 16384 };
+            samples.push(read(&files, random.below(total.saturating_sub(len as u64)), len));
+        }
+    }
+    for i in (1..samples.len()).rev() {
+        samples.swap(i, random.below(i as u64 + 1) as usize);
+    }
+    let mut predictor = Predictor::untrained(false);
+    let (mut raw, mut coded) = (0, 0);
+    for sample in &samples {
+        predictor.next_block(&[sample.len()]);
+        let mut coder = Encoder::new(Vec::new());
+        for byte in sample {
+            for k in (0..8).rev() {
+                let bit = byte >> k & 1 == 1;
+                coder.encode(bit, predictor.predict(0, None));
+                predictor.update(0, bit);
+            }
+        }
+        raw += sample.len();
+        coded += coder.finish().len();
+    }
+    println!("{} samples, {raw} bytes, {coded} coded", samples.len());
+    std::fs::write(&args[1], predictor.export()).unwrap();
+}

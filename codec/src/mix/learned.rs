@@ -1,0 +1,81 @@
+//! The state a predictor starts with, learned from training text by `examples/mixtrain.rs`.
+
+use std::sync::LazyLock;
+
+use super::apm;
+use super::context::CONTEXTS;
+use super::maps::{Cell, Map, untrained};
+use super::matching;
+use super::mixer::WEIGHT_BITS;
+use super::predictor::{APMS, INPUTS, LAST_SETS, MIXERS, SETS};
+
+/// Maps of histories, mixing weights, final maps and the quality of matches.
+pub(super) struct Learned {
+    pub(super) maps: Box<[Map; CONTEXTS]>,
+    pub(super) weights: Vec<[i32; INPUTS]>,
+    pub(super) last: Vec<[i32; MIXERS]>,
+    pub(super) apms: [Vec<u16>; 2],
+    pub(super) matches: [Cell; matching::QUALITIES],
+}
+
+/// Weights are stored in units of 1/4096, so in 16 bits.
+const STORED_SHIFT: u32 = WEIGHT_BITS - 12;
+
+static WITHOUT: &[u8] = include_bytes!("learned/mix.bin");
+static WITH: &[u8] = include_bytes!("learned/model.bin");
+
+impl Learned {
+    /// The built-in state for blocks with or without a language model.
+    pub(super) fn builtin(language_model: bool) -> &'static Learned {
+        static STATES: [LazyLock<Learned>; 2] = [
+            LazyLock::new(|| Learned::from_bytes(WITHOUT, false)),
+            LazyLock::new(|| Learned::from_bytes(WITH, true)),
+        ];
+        &STATES[usize::from(language_model)]
+    }
+
+    /// What training starts from.
+    pub(super) fn untrained(language_model: bool) -> Self {
+        let mut weights = [0; INPUTS];
+        weights[0] = if language_model { (1 << WEIGHT_BITS) / 2 } else { 0 };
+        for w in &mut weights[2..2 + CONTEXTS] {
+            *w = (1 << WEIGHT_BITS) / if language_model { 8 } else { 5 };
+        }
+        Learned {
+            maps: Box::new([untrained(); CONTEXTS]),
+            weights: vec![weights; SETS.iter().sum::<u32>() as usize],
+            last: vec![[(1 << WEIGHT_BITS) / MIXERS as i32; MIXERS]; LAST_SETS as usize],
+            apms: APMS.map(apm::identity),
+            matches: matching::untrained(),
+        }
+    }
+
+    /// All numbers in 16 bits, little-endian, in the order of the fields.
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let weight = |w: &i32| ((w + (1 << (STORED_SHIFT - 1))) >> STORED_SHIFT).clamp(-32768, 32767) as i16 as u16;
+        let maps = self.maps.iter().flatten().map(|cell| cell.p() as u16);
+        let weights = self.weights.iter().flatten().map(weight);
+        let last = self.last.iter().flatten().map(weight);
+        let apms = self.apms.iter().flatten().copied();
+        let matches = self.matches.iter().map(|cell| cell.p() as u16);
+        maps.chain(weights).chain(last).chain(apms).chain(matches).flat_map(u16::to_le_bytes).collect()
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote; with other lengths (while the shape of the predictor is being changed),
+    /// the untrained state.
+    fn from_bytes(bytes: &[u8], language_model: bool) -> Self {
+        let mut state = Self::untrained(language_model);
+        if bytes.len() != state.to_bytes().len() {
+            return state;
+        }
+        let mut numbers = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
+        let mut next = || numbers.next().unwrap_or_default();
+        state.maps.iter_mut().flatten().for_each(|cell| *cell = Cell::new(next()));
+        let mut weight = |w: &mut i32| *w = i32::from(next() as i16) << STORED_SHIFT;
+        state.weights.iter_mut().flatten().for_each(&mut weight);
+        state.last.iter_mut().flatten().for_each(&mut weight);
+        state.apms.iter_mut().flatten().for_each(|node| *node = next());
+        state.matches.iter_mut().for_each(|cell| *cell = Cell::new(next()));
+        state
+    }
+}

@@ -1,0 +1,323 @@
+//! The predictor proper: what is asked and learned at each bit.
+
+use super::apm::Apm;
+use super::context::{CONTEXTS, Lane};
+use super::ends::Ends;
+use super::history::HISTORIES;
+use super::learned::Learned;
+use super::maps::{Cell, Map};
+use super::matching::{Match, Matcher};
+use super::math::{hash, squash, stretch};
+use super::mixer::Mixer;
+use super::slots::Slots;
+
+/// Inputs of the mixer: language model (2), histories (2 each), match (2), order-1 counter, constant, unused.
+pub(super) const INPUTS: usize = 32;
+const HISTORY_INPUTS: usize = 2;
+const MATCH_INPUTS: usize = HISTORY_INPUTS + 2 * CONTEXTS;
+/// First-layer mixers, and how many weight sets each has.
+pub(super) const MIXERS: usize = 4;
+pub(super) const SETS: [u32; MIXERS] = [8 * 8, 256, 6 * 8, 256];
+/// Weight sets of the second layer.
+pub(super) const LAST_SETS: u32 = 64;
+/// Contexts of the two final maps.
+pub(super) const APMS: [u32; 2] = [256, 1 << 16];
+
+/// Predicts the bits of a block's bytes; see [the module](super).
+pub struct Predictor {
+    block: Vec<u8>,
+    lanes: Vec<Lane>,
+    matches: Vec<Match>,
+    slots: Slots,
+    maps: Box<[Map; CONTEXTS]>,
+    order1: Vec<Cell>,
+    matcher: Matcher,
+    mixer: Mixer<INPUTS, MIXERS>,
+    apm: [Apm; 2],
+    ends: Ends,
+    wide: bool,
+    // The byte under way.
+    hashes: [u64; CONTEXTS],
+    found: [u32; CONTEXTS],
+    /// Bits so far behind a leading one, and their number.
+    partial: u32,
+    bits: u32,
+    /// Place of the present bit in its half byte's slots.
+    node: usize,
+    // The bit under way.
+    inputs: [i32; INPUTS],
+    states: [u8; CONTEXTS],
+    direct: usize,
+}
+
+impl Default for Predictor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Predictor {
+    /// A predictor of an empty block; call [`reset`](Self::reset) before use.
+    pub fn new() -> Self {
+        let mut predictor = Predictor {
+            block: Vec::new(),
+            lanes: Vec::new(),
+            matches: Vec::new(),
+            slots: Slots::new(),
+            maps: Box::new([super::maps::untrained(); CONTEXTS]),
+            order1: Vec::new(),
+            matcher: Matcher::new(),
+            mixer: Mixer::new(&SETS, LAST_SETS),
+            apm: APMS.map(Apm::new),
+            ends: Ends::new(),
+            wide: wide(),
+            hashes: [0; CONTEXTS],
+            found: [0; CONTEXTS],
+            partial: 1,
+            bits: 0,
+            node: 1,
+            inputs: [0; INPUTS],
+            states: [0; CONTEXTS],
+            direct: 0,
+        };
+        predictor.reset(&[0], false);
+        predictor
+    }
+
+    /// Forgets everything and prepares for a block that is cut into `lanes`, given as their lengths in bytes (together at
+    /// most [`MAX_BLOCK`](crate::MAX_BLOCK)). `language_model`: whether [`predict`](Self::predict) will be told a model's opinion.
+    pub fn reset(&mut self, lanes: &[usize], language_model: bool) {
+        self.import(Learned::builtin(language_model));
+        self.next_block(lanes);
+    }
+
+    /// Prepares for a block, but keeps what was learned about histories, weights and final maps: for training.
+    pub fn next_block(&mut self, lanes: &[usize]) {
+        let total: usize = lanes.iter().sum();
+        self.block.clear();
+        self.block.resize(total, 0);
+        self.lanes.clear();
+        let mut start = 0;
+        for &len in lanes {
+            self.lanes.push(Lane::new(start));
+            start += len as u32;
+        }
+        self.matches.clear();
+        self.matches.resize(lanes.len(), Match::default());
+        let log2 = usize::BITS - total.max(1024).leading_zeros();
+        self.slots.reset(log2 + 1);
+        self.matcher.reset(log2);
+        self.order1.clear();
+        self.order1.resize(1 << 16, Cell::new(32768));
+        self.partial = 1;
+        self.bits = 0;
+        self.node = 1;
+        self.ends.reset();
+    }
+
+    /// A predictor that has learned nothing, for training.
+    pub fn untrained(language_model: bool) -> Self {
+        let mut predictor = Self::new();
+        predictor.import(&Learned::untrained(language_model));
+        predictor
+    }
+
+    /// Takes over what training learned.
+    pub(super) fn import(&mut self, learned: &Learned) {
+        *self.maps = *learned.maps;
+        self.mixer.import(&learned.weights, &learned.last);
+        for (apm, nodes) in self.apm.iter_mut().zip(&learned.apms) {
+            apm.import(nodes);
+        }
+        self.matcher.import(&learned.matches);
+    }
+
+    /// What was learned since [`reset`](Self::reset), in the form of the built-in constants.
+    pub fn export(&self) -> Vec<u8> {
+        Learned {
+            maps: self.maps.clone(),
+            weights: self.mixer.weights.clone(),
+            last: self.mixer.last.clone(),
+            apms: [self.apm[0].nodes.clone(), self.apm[1].nodes.clone()],
+            matches: self.matcher.quality,
+        }
+        .to_bytes()
+    }
+
+    /// The block as coded so far; bytes that are not known yet are zero.
+    pub fn bytes(&self) -> &[u8] {
+        &self.block
+    }
+
+    /// Takes the block out, after the last byte.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.block)
+    }
+
+    /// The probability that the next bit of `lane` is one, in units of 1/65536. `lm`: the language model's, likewise.
+    #[inline]
+    pub fn predict(&mut self, lane: usize, lm: Option<u32>) -> u32 {
+        #[cfg(target_arch = "x86_64")]
+        if self.wide {
+            // SAFETY: `wide` is set only where the processor has AVX2.
+            #[allow(unsafe_code, reason = "the same code, compiled for wider registers")]
+            return unsafe { self.predict_avx2(lane, lm) };
+        }
+        self.predict_any(lane, lm)
+    }
+
+    /// Learns the bit that [`predict`](Self::predict) was asked for.
+    #[inline]
+    pub fn update(&mut self, lane: usize, bit: bool) {
+        #[cfg(target_arch = "x86_64")]
+        if self.wide {
+            // SAFETY: `wide` is set only where the processor has AVX2.
+            #[allow(unsafe_code, reason = "the same code, compiled for wider registers")]
+            return unsafe { self.update_avx2(lane, bit) };
+        }
+        self.update_any(lane, bit);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    fn predict_avx2(&mut self, lane: usize, lm: Option<u32>) -> u32 {
+        self.predict_any(lane, lm)
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,bmi1,bmi2")]
+    fn update_avx2(&mut self, lane: usize, bit: bool) {
+        self.update_any(lane, bit);
+    }
+
+    #[inline(always)]
+    fn predict_any(&mut self, lane: usize, lm: Option<u32>) -> u32 {
+        if self.bits & 3 == 0 {
+            self.locate(lane);
+        }
+        let x = &mut self.inputs;
+        let mut confidence = 0;
+        if let Some(p) = lm {
+            let s = stretch(p);
+            x[0] = s;
+            x[1] = (p as i32 - 32768) >> 6;
+            confidence = (s.unsigned_abs() >> 8).min(7);
+        } else {
+            x[0] = 0;
+            x[1] = 0;
+        }
+        for i in 0..CONTEXTS {
+            self.states[i] = self.slots.slot(self.found[i])[self.node];
+        }
+        for i in 0..CONTEXTS {
+            let cell = self.maps[i][usize::from(self.states[i])];
+            x[HISTORY_INPUTS + i] = cell.stretched();
+            x[HISTORY_INPUTS + CONTEXTS + i] = (cell.p() - 32768) >> 6;
+        }
+        // How many of the orders 2 to 6 have seen anything.
+        let hits: u32 = self.states[2..7].iter().map(|&s| u32::from(s != 0)).sum();
+        let m = self.matches[lane];
+        let s = self.matcher.predict(m, self.partial, self.bits);
+        x[MATCH_INPUTS] = s;
+        x[MATCH_INPUTS + 1] = (squash(s) - 32768) >> 6;
+        let len_class = self.matcher.class(m);
+        let c1 = u32::from(self.lanes[lane].last as u8);
+        let order1 = c1 << 8 | self.partial;
+        self.direct = order1 as usize;
+        x[MATCH_INPUTS + 2] = self.order1[self.direct].stretched();
+        x[MATCH_INPUTS + 3] = 256;
+        let sets = [confidence * 8 + len_class, self.partial, hits * 8 + self.bits, c1];
+        let p = self.mixer.mix(x, &sets, confidence * 8 + len_class);
+        let mixed = self.mixer.mixed;
+        let a = self.apm[0].refine(mixed, self.partial);
+        let b = self.apm[1].refine(mixed, order1);
+        ((2 * p + a + b) >> 2).clamp(1, 65535) as u32
+    }
+
+    #[inline(always)]
+    fn update_any(&mut self, lane: usize, bit: bool) {
+        self.mixer.update(&self.inputs, bit, 400, 200);
+        for i in 0..CONTEXTS {
+            let state = usize::from(self.states[i]);
+            self.maps[i][state].update(bit, 7);
+        }
+        for i in 0..CONTEXTS {
+            let state = usize::from(self.states[i]);
+            self.slots.slot_mut(self.found[i])[self.node] = HISTORIES.next[state][usize::from(bit)];
+        }
+        self.order1[self.direct].update(bit, 4);
+        self.matcher.update(self.bits, bit);
+        self.apm[0].update(bit, 7);
+        self.apm[1].update(bit, 7);
+        self.append(lane, bit);
+    }
+
+    /// Appends a bit that was certain, without learning from it.
+    #[inline]
+    pub fn skip(&mut self, lane: usize, bit: bool) {
+        if self.bits & 3 == 0 {
+            self.locate(lane);
+        }
+        self.append(lane, bit);
+    }
+
+    #[inline(always)]
+    fn append(&mut self, lane: usize, bit: bool) {
+        self.partial = self.partial << 1 | u32::from(bit);
+        self.node = (self.node << 1 | usize::from(bit)) & 15;
+        self.bits += 1;
+        if self.bits & 3 == 0 {
+            self.node = 1;
+            if self.bits == 8 {
+                let byte = self.partial as u8;
+                let me = &mut self.lanes[lane];
+                if let Some(to) = self.block.get_mut(me.at as usize) {
+                    *to = byte;
+                }
+                me.push(byte);
+                self.matcher.advance(&mut self.matches[lane], &self.lanes, lane, &self.block);
+                self.partial = 1;
+                self.bits = 0;
+            }
+        }
+    }
+
+    /// Slots of the half byte that starts; at the first of a byte, also its contexts.
+    #[inline(always)]
+    fn locate(&mut self, lane: usize) {
+        if self.bits == 0 {
+            self.lanes[lane].contexts(&self.block, &mut self.hashes);
+            self.matcher.begin(self.matches[lane], &self.block);
+            self.slots.find(&self.hashes, &mut self.found);
+        } else {
+            let partial = u64::from(self.partial);
+            let hashes = self.hashes.map(|h| hash(h, partial));
+            self.slots.find(&hashes, &mut self.found);
+        }
+    }
+
+    /// The probability that the token of `lane` ends here, in units of 1/65536. `rank`: identifies the token so far;
+    /// `lm`: the language model's probability.
+    pub fn predict_end(&mut self, lane: usize, rank: u32, lm: u32) -> u32 {
+        self.ends.predict(&self.lanes[lane], self.matches[lane].len, rank, lm)
+    }
+
+    /// Learns the decision that [`predict_end`](Self::predict_end) was asked for.
+    pub fn update_end(&mut self, _lane: usize, end: bool) {
+        self.ends.update(end);
+    }
+}
+
+/// Whether the wide version of the code can run here; it computes the same bits.
+fn wide() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("bmi1")
+            && std::arch::is_x86_feature_detected!("bmi2")
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        false
+    }
+}
