@@ -2,12 +2,12 @@
 
 use super::math::squash;
 
-/// Stretched predictions lie in 44 intervals of 128.
-const NODES: usize = 45;
+/// Stretched predictions lie in 22 intervals of 256.
+const NODES: usize = 23;
 
 /// Maps that change nothing.
 pub(super) fn identity(contexts: u32) -> Vec<u16> {
-    let row: Vec<u16> = (0..NODES as i32).map(|i| squash(i * 128 - 2816) as u16).collect();
+    let row: Vec<u16> = (0..NODES as i32).map(|i| squash(i * 256 - 2816) as u16).collect();
     row.repeat(contexts as usize)
 }
 
@@ -31,10 +31,10 @@ impl Apm {
     #[inline(always)]
     pub(super) fn refine(&mut self, stretched: i32, context: u32) -> i32 {
         let x = (stretched + 2816) as usize;
-        let low = context as usize * NODES + (x >> 7);
-        let weight = (x & 127) as i32;
-        self.nearest = low + (x >> 6 & 1);
-        (i32::from(self.nodes[low]) * (128 - weight) + i32::from(self.nodes[low + 1]) * weight) >> 7
+        let low = context as usize * NODES + (x >> 8);
+        let weight = (x & 255) as i32;
+        self.nearest = low + (x >> 7 & 1);
+        (i32::from(self.nodes[low]) * (256 - weight) + i32::from(self.nodes[low + 1]) * weight) >> 8
     }
 
     #[inline(always)]

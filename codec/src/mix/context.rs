@@ -89,8 +89,8 @@ impl Lane {
             field | o2 << 32,
             above | o2 << 8,
         ];
-        for (i, (to, from)) in out.iter_mut().zip(contexts).enumerate() {
-            *to = hash(from, i as u64 + 1);
+        for i in 0..CONTEXTS {
+            out[i] = hash(contexts[i], i as u64 + 1);
         }
     }
 }

@@ -15,8 +15,8 @@ const WEIGHT_LIMIT: i32 = 1 << (WEIGHT_BITS + 2);
 #[inline(always)]
 pub(super) fn dot<const N: usize>(weights: &[i32; N], inputs: &[i32; N]) -> i32 {
     let mut sum = 0i32;
-    for (w, x) in weights.iter().zip(inputs) {
-        sum = sum.wrapping_add((w >> 6).wrapping_mul(*x));
+    for i in 0..N {
+        sum = sum.wrapping_add((weights[i] >> 6).wrapping_mul(inputs[i]));
     }
     (sum >> (WEIGHT_BITS - 6)).clamp(-LIMIT, LIMIT)
 }
@@ -30,9 +30,9 @@ pub(super) fn train<const N: usize>(
     rate: i32,
 ) {
     let e = error.wrapping_mul(rate) >> 8;
-    for (w, x) in weights.iter_mut().zip(inputs) {
-        let delta = x.wrapping_mul(e).wrapping_add(1 << 13) >> 14;
-        *w = w.wrapping_add(delta).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT);
+    for i in 0..N {
+        let delta = inputs[i].wrapping_mul(e).wrapping_add(1 << 13) >> 14;
+        weights[i] = weights[i].wrapping_add(delta).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT);
     }
 }
 

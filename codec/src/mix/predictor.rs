@@ -21,7 +21,7 @@ pub(super) const SETS: [u32; MIXERS] = [8 * 8, 256, 6 * 8, 256];
 /// Weight sets of the second layer.
 pub(super) const LAST_SETS: u32 = 64;
 /// Contexts of the two final maps.
-pub(super) const APMS: [u32; 2] = [256, 1 << 16];
+pub(super) const APMS: [u32; 2] = [1 << 11, 1 << 10];
 
 /// Predicts the bits of a block's bytes; see [the module](super).
 pub struct Predictor {
@@ -105,7 +105,7 @@ impl Predictor {
         self.matches.clear();
         self.matches.resize(lanes.len(), Match::default());
         let log2 = usize::BITS - total.max(1024).leading_zeros();
-        self.slots.reset(log2 + 1);
+        self.slots.reset(log2);
         self.matcher.reset(log2);
         self.order1.clear();
         self.order1.resize(1 << 16, Cell::new(32768));
@@ -215,7 +215,10 @@ impl Predictor {
             x[HISTORY_INPUTS + CONTEXTS + i] = (cell.p() - 32768) >> 6;
         }
         // How many of the orders 2 to 6 have seen anything.
-        let hits: u32 = self.states[2..7].iter().map(|&s| u32::from(s != 0)).sum();
+        let mut hits = 0;
+        for i in 2..7 {
+            hits += u32::from(self.states[i] != 0);
+        }
         let m = self.matches[lane];
         let s = self.matcher.predict(m, self.partial, self.bits);
         x[MATCH_INPUTS] = s;
@@ -229,8 +232,8 @@ impl Predictor {
         let sets = [confidence * 8 + len_class, self.partial, hits * 8 + self.bits, c1];
         let p = self.mixer.mix(x, &sets, confidence * 8 + len_class);
         let mixed = self.mixer.mixed;
-        let a = self.apm[0].refine(mixed, self.partial);
-        let b = self.apm[1].refine(mixed, order1);
+        let a = self.apm[0].refine(mixed, len_class << 8 | self.partial);
+        let b = self.apm[1].refine(mixed, (hash(u64::from(order1), 9) >> 54) as u32);
         ((2 * p + a + b) >> 2).clamp(1, 65535) as u32
     }
 
@@ -291,7 +294,10 @@ impl Predictor {
             self.slots.find(&self.hashes, &mut self.found);
         } else {
             let partial = u64::from(self.partial);
-            let hashes = self.hashes.map(|h| hash(h, partial));
+            let mut hashes = self.hashes;
+            for i in 0..CONTEXTS {
+                hashes[i] = hash(hashes[i], partial);
+            }
             self.slots.find(&hashes, &mut self.found);
         }
     }

@@ -36,11 +36,15 @@ impl Slots {
     #[inline(always)]
     pub(super) fn find<const K: usize>(&mut self, hashes: &[u64; K], found: &mut [u32; K]) {
         // Ask for all lines before any is needed, so that the waits for memory overlap.
-        let touched = hashes.iter().fold(0, |sum, h| sum | self.lines[(h >> self.shift) as usize].0[0][0]);
+        let mut touched = 0;
+        for i in 0..K {
+            touched |= self.lines[(hashes[i] >> self.shift) as usize].0[0][0];
+        }
         std::hint::black_box(touched);
-        for (hash, to) in hashes.iter().zip(found) {
+        for i in 0..K {
+            let hash = hashes[i];
             let index = (hash >> self.shift) as u32;
-            let check = (*hash as u8).max(1);
+            let check = (hash as u8).max(1);
             let line = &mut self.lines[index as usize].0;
             let hit = u32::from(line[0][0] == check)
                 | u32::from(line[1][0] == check) << 1
@@ -55,7 +59,7 @@ impl Slots {
                 line[victim as usize] = [check, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
                 victim
             };
-            *to = index << 2 | way;
+            found[i] = index << 2 | way;
         }
     }
 
