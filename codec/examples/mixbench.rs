@@ -14,6 +14,43 @@ fn cpu() -> f64 {
 }
 
 
+/// Replays what `lmdump` wrote and returns the bytes coded, of which for ends of tokens in the second place.
+fn replay(predictor: &mut mix::Predictor, dump: &[u8]) -> (usize, usize, f64) {
+    let (mut at, mut raw, mut size, mut ends) = (0, 0, 0, 0.0);
+    let u32_at = |at: usize| u32::from_le_bytes(dump[at..at + 4].try_into().unwrap()) as usize;
+    while at < dump.len() {
+        let (len, lanes) = (u32_at(at), u32_at(at + 4));
+        at += 8;
+        let lens: Vec<usize> = (0..lanes).map(|l| len / lanes + usize::from(l < len % lanes)).collect();
+        predictor.reset(&lens, true);
+        let mut coder = lmfs_codec::coder::Encoder::new(Vec::new());
+        while dump[at] != 255 {
+            let (kind, lane, bit) = (dump[at], dump[at + 1] as usize, dump[at + 2] == 1);
+            let lm = u32::from(u16::from_le_bytes([dump[at + 4], dump[at + 5]]));
+            let rank = u32::from(u16::from_le_bytes([dump[at + 6], dump[at + 7]]));
+            match kind {
+                0 => {
+                    coder.encode(bit, predictor.predict(lane, Some(lm)));
+                    predictor.update(lane, bit);
+                }
+                1 => predictor.skip(lane, bit),
+                3 => predictor.token(lane),
+                _ => {
+                    let p = predictor.predict_end(lane, rank, lm);
+                    ends -= (f64::from(if bit { p } else { 65536 - p }) / 65536.0).log2() / 8.0;
+                    coder.encode(bit, p);
+                    predictor.update_end(lane, bit);
+                }
+            }
+            at += 8;
+        }
+        at += 8;
+        raw += len;
+        size += coder.finish().len();
+    }
+    (raw, size, ends)
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let block: usize = args[1].parse().unwrap();
@@ -22,6 +59,15 @@ fn main() {
     let (mut total, mut raw_total, mut seconds) = (0usize, 0usize, 0f64);
     for path in &args[3..] {
         let data = std::fs::read(path).unwrap();
+        if path.ends_with(&format!(".{block}")) {
+            let start = cpu();
+            let (raw, size, ends) = replay(&mut predictor, &data);
+            seconds += cpu() - start;
+            total += size;
+            raw_total += raw;
+            println!("{path:50} {raw:8} {size:8} {:.4} {:.4}", size as f64 / raw as f64, ends / raw as f64);
+            continue;
+        }
         let data = &data[..data.len().min(limit)];
         let mut size = 0;
         for (i, raw) in data.chunks(block).enumerate() {

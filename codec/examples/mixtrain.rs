@@ -53,8 +53,58 @@ fn read(files: &[(PathBuf, u64)], mut at: u64, len: usize) -> Vec<u8> {
     out
 }
 
+/// Learns from what `lmdump` wrote: the state for blocks with a language model.
+fn replay(out: &str, paths: &[String]) {
+    let mut predictor = Predictor::untrained(true);
+    let mut order: Vec<&String> = paths.iter().chain(paths).collect();
+    let mut random = Random(88_172_645_463_325_252);
+    for i in (1..order.len()).rev() {
+        order.swap(i, random.below(i as u64 + 1) as usize);
+    }
+    let mut bits = 0.0;
+    let mut raw = 0;
+    for path in order {
+        let dump = std::fs::read(path).unwrap();
+        let u32_at = |at: usize| u32::from_le_bytes(dump[at..at + 4].try_into().unwrap()) as usize;
+        let mut at = 0;
+        while at < dump.len() {
+            let (len, lanes) = (u32_at(at), u32_at(at + 4));
+            let lens: Vec<usize> = (0..lanes).map(|l| len / lanes + usize::from(l < len % lanes)).collect();
+            predictor.next_block(&lens);
+            raw += len;
+            at += 8;
+            while dump[at] != 255 {
+                let (kind, lane, bit) = (dump[at], dump[at + 1] as usize, dump[at + 2] == 1);
+                let lm = u32::from(u16::from_le_bytes([dump[at + 4], dump[at + 5]]));
+                let rank = u32::from(u16::from_le_bytes([dump[at + 6], dump[at + 7]]));
+                let p = match kind {
+                    0 => predictor.predict(lane, Some(lm)),
+                    1 | 3 => 0,
+                    _ => predictor.predict_end(lane, rank, lm),
+                };
+                match kind {
+                    0 => predictor.update(lane, bit),
+                    1 => predictor.skip(lane, bit),
+                    3 => predictor.token(lane),
+                    _ => predictor.update_end(lane, bit),
+                }
+                if kind & 1 == 0 {
+                    bits -= (f64::from(if bit { p } else { 65536 - p }) / 65536.0).log2();
+                }
+                at += 8;
+            }
+            at += 8;
+        }
+    }
+    println!("{raw} bytes, {:.0} coded", bits / 8.0);
+    std::fs::write(out, predictor.export()).unwrap();
+}
+
 fn main() {
     let args: Vec<String> = std::env::args().collect();
+    if args[2] == "replay" {
+        return replay(&args[1], &args[3..]);
+    }
     let count: u64 = args[2].parse().unwrap();
     let mut random = Random(88_172_645_463_325_252);
     let mut samples = Vec::new();

@@ -27,6 +27,8 @@ pub trait Refine {
     fn end(&mut self, lane: usize, rank: u32, lm: u32) -> u32;
     /// The decision that was coded.
     fn learn_end(&mut self, lane: usize, end: bool);
+    /// A token of `lane` is complete, by decision or because no token goes on from there.
+    fn token(&mut self, lane: usize);
 }
 
 /// Leaves the language model's probabilities as they are.
@@ -43,6 +45,7 @@ impl Refine for Alone {
         lm
     }
     fn learn_end(&mut self, _: usize, _: bool) {}
+    fn token(&mut self, _: usize) {}
 }
 
 impl Refine for Predictor {
@@ -65,6 +68,10 @@ impl Refine for Predictor {
     #[inline(always)]
     fn learn_end(&mut self, lane: usize, end: bool) {
         self.update_end(lane, end);
+    }
+    #[inline(always)]
+    fn token(&mut self, lane: usize) {
+        self.token(lane);
     }
 }
 
@@ -213,6 +220,7 @@ impl Tree {
         for forced in position as usize..bytes.len() * 8 {
             refine.forced_bit(lane, bit_at(bytes, forced));
         }
+        refine.token(lane);
         Some(found)
     }
 }
@@ -254,6 +262,9 @@ mod tests {
         }
         fn learn_end(&mut self, _: usize, end: bool) {
             self.ends.push(end);
+        }
+        fn token(&mut self, _: usize) {
+            assert_eq!(self.bits.len() % 8, 0);
         }
     }
 

@@ -21,6 +21,10 @@ pub(super) struct Lane {
     line_before: u32,
     /// Number of the field in its line.
     field: u32,
+    /// Bytes of the language model's token so far, and hashes of it and of the token before.
+    pub(super) token_len: u32,
+    token: u64,
+    pub(super) token_before: u64,
 }
 
 impl Lane {
@@ -49,6 +53,8 @@ impl Lane {
     #[inline(always)]
     pub(super) fn push(&mut self, byte: u8) {
         self.at += 1;
+        self.token_len += 1;
+        self.token = self.token << 8 ^ self.token >> 56 ^ u64::from(byte);
         self.last = self.last << 8 | u64::from(byte);
         if byte.is_ascii_alphabetic() || byte >= 128 {
             self.word = hash(self.word, u64::from(byte.to_ascii_lowercase()) + 1);
@@ -67,15 +73,26 @@ impl Lane {
         }
     }
 
+    /// A token of the language model is complete.
+    pub(super) fn end_token(&mut self) {
+        self.token_before = hash(self.token, u64::from(self.token_len));
+        self.token = 0;
+        self.token_len = 0;
+    }
+
+    /// The byte `distance` before the next one, 0 before the start.
+    #[inline(always)]
+    fn back(&self, block: &[u8], distance: u32) -> u64 {
+        if self.at - self.start >= distance { u64::from(block[(self.at - distance) as usize]) } else { 0 }
+    }
+
     /// Hashes of the contexts of the next byte.
     #[inline(always)]
-    pub(super) fn contexts(&self, block: &[u8], out: &mut [u64; CONTEXTS]) {
+    pub(super) fn contexts(&self, block: &[u8], stride: u32, out: &mut [u64; CONTEXTS]) {
         let last = self.last;
-        let above = u64::from(self.above(block));
-        let field = u64::from(self.field);
         let o1 = last & 0xFF;
         let o2 = last & 0xFFFF;
-        let contexts = [
+        let mut contexts = [
             0,
             o1,
             o2,
@@ -83,12 +100,41 @@ impl Lane {
             last & 0xFFFF_FFFF,
             last & 0xFF_FFFF_FFFF,
             last & 0xFFFF_FFFF_FFFF,
-            self.word ^ o1 << 56,
-            self.word ^ self.word_before.rotate_left(20) ^ o1 << 56,
-            above | o1 << 8 | field << 16,
-            field | o2 << 32,
-            above | o2 << 8,
+            0,
+            0,
+            0,
+            0,
+            0,
         ];
+        if stride == 0 {
+            let above = u64::from(self.above(block));
+            let field = u64::from(self.field);
+            contexts[7] = self.word ^ o1 << 56;
+            contexts[8] = self.word ^ self.word_before.rotate_left(20) ^ o1 << 56;
+            contexts[9] = above | o1 << 8 | field << 16;
+            contexts[10] = field | o2 << 32;
+            contexts[11] = above | o2 << 8;
+        } else {
+            let column = u64::from((self.at - self.start) % stride);
+            let above = self.back(block, stride);
+            let above2 = self.back(block, 2 * stride);
+            let above3 = self.back(block, 3 * stride);
+            let left = self.back(block, stride + 1);
+            let right = self.back(block, stride - 1);
+            contexts[0] = column;
+            // Magnitudes: how many bits the last few bytes of this column have.
+            let size = |byte: u64| u64::from(64 - byte.leading_zeros());
+            let phase = column & 3 | o1 << 2;
+            contexts[5] = above | right << 8 | left << 16 | o1 << 24;
+            contexts[6] = above | above2 << 8 | above3 << 16 | o1 << 24;
+            contexts[7] = above | o1 << 8 | column << 16;
+            contexts[8] = above | above2 << 8 | column << 16;
+            contexts[9] = above | right << 8 | o1 << 16;
+            contexts[10] = phase << 32
+                | size(above) + size(above2) + size(above3) + size(self.back(block, 4 * stride)) << 8
+                | size(right) << 16;
+            contexts[11] = last >> 8 & 0xFF | column << 16 | above << 8;
+        }
         for i in 0..CONTEXTS {
             out[i] = hash(contexts[i], i as u64 + 1);
         }

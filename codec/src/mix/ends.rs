@@ -3,11 +3,15 @@
 use super::context::Lane;
 use super::counter::Counter;
 use super::math::{hash, squash, stretch};
-use super::mixer::{WEIGHT_BITS, dot, train};
+use super::mixer::Mixer;
 
-const CONTEXTS: usize = 3;
-const INPUTS: usize = 8;
-const TABLE_BITS: u32 = 14;
+const CONTEXTS: usize = 5;
+/// Language model (2), contexts (2 each), the token at the match, constant, unused.
+pub(super) const INPUTS: usize = 16;
+pub(super) const MIXERS: usize = 2;
+/// Weight sets of the mixers: contexts known and match length; language model and match.
+pub(super) const SETS: [u32; MIXERS] = [6 * 8, 16 * 3];
+pub(super) const LAST_SETS: u32 = 8;
 
 /// A hashed counter: a check of 16 bits and the probability that the token ends.
 #[derive(Clone, Copy)]
@@ -18,83 +22,101 @@ struct Cell {
 
 pub(super) struct Ends {
     cells: Vec<Cell>,
-    weights: Vec<[i32; INPUTS]>,
+    /// Binary logarithm of the cells of a context.
+    log2: u32,
+    pub(super) mixer: Mixer<INPUTS, MIXERS>,
     inputs: [i32; INPUTS],
     found: [usize; CONTEXTS],
-    set: usize,
-    output: i32,
+    /// For each byte of the block what was decided after it: 0 nothing, 1 the token goes on, 2 it ends.
+    decided: Vec<u8>,
+    place: usize,
+}
+
+/// What the match model has to say at an end decision.
+pub(super) struct Hint {
+    /// Place of the byte that the match predicts next.
+    pub(super) place: u32,
+    /// That byte behind a leading one, or 0 without a match.
+    pub(super) expected: u32,
+    /// Length of the match, 0 to 7.
+    pub(super) class: u32,
 }
 
 impl Ends {
     pub(super) fn new() -> Self {
         Ends {
             cells: Vec::new(),
-            weights: Vec::new(),
+            log2: 0,
+            mixer: Mixer::new(&SETS, LAST_SETS),
             inputs: [0; INPUTS],
             found: [0; CONTEXTS],
-            set: 0,
-            output: 0,
+            decided: Vec::new(),
+            place: 0,
         }
     }
 
-    pub(super) fn reset(&mut self) {
+    /// Prepares for a block of `len` bytes.
+    pub(super) fn reset(&mut self, len: usize) {
+        self.log2 = (usize::BITS - len.leading_zeros()).clamp(12, 18) - 2;
         self.cells.clear();
-        self.cells.resize(
-            CONTEXTS << TABLE_BITS,
-            Cell {
-                check: 0,
-                counter: Counter::new(32768, 0),
-            },
-        );
-        let mut weights = [0; INPUTS];
-        weights[0] = 1 << WEIGHT_BITS;
-        self.weights.clear();
-        self.weights.resize(32, weights);
+        self.cells.resize(CONTEXTS << self.log2, Cell { check: 0, counter: Counter::new(32768, 0) });
+        self.decided.clear();
+        self.decided.resize(len, 0);
     }
 
-    pub(super) fn predict(&mut self, lane: &Lane, match_len: u32, rank: u32, lm: u32) -> u32 {
-        let rank = u64::from(rank);
+    pub(super) fn predict(&mut self, lane: &Lane, hint: &Hint, rank: u32, lm: u32) -> u32 {
+        let rank = u64::from(rank) + 1;
+        let last = lane.last;
+        let expected = u64::from(hint.expected);
         let contexts = [
             rank,
-            rank << 32 | lane.last & 0xFFFF_FFFF,
-            hash(rank, lane.last & 0xFFFF_FFFF_FFFF),
+            rank << 32 | last & 0xFFFF_FFFF,
+            hash(rank, last & 0xFFFF_FFFF_FFFF),
+            rank << 32 | expected << 8 | 1,
+            hash(rank, lane.token_before),
         ];
-        self.inputs[0] = stretch(lm);
+        let s = stretch(lm);
+        self.inputs[0] = s;
+        self.inputs[1] = (lm as i32 - 32768) >> 6;
         let mut known = 0;
         for (i, context) in contexts.iter().enumerate() {
             let h = hash(*context, 100 + i as u64);
-            let place = i << TABLE_BITS | (h >> (64 - TABLE_BITS)) as usize;
+            let place = i << self.log2 | (h >> (64 - self.log2)) as usize;
             let check = (h >> 20) as u16;
             let cell = &mut self.cells[place];
             if cell.check != check {
-                *cell = Cell {
-                    check,
-                    counter: Counter::new(32768, 0),
-                };
+                *cell = Cell { check, counter: Counter::new(32768, 0) };
             }
             self.found[i] = place;
-            let seen = cell.counter.0 & 1023 != 0;
-            known += usize::from(seen);
+            let n = cell.counter.0 & 1023;
+            known += u32::from(n != 0);
             let p = cell.counter.p();
-            self.inputs[1 + i] = if seen { stretch(p) } else { 0 };
-            self.inputs[4 + i] = if seen { (p as i32 - 32768) >> 6 } else { 0 };
+            // The fewer decisions seen, the less is said.
+            let s = stretch(p);
+            self.inputs[2 + 2 * i] = if n < 3 { s * n as i32 / 4 } else { s };
+            self.inputs[3 + 2 * i] = if n == 0 { 0 } else { (p as i32 - 32768) >> 6 };
         }
-        self.inputs[7] = 256;
-        self.set = known * 8
-            + if match_len == 0 {
-                0
-            } else {
-                1 + (match_len / 4).min(6) as usize
-            };
-        self.output = dot(&self.weights[self.set], &self.inputs);
-        squash(self.output).clamp(16, 65520) as u32
+        let then = match hint.place.checked_sub(1) {
+            Some(place) if hint.expected != 0 => self.decided[place as usize],
+            _ => 0,
+        };
+        let sign = [0, -1, 1][usize::from(then)];
+        self.inputs[12] = sign * 256;
+        self.inputs[13] = sign * 64 * hint.class as i32;
+        self.inputs[14] = 256;
+        self.place = (lane.at as usize).wrapping_sub(1);
+        let level = ((s + 2048) >> 8).clamp(0, 15) as u32;
+        let sets = [known * 8 + hint.class, level * 3 + u32::from(then)];
+        self.mixer.mix(&self.inputs, &sets, hint.class).clamp(8, 65528) as u32
     }
 
     pub(super) fn update(&mut self, end: bool) {
-        let error = (i32::from(end) << 16) - squash(self.output);
-        train(&mut self.weights[self.set], &self.inputs, error, 400);
+        self.mixer.update(&self.inputs, end, 400, 200);
         for &place in &self.found {
             self.cells[place].counter.update(end, 250);
+        }
+        if let Some(decided) = self.decided.get_mut(self.place) {
+            *decided = 1 + u8::from(end);
         }
     }
 }

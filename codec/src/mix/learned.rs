@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::apm;
 use super::context::CONTEXTS;
+use super::ends;
 use super::maps::{Cell, Map, untrained};
 use super::matching;
 use super::mixer::WEIGHT_BITS;
@@ -16,6 +17,8 @@ pub(super) struct Learned {
     pub(super) last: Vec<[i32; MIXERS]>,
     pub(super) apms: [Vec<u16>; 2],
     pub(super) matches: [Cell; matching::QUALITIES],
+    pub(super) end_weights: Vec<[i32; ends::INPUTS]>,
+    pub(super) end_last: Vec<[i32; ends::MIXERS]>,
 }
 
 /// Weights are stored in units of 1/4096, so in 16 bits.
@@ -41,12 +44,16 @@ impl Learned {
         for w in &mut weights[2..2 + CONTEXTS] {
             *w = (1 << WEIGHT_BITS) / if language_model { 8 } else { 5 };
         }
+        let mut end_weights = [0; ends::INPUTS];
+        end_weights[0] = 1 << WEIGHT_BITS;
         Learned {
             maps: Box::new([untrained(); CONTEXTS]),
             weights: vec![weights; SETS.iter().sum::<u32>() as usize],
             last: vec![[(1 << WEIGHT_BITS) / MIXERS as i32; MIXERS]; LAST_SETS as usize],
             apms: APMS.map(apm::identity),
             matches: matching::untrained(),
+            end_weights: vec![end_weights; ends::SETS.iter().sum::<u32>() as usize],
+            end_last: vec![[(1 << WEIGHT_BITS) / 2; ends::MIXERS]; ends::LAST_SETS as usize],
         }
     }
 
@@ -58,7 +65,11 @@ impl Learned {
         let last = self.last.iter().flatten().map(weight);
         let apms = self.apms.iter().flatten().copied();
         let matches = self.matches.iter().map(|cell| cell.p() as u16);
-        maps.chain(weights).chain(last).chain(apms).chain(matches).flat_map(u16::to_le_bytes).collect()
+        let end_weights = self.end_weights.iter().flatten().map(weight);
+        let end_last = self.end_last.iter().flatten().map(weight);
+        maps.chain(weights).chain(last).chain(apms).chain(matches)
+            .chain(end_weights)
+            .chain(end_last).flat_map(u16::to_le_bytes).collect()
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote; with other lengths (while the shape of the predictor is being changed),
@@ -76,6 +87,9 @@ impl Learned {
         state.last.iter_mut().flatten().for_each(&mut weight);
         state.apms.iter_mut().flatten().for_each(|node| *node = next());
         state.matches.iter_mut().for_each(|cell| *cell = Cell::new(next()));
+        let mut weight = |w: &mut i32| *w = i32::from(next() as i16) << STORED_SHIFT;
+        state.end_weights.iter_mut().flatten().for_each(&mut weight);
+        state.end_last.iter_mut().flatten().for_each(&mut weight);
         state
     }
 }

@@ -62,6 +62,11 @@ impl Matcher {
         if self.expected == 0 { 0 } else { 1 + (m.len / 4).min(6) }
     }
 
+    /// The byte predicted behind a leading one, 0 without a match.
+    pub(super) fn expected(&self) -> u32 {
+        self.expected
+    }
+
     /// Takes up a lane's match at the start of a byte.
     #[inline(always)]
     pub(super) fn begin(&mut self, m: Match, block: &[u8]) {

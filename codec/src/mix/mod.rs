@@ -24,9 +24,12 @@ mod matching;
 mod math;
 mod mixer;
 mod predictor;
+mod shape;
 mod slots;
+mod sound;
 
 pub use predictor::Predictor;
+pub use shape::Shape;
 
 use crate::coder::{Coder, Decoder, Encoder, StreamEnd};
 
@@ -44,19 +47,52 @@ fn code_bytes<C: Coder>(predictor: &mut Predictor, coder: &mut C, raw: &[u8], le
     }
 }
 
+/// Bytes on which shapes are tried.
+const TRIAL: usize = 8192;
+
 /// Codes a block without a language model.
 pub fn encode(predictor: &mut Predictor, raw: &[u8]) -> Vec<u8> {
-    predictor.reset(&[raw.len()], false);
-    let mut coder = Encoder::new(Vec::with_capacity(raw.len() / 2));
-    code_bytes(predictor, &mut coder, raw, raw.len());
+    let candidates = Shape::candidates(raw);
+    let shape = match candidates.as_slice() {
+        [only] => *only,
+        several => {
+            let middle = raw.len().saturating_sub(TRIAL) / 2;
+            let sample = raw.get(middle & !3..).and_then(|rest| rest.get(..TRIAL)).unwrap_or(raw);
+            let cost = |shape: &&Shape| encode_as(predictor, sample, **shape).len();
+            several.iter().min_by_key(cost).copied().unwrap_or_default()
+        }
+    };
+    encode_as(predictor, raw, shape)
+}
+
+/// Codes a block without a language model, its shape given.
+pub fn encode_as(predictor: &mut Predictor, raw: &[u8], shape: Shape) -> Vec<u8> {
+    let folded;
+    let bytes = match shape {
+        Shape::Sound(channels) => {
+            folded = sound::forward(raw, usize::from(channels));
+            &folded
+        }
+        _ => raw,
+    };
+    predictor.reset_as(&[raw.len()], false, shape);
+    let mut coder = Encoder::new(shape.to_bytes());
+    code_bytes(predictor, &mut coder, bytes, raw.len());
     coder.finish()
 }
 
 /// Decodes what [`encode`] made of `len` bytes. Damage that the stream's length does not show yields wrong bytes.
 pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize) -> Result<Vec<u8>, StreamEnd> {
-    predictor.reset(&[len], false);
-    let mut coder = Decoder::new(payload);
+    let Some((shape, stream)) = Shape::parse(payload) else {
+        return Err(StreamEnd::Short { len: payload.len(), needed: payload.len() + 1 });
+    };
+    predictor.reset_as(&[len], false, shape);
+    let mut coder = Decoder::new(stream);
     code_bytes(predictor, &mut coder, &[], len);
     coder.finish()?;
-    Ok(predictor.take())
+    let bytes = predictor.take();
+    Ok(match shape {
+        Shape::Sound(channels) => sound::inverse(bytes, usize::from(channels)),
+        _ => bytes,
+    })
 }

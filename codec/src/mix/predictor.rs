@@ -2,13 +2,14 @@
 
 use super::apm::Apm;
 use super::context::{CONTEXTS, Lane};
-use super::ends::Ends;
+use super::ends::{Ends, Hint};
 use super::history::HISTORIES;
 use super::learned::Learned;
 use super::maps::{Cell, Map};
 use super::matching::{Match, Matcher};
 use super::math::{hash, squash, stretch};
 use super::mixer::Mixer;
+use super::shape::Shape;
 use super::slots::Slots;
 
 /// Inputs of the mixer: language model (2), histories (2 each), match (2), order-1 counter, constant, unused.
@@ -17,7 +18,7 @@ const HISTORY_INPUTS: usize = 2;
 const MATCH_INPUTS: usize = HISTORY_INPUTS + 2 * CONTEXTS;
 /// First-layer mixers, and how many weight sets each has.
 pub(super) const MIXERS: usize = 4;
-pub(super) const SETS: [u32; MIXERS] = [8 * 8, 256, 6 * 8, 256];
+pub(super) const SETS: [u32; MIXERS] = [8 * 8, 256, 6 * 8, 512];
 /// Weight sets of the second layer.
 pub(super) const LAST_SETS: u32 = 64;
 /// Contexts of the two final maps.
@@ -36,6 +37,8 @@ pub struct Predictor {
     apm: [Apm; 2],
     ends: Ends,
     wide: bool,
+    /// Distance to the byte above, 0 in text.
+    stride: u32,
     // The byte under way.
     hashes: [u64; CONTEXTS],
     found: [u32; CONTEXTS],
@@ -71,6 +74,7 @@ impl Predictor {
             apm: APMS.map(Apm::new),
             ends: Ends::new(),
             wide: wide(),
+            stride: 0,
             hashes: [0; CONTEXTS],
             found: [0; CONTEXTS],
             partial: 1,
@@ -87,8 +91,14 @@ impl Predictor {
     /// Forgets everything and prepares for a block that is cut into `lanes`, given as their lengths in bytes (together at
     /// most [`MAX_BLOCK`](crate::MAX_BLOCK)). `language_model`: whether [`predict`](Self::predict) will be told a model's opinion.
     pub fn reset(&mut self, lanes: &[usize], language_model: bool) {
+        self.reset_as(lanes, language_model, Shape::Plain);
+    }
+
+    /// Like [`reset`](Self::reset), for data of a known shape.
+    pub fn reset_as(&mut self, lanes: &[usize], language_model: bool, shape: Shape) {
         self.import(Learned::builtin(language_model));
         self.next_block(lanes);
+        self.stride = shape.stride();
     }
 
     /// Prepares for a block, but keeps what was learned about histories, weights and final maps: for training.
@@ -112,7 +122,7 @@ impl Predictor {
         self.partial = 1;
         self.bits = 0;
         self.node = 1;
-        self.ends.reset();
+        self.ends.reset(total);
     }
 
     /// A predictor that has learned nothing, for training.
@@ -130,6 +140,7 @@ impl Predictor {
             apm.import(nodes);
         }
         self.matcher.import(&learned.matches);
+        self.ends.mixer.import(&learned.end_weights, &learned.end_last);
     }
 
     /// What was learned since [`reset`](Self::reset), in the form of the built-in constants.
@@ -140,6 +151,8 @@ impl Predictor {
             last: self.mixer.last.clone(),
             apms: [self.apm[0].nodes.clone(), self.apm[1].nodes.clone()],
             matches: self.matcher.quality,
+            end_weights: self.ends.mixer.weights.clone(),
+            end_last: self.ends.mixer.last.clone(),
         }
         .to_bytes()
     }
@@ -229,7 +242,14 @@ impl Predictor {
         self.direct = order1 as usize;
         x[MATCH_INPUTS + 2] = self.order1[self.direct].stretched();
         x[MATCH_INPUTS + 3] = 256;
-        let sets = [confidence * 8 + len_class, self.partial, hits * 8 + self.bits, c1];
+        // With a language model the place in its token matters more than the byte before.
+        let last_set = if lm.is_some() {
+            let place = self.lanes[lane].token_len.min(3);
+            (place * 8 + confidence) * 8 + self.bits
+        } else {
+            c1
+        };
+        let sets = [confidence * 8 + len_class, self.partial, hits * 8 + self.bits, last_set];
         let p = self.mixer.mix(x, &sets, confidence * 8 + len_class);
         let mixed = self.mixer.mixed;
         let a = self.apm[0].refine(mixed, len_class << 8 | self.partial);
@@ -289,7 +309,7 @@ impl Predictor {
     #[inline(always)]
     fn locate(&mut self, lane: usize) {
         if self.bits == 0 {
-            self.lanes[lane].contexts(&self.block, &mut self.hashes);
+            self.lanes[lane].contexts(&self.block, self.stride, &mut self.hashes);
             self.matcher.begin(self.matches[lane], &self.block);
             self.slots.find(&self.hashes, &mut self.found);
         } else {
@@ -305,12 +325,21 @@ impl Predictor {
     /// The probability that the token of `lane` ends here, in units of 1/65536. `rank`: identifies the token so far;
     /// `lm`: the language model's probability.
     pub fn predict_end(&mut self, lane: usize, rank: u32, lm: u32) -> u32 {
-        self.ends.predict(&self.lanes[lane], self.matches[lane].len, rank, lm)
+        let m = self.matches[lane];
+        self.matcher.begin(m, &self.block);
+        let hint = Hint { place: m.place, expected: self.matcher.expected(), class: self.matcher.class(m) };
+        self.ends.predict(&self.lanes[lane], &hint, rank, lm)
     }
 
     /// Learns the decision that [`predict_end`](Self::predict_end) was asked for.
     pub fn update_end(&mut self, _lane: usize, end: bool) {
         self.ends.update(end);
+    }
+
+    /// Notes that a token of `lane` is complete.
+    #[inline]
+    pub fn token(&mut self, lane: usize) {
+        self.lanes[lane].end_token();
     }
 }
 

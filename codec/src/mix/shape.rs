@@ -1,0 +1,84 @@
+//! What kind of data a block is, as far as its contexts depend on it.
+
+use super::sound;
+
+/// How the bytes of a block lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Shape {
+    /// Text, code, or nothing known: contexts of words, lines and fields.
+    #[default]
+    Plain,
+    /// Records or rows of this many bytes: contexts of the bytes above.
+    Records(u16),
+    /// 16-bit little-endian samples of this many channels (1 or 2), replaced by prediction errors.
+    Sound(u8),
+}
+
+/// Longest record looked for.
+const LONGEST: usize = 512;
+/// Bytes at the start of a block that are compared with each other.
+const SAMPLE: usize = 16384;
+
+impl Shape {
+    /// What to code in front of the stream.
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        match self {
+            Shape::Plain => vec![0],
+            Shape::Records(len) => [&[1][..], &len.to_le_bytes()].concat(),
+            Shape::Sound(channels) => vec![1 + channels],
+        }
+    }
+
+    /// The shape in front of a payload, and the stream behind it.
+    pub(super) fn parse(payload: &[u8]) -> Option<(Shape, &[u8])> {
+        match payload {
+            [0, rest @ ..] => Some((Shape::Plain, rest)),
+            [1, low, high, rest @ ..] => match u16::from_le_bytes([*low, *high]) {
+                0 => None,
+                len => Some((Shape::Records(len), rest)),
+            },
+            [code @ 2..=3, rest @ ..] => Some((Shape::Sound(code - 1), rest)),
+            _ => None,
+        }
+    }
+
+    /// Distance to the byte above, 0 without records.
+    pub(super) fn stride(self) -> u32 {
+        match self {
+            Shape::Plain => 0,
+            Shape::Records(len) => u32::from(len),
+            Shape::Sound(channels) => 2 * u32::from(channels),
+        }
+    }
+
+    /// Shapes worth a trial, the plain one first: for text it is the only one.
+    pub(super) fn candidates(raw: &[u8]) -> Vec<Shape> {
+        let mut shapes = vec![Shape::Plain];
+        let odd = raw.iter().filter(|&&b| b < 9 || (14..32).contains(&b) || b >= 245).count();
+        if odd * 20 < raw.len() || raw.len() < 64 {
+            return shapes;
+        }
+        // The distance at which bytes repeat most often, if they do so nearly as often as side by side.
+        let sample = raw.get(..SAMPLE).unwrap_or(raw);
+        let equal = |distance: usize| {
+            sample.iter().zip(sample.get(distance..).unwrap_or_default()).filter(|(a, b)| a == b).count()
+        };
+        let most = (2..LONGEST.min(sample.len() / 4))
+            .map(|distance| (equal(distance), std::cmp::Reverse(distance)))
+            .max();
+        if let Some((count, std::cmp::Reverse(distance))) = most
+            && count + sample.len() / 32 > equal(1)
+        {
+            shapes.push(Shape::Records(distance as u16));
+        }
+        for channels in 1..=2 {
+            let small = |bytes: &[u8]| bytes.iter().skip(1).step_by(2).filter(|&&b| b < 2 || b > 253).count();
+            let errors = sound::forward(raw, usize::from(channels));
+            let high = errors.iter().step_by(2).filter(|&&b| b < 4).count();
+            if high * 8 > errors.len() * 3 && high > small(raw) {
+                shapes.push(Shape::Sound(channels));
+            }
+        }
+        shapes
+    }
+}
