@@ -3,7 +3,12 @@
 //!
 //! Eight bytes per decision: kind (0 bit, 1 certain bit, 2 end of token, 3 a token is complete), lane, outcome, 0, the model's probability (16 bits), token
 //! rank (16 bits); in front of a block its length and number of lanes (32 bits each) and after it eight bytes of 255.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a tool that may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a tool that may stop at the first surprise"
+)]
 
 use lmfs_codec::coder::Coder;
 use lmfs_codec::decisions::{Refine, Tree};
@@ -57,7 +62,9 @@ fn main() {
     let model = load(&source, EngineChoice::Auto, &LoadOptions::default()).unwrap();
     let vocabulary = model.vocabulary();
     let (tree, mut distribution) = (Tree::new(vocabulary), Distribution::new(vocabulary));
-    let start = vocabulary.bos().unwrap_or_else(|| vocabulary.byte_token(b'\n'));
+    let start = vocabulary
+        .bos()
+        .unwrap_or_else(|| vocabulary.byte_token(b'\n'));
     for path in &args[5..] {
         let data = std::fs::read(path).unwrap();
         let mut record = Record(Vec::new(), 0, 0);
@@ -69,29 +76,47 @@ fn main() {
             let mut rest = raw;
             let mut tokens: Vec<Vec<Token>> = Vec::new();
             for lane in 0..count {
-                let (text, after) = rest.split_at(raw.len() / count + usize::from(lane < raw.len() % count));
+                let (text, after) =
+                    rest.split_at(raw.len() / count + usize::from(lane < raw.len() % count));
                 rest = after;
-                tokens.push(std::iter::once(start).chain(model.tokenize(text).unwrap()).collect());
+                tokens.push(
+                    std::iter::once(start)
+                        .chain(model.tokenize(text).unwrap())
+                        .collect(),
+                );
             }
             record.0.extend((raw.len() as u32).to_le_bytes());
             record.0.extend((count as u32).to_le_bytes());
             let most = tokens.iter().map(Vec::len).max().unwrap();
             for at in (0..most - 1).step_by(run) {
-                let runs: Vec<&[Token]> =
-                    tokens.iter().map(|t| &t[at.min(t.len() - 1)..(at + run).min(t.len() - 1)]).collect();
+                let runs: Vec<&[Token]> = tokens
+                    .iter()
+                    .map(|t| &t[at.min(t.len() - 1)..(at + run).min(t.len() - 1)])
+                    .collect();
                 lanes.step(&runs).unwrap();
                 for i in 0..run {
                     for lane in 0..count {
                         if let Some(&token) = tokens[lane].get(at + i + 1) {
                             distribution.set(lanes.logits(lane, i));
-                            tree.code(vocabulary, &distribution, &mut Same, &mut record, lane, token);
+                            tree.code(
+                                vocabulary,
+                                &distribution,
+                                &mut Same,
+                                &mut record,
+                                lane,
+                                token,
+                            );
                         }
                     }
                 }
             }
             record.0.extend([255; 8]);
         }
-        let name = std::path::Path::new(path).file_name().unwrap().to_str().unwrap();
+        let name = std::path::Path::new(path)
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap();
         std::fs::write(format!("{}/{name}.{block}", args[4]), record.0).unwrap();
     }
 }

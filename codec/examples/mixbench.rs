@@ -10,9 +10,13 @@ use lmfs_codec::mix;
 /// Processor time of this process in seconds, which does not depend on what else runs.
 fn cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap();
-    stat.split_whitespace().next().unwrap().parse::<f64>().unwrap() * 1e-9
+    stat.split_whitespace()
+        .next()
+        .unwrap()
+        .parse::<f64>()
+        .unwrap()
+        * 1e-9
 }
-
 
 /// Replays what `lmdump` wrote and returns the bytes coded, of which for ends of tokens in the second place.
 fn replay(predictor: &mut mix::Predictor, dump: &[u8]) -> (usize, usize, f64) {
@@ -21,7 +25,9 @@ fn replay(predictor: &mut mix::Predictor, dump: &[u8]) -> (usize, usize, f64) {
     while at < dump.len() {
         let (len, lanes) = (u32_at(at), u32_at(at + 4));
         at += 8;
-        let lens: Vec<usize> = (0..lanes).map(|l| len / lanes + usize::from(l < len % lanes)).collect();
+        let lens: Vec<usize> = (0..lanes)
+            .map(|l| len / lanes + usize::from(l < len % lanes))
+            .collect();
         predictor.reset(&lens, true);
         let mut coder = lmfs_codec::coder::Encoder::new(Vec::new());
         while dump[at] != 255 {
@@ -65,7 +71,11 @@ fn main() {
             seconds += cpu() - start;
             total += size;
             raw_total += raw;
-            println!("{path:50} {raw:8} {size:8} {:.4} {:.4}", size as f64 / raw as f64, ends / raw as f64);
+            println!(
+                "{path:50} {raw:8} {size:8} {:.4} {:.4}",
+                size as f64 / raw as f64,
+                ends / raw as f64
+            );
             continue;
         }
         let data = &data[..data.len().min(limit)];

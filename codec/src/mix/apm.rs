@@ -7,7 +7,9 @@ const NODES: usize = 23;
 
 /// Maps that change nothing.
 pub(super) fn identity(contexts: u32) -> Vec<u16> {
-    let row: Vec<u16> = (0..NODES as i32).map(|i| squash(i * 256 - 2816) as u16).collect();
+    let row: Vec<u16> = (0..NODES as i32)
+        .map(|i| squash(i * 256 - 2816) as u16)
+        .collect();
     row.repeat(contexts as usize)
 }
 
@@ -20,7 +22,10 @@ pub(super) struct Apm {
 
 impl Apm {
     pub(super) fn new(contexts: u32) -> Self {
-        Apm { nodes: identity(contexts), nearest: 0 }
+        Apm {
+            nodes: identity(contexts),
+            nearest: 0,
+        }
     }
 
     pub(super) fn import(&mut self, nodes: &[u16]) {

@@ -83,7 +83,11 @@ impl Lane {
     /// The byte `distance` before the next one, 0 before the start.
     #[inline(always)]
     fn back(&self, block: &[u8], distance: u32) -> u64 {
-        if self.at - self.start >= distance { u64::from(block[(self.at - distance) as usize]) } else { 0 }
+        if self.at - self.start >= distance {
+            u64::from(block[(self.at - distance) as usize])
+        } else {
+            0
+        }
     }
 
     /// Hashes of the contexts of the next byte.
@@ -131,12 +135,15 @@ impl Lane {
             contexts[8] = above | above2 << 8 | column << 16;
             contexts[9] = above | right << 8 | o1 << 16;
             contexts[10] = phase << 32
-                | size(above) + size(above2) + size(above3) + size(self.back(block, 4 * stride)) << 8
+                | size(above) + size(above2) + size(above3) + size(self.back(block, 4 * stride))
+                    << 8
                 | size(right) << 16;
             contexts[11] = last >> 8 & 0xFF | column << 16 | above << 8;
         }
+        // What a language model's token may begin with depends on the token that ended, so beginnings are kept apart.
+        let salt = if self.token_len == 0 { 65 } else { 1 };
         for i in 0..CONTEXTS {
-            out[i] = hash(contexts[i], i as u64 + 1);
+            out[i] = hash(contexts[i], i as u64 + salt);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::context::Lane;
 use super::counter::Counter;
-use super::math::{hash, squash, stretch};
+use super::math::{hash, stretch};
 use super::mixer::Mixer;
 
 const CONTEXTS: usize = 5;
@@ -59,7 +59,13 @@ impl Ends {
     pub(super) fn reset(&mut self, len: usize) {
         self.log2 = (usize::BITS - len.leading_zeros()).clamp(12, 18) - 2;
         self.cells.clear();
-        self.cells.resize(CONTEXTS << self.log2, Cell { check: 0, counter: Counter::new(32768, 0) });
+        self.cells.resize(
+            CONTEXTS << self.log2,
+            Cell {
+                check: 0,
+                counter: Counter::new(32768, 0),
+            },
+        );
         self.decided.clear();
         self.decided.resize(len, 0);
     }
@@ -85,7 +91,10 @@ impl Ends {
             let check = (h >> 20) as u16;
             let cell = &mut self.cells[place];
             if cell.check != check {
-                *cell = Cell { check, counter: Counter::new(32768, 0) };
+                *cell = Cell {
+                    check,
+                    counter: Counter::new(32768, 0),
+                };
             }
             self.found[i] = place;
             let n = cell.counter.0 & 1023;
@@ -107,7 +116,9 @@ impl Ends {
         self.place = (lane.at as usize).wrapping_sub(1);
         let level = ((s + 2048) >> 8).clamp(0, 15) as u32;
         let sets = [known * 8 + hint.class, level * 3 + u32::from(then)];
-        self.mixer.mix(&self.inputs, &sets, hint.class).clamp(8, 65528) as u32
+        self.mixer
+            .mix(&self.inputs, &sets, hint.class)
+            .clamp(8, 65528) as u32
     }
 
     pub(super) fn update(&mut self, end: bool) {

@@ -29,6 +29,7 @@ pub(super) struct Histories {
     /// Counts of zeros and ones.
     pub(super) counts: [[u8; 2]; 256],
     /// How many states are in use.
+    #[cfg(test)]
     pub(super) len: usize,
 }
 
@@ -98,7 +99,12 @@ const fn build() -> Histories {
         counts[i] = states[i].n;
         i += 1;
     }
-    Histories { next, counts, len }
+    Histories {
+        next,
+        counts,
+        #[cfg(test)]
+        len,
+    }
 }
 
 /// The table; computed at compile time by [`build`], breadth first from the empty history.

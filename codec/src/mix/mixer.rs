@@ -32,7 +32,9 @@ pub(super) fn train<const N: usize>(
     let e = error.wrapping_mul(rate) >> 8;
     for i in 0..N {
         let delta = inputs[i].wrapping_mul(e).wrapping_add(1 << 13) >> 14;
-        weights[i] = weights[i].wrapping_add(delta).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT);
+        weights[i] = weights[i]
+            .wrapping_add(delta)
+            .clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT);
     }
 }
 

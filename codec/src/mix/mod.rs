@@ -57,7 +57,10 @@ pub fn encode(predictor: &mut Predictor, raw: &[u8]) -> Vec<u8> {
         [only] => *only,
         several => {
             let middle = raw.len().saturating_sub(TRIAL) / 2;
-            let sample = raw.get(middle & !3..).and_then(|rest| rest.get(..TRIAL)).unwrap_or(raw);
+            let sample = raw
+                .get(middle & !3..)
+                .and_then(|rest| rest.get(..TRIAL))
+                .unwrap_or(raw);
             let cost = |shape: &&Shape| encode_as(predictor, sample, **shape).len();
             several.iter().min_by_key(cost).copied().unwrap_or_default()
         }
@@ -84,7 +87,10 @@ pub fn encode_as(predictor: &mut Predictor, raw: &[u8], shape: Shape) -> Vec<u8>
 /// Decodes what [`encode`] made of `len` bytes. Damage that the stream's length does not show yields wrong bytes.
 pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize) -> Result<Vec<u8>, StreamEnd> {
     let Some((shape, stream)) = Shape::parse(payload) else {
-        return Err(StreamEnd::Short { len: payload.len(), needed: payload.len() + 1 });
+        return Err(StreamEnd::Short {
+            len: payload.len(),
+            needed: payload.len() + 1,
+        });
     };
     predictor.reset_as(&[len], false, shape);
     let mut coder = Decoder::new(stream);
@@ -95,4 +101,158 @@ pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize) -> Result<V
         Shape::Sound(channels) => sound::inverse(bytes, usize::from(channels)),
         _ => bytes,
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(predictor: &mut Predictor, raw: &[u8]) -> usize {
+        let payload = encode(predictor, raw);
+        assert_eq!(decode(predictor, &payload, raw.len()).unwrap(), raw);
+        payload.len()
+    }
+
+    /// Codes `raw` in `lens` lanes as a language model would: bytes of the lanes in the order of `turns`, some bits certain,
+    /// some ends of tokens decided.
+    fn lanes<C: Coder>(
+        predictor: &mut Predictor,
+        coder: &mut C,
+        raw: &[u8],
+        lens: &[usize],
+        turns: &[usize],
+    ) -> Vec<u8> {
+        predictor.reset(lens, true);
+        let starts: Vec<usize> = lens
+            .iter()
+            .scan(0, |sum, len| Some(std::mem::replace(sum, *sum + len)))
+            .collect();
+        let mut at = starts.clone();
+        let mut turn = 0;
+        while at
+            .iter()
+            .zip(&starts)
+            .zip(lens)
+            .any(|((at, start), len)| *at < start + len)
+        {
+            let lane = turns.get(turn % turns.len()).copied().unwrap_or(0) % lens.len();
+            let lane = (lane..)
+                .map(|l| l % lens.len())
+                .find(|&l| at[l] < starts[l] + lens[l])
+                .unwrap();
+            turn += 1;
+            let byte = raw.get(at[lane]).copied().unwrap_or(0);
+            for k in (0..8).rev() {
+                let bit = byte >> k & 1 == 1;
+                // All bytes of these tests have their top bit set; in every other one that is taken as certain.
+                if k == 7 && at[lane] % 2 == 0 {
+                    predictor.skip(lane, true);
+                    continue;
+                }
+                let lm = 1 + (at[lane] as u32 * 7919 + k * 104_729) % 65_535;
+                let p = predictor.predict(lane, Some(lm));
+                let bit = coder.code(bit, p);
+                predictor.update(lane, bit);
+            }
+            at[lane] += 1;
+            if at[lane] % 3 == 0 {
+                let p = predictor.predict_end(lane, at[lane] as u32 % 50, 30_000);
+                let end = coder.code(at[lane] % 2 == 0, p);
+                predictor.update_end(lane, end);
+                predictor.token(lane);
+            }
+        }
+        predictor.take()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn any_bytes_return(raw: Vec<u8>, repeat in 1_usize..40, garbage: Vec<u8>) {
+            let raw = raw.repeat(repeat);
+            let mut predictor = Predictor::new();
+            check(&mut predictor, &raw);
+            for channels in 1..3 {
+                let payload = encode_as(&mut predictor, &raw, Shape::Sound(channels));
+                prop_assert_eq!(decode(&mut predictor, &payload, raw.len()).unwrap(), &raw[..]);
+            }
+            let payload = encode_as(&mut predictor, &raw, Shape::Records(1 + garbage.len() as u16));
+            prop_assert_eq!(decode(&mut predictor, &payload, raw.len()).unwrap(), &raw[..]);
+            // Garbage decodes to something or an error.
+            let _ = decode(&mut predictor, &garbage, raw.len());
+        }
+
+        #[test]
+        fn any_lanes_in_any_order_return(
+            raw in prop::collection::vec(any::<u8>(), 1..400),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..9),
+            turns in prop::collection::vec(0_usize..64, 1..50),
+        ) {
+            let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(raw.len() + 1)).chain([0, raw.len()]).collect();
+            ends.sort_unstable();
+            let lens: Vec<usize> = ends.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let mut predictor = Predictor::new();
+            let mut encoder = Encoder::new(Vec::new());
+            let text: Vec<u8> = raw.iter().map(|b| b | 128).collect();
+            prop_assert_eq!(&lanes(&mut predictor, &mut encoder, &text, &lens, &turns), &text);
+            let payload = encoder.finish();
+            let mut decoder = Decoder::new(&payload);
+            prop_assert_eq!(&lanes(&mut predictor, &mut decoder, &[], &lens, &turns), &text);
+            decoder.finish().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_used_predictor_gives_the_bits_of_a_new_one() {
+        let text =
+            b"the quick brown fox jumps over the lazy dog, and the dog sleeps on. ".repeat(40);
+        let mut used = Predictor::new();
+        encode(&mut used, &vec![7; 100_000]);
+        encode_as(&mut used, &text, Shape::Sound(2));
+        let mut coder = Encoder::new(Vec::new());
+        lanes(&mut used, &mut coder, &text, &[1000, 1720], &[0, 1, 1]);
+        assert_eq!(
+            encode(&mut used, &text),
+            encode(&mut Predictor::new(), &text)
+        );
+    }
+
+    #[test]
+    fn wide_and_plain_code_give_the_same_bits() {
+        let text: Vec<u8> = (0..20_000u32).map(|i| (i * i >> 7) as u8 & 63).collect();
+        let mut plain = Predictor::new();
+        plain.without_wide();
+        assert_eq!(
+            encode(&mut plain, &text),
+            encode(&mut Predictor::new(), &text)
+        );
+    }
+
+    #[test]
+    fn one_byte_repeated_costs_almost_nothing() {
+        assert!(check(&mut Predictor::new(), &vec![b'a'; crate::MAX_BLOCK]) < 400);
+        assert!(check(&mut Predictor::new(), &[]) < 4);
+        assert!(check(&mut Predictor::new(), b"x") < 5);
+    }
+
+    #[test]
+    fn a_cut_payload_is_an_error() {
+        let text = b"some text that is not quite the same as any other text of its kind ".repeat(5);
+        let mut predictor = Predictor::new();
+        let payload = encode(&mut predictor, &text);
+        for len in 0..payload.len().saturating_sub(8) {
+            let (cut, _) = payload.split_at(len);
+            match decode(&mut predictor, cut, text.len()) {
+                Err(_) => {}
+                Ok(bytes) => assert_ne!(bytes, text),
+            }
+        }
+        assert!(
+            decode(&mut predictor, &[9, 9, 9], 3).is_err(),
+            "no such shape"
+        );
+    }
 }

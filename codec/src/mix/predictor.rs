@@ -24,6 +24,14 @@ pub(super) const LAST_SETS: u32 = 64;
 /// Contexts of the two final maps.
 pub(super) const APMS: [u32; 2] = [1 << 11, 1 << 10];
 
+/// Learning rates of the two layers of the mixer, in units of 1/65536.
+const RATE: i32 = 400;
+const LAST_RATE: i32 = 200;
+/// Binary logarithms of how many bits the maps of histories, the order-1 probabilities and the final maps look back on.
+const MAP_RATE: u32 = 7;
+const ORDER1_RATE: u32 = 4;
+const APM_RATE: u32 = 6;
+
 /// Predicts the bits of a block's bytes; see [the module](super).
 pub struct Predictor {
     block: Vec<u8>,
@@ -140,7 +148,9 @@ impl Predictor {
             apm.import(nodes);
         }
         self.matcher.import(&learned.matches);
-        self.ends.mixer.import(&learned.end_weights, &learned.end_last);
+        self.ends
+            .mixer
+            .import(&learned.end_weights, &learned.end_last);
     }
 
     /// What was learned since [`reset`](Self::reset), in the form of the built-in constants.
@@ -155,6 +165,11 @@ impl Predictor {
             end_last: self.ends.mixer.last.clone(),
         }
         .to_bytes()
+    }
+
+    #[cfg(test)]
+    pub(super) fn without_wide(&mut self) {
+        self.wide = false;
     }
 
     /// The block as coded so far; bytes that are not known yet are zero.
@@ -249,7 +264,12 @@ impl Predictor {
         } else {
             c1
         };
-        let sets = [confidence * 8 + len_class, self.partial, hits * 8 + self.bits, last_set];
+        let sets = [
+            confidence * 8 + len_class,
+            self.partial,
+            hits * 8 + self.bits,
+            last_set,
+        ];
         let p = self.mixer.mix(x, &sets, confidence * 8 + len_class);
         let mixed = self.mixer.mixed;
         let a = self.apm[0].refine(mixed, len_class << 8 | self.partial);
@@ -259,19 +279,19 @@ impl Predictor {
 
     #[inline(always)]
     fn update_any(&mut self, lane: usize, bit: bool) {
-        self.mixer.update(&self.inputs, bit, 400, 200);
+        self.mixer.update(&self.inputs, bit, RATE, LAST_RATE);
         for i in 0..CONTEXTS {
             let state = usize::from(self.states[i]);
-            self.maps[i][state].update(bit, 7);
+            self.maps[i][state].update(bit, MAP_RATE);
         }
         for i in 0..CONTEXTS {
             let state = usize::from(self.states[i]);
             self.slots.slot_mut(self.found[i])[self.node] = HISTORIES.next[state][usize::from(bit)];
         }
-        self.order1[self.direct].update(bit, 4);
+        self.order1[self.direct].update(bit, ORDER1_RATE);
         self.matcher.update(self.bits, bit);
-        self.apm[0].update(bit, 7);
-        self.apm[1].update(bit, 7);
+        self.apm[0].update(bit, APM_RATE);
+        self.apm[1].update(bit, APM_RATE);
         self.append(lane, bit);
     }
 
@@ -298,7 +318,8 @@ impl Predictor {
                     *to = byte;
                 }
                 me.push(byte);
-                self.matcher.advance(&mut self.matches[lane], &self.lanes, lane, &self.block);
+                self.matcher
+                    .advance(&mut self.matches[lane], &self.lanes, lane, &self.block);
                 self.partial = 1;
                 self.bits = 0;
             }
@@ -327,7 +348,11 @@ impl Predictor {
     pub fn predict_end(&mut self, lane: usize, rank: u32, lm: u32) -> u32 {
         let m = self.matches[lane];
         self.matcher.begin(m, &self.block);
-        let hint = Hint { place: m.place, expected: self.matcher.expected(), class: self.matcher.class(m) };
+        let hint = Hint {
+            place: m.place,
+            expected: self.matcher.expected(),
+            class: self.matcher.class(m),
+        };
         self.ends.predict(&self.lanes[lane], &hint, rank, lm)
     }
 

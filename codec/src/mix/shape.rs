@@ -54,14 +54,21 @@ impl Shape {
     /// Shapes worth a trial, the plain one first: for text it is the only one.
     pub(super) fn candidates(raw: &[u8]) -> Vec<Shape> {
         let mut shapes = vec![Shape::Plain];
-        let odd = raw.iter().filter(|&&b| b < 9 || (14..32).contains(&b) || b >= 245).count();
+        let odd = raw
+            .iter()
+            .filter(|&&b| b < 9 || (14..32).contains(&b) || b >= 245)
+            .count();
         if odd * 20 < raw.len() || raw.len() < 64 {
             return shapes;
         }
         // The distance at which bytes repeat most often, if they do so nearly as often as side by side.
         let sample = raw.get(..SAMPLE).unwrap_or(raw);
         let equal = |distance: usize| {
-            sample.iter().zip(sample.get(distance..).unwrap_or_default()).filter(|(a, b)| a == b).count()
+            sample
+                .iter()
+                .zip(sample.get(distance..).unwrap_or_default())
+                .filter(|(a, b)| a == b)
+                .count()
         };
         let most = (2..LONGEST.min(sample.len() / 4))
             .map(|distance| (equal(distance), std::cmp::Reverse(distance)))
@@ -72,7 +79,14 @@ impl Shape {
             shapes.push(Shape::Records(distance as u16));
         }
         for channels in 1..=2 {
-            let small = |bytes: &[u8]| bytes.iter().skip(1).step_by(2).filter(|&&b| b < 2 || b > 253).count();
+            let small = |bytes: &[u8]| {
+                bytes
+                    .iter()
+                    .skip(1)
+                    .step_by(2)
+                    .filter(|&&b| b < 2 || b > 253)
+                    .count()
+            };
             let errors = sound::forward(raw, usize::from(channels));
             let high = errors.iter().step_by(2).filter(|&&b| b < 4).count();
             if high * 8 > errors.len() * 3 && high > small(raw) {

@@ -21,7 +21,10 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn new() -> Self {
-        Slots { lines: Vec::new(), shift: 63 }
+        Slots {
+            lines: Vec::new(),
+            shift: 63,
+        }
     }
 
     /// Empties the table and sizes it for 2^`log2_lines` lines.

@@ -21,11 +21,18 @@ impl Filter {
         let mut weights = [0; TAPS];
         weights[0] = 2 << FRACTION;
         weights[1] = -1 << FRACTION;
-        Filter { weights, past: [0; TAPS] }
+        Filter {
+            weights,
+            past: [0; TAPS],
+        }
     }
 
     fn predict(&self) -> i64 {
-        let sum = self.weights.iter().zip(&self.past).fold(0i64, |sum, (w, x)| sum.wrapping_add(w.wrapping_mul(*x)));
+        let sum = self
+            .weights
+            .iter()
+            .zip(&self.past)
+            .fold(0i64, |sum, (w, x)| sum.wrapping_add(w.wrapping_mul(*x)));
         (sum >> FRACTION).clamp(-32768, 32767)
     }
 
@@ -97,12 +104,18 @@ mod tests {
 
     #[test]
     fn a_tone_almost_vanishes() {
-        let tone: Vec<u8> = (0..8000_i32).flat_map(|i| {
-            // Two sines by recurrence would do; a triangle wave is enough to see the prediction work.
-            let phase = i % 200;
-            ((if phase < 100 { phase } else { 200 - phase } * 100) as i16).to_le_bytes()
-        }).collect();
-        let high = forward(&tone, 1).iter().step_by(2).filter(|&&b| b != 0).count();
+        let tone: Vec<u8> = (0..8000_i32)
+            .flat_map(|i| {
+                // Two sines by recurrence would do; a triangle wave is enough to see the prediction work.
+                let phase = i % 200;
+                ((if phase < 100 { phase } else { 200 - phase } * 100) as i16).to_le_bytes()
+            })
+            .collect();
+        let high = forward(&tone, 1)
+            .iter()
+            .step_by(2)
+            .filter(|&&b| b != 0)
+            .count();
         assert!(high < 400, "{high} of 8000 high bytes are not zero");
     }
 }
