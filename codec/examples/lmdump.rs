@@ -11,7 +11,7 @@
 )]
 
 use lmfs_codec::coder::Coder;
-use lmfs_codec::decisions::{Refine, Tree};
+use lmfs_codec::decisions::{Place, Refine, Tree};
 use lmfs_codec::distribution::Distribution;
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, Token, load};
 
@@ -103,7 +103,10 @@ fn main() {
                                 &distribution,
                                 &mut Same,
                                 &mut record,
-                                lane,
+                                Place {
+                                    lane,
+                                    left: usize::MAX,
+                                },
                                 token,
                             );
                         }

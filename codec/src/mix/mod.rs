@@ -10,6 +10,8 @@
 
 #![allow(
     clippy::indexing_slicing,
+    clippy::needless_range_loop,
+    clippy::precedence,
     reason = "hot loops over tables sized here; every index is masked or bounded by construction, and lanes are checked in reset"
 )]
 

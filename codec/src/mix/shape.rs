@@ -84,7 +84,7 @@ impl Shape {
                     .iter()
                     .skip(1)
                     .step_by(2)
-                    .filter(|&&b| b < 2 || b > 253)
+                    .filter(|&&b| !(2..=253).contains(&b))
                     .count()
             };
             let errors = sound::forward(raw, usize::from(channels));
