@@ -1,6 +1,7 @@
 //! The command line: what users type, one file per command.
 
 pub mod args;
+mod check;
 mod compress;
 mod eval;
 mod init;
@@ -11,6 +12,7 @@ mod mount_config;
 mod mount_helper;
 mod output;
 mod pack;
+mod rebuild;
 pub mod size;
 mod stat;
 mod status;
@@ -60,6 +62,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Pack(args) => pack::run(args, quiet),
         Command::Status(args) => status::run(args),
         Command::Stat(args) => stat::run(args),
+        Command::Check(args) => Ok(check::run(args, quiet)),
+        Command::Rebuild(args) => rebuild::run(args, quiet),
         Command::Compress(args) => compress::run(args, false, quiet),
         Command::Decompress(args) => compress::run(args, true, quiet),
         Command::Test(args) => compress::test(args, quiet),

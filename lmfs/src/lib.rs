@@ -5,6 +5,7 @@
 //! its command line.
 
 pub mod cache;
+pub mod check;
 pub mod cli;
 pub mod daemon;
 pub mod eval;

@@ -17,6 +17,7 @@ mod folder;
 mod lock;
 mod models;
 mod opened;
+mod rebuild;
 
 pub use config::{Config, DEFAULT_BLOCK_SIZE, FORMAT, ModelConfig};
 pub use create::NewStore;
@@ -26,3 +27,4 @@ pub use folder::{Folder, is_store};
 pub use lock::{Holder, Lock};
 pub use models::{Digest, ModelFault, ModelFile};
 pub use opened::{Access, Opened};
+pub use rebuild::{Rebuilt, rebuild};

@@ -74,6 +74,10 @@ pub enum Command {
     Status(Status),
     /// Show how single files are stored: size, stored size, blocks by method
     Stat(Stat),
+    /// Look for damage
+    Check(Check),
+    /// Make the index anew from the log
+    Rebuild(Rebuild),
     /// Compress files to .lmz, or standard input to standard output
     Compress(Stream),
     /// Restore files from .lmz
@@ -122,7 +126,13 @@ pub struct Stream {
     #[arg(long, conflicts_with_all = ["stdout", "keep"])]
     pub rm: bool,
     /// Blocks coded at a time; 0 for one per core
-    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        short = 'T',
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     pub threads: usize,
     /// Language model: builtin:NAME, the path of a GGUF file, or none [default: the best built-in model]
     #[arg(long, value_name = "MODEL")]
@@ -141,7 +151,13 @@ pub struct Test {
     /// .lmz files; standard input with none or -
     pub files: Vec<PathBuf>,
     /// Blocks decoded at a time; 0 for one per core
-    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        short = 'T',
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     pub threads: usize,
     /// GGUF file that the files were compressed with, if that is not a built-in model
     #[arg(long, value_name = "MODEL")]
@@ -161,7 +177,9 @@ pub struct List {
 
 /// `lmfs eval`
 #[derive(Debug, Args)]
-#[command(after_help = "Nothing is estimated: all figures are lengths of bytes that were made, headers included.")]
+#[command(
+    after_help = "Nothing is estimated: all figures are lengths of bytes that were made, headers included."
+)]
 pub struct Eval {
     /// Files and folders
     #[arg(required = true)]
@@ -176,7 +194,13 @@ pub struct Eval {
     #[arg(long)]
     pub blocks_only: bool,
     /// Files and blocks at a time; 0 for one per core
-    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    #[arg(
+        short = 'T',
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
     pub threads: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -288,7 +312,9 @@ pub struct Mount {
 
 /// `lmfs umount`
 #[derive(Debug, Args)]
-#[command(after_help = "Succeeds with a note when nothing is mounted there. A mount whose daemon died is detached.")]
+#[command(
+    after_help = "Succeeds with a note when nothing is mounted there. A mount whose daemon died is detached."
+)]
 pub struct Umount {
     /// Where the store is mounted
     #[arg(required_unless_present = "config")]

@@ -31,17 +31,29 @@ pub fn run(args: &Stream, decompress: bool, quiet: bool) -> anyhow::Result<ExitC
     let decompress = decompress || args.decompress;
     let inputs = inputs(&args.files);
     if args.output.is_some() && inputs.len() > 1 {
-        bail!("-o takes one output, but there are {} inputs; use -c to join them in standard output", inputs.len());
+        bail!(
+            "-o takes one output, but there are {} inputs; use -c to join them in standard output",
+            inputs.len()
+        );
     }
-    let to_stdout = args.stdout || (args.output.is_none() && inputs.iter().all(|input| *input == Input::Stdin));
+    let to_stdout =
+        args.stdout || (args.output.is_none() && inputs.iter().all(|input| *input == Input::Stdin));
     if to_stdout && !decompress && !args.force && io::stdout().is_terminal() {
-        bail!("compressed data is not written to a terminal; name a file with -o, or use -f to force it");
+        bail!(
+            "compressed data is not written to a terminal; name a file with -o, or use -f to force it"
+        );
     }
     let reads_terminal = inputs.contains(&Input::Stdin) && io::stdin().is_terminal();
     if reads_terminal && (decompress || !args.force) {
         bail!("nothing to read: standard input is a terminal; name a file, or see --help");
     }
-    let work = if decompress { Work::Decompress { recover: args.recover } } else { Work::Compress };
+    let work = if decompress {
+        Work::Decompress {
+            recover: args.recover,
+        }
+    } else {
+        Work::Compress
+    };
     let jobs = inputs.into_iter().map(|input| Job {
         input,
         work,
@@ -52,7 +64,13 @@ pub fn run(args: &Stream, decompress: bool, quiet: bool) -> anyhow::Result<ExitC
         verbose: !quiet && io::stderr().is_terminal(),
     });
     let block_size = args.block_size;
-    process(jobs.collect(), Models::new(args.model.as_deref())?, args.threads, block_size, quiet)
+    process(
+        jobs.collect(),
+        Models::new(args.model.as_deref())?,
+        args.threads,
+        block_size,
+        quiet,
+    )
 }
 
 /// Runs `lmfs test`.
@@ -69,7 +87,13 @@ pub fn test(args: &Test, quiet: bool) -> anyhow::Result<ExitCode> {
         remove: false,
         verbose: !quiet,
     });
-    process(jobs.collect(), Models::new(args.model.as_deref())?, args.threads, None, quiet)
+    process(
+        jobs.collect(),
+        Models::new(args.model.as_deref())?,
+        args.threads,
+        None,
+        quiet,
+    )
 }
 
 fn inputs(files: &[PathBuf]) -> Vec<Input> {
@@ -105,7 +129,13 @@ fn process(
     Ok(code)
 }
 
-fn stream_options(job: &Job, threads: usize, block_size: Option<u32>, stop: &Stop, quiet: bool) -> StreamOptions {
+fn stream_options(
+    job: &Job,
+    threads: usize,
+    block_size: Option<u32>,
+    stop: &Stop,
+    quiet: bool,
+) -> StreamOptions {
     let mut options = StreamOptions::default();
     options.stop = stop.clone();
     options.recover = matches!(job.work, Work::Decompress { recover: true });
@@ -118,11 +148,23 @@ fn stream_options(job: &Job, threads: usize, block_size: Option<u32>, stop: &Sto
     // Beside a pipe a bar would only be in the way.
     if io::stderr().is_terminal() && !quiet && !job.to_stdout {
         let meter = Mutex::new(Meter::new(quiet));
-        let (stage, total, stored) = (job.input.to_string(), job.input.len(), job.work != Work::Compress);
+        let (stage, total, stored) = (
+            job.input.to_string(),
+            job.input.len(),
+            job.work != Work::Compress,
+        );
         options.progress = Some(Arc::new(move |at: stream::Progress| {
             let done = if stored { at.stored } else { at.raw };
-            let step = Progress { stage: stage.clone(), done, total, note: String::new() };
-            meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
+            let step = Progress {
+                stage: stage.clone(),
+                done,
+                total,
+                note: String::new(),
+            };
+            meter
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .show(&step);
         }));
     }
     options

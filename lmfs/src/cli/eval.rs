@@ -31,11 +31,29 @@ pub fn run(args: &args::Eval, quiet: bool) -> anyhow::Result<ExitCode> {
     let meter = Mutex::new(Meter::new(quiet));
     let progress = |more| {
         let done = done.fetch_add(more, Ordering::Relaxed) + more;
-        let step = Progress { stage: "measuring".into(), done, total, note: String::new() };
-        meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
+        let step = Progress {
+            stage: "measuring".into(),
+            done,
+            total,
+            note: String::new(),
+        };
+        meter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .show(&step);
     };
-    let report = evaluate(&files, &compressors, &options, &progress, &stop_on_interrupt()?)?;
+    let report = evaluate(
+        &files,
+        &compressors,
+        &options,
+        &progress,
+        &stop_on_interrupt()?,
+    )?;
     drop(meter);
-    if args.json { output::json(&report) } else { output::line(report.to_string().trim_end()) }?;
+    if args.json {
+        output::json(&report)
+    } else {
+        output::line(report.to_string().trim_end())
+    }?;
     Ok(ExitCode::SUCCESS)
 }

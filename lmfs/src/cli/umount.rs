@@ -31,8 +31,8 @@ pub fn run(args: &args::Umount, quiet: bool) -> anyhow::Result<ExitCode> {
         (None, Some(mountpoint)) => mountpoint.clone(),
         (None, None) => bail!("which mountpoint? See `lmfs umount --help`"),
     };
-    let point =
-        mountinfo::resolve(&typed).with_context(|| format!("cannot unmount {}", typed.display()))?;
+    let point = mountinfo::resolve(&typed)
+        .with_context(|| format!("cannot unmount {}", typed.display()))?;
     match mountinfo::at(&point).context("cannot read /proc/self/mountinfo")? {
         None => {
             if !quiet {

@@ -147,6 +147,10 @@ fn read_config(dir: &Path) -> Result<Config> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(&path);
     let file = opened.map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound if dir.join("segments").is_dir() => Error::BadConfig {
+            path: path.clone(),
+            reason: "it is missing".to_owned(),
+        },
         io::ErrorKind::NotFound => Error::NotAStore {
             path: dir.to_owned(),
         },

@@ -64,22 +64,32 @@ impl Job {
     /// # Errors
     /// What went wrong, with the input's name.
     pub fn run(&self, models: &mut Models, options: StreamOptions) -> anyhow::Result<()> {
-        self.work_on(models, options).with_context(|| self.input.to_string())
+        self.work_on(models, options)
+            .with_context(|| self.input.to_string())
     }
 
     fn work_on(&self, models: &mut Models, options: StreamOptions) -> anyhow::Result<()> {
         let (reader, metadata) = self.input.open(self.force)?;
-        let mut counted = Counted { inner: reader, bytes: 0 };
+        let mut counted = Counted {
+            inner: reader,
+            bytes: 0,
+        };
         let output = self.open_output()?;
         let (written, lost) = match self.work {
-            Work::Compress => (compress(&mut counted, output, metadata.as_ref(), models, options)?, Vec::new()),
+            Work::Compress => (
+                compress(&mut counted, output, metadata.as_ref(), models, options)?,
+                Vec::new(),
+            ),
             _ => decompress(&mut counted, output, metadata.as_ref(), models, options)?,
         };
         if self.verbose && !self.to_stdout {
             eprintln!("{}", self.report(counted.bytes, written));
         }
         if !lost.is_empty() {
-            bail!("damaged, the output has zeros where bytes could not be had:\n  {}", lost.join("\n  "));
+            bail!(
+                "damaged, the output has zeros where bytes could not be had:\n  {}",
+                lost.join("\n  ")
+            );
         }
         if let (true, Input::File(path)) = (self.remove, &self.input) {
             std::fs::remove_file(path).context("cannot remove the input")?;
@@ -142,7 +152,11 @@ impl Input {
 
 impl From<&PathBuf> for Input {
     fn from(path: &PathBuf) -> Input {
-        if path.as_os_str() == "-" { Input::Stdin } else { Input::File(path.clone()) }
+        if path.as_os_str() == "-" {
+            Input::Stdin
+        } else {
+            Input::File(path.clone())
+        }
     }
 }
 
@@ -156,9 +170,13 @@ impl fmt::Display for Input {
 }
 
 fn output_name(input: &Path, work: Work) -> anyhow::Result<PathBuf> {
-    let has_suffix = input.extension().is_some_and(|extension| extension == SUFFIX);
+    let has_suffix = input
+        .extension()
+        .is_some_and(|extension| extension == SUFFIX);
     match (work, has_suffix) {
-        (Work::Compress, true) => bail!("already has the suffix .{SUFFIX}; use -o to compress it again"),
+        (Work::Compress, true) => {
+            bail!("already has the suffix .{SUFFIX}; use -o to compress it again")
+        }
         (Work::Compress, false) => {
             let mut name = input.as_os_str().to_owned();
             name.push(".");
@@ -166,7 +184,9 @@ fn output_name(input: &Path, work: Work) -> anyhow::Result<PathBuf> {
             Ok(name.into())
         }
         (_, true) => Ok(input.with_extension("")),
-        (_, false) => bail!("has no suffix .{SUFFIX}, so the output's name is unknown; use -o or -c"),
+        (_, false) => {
+            bail!("has no suffix .{SUFFIX}, so the output's name is unknown; use -o or -c")
+        }
     }
 }
 
@@ -207,7 +227,10 @@ fn compress(
     models: &mut Models,
     options: StreamOptions,
 ) -> anyhow::Result<u64> {
-    let tally = Tally { inner: &mut output, bytes: 0 };
+    let tally = Tally {
+        inner: &mut output,
+        bytes: 0,
+    };
     let mut encoder = Encoder::new(tally, models.for_writing()?, options)?;
     io::copy(input, &mut encoder)?;
     let bytes = encoder.finish()?.bytes;
@@ -223,13 +246,22 @@ fn decompress(
     models: &mut Models,
     options: StreamOptions,
 ) -> anyhow::Result<(u64, Vec<String>)> {
-    let mut decoder = Decoder::new(input, |header: &ContainerHeader| models.for_reading(header), options);
+    let mut decoder = Decoder::new(
+        input,
+        |header: &ContainerHeader| models.for_reading(header),
+        options,
+    );
     let mut bytes = 0;
     while let Some(chunk) = decoder.next_chunk()? {
-        output.write_all(&chunk).context("cannot write the output")?;
+        output
+            .write_all(&chunk)
+            .context("cannot write the output")?;
         bytes += chunk.len() as u64;
     }
-    let lost = decoder.missing().iter().map(|(range, why)| format!("bytes {} to {}: {why}", range.start, range.end));
+    let lost = decoder
+        .missing()
+        .iter()
+        .map(|(range, why)| format!("bytes {} to {}: {why}", range.start, range.end));
     let lost = lost.collect();
     output.finish(like)?;
     Ok((bytes, lost))
@@ -274,11 +306,19 @@ pub fn describe(path: &Path) -> anyhow::Result<Row> {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ratio = self.ratio.map_or(String::new(), |ratio| format!(", ratio {ratio:.3}"));
-        let model = self.model_digest.map_or("no model".to_owned(), |digest| format!("model {}", digest.short()));
+        let ratio = self
+            .ratio
+            .map_or(String::new(), |ratio| format!(", ratio {ratio:.3}"));
+        let model = self.model_digest.map_or("no model".to_owned(), |digest| {
+            format!("model {}", digest.short())
+        });
         let (bytes, stored) = (size::show(self.bytes), size::show(self.stored_bytes));
         let block = size::show(self.block_size as u64);
-        write!(f, "{}: {bytes} in {stored}{ratio}; {block} blocks, {model}", self.path)
+        write!(
+            f,
+            "{}: {bytes} in {stored}{ratio}; {block} blocks, {model}",
+            self.path
+        )
     }
 }
 
@@ -290,8 +330,14 @@ mod tests {
     #[test]
     fn outputs_are_named_as_users_of_zstd_expect() {
         let decompress = Work::Decompress { recover: false };
-        assert_eq!(output_name(Path::new("a.txt"), Work::Compress).unwrap(), Path::new("a.txt.lmz"));
-        assert_eq!(output_name(Path::new("d/a.txt.lmz"), decompress).unwrap(), Path::new("d/a.txt"));
+        assert_eq!(
+            output_name(Path::new("a.txt"), Work::Compress).unwrap(),
+            Path::new("a.txt.lmz")
+        );
+        assert_eq!(
+            output_name(Path::new("d/a.txt.lmz"), decompress).unwrap(),
+            Path::new("d/a.txt")
+        );
         assert!(output_name(Path::new("a.lmz"), Work::Compress).is_err());
         assert!(output_name(Path::new("a.txt"), decompress).is_err());
     }

@@ -32,7 +32,10 @@ impl Models {
             Some("none") => Some(Asked::Nothing),
             Some(text) => Some(Asked::Source(text.parse()?)),
         };
-        Ok(Models { asked, loaded: HashMap::new() })
+        Ok(Models {
+            asked,
+            loaded: HashMap::new(),
+        })
     }
 
     /// The codec to compress with.
@@ -42,8 +45,12 @@ impl Models {
     pub fn for_writing(&mut self) -> Result<Codec> {
         match self.asked.clone() {
             Some(Asked::Nothing) => self.without(),
-            Some(Asked::Source(source)) => self.open(&source, EngineChoice::Auto).map(|(_, codec)| codec),
-            None => self.open(&ModelSource::builtin_default()?, EngineChoice::Auto).map(|(_, codec)| codec),
+            Some(Asked::Source(source)) => self
+                .open(&source, EngineChoice::Auto)
+                .map(|(_, codec)| codec),
+            None => self
+                .open(&ModelSource::builtin_default()?, EngineChoice::Auto)
+                .map(|(_, codec)| codec),
         }
     }
 
@@ -68,8 +75,13 @@ impl Models {
                 return Ok(codec);
             }
         }
-        match builtin::list().iter().find(|model| model.digest() == digest) {
-            Some(model) => self.open(&ModelSource::Builtin(model.name), engine).map(|(_, codec)| codec),
+        match builtin::list()
+            .iter()
+            .find(|model| model.digest() == digest)
+        {
+            Some(model) => self
+                .open(&ModelSource::Builtin(model.name), engine)
+                .map(|(_, codec)| codec),
             None => Err(Error::InvalidOption(format!(
                 "it was compressed with the model whose SHA-256 is {}, which is not built in: name its file with --model",
                 Digest(digest)

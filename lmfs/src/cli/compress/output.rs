@@ -38,17 +38,28 @@ impl Output {
     /// It exists and `force` is not set, or its folder takes no files.
     pub fn file(path: PathBuf, force: bool, sparse: bool) -> anyhow::Result<Output> {
         if !force && path.symlink_metadata().is_ok() {
-            bail!("{} already exists; use -f to replace it, or -o for another name", path.display());
+            bail!(
+                "{} already exists; use -f to replace it, or -o for another name",
+                path.display()
+            );
         }
         if path.is_dir() {
             bail!("{} is a directory; name a file with -o", path.display());
         }
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = path
+            .parent()
+            .filter(|dir| !dir.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new()
             .prefix(".lmfs-")
             .tempfile_in(dir)
             .with_context(|| format!("cannot create a file in {}", dir.display()))?;
-        Ok(Output::File { path, temporary, force, sparse })
+        Ok(Output::File {
+            path,
+            temporary,
+            force,
+            sparse,
+        })
     }
 
     /// Gives the file its name, and the mode and times of what it was made from.
@@ -57,16 +68,29 @@ impl Output {
     /// IO errors; the name was taken meanwhile.
     pub fn finish(mut self, like: Option<&Metadata>) -> anyhow::Result<()> {
         self.flush().context("cannot write the output")?;
-        let Output::File { path, mut temporary, force, .. } = self else {
+        let Output::File {
+            path,
+            mut temporary,
+            force,
+            ..
+        } = self
+        else {
             return Ok(());
         };
         let shown = path.display().to_string();
         let end = temporary.stream_position()?;
         let file = temporary.as_file();
-        file.set_len(end).with_context(|| format!("cannot write {shown}"))?;
+        file.set_len(end)
+            .with_context(|| format!("cannot write {shown}"))?;
         settle(file, like).with_context(|| format!("cannot set mode and times of {shown}"))?;
-        let named = if force { temporary.persist(&path) } else { temporary.persist_noclobber(&path) };
-        named.map_err(|e| e.error).with_context(|| format!("cannot create {shown}"))?;
+        let named = if force {
+            temporary.persist(&path)
+        } else {
+            temporary.persist_noclobber(&path)
+        };
+        named
+            .map_err(|e| e.error)
+            .with_context(|| format!("cannot create {shown}"))?;
         Ok(())
     }
 }
@@ -79,7 +103,9 @@ fn settle(file: &File, like: Option<&Metadata>) -> io::Result<()> {
         return file.set_permissions(Permissions::from_mode(0o666 & !mask.bits()));
     };
     file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o777))?;
-    let times = std::fs::FileTimes::new().set_modified(like.modified()?).set_accessed(like.accessed()?);
+    let times = std::fs::FileTimes::new()
+        .set_modified(like.modified()?)
+        .set_accessed(like.accessed()?);
     file.set_times(times)
 }
 
@@ -88,7 +114,11 @@ impl Write for Output {
         match self {
             Output::Stdout(out) => out.write(buf),
             Output::Sink => Ok(buf.len()),
-            Output::File { temporary, sparse: false, .. } => temporary.write(buf),
+            Output::File {
+                temporary,
+                sparse: false,
+                ..
+            } => temporary.write(buf),
             Output::File { temporary, .. } => {
                 for piece in buf.chunks(HOLE) {
                     if piece.len() == HOLE && piece.iter().all(|&byte| byte == 0) {

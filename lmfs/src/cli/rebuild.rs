@@ -1,0 +1,32 @@
+//! `lmfs rebuild`: the index from the log.
+
+use std::process::ExitCode;
+
+use super::{args, output};
+use crate::store::rebuild;
+
+/// Runs the command.
+///
+/// # Errors
+/// No store, in use, or a damaged log.
+pub fn run(args: &args::Rebuild, quiet: bool) -> anyhow::Result<ExitCode> {
+    let done = rebuild(&args.store)?;
+    if args.json {
+        output::json(&done)?;
+    } else if !quiet {
+        let config = if done.config_restored {
+            "; config.toml is restored"
+        } else {
+            ""
+        };
+        output::line(&format!(
+            "made the index anew: {} inodes from {} transactions{config}",
+            output::count(done.inodes),
+            output::count(done.transactions)
+        ))?;
+    }
+    for warning in &done.warnings {
+        eprintln!("lmfs: warning: {warning}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
