@@ -44,3 +44,7 @@ pub use kernel::int8_peak;
 pub use lanes::ExactLanes;
 pub use model::{ExactModel, NUMERICS};
 pub use profile::Profile;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests;

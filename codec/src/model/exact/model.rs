@@ -87,8 +87,12 @@ impl ExactModel {
     }
 
     fn lanes(&self, lanes: usize) -> Result<ExactLanes> {
+        self.open_with(self.kernel, lanes)
+    }
+
+    pub(super) fn open_with(&self, kernel: &'static Kernel, lanes: usize) -> Result<ExactLanes> {
         let (shape, weights) = (Arc::clone(&self.shape), Arc::clone(&self.weights));
-        ExactLanes::new(shape, weights, self.kernel, lanes).map_err(failed)
+        ExactLanes::new(shape, weights, kernel, lanes).map_err(failed)
     }
 
     /// The kernels in use: `scalar`, `avx2`, `avxvnni`, `avx512vnni`.
