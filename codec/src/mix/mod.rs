@@ -50,7 +50,7 @@ fn code_bytes<C: Coder>(predictor: &mut Predictor, coder: &mut C, raw: &[u8], le
 }
 
 /// Bytes on which shapes are tried.
-const TRIAL: usize = 8192;
+const TRIAL: usize = 16384;
 
 /// Codes a block without a language model.
 pub fn encode(predictor: &mut Predictor, raw: &[u8]) -> Vec<u8> {

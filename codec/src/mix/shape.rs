@@ -16,7 +16,7 @@ pub enum Shape {
 
 /// Longest record looked for.
 const LONGEST: usize = 512;
-/// Bytes at the start of a block that are compared with each other.
+/// Bytes in the middle of a block that are compared with each other.
 const SAMPLE: usize = 16384;
 
 impl Shape {
@@ -62,7 +62,8 @@ impl Shape {
             return shapes;
         }
         // The distance at which bytes repeat most often, if they do so nearly as often as side by side.
-        let sample = raw.get(..SAMPLE).unwrap_or(raw);
+        let middle = raw.len().saturating_sub(SAMPLE) / 2;
+        let sample = raw.get(middle..middle + SAMPLE).unwrap_or(raw);
         let equal = |distance: usize| {
             sample
                 .iter()
