@@ -147,7 +147,7 @@ impl Change {
     }
 }
 
-fn validate_inode(inode: &Inode) -> Result<(), String> {
+pub(crate) fn validate_inode(inode: &Inode) -> Result<(), String> {
     number(inode.ino)?;
     length(
         "the target of a symbolic link",

@@ -1,5 +1,6 @@
 //! Sums over the rows, kept while transactions are applied, so that asking for them costs nothing.
 
+use crate::index::rows;
 use crate::log::block_record_len;
 use crate::types::{Extent, Inode, Kind};
 use std::collections::BTreeMap;
@@ -69,6 +70,26 @@ impl Counters {
         *raw += sign * i64::from(e.raw_len);
         *self.live.entry(e.r.segment).or_default() +=
             sign * block_record_len(ino, block, e.r.len) as i64;
+    }
+
+    /// Counts a row in; None if it is none that may be.
+    pub(crate) fn row(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
+        match rows::parse(key, value)? {
+            rows::Row::Inode { inode, .. } => self.inode(&inode, 1),
+            rows::Row::Extents {
+                ino,
+                first,
+                extents,
+            } => {
+                for (block, e) in (first..).zip(&extents) {
+                    if let Some(e) = e {
+                        self.extent(ino, block, e, 1);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Some(())
     }
 
     /// Adds a transaction's share.

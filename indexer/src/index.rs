@@ -5,9 +5,9 @@
 //! only, and the store beneath sees few, large values (it needs about 200 bytes for a row of its own).
 
 mod map;
-mod page;
+pub(crate) mod page;
 mod pages;
 pub(crate) mod rows;
 
-pub(crate) use map::{Delta, Index};
-pub(crate) use pages::MemPages;
+pub(crate) use map::{Delta, Index, Loader};
+pub(crate) use pages::{MemPages, Pages};

@@ -7,7 +7,9 @@ use crate::io::Io;
 use crate::log::Log;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+pub(crate) mod checkpoint;
 mod commit;
+pub(crate) mod gc;
 mod open;
 mod read;
 mod recover;
@@ -94,6 +96,9 @@ pub struct Store {
     state: RwLock<State>,
     /// One commit at a time: what a transaction does is worked out on the state it will be applied to.
     committing: Mutex<()>,
+    /// One garbage collection at a time.
+    collecting: Mutex<()>,
+    segment_size: u32,
 }
 
 /// What a commit changes.

@@ -270,3 +270,51 @@ fn seal(key: &[u8], next: Option<&[u8]>, rows: Vec<u8>) -> Vec<u8> {
     out.extend_from_slice(&body);
     out
 }
+
+/// Fills an empty index with rows in key order.
+pub(crate) struct Loader {
+    pages: Box<dyn Pages>,
+    key: Vec<u8>,
+    last: Option<Vec<u8>>,
+    page: Writer,
+    ready: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl Loader {
+    pub(crate) fn new(pages: Box<dyn Pages>) -> Self {
+        Self {
+            pages,
+            key: Vec::new(),
+            last: None,
+            page: Writer::default(),
+            ready: Vec::new(),
+        }
+    }
+
+    /// Adds a row; its key must be above all before.
+    pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        if self.last.as_deref().is_some_and(|last| last >= key) {
+            return Err(bad("rows out of order"));
+        }
+        if self.page.len() > 0 && self.page.len() + value.len() > TARGET {
+            let page = seal(&self.key, Some(key), self.page.take());
+            self.ready
+                .push((std::mem::replace(&mut self.key, key.to_vec()), Some(page)));
+            if self.ready.len() >= 64 {
+                self.pages.write(std::mem::take(&mut self.ready))?;
+            }
+        }
+        self.page.push(key, value);
+        let last = self.last.get_or_insert_default();
+        last.clear();
+        last.extend_from_slice(key);
+        Ok(())
+    }
+
+    pub(crate) fn finish(mut self) -> Result<Index> {
+        let page = seal(&self.key, None, self.page.take());
+        self.ready.push((self.key, Some(page)));
+        self.pages.write(self.ready)?;
+        Ok(Index::new(self.pages))
+    }
+}

@@ -1,6 +1,8 @@
 //! Keys of the rows: a letter for the kind of row, the inode number big-endian so that numbers sort, then the rest.
 
-use crate::change::{decode_extents, decode_inode, encode_extents, encode_inode};
+use crate::change::{
+    decode_extents, decode_inode, dirent_name, encode_extents, encode_inode, validate_inode,
+};
 use crate::types::{Dirent, Extent, Inode, Kind};
 use crate::wire::{Reader, put_varint};
 
@@ -101,4 +103,63 @@ pub(crate) fn decode_run(ino: u64, run: u64, bytes: &[u8]) -> Option<Vec<Option<
     let mut extents = decode_extents(&mut r, ino, run.checked_mul(RUN)?, RUN as usize)?;
     extents.resize(RUN as usize, None);
     r.is_empty().then_some(extents)
+}
+
+/// A row taken apart.
+pub(crate) enum Row<'a> {
+    Inode {
+        stored: u64,
+        inode: Inode,
+    },
+    Dirent {
+        parent: u64,
+        name: &'a [u8],
+        entry: Dirent,
+    },
+    Extents {
+        ino: u64,
+        first: u64,
+        extents: Vec<Option<Extent>>,
+    },
+    Xattr {
+        ino: u64,
+    },
+    Orphan {
+        ino: u64,
+    },
+    Meta,
+}
+
+/// Takes a row apart; None if no transaction can have made it.
+pub(crate) fn parse<'a>(key: &'a [u8], value: &[u8]) -> Option<Row<'a>> {
+    if key.first() == Some(&META) {
+        return Some(Row::Meta);
+    }
+    let (kind, ino, rest) = split_key(key).filter(|(_, ino, _)| *ino > 0)?;
+    Some(match kind {
+        INODE if rest.is_empty() => {
+            let (stored, inode) = decode_inode_row(ino, value)?;
+            validate_inode(&inode).ok()?;
+            Row::Inode { stored, inode }
+        }
+        DIRENT => {
+            dirent_name(rest).ok()?;
+            Row::Dirent {
+                parent: ino,
+                name: rest,
+                entry: decode_dirent(value)?,
+            }
+        }
+        EXTENTS => {
+            let run = run_of(rest)?;
+            Row::Extents {
+                ino,
+                first: run * RUN,
+                extents: decode_run(ino, run, value)?,
+            }
+        }
+        XATTR => Row::Xattr { ino },
+        ORPHAN if rest.is_empty() => Row::Orphan { ino },
+        _ => return None,
+    })
 }

@@ -30,6 +30,8 @@ pub(crate) struct Resume {
     /// Number of the last transaction.
     pub(crate) seq: u64,
     pub(crate) checkpoint: Position,
+    /// Bytes of transactions since then.
+    pub(crate) since: u64,
 }
 
 struct Head {
@@ -40,6 +42,9 @@ struct Head {
     next_segment: u32,
     /// Where the newest complete checkpoint begins.
     checkpoint: Position,
+    checkpoint_size: u64,
+    /// Bytes of transactions since then.
+    since: u64,
 }
 
 /// The segments, and the one that grows.
@@ -68,6 +73,8 @@ impl Log {
             seq: resume.seq,
             next_segment: resume.next_segment,
             checkpoint: resume.checkpoint,
+            checkpoint_size: 0,
+            since: resume.since,
         };
         Self {
             io,
@@ -114,8 +121,18 @@ impl Log {
         self.durability.check()
     }
 
-    pub(crate) fn set_checkpoint(&self, begin: Position) {
-        self.head().checkpoint = begin;
+    /// Notes a checkpoint that is complete and durable.
+    pub(crate) fn set_checkpoint(&self, begin: Position, size: u64) {
+        let mut head = self.head();
+        head.checkpoint = begin;
+        head.since = 0;
+        head.checkpoint_size = size;
+    }
+
+    /// Bytes of transactions since the last checkpoint, and that checkpoint's size.
+    pub(crate) fn since_checkpoint(&self) -> (u64, u64) {
+        let head = self.head();
+        (head.since, head.checkpoint_size)
     }
 
     pub(crate) fn checkpoint(&self) -> Position {
@@ -178,6 +195,9 @@ impl Log {
         );
         self.write(&mut head, &segment, &record)?;
         head.seq = seq;
+        if kind == RecordKind::Transaction {
+            head.since += record.len() as u64;
+        }
         if kind != RecordKind::Block {
             let end = head.end as u32;
             head.footer.note(offset, end);

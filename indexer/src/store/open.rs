@@ -89,6 +89,8 @@ impl Store {
                 counters: found.counters,
             }),
             committing: Mutex::new(()),
+            collecting: Mutex::new(()),
+            segment_size: options.segment_size,
         })
     }
 

@@ -11,6 +11,7 @@ use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod checkpoint;
 mod replay;
 mod tail;
 
@@ -36,6 +37,7 @@ impl Found {
                 next_segment: 1,
                 seq: 0,
                 checkpoint: Position::default(),
+                since: 0,
             },
             report: OpenReport::default(),
         }
@@ -57,7 +59,13 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
         ..OpenReport::default()
     };
     let head = tail::settle(io.as_ref(), &mut files, write, &mut report)?;
-    let replayed = replay::replay(io.as_ref(), &files, options.salvage, &mut report)?;
+    let replayed = replay::replay(
+        io.as_ref(),
+        &files,
+        options.salvage,
+        &|| Ok(Box::new(MemPages::default())),
+        &mut report,
+    )?;
     let next_segment = files
         .segments
         .keys()
@@ -89,6 +97,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
             next_segment,
             seq: replayed.seq,
             checkpoint: replayed.checkpoint,
+            since: replayed.since,
         },
         report,
     })

@@ -1,12 +1,13 @@
 //! Applying the log's transactions, in order and without a gap.
 
 use super::Files;
+use super::checkpoint::{complete, load, walk};
 use crate::apply;
 use crate::change::decode_transaction;
 use crate::counters::Counters;
-use crate::index::{Index, MemPages};
+use crate::index::{Index, Pages};
 use crate::io::Io;
-use crate::log::{Item, Position, RecordKind, Segment, scan};
+use crate::log::{Item, Position, RecordKind, Segment};
 use crate::store::OpenReport;
 use crate::wire::Reader;
 use crate::{Error, Result};
@@ -18,44 +19,116 @@ pub(super) struct Replayed {
     pub(super) counters: Counters,
     pub(super) seq: u64,
     pub(super) checkpoint: Position,
+    /// Bytes of transactions since then.
+    pub(super) since: u64,
 }
 
-/// Makes the state from the log alone.
+/// Makes empty pages for a new index.
+pub(super) type NewPages<'a> = &'a dyn Fn() -> Result<Box<dyn Pages>>;
+
+/// Makes the state from the log alone: from the newest checkpoint that leads to the end without a gap, or else from
+/// the beginning.
 pub(super) fn replay(
     io: &dyn Io,
     files: &Files,
     salvage: bool,
+    pages: NewPages<'_>,
     report: &mut OpenReport,
 ) -> Result<Replayed> {
-    let mut r = Replay {
-        state: Replayed {
-            index: Index::new(Box::new(MemPages::default())),
+    let newest = files.segments.keys().next_back().copied().unwrap_or(0);
+    let headers = files
+        .segments
+        .values()
+        .rev()
+        .filter_map(|(_, h)| h.as_ref().map(|h| h.checkpoint));
+    // Places that a valid record names. Mostly the first is right; only damage makes us read on for others.
+    let mut starts = complete(io, files, newest)?;
+    starts.extend(headers.filter(|p| p.segment > 0));
+    starts.dedup();
+    let mut first_error = None;
+    let mut searched = false;
+    let mut next = 0;
+    loop {
+        let start = match starts.get(next).copied() {
+            Some(start) => Some(start),
+            None if !searched => {
+                searched = true;
+                let more = if starts.is_empty() {
+                    Vec::new()
+                } else {
+                    complete(io, files, 0)?
+                };
+                let more: Vec<_> = more.into_iter().filter(|p| !starts.contains(p)).collect();
+                starts.extend(more);
+                continue;
+            }
+            None => None,
+        };
+        let mut attempt = OpenReport::default();
+        match attempt_from(io, files, start, false, pages, &mut attempt) {
+            Ok(state) => {
+                report.transactions = attempt.transactions;
+                report.warnings.append(&mut attempt.warnings);
+                return Ok(state);
+            }
+            Err(e @ Error::LogDamaged { .. }) => {
+                first_error.get_or_insert(e);
+            }
+            Err(e) => return Err(e),
+        }
+        if start.is_none() {
+            break;
+        }
+        next += 1;
+    }
+    let error = first_error.unwrap_or_else(|| Error::NotAStore("the log is empty".into()));
+    if !salvage {
+        return Err(error);
+    }
+    report.warnings.push(error.to_string());
+    for start in starts.into_iter().map(Some).chain([None]) {
+        let mut attempt = OpenReport::default();
+        if let Ok(state) = attempt_from(io, files, start, true, pages, &mut attempt) {
+            report.transactions = attempt.transactions;
+            report.warnings.append(&mut attempt.warnings);
+            return Ok(state);
+        }
+    }
+    Err(error)
+}
+
+fn attempt_from(
+    io: &dyn Io,
+    files: &Files,
+    start: Option<Position>,
+    salvage: bool,
+    pages: NewPages<'_>,
+    report: &mut OpenReport,
+) -> Result<Replayed> {
+    let state = match start {
+        Some(at) => load(io, files, at, pages()?)?,
+        None => Replayed {
+            index: Index::new(pages()?),
             counters: Counters::default(),
             seq: 0,
             checkpoint: Position::default(),
+            since: 0,
         },
+    };
+    let mut r = Replay {
+        state,
         salvage,
         report,
     };
-    for (segment, _) in files.segments.values() {
-        let runs = match segment.is_sealed() {
-            true => segment.footer(io)?.map(|f| f.runs),
-            false => None,
-        };
-        for (from, to) in runs.unwrap_or_else(|| vec![(0, segment.len() as u32)]) {
-            let to = u64::from(to).min(segment.len());
-            let failed = scan(io, segment, u64::from(from), to, |item| {
-                match r.item(segment, item) {
-                    Ok(true) => ControlFlow::Continue(()),
-                    Ok(false) => ControlFlow::Break(None),
-                    Err(e) => ControlFlow::Break(Some(e)),
-                }
-            })?;
-            if let Some(e) = failed.flatten() {
-                return Err(e);
-            }
-        }
-    }
+    walk(
+        io,
+        files,
+        start.unwrap_or_default(),
+        |segment, item| match r.item(segment, item) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(e) => ControlFlow::Break(Err(e)),
+        },
+    )?;
     Ok(r.state)
 }
 
@@ -66,55 +139,50 @@ struct Replay<'a> {
 }
 
 impl Replay<'_> {
-    /// Takes one item; false after the last of a segment.
-    fn item(&mut self, segment: &Segment, item: Item<'_>) -> Result<bool> {
+    fn item(&mut self, segment: &Segment, item: Item<'_>) -> Result<()> {
         match item {
             Item::Record {
                 offset,
                 frame,
                 payload,
             } => {
-                let step = frame.seq.wrapping_sub(self.state.seq as u32);
-                match frame.kind {
-                    RecordKind::Transaction if step == 1 => {
-                        self.transaction(segment, offset, payload)?
-                    }
-                    RecordKind::Transaction if step == 0 || step > u32::MAX / 2 => {}
-                    _ if step > 0 && step <= u32::MAX / 2 => {
-                        let (first, last) = (self.state.seq + 1, self.state.seq + u64::from(step));
-                        let last = if frame.kind == RecordKind::Transaction {
-                            last - 1
-                        } else {
-                            last
-                        };
-                        self.lost(
-                            segment,
-                            offset,
-                            format!("transactions {first} to {last} are missing"),
-                        )?;
-                        self.state.seq = last;
-                        if frame.kind == RecordKind::Transaction {
-                            self.transaction(segment, offset, payload)?;
-                        }
-                    }
-                    _ => {}
+                let is_transaction = frame.kind == RecordKind::Transaction;
+                // How many transactions this record is ahead of us; more than half the range means behind.
+                let ahead = frame.seq.wrapping_sub(self.state.seq as u32);
+                if ahead == 0 || ahead > u32::MAX / 2 {
+                    return Ok(());
                 }
-                Ok(frame.kind != RecordKind::Footer)
+                let missing = u64::from(ahead) - u64::from(is_transaction);
+                if missing > 0 {
+                    let (first, last) = (self.state.seq + 1, self.state.seq + missing);
+                    self.lost(
+                        segment,
+                        offset,
+                        format!("transactions {first} to {last} are missing before it"),
+                    )?;
+                    self.state.seq = last;
+                }
+                if is_transaction {
+                    self.transaction(segment, offset, payload)
+                } else {
+                    Ok(())
+                }
             }
             Item::BadPayload { offset, frame } if frame.kind == RecordKind::Block => {
-                self.report.warnings.push(format!(
+                let text = format!(
                     "the block at offset {offset} of {} ({} bytes) is damaged",
                     segment.name(),
                     frame.len
-                ));
-                Ok(true)
+                );
+                self.report.warnings.push(text);
+                Ok(())
             }
             // Whether a transaction was lost here shows in the number of the next record.
             Item::BadPayload { offset, .. } | Item::Garbage { offset, .. } => {
                 self.report
                     .warnings
                     .push(format!("{} is damaged at offset {offset}", segment.name()));
-                Ok(true)
+                Ok(())
             }
         }
     }
@@ -122,6 +190,7 @@ impl Replay<'_> {
     fn transaction(&mut self, segment: &Segment, offset: u64, payload: &[u8]) -> Result<()> {
         self.state.seq += 1;
         self.report.transactions += 1;
+        self.state.since += payload.len() as u64;
         let mut r = Reader::new(payload);
         let applied = match r.varint() {
             None => Err("it is empty".to_owned()),

@@ -1,0 +1,233 @@
+//! Garbage collection: blocks in use are copied out of mostly dead segments, which are then deleted.
+//!
+//! The order makes every crash harmless: copies are appended, one transaction swaps the extents (only those that are
+//! still what they were), a sync makes both durable, and only then is the segment deleted. A segment that holds
+//! transactions needed for opening goes only after a checkpoint that makes them superfluous.
+
+use super::Store;
+use crate::log::{FRAME_LEN, Frame, HEADER_LEN, RecordKind, Segment};
+use crate::types::{BlockRef, Extent};
+use crate::wire::Reader;
+use crate::{Change, Error, Result};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+
+/// What garbage collection may touch.
+#[derive(Clone, Copy, Debug)]
+pub struct GcOptions {
+    /// Collect segments of which at most this share (0 to 1) is in use.
+    pub max_live: f64,
+    /// Seal the segment that grows first, so that it may be collected too.
+    pub seal_head: bool,
+}
+
+impl Default for GcOptions {
+    fn default() -> Self {
+        Self {
+            max_live: 0.6,
+            seal_head: false,
+        }
+    }
+}
+
+/// How far garbage collection is, and what it did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GcReport {
+    /// Segments to look at.
+    pub candidates: u64,
+    /// Segments looked at.
+    pub examined: u64,
+    /// Segments deleted.
+    pub deleted: u64,
+    /// Bytes of the deleted segments.
+    pub freed_bytes: u64,
+    /// Blocks copied.
+    pub moved_blocks: u64,
+    /// Bytes of the copied blocks.
+    pub moved_bytes: u64,
+    /// Blocks in use that could not be read; their segments stay.
+    pub damaged: Vec<String>,
+}
+
+/// Blocks swapped by one transaction.
+const BATCH: usize = 128;
+
+impl Store {
+    /// Collects garbage until nothing is left to do or `stop` is set ([`Error::Interrupted`]; what was done stays done).
+    pub fn gc(
+        &self,
+        options: &GcOptions,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(&GcReport),
+    ) -> Result<GcReport> {
+        self.writable()?;
+        let _one_at_a_time = self
+            .collecting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if options.seal_head {
+            self.log.seal_head()?;
+        }
+        let candidates = self.candidates(options.max_live);
+        let mut run = Run {
+            store: self,
+            stop,
+            progress,
+            waiting: Vec::new(),
+            copied: 0,
+            report: GcReport::default(),
+        };
+        run.report.candidates = candidates.len() as u64;
+        for segment in candidates {
+            run.examine(&segment)?;
+        }
+        run.release()?;
+        Ok(run.report)
+    }
+
+    /// Segments worth collecting, those with the least in use first.
+    fn candidates(&self, max_live: f64) -> Vec<Arc<Segment>> {
+        let state = self.state();
+        let live = |s: &Segment| state.counters.live.get(&s.id).copied().unwrap_or(0);
+        let mut out: Vec<_> = self
+            .log
+            .segments()
+            .into_iter()
+            .filter(|s| s.is_sealed())
+            .collect();
+        out.retain(|s| live(s) as f64 <= max_live * s.len() as f64);
+        out.sort_by_key(|s| live(s));
+        out
+    }
+}
+
+struct Run<'a> {
+    store: &'a Store,
+    stop: &'a AtomicBool,
+    progress: &'a mut dyn FnMut(&GcReport),
+    /// Segments without a block in use, not deleted yet.
+    waiting: Vec<Arc<Segment>>,
+    /// Bytes copied since segments were last deleted.
+    copied: u64,
+    report: GcReport,
+}
+
+impl Run<'_> {
+    fn examine(&mut self, segment: &Arc<Segment>) -> Result<()> {
+        self.empty(segment)?;
+        self.report.examined += 1;
+        if !self.store.state().counters.live.contains_key(&segment.id) {
+            self.waiting.push(Arc::clone(segment));
+        }
+        // Copies must not pile up beyond what deleting one segment gives back.
+        if self.copied + segment.len() > u64::from(self.store.segment_size) {
+            self.release()?;
+        }
+        (self.progress)(&self.report);
+        Ok(())
+    }
+
+    /// Copies all blocks in use out of a segment.
+    fn empty(&mut self, segment: &Segment) -> Result<()> {
+        let mut at = HEADER_LEN as u64;
+        let mut batch = Vec::new();
+        while at < segment.len() && self.store.state().counters.live.contains_key(&segment.id) {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let start = segment.read(self.store.io.as_ref(), at, FRAME_LEN + 20)?;
+            let Some(frame) = Frame::decode(&start, segment.salt, at) else {
+                // Lost the way: the index knows which blocks are still to be found here.
+                self.report
+                    .damaged
+                    .push(format!("{} at offset {at}: no record", segment.name()));
+                break;
+            };
+            if frame.kind == RecordKind::Block
+                && let Some((ino, block, extent)) = self.in_use(segment, at, &frame, &start)?
+            {
+                match self.store.read_block_of(ino, block, extent.r) {
+                    Ok(bytes) => {
+                        let r = self.store.log.append_block(ino, block, &bytes)?;
+                        batch.push(Change::SwapExtent {
+                            ino,
+                            block,
+                            old: extent.r,
+                            new: Extent { r, ..extent },
+                        });
+                        self.report.moved_blocks += 1;
+                        self.report.moved_bytes += u64::from(r.len);
+                        self.copied += frame.record_len();
+                    }
+                    Err(e @ Error::Damaged { .. }) => self.report.damaged.push(e.to_string()),
+                    Err(e) => return Err(e),
+                }
+                if batch.len() >= BATCH {
+                    let _skipped = self.store.commit(std::mem::take(&mut batch))?;
+                }
+            }
+            at += frame.record_len();
+        }
+        if !batch.is_empty() {
+            let _skipped = self.store.commit(batch)?;
+        }
+        Ok(())
+    }
+
+    /// The owner and extent of the block whose record begins at `at`, if it is in use.
+    fn in_use(
+        &self,
+        segment: &Segment,
+        at: u64,
+        frame: &Frame,
+        start: &[u8],
+    ) -> Result<Option<(u64, u64, Extent)>> {
+        let mut r = Reader::new(start.get(FRAME_LEN..).unwrap_or_default());
+        let before = r.rest().len();
+        let (Some(ino), Some(block)) = (r.varint(), r.varint()) else {
+            return Ok(None);
+        };
+        let Some(len) = frame.len.checked_sub((before - r.rest().len()) as u32) else {
+            return Ok(None);
+        };
+        let here = BlockRef {
+            segment: segment.id,
+            offset: at as u32,
+            len,
+        };
+        let extent = self.store.extent(ino, block)?.filter(|e| e.r == here);
+        Ok(extent.map(|e| (ino, block, e)))
+    }
+
+    /// Deletes the segments that wait for it.
+    fn release(&mut self) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        self.store.sync()?;
+        let (behind, needed): (Vec<_>, Vec<_>) = self
+            .waiting
+            .drain(..)
+            .partition(|s| s.id < self.store.log.checkpoint().segment);
+        self.delete(behind)?;
+        let gain: u64 = needed.iter().map(|s| s.len()).sum();
+        // A checkpoint must cost less than it lets go.
+        let cost = self.store.state().counters.totals().inodes * 64;
+        if gain > cost {
+            self.store.checkpoint()?;
+            let first = self.store.log.checkpoint().segment;
+            self.delete(needed.into_iter().filter(|s| s.id < first).collect())?;
+        }
+        self.copied = 0;
+        Ok(())
+    }
+
+    fn delete(&mut self, segments: Vec<Arc<Segment>>) -> Result<()> {
+        for segment in segments {
+            self.store.log.remove(segment.id)?;
+            self.report.deleted += 1;
+            self.report.freed_bytes += segment.len();
+        }
+        Ok(())
+    }
+}
