@@ -5,6 +5,8 @@ use crate::counters::{Counters, Totals};
 use crate::index::{Delta, Index};
 use crate::io::Io;
 use crate::log::Log;
+use crate::types::BlockRef;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 pub(crate) mod checkpoint;
@@ -98,6 +100,9 @@ pub struct Store {
     committing: Mutex<()>,
     /// One garbage collection at a time.
     collecting: Mutex<()>,
+    /// Blocks appended since the store was opened that no commit has named yet: their segments are not collected,
+    /// though nothing in them may be in use. Held while a block is appended, so that none slips in between.
+    unnamed: Mutex<HashSet<BlockRef>>,
     segment_size: u32,
 }
 
@@ -127,6 +132,10 @@ impl Store {
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unnamed(&self) -> MutexGuard<'_, HashSet<BlockRef>> {
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn committing(&self) -> MutexGuard<'_, ()> {

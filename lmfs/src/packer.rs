@@ -10,6 +10,7 @@
 //! which is collected when there is enough of it.
 
 mod batch;
+mod gc;
 mod host;
 mod idle;
 mod plan;

@@ -12,7 +12,10 @@ impl Store {
     /// exactly this inode and block; without one they are garbage.
     pub fn append_block(&self, ino: u64, block: u64, bytes: &[u8]) -> Result<BlockRef> {
         self.writable()?;
-        self.log.append_block(ino, block, bytes)
+        let mut unnamed = self.unnamed();
+        let r = self.log.append_block(ino, block, bytes)?;
+        unnamed.insert(r);
+        Ok(r)
     }
 
     /// Makes a transaction happen: all of it or, on an error, nothing. Its effects are visible when this returns and
@@ -33,10 +36,28 @@ impl Store {
             // The rows stay in memory, so nothing is lost; the next start makes the index anew.
             tracing::warn!("{e}");
         }
+        drop(state);
+        self.name(&tx);
         Ok(CommitReport {
             seq: self.log.seq(),
             skipped: effect.skipped,
         })
+    }
+
+    /// Blocks that a transaction named are kept by their extents from now on, and garbage if a swap was skipped.
+    fn name(&self, tx: &[Change]) {
+        let mut unnamed = self.unnamed();
+        for change in tx {
+            match change {
+                Change::PutExtents { extents, .. } => extents.iter().flatten().for_each(|e| {
+                    unnamed.remove(&e.r);
+                }),
+                Change::SwapExtent { new, .. } => {
+                    unnamed.remove(&new.r);
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Returns when everything committed and appended before the call is durable. Threads that call it together share

@@ -87,6 +87,7 @@ impl Store {
 
     /// Segments worth collecting, those with the least in use first.
     fn candidates(&self, max_live: f64) -> Vec<Arc<Segment>> {
+        let unnamed = self.unnamed();
         let state = self.state();
         let live = |s: &Segment| state.counters.live.get(&s.id).copied().unwrap_or(0);
         let mut out: Vec<_> = self
@@ -96,6 +97,8 @@ impl Store {
             .filter(|s| s.is_sealed())
             .collect();
         out.retain(|s| live(s) as f64 <= max_live * s.len() as f64);
+        // A segment is sealed here, so no block is appended to it any more.
+        out.retain(|s| unnamed.iter().all(|r| r.segment != s.id));
         out.sort_by_key(|s| live(s));
         out
     }
@@ -229,5 +232,62 @@ impl Run<'_> {
             self.report.freed_bytes += segment.len();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{CreateOptions, Inode, Kind, MemIo, Time};
+
+    #[test]
+    fn a_block_that_is_not_committed_yet_is_not_collected() {
+        let store = Store::create(Arc::new(MemIo::new()), CreateOptions::new([1; 16])).unwrap();
+        let time = Time::default();
+        let inode = Inode {
+            ino: 5,
+            kind: Kind::File,
+            perm: 0o644,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            nlink: 1,
+            size: 5,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            crtime: time,
+            parent: 0,
+            target: Vec::new(),
+        };
+        let _made = store.commit(vec![Change::PutInode(inode)]).unwrap();
+        let r = store.append_block(5, 0, b"bytes").unwrap();
+        let options = GcOptions {
+            max_live: 1.0,
+            seal_head: true,
+        };
+        let collect = || {
+            store
+                .gc(&options, &AtomicBool::new(false), &mut |_| ())
+                .unwrap()
+        };
+        collect();
+        let extent = Extent {
+            r,
+            tag: 0,
+            raw_len: 5,
+        };
+        let _named = store
+            .commit(vec![Change::PutExtents {
+                ino: 5,
+                first: 0,
+                extents: vec![Some(extent)],
+            }])
+            .unwrap();
+        let now = |store: &Store| store.extent(5, 0).unwrap().unwrap().r;
+        assert_eq!(store.read_block(now(&store)).unwrap(), b"bytes");
+        collect();
+        assert_eq!(store.read_block(now(&store)).unwrap(), b"bytes");
     }
 }

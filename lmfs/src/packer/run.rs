@@ -12,7 +12,7 @@ use tracing::warn;
 use super::batch::Batch;
 use super::plan::{Plan, Waiting};
 use super::status::Outcome;
-use super::{Error, Packer, Progress, Scope, Summary, Tag, locked};
+use super::{Error, Packer, Progress, Scope, Summary, Tag, gc, locked};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
@@ -57,6 +57,9 @@ pub(super) fn run(
         polite: order.idle.is_some(),
     };
     let result = shift.work(order.threads, progress, stop);
+    // What a full disk needs most is the space of the first copies that are packed already.
+    let collected = gc::collect(packer, order.idle.is_none(), stop);
+    let result = result.and(collected);
     let summary = locked(&packer.ledger).end(&result);
     progress(&summary.progress);
     result.map(|()| Ended { summary, next_idle })
@@ -139,6 +142,7 @@ impl Shift<'_> {
             let due = locked(&self.batch).take_if_due();
             if let Some(batch) = due {
                 self.commit(batch)?;
+                gc::collect(self.packer, false, &self.stop)?;
             }
         }
     }
