@@ -314,7 +314,7 @@ fn damaged_containers_are_refused_and_leave_no_output() {
 fn without_dev_fuse_the_message_says_so() {
     // An own mount namespace with an empty /dev: only the machine's administrator can make one.
     let scratch = Scratch::with_store(&[]);
-    let script = "mount -t tmpfs none /dev && exec \"$0\" mount \"$1\" \"$2\"";
+    let script = "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec \"$0\" mount \"$1\" \"$2\"";
     let mut command = std::process::Command::new("unshare");
     command
         .args(["-m", "sh", "-c", script])
