@@ -93,6 +93,7 @@ fn writing_to_a_full_disk_says_so_and_keeps_what_was_synced() {
     let file = File::create(mount.path("after")).unwrap();
     (&file).write_all(b"goes on").unwrap();
     file.sync_all().unwrap();
+    drop(file);
     holds(&mount);
     mount.umount();
     let mount = scratch.mount(&[]);

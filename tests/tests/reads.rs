@@ -51,6 +51,7 @@ fn a_cold_read_of_4_kib_decodes_one_block() {
     file.read_exact_at(&mut page, 4 * BLOCK as u64 + 4096)
         .unwrap();
     assert_eq!(mount.count("/cache/misses"), 4, "{:#}", mount.status());
+    drop(file);
     mount.umount();
 }
 

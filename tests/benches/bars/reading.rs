@@ -145,5 +145,6 @@ fn cold() {
         peak >> 20,
         mount.count("/cache/bytes") >> 20
     );
+    drop(file);
     mount.umount();
 }
