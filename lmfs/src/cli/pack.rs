@@ -24,7 +24,7 @@ use crate::store::{Access, Folder, Opened};
 /// No store, a path that is not in it, a full disk.
 pub fn run(args: &args::Pack, quiet: bool) -> anyhow::Result<ExitCode> {
     let summary = match Target::find(&args.target)? {
-        Target::Mounted { client, .. } => by_daemon(args, client, quiet),
+        Target::Mounted { client } => by_daemon(args, client, quiet),
         Target::Unmounted(folder) => here(args, folder, quiet),
     }?;
     if args.json {

@@ -16,7 +16,7 @@ use crate::store::{Access, Opened};
 /// No store, or one that cannot be opened or asked.
 pub fn run(args: &args::Status) -> anyhow::Result<ExitCode> {
     let status = match Target::find(&args.target)? {
-        Target::Mounted { client, .. } => {
+        Target::Mounted { client } => {
             let answer = client.call(&Request::Status, &mut |_| ())?;
             serde_json::from_value(answer)
                 .context("the daemon's answer makes no sense; is it another version of lmfs?")?

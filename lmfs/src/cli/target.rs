@@ -25,8 +25,6 @@ pub enum Target {
     Mounted {
         /// The connection to its daemon.
         client: Client,
-        /// The store folder.
-        store: PathBuf,
     },
     /// A store that is not mounted; others may still hold its lock.
     Unmounted(Folder),
@@ -45,10 +43,7 @@ impl Target {
         let connected = Client::connect(folder.path())
             .with_context(|| format!("cannot ask the daemon of {}", folder.path().display()))?;
         Ok(match connected {
-            Some(client) => Target::Mounted {
-                client,
-                store: folder.path().to_owned(),
-            },
+            Some(client) => Target::Mounted { client },
             None => Target::Unmounted(folder),
         })
     }
@@ -74,7 +69,7 @@ fn of_mount(mount: &MountInfo) -> anyhow::Result<Target> {
     let connected =
         Client::connect(&store).with_context(|| format!("cannot ask the daemon of {point}"))?;
     match connected {
-        Some(client) => Ok(Target::Mounted { client, store }),
+        Some(client) => Ok(Target::Mounted { client }),
         None => bail!(
             "the daemon of {point} is gone; detach the dead mount with `lmfs umount {point}` and mount the store again"
         ),
