@@ -95,13 +95,3 @@ pub(crate) fn write_full(file: &dyn File, mut buf: &[u8], mut offset: u64) -> io
     }
     Ok(())
 }
-
-/// Reads a whole small file.
-pub(crate) fn read_file(io: &dyn Io, path: &str, limit: u64) -> io::Result<Vec<u8>> {
-    let file = io.open(path, false)?;
-    let len = file.len()?.min(limit);
-    let mut buf = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-    let n = read_full(file.as_ref(), &mut buf, 0)?;
-    buf.truncate(n);
-    Ok(buf)
-}

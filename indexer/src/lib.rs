@@ -34,6 +34,7 @@ pub use change::{Change, MAX_EXTENTS};
 pub use counters::{TagTotals, Totals};
 pub use error::{Error, Result};
 pub use io::{Io, MemIo, RealIo};
+pub use store::check::{CheckOptions, CheckReport, Finding, Severity};
 pub use store::gc::{GcOptions, GcReport};
 pub use store::{
     CommitReport, CreateOptions, DEFAULT_SEGMENT, MAX_SEGMENT, MIN_SEGMENT, OpenOptions,

@@ -5,10 +5,10 @@ use crate::counters::{Counters, Totals};
 use crate::index::{Delta, Index};
 use crate::io::Io;
 use crate::log::Log;
-use crate::types::BlockRef;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+pub(crate) mod check;
 pub(crate) mod checkpoint;
 mod commit;
 pub(crate) mod gc;
@@ -100,10 +100,9 @@ pub struct Store {
     committing: Mutex<()>,
     /// One garbage collection at a time.
     collecting: Mutex<()>,
-    /// Blocks appended since the store was opened that no commit has named yet: their segments are not collected,
-    /// though nothing in them may be in use. Held while a block is appended, so that none slips in between.
-    unnamed: Mutex<HashSet<BlockRef>>,
     segment_size: u32,
+    /// Blocks appended whose transaction is still to come, by segment and offset: no garbage yet.
+    pending: Mutex<BTreeSet<(u32, u32)>>,
 }
 
 /// What a commit changes.
@@ -132,10 +131,6 @@ impl Store {
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn unnamed(&self) -> MutexGuard<'_, HashSet<BlockRef>> {
-        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn committing(&self) -> MutexGuard<'_, ()> {

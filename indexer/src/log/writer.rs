@@ -112,10 +112,6 @@ impl Log {
         self.head().seq
     }
 
-    pub(crate) fn durable(&self) -> Position {
-        self.durability.durable()
-    }
-
     /// An error when nothing may be written any more.
     pub(crate) fn check_writable(&self) -> Result<()> {
         self.durability.check()

@@ -5,16 +5,18 @@ use crate::apply;
 use crate::change::{Change, encode_changes};
 use crate::types::BlockRef;
 use crate::{Error, Result};
-use std::sync::PoisonError;
+use std::collections::BTreeSet;
+use std::sync::{MutexGuard, PoisonError};
 
 impl Store {
     /// Appends the bytes of a block of a file. They take part in nothing until a commit names them in an extent of
     /// exactly this inode and block; without one they are garbage.
     pub fn append_block(&self, ino: u64, block: u64, bytes: &[u8]) -> Result<BlockRef> {
         self.writable()?;
-        let mut unnamed = self.unnamed();
+        // Held while appending, so that garbage collection never sees the block without the mark.
+        let mut pending = self.pending();
         let r = self.log.append_block(ino, block, bytes)?;
-        unnamed.insert(r);
+        pending.insert((r.segment, r.offset));
         Ok(r)
     }
 
@@ -29,6 +31,7 @@ impl Store {
         encode_changes(&mut bytes, &tx);
         let _one_at_a_time = self.committing();
         let effect = apply::effect(&self.state().index, &tx)?;
+        self.check_refs(&tx)?;
         self.log.append_transaction(&bytes)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.apply(effect.rows, &effect.counters);
@@ -36,28 +39,10 @@ impl Store {
             // The rows stay in memory, so nothing is lost; the next start makes the index anew.
             tracing::warn!("{e}");
         }
-        drop(state);
-        self.name(&tx);
         Ok(CommitReport {
             seq: self.log.seq(),
             skipped: effect.skipped,
         })
-    }
-
-    /// Blocks that a transaction named are kept by their extents from now on, and garbage if a swap was skipped.
-    fn name(&self, tx: &[Change]) {
-        let mut unnamed = self.unnamed();
-        for change in tx {
-            match change {
-                Change::PutExtents { extents, .. } => extents.iter().flatten().for_each(|e| {
-                    unnamed.remove(&e.r);
-                }),
-                Change::SwapExtent { new, .. } => {
-                    unnamed.remove(&new.r);
-                }
-                _ => {}
-            }
-        }
     }
 
     /// Returns when everything committed and appended before the call is durable. Threads that call it together share
@@ -70,6 +55,36 @@ impl Store {
         }
     }
 
+    /// Forgets blocks that were appended and will not be named by any transaction, so that they become garbage.
+    pub fn abandon_blocks(&self, blocks: &[BlockRef]) {
+        let mut pending = self.pending();
+        for r in blocks {
+            pending.remove(&(r.segment, r.offset));
+        }
+    }
+
+    pub(super) fn pending(&self) -> MutexGuard<'_, BTreeSet<(u32, u32)>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Extents may only name what is there.
+    fn check_refs(&self, tx: &[Change]) -> Result<()> {
+        for r in new_refs(tx) {
+            let end = u64::from(r.offset) + u64::from(r.len);
+            match self.log.segment(r.segment) {
+                None => return Err(Error::Moved { segment: r.segment }),
+                Some(s) if s.len() < end => {
+                    return Err(Error::InvalidChange(format!(
+                        "an extent beyond the end of {}",
+                        s.name()
+                    )));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn writable(&self) -> Result<()> {
         if self.read_only {
             Err(Error::ReadOnly)
@@ -77,4 +92,16 @@ impl Store {
             self.log.check_writable()
         }
     }
+}
+
+/// Where the blocks lie that a transaction names.
+fn new_refs(tx: &[Change]) -> impl Iterator<Item = BlockRef> {
+    tx.iter().flat_map(|change| {
+        let (many, one) = match change {
+            Change::PutExtents { extents, .. } => (extents.as_slice(), None),
+            Change::SwapExtent { new, .. } => (&[][..], Some(new.r)),
+            _ => (&[][..], None),
+        };
+        many.iter().flatten().map(|e| e.r).chain(one)
+    })
 }

@@ -85,9 +85,18 @@ impl Store {
         Ok(run.report)
     }
 
+    /// Whether a segment holds no block in use, nor one whose transaction is still to come.
+    fn is_garbage(&self, segment: u32) -> bool {
+        let pending = self
+            .pending()
+            .range((segment, 0)..=(segment, u32::MAX))
+            .next()
+            .is_some();
+        !pending && !self.state().counters.live.contains_key(&segment)
+    }
+
     /// Segments worth collecting, those with the least in use first.
     fn candidates(&self, max_live: f64) -> Vec<Arc<Segment>> {
-        let unnamed = self.unnamed();
         let state = self.state();
         let live = |s: &Segment| state.counters.live.get(&s.id).copied().unwrap_or(0);
         let mut out: Vec<_> = self
@@ -97,8 +106,6 @@ impl Store {
             .filter(|s| s.is_sealed())
             .collect();
         out.retain(|s| live(s) as f64 <= max_live * s.len() as f64);
-        // A segment is sealed here, so no block is appended to it any more.
-        out.retain(|s| unnamed.iter().all(|r| r.segment != s.id));
         out.sort_by_key(|s| live(s));
         out
     }
@@ -119,7 +126,7 @@ impl Run<'_> {
     fn examine(&mut self, segment: &Arc<Segment>) -> Result<()> {
         self.empty(segment)?;
         self.report.examined += 1;
-        if !self.store.state().counters.live.contains_key(&segment.id) {
+        if self.store.is_garbage(segment.id) {
             self.waiting.push(Arc::clone(segment));
         }
         // Copies must not pile up beyond what deleting one segment gives back.
@@ -227,6 +234,11 @@ impl Run<'_> {
 
     fn delete(&mut self, segments: Vec<Arc<Segment>>) -> Result<()> {
         for segment in segments {
+            // No commit may come to name a block in it from here on.
+            let _no_commits = self.store.committing();
+            if !self.store.is_garbage(segment.id) {
+                continue;
+            }
             self.store.log.remove(segment.id)?;
             self.report.deleted += 1;
             self.report.freed_bytes += segment.len();

@@ -90,7 +90,7 @@ impl Store {
             }),
             committing: Mutex::new(()),
             collecting: Mutex::new(()),
-            unnamed: Mutex::default(),
+            pending: Mutex::default(),
             segment_size: options.segment_size,
         })
     }

@@ -1,0 +1,233 @@
+//! Checking: the rows against each other, the rows against the log, and every record against its checksum.
+
+use super::Store;
+use crate::log::{Item, Position, RecordKind, parse_block, scan};
+use crate::types::{BlockRef, Extent};
+use crate::{Error, Result};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+mod tree;
+
+/// What is checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckOptions {
+    /// Read every record of the log and compare its checksum.
+    pub log: bool,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Nothing is lost: wasted space, a wrong count, damage in what nobody needs.
+    Warning,
+    /// Something that was stored cannot be given back, or the tree contradicts itself.
+    Error,
+}
+
+/// Something that should not be so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, in words.
+    pub what: String,
+    /// The inode it concerns.
+    pub ino: Option<u64>,
+    /// The block of that inode.
+    pub block: Option<u64>,
+    /// The segment.
+    pub segment: Option<u32>,
+    /// The offset in that segment.
+    pub offset: Option<u64>,
+}
+
+impl Finding {
+    fn new(severity: Severity, what: impl Into<String>) -> Self {
+        Self {
+            severity,
+            what: what.into(),
+            ino: None,
+            block: None,
+            segment: None,
+            offset: None,
+        }
+    }
+
+    fn ino(mut self, ino: u64) -> Self {
+        self.ino = Some(ino);
+        self
+    }
+
+    fn block(mut self, block: u64) -> Self {
+        self.block = Some(block);
+        self
+    }
+
+    fn at(mut self, segment: u32, offset: u64) -> Self {
+        (self.segment, self.offset) = (Some(segment), Some(offset));
+        self
+    }
+}
+
+/// The outcome of a check.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    /// What was found, worst first.
+    pub findings: Vec<Finding>,
+    /// Inodes seen.
+    pub inodes: u64,
+    /// Directory entries seen.
+    pub dirents: u64,
+    /// Extents seen.
+    pub extents: u64,
+    /// Bytes of the log that were read.
+    pub log_bytes: u64,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+impl Store {
+    /// Checks the store without changing it. Commits wait while the tree is looked at, reading goes on. `progress` gets
+    /// the bytes of the log read so far and all of them.
+    pub fn check(
+        &self,
+        options: &CheckOptions,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<CheckReport> {
+        let mut report = CheckReport::default();
+        {
+            let _no_commits = self.committing();
+            tree::check(self, &mut report)?;
+        }
+        if options.log {
+            self.check_log(&mut report, stop, progress)?;
+        }
+        report
+            .findings
+            .sort_by_key(|f| std::cmp::Reverse(f.severity));
+        Ok(report)
+    }
+
+    fn check_log(
+        &self,
+        report: &mut CheckReport,
+        stop: &AtomicBool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<()> {
+        let segments = self.log.segments();
+        let total = segments.iter().map(|s| s.len()).sum();
+        for segment in segments {
+            let before = report.log_bytes;
+            let mut over = false;
+            let mut bad = Vec::new();
+            let stopped = scan(self.io.as_ref(), &segment, 0, segment.len(), |item| {
+                if stop.load(Ordering::Relaxed) {
+                    return ControlFlow::Break(());
+                }
+                let end = item.end();
+                match item {
+                    Item::Record { frame, .. } => over = frame.kind == RecordKind::Footer,
+                    Item::BadPayload { offset, frame } => bad.push((offset, end, Some(frame.kind))),
+                    Item::Garbage { offset, end } => bad.push((offset, end, None)),
+                }
+                report.log_bytes = before + end;
+                progress(report.log_bytes, total);
+                if over {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
+            })?;
+            if stopped.is_some() && !over {
+                return Err(Error::Interrupted);
+            }
+            for (offset, end, kind) in bad {
+                let finding = self.judge(segment.id, offset, end, kind)?;
+                report.findings.push(finding);
+            }
+        }
+        Ok(())
+    }
+
+    /// What damage at a place of the log means.
+    fn judge(
+        &self,
+        segment: u32,
+        offset: u64,
+        end: u64,
+        kind: Option<RecordKind>,
+    ) -> Result<Finding> {
+        let here = Position {
+            segment,
+            offset: offset as u32,
+        };
+        let needed = here >= self.log.checkpoint();
+        let finding = match kind {
+            Some(RecordKind::Block) => match self.owner_of(here)? {
+                Some((ino, block, _)) => {
+                    Finding::new(Severity::Error, "the block's record has a wrong checksum")
+                        .ino(ino)
+                        .block(block)
+                }
+                None => Finding::new(
+                    Severity::Warning,
+                    "a block that is not in use has a wrong checksum",
+                ),
+            },
+            // Blocks hit by it are found through the index by whoever reads them all; here only metadata is at stake.
+            _ if needed => Finding::new(
+                Severity::Error,
+                format!(
+                    "{} bytes of the log cannot be read; the index does not need them, but could not be made anew: write a checkpoint",
+                    end - offset
+                ),
+            ),
+            _ => Finding::new(
+                Severity::Warning,
+                format!(
+                    "{} bytes of the log that are not needed cannot be read",
+                    end - offset
+                ),
+            ),
+        };
+        Ok(finding.at(segment, offset))
+    }
+
+    /// The block in use whose record begins here, as far as the record still says whose it is.
+    fn owner_of(&self, at: Position) -> Result<Option<(u64, u64, Extent)>> {
+        let Some(segment) = self.log.segment(at.segment) else {
+            return Ok(None);
+        };
+        let bytes = segment.read(
+            self.io.as_ref(),
+            u64::from(at.offset) + crate::log::FRAME_LEN as u64,
+            20,
+        )?;
+        let Some((ino, block, _)) = parse_block(&bytes) else {
+            return Ok(None);
+        };
+        let is_here = |r: BlockRef| (r.segment, r.offset) == (at.segment, at.offset);
+        if ino > 0
+            && let Some(e) = self.extent(ino, block)?.filter(|e| is_here(e.r))
+        {
+            return Ok(Some((ino, block, e)));
+        }
+        Ok(None)
+    }
+
+    /// Blocks in use in order of inode and block, at most `limit`, after the one given: for reading them all.
+    pub fn blocks(
+        &self,
+        after: Option<(u64, u64)>,
+        limit: usize,
+    ) -> Result<Vec<(u64, u64, Extent)>> {
+        tree::blocks(self, after, limit)
+    }
+}

@@ -1,0 +1,367 @@
+//! Checking the rows against each other and against the segments.
+
+use super::{CheckReport, Finding, Severity};
+use crate::counters::Counters;
+use crate::index::rows::{self, Row};
+use crate::store::Store;
+use crate::types::{Extent, Kind, ROOT_INO};
+use crate::{Error, Result};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+/// What is remembered of an inode: 1,000,000 of them take about 100 MB.
+struct Seen {
+    kind: Kind,
+    nlink: u32,
+    /// Names that point here, and for directories the directories in it.
+    links: u32,
+    /// Where ".." leads.
+    parent: u64,
+    stored: u64,
+    found_stored: u64,
+    orphan: bool,
+}
+
+struct Check<'a> {
+    store: &'a Store,
+    report: &'a mut CheckReport,
+    inodes: HashMap<u64, Seen>,
+    counters: Counters,
+    /// Where blocks in use begin and end, by segment and offset.
+    places: Vec<(u32, u32, u64, u64, u64)>,
+}
+
+/// Checks all rows.
+pub(super) fn check(store: &Store, report: &mut CheckReport) -> Result<()> {
+    let counters = Counters {
+        max_ino: store.max_ino(),
+        ..Counters::default()
+    };
+    let mut c = Check {
+        store,
+        report,
+        inodes: HashMap::new(),
+        counters,
+        places: Vec::new(),
+    };
+    c.pass(&[rows::INODE])?;
+    c.pass(&[])?;
+    c.links();
+    c.cycles();
+    c.places();
+    if c.counters != store.state().counters {
+        c.found(
+            Severity::Error,
+            "the sums kept by the index are wrong: rebuild it",
+            |f| f,
+        );
+    }
+    Ok(())
+}
+
+impl Check<'_> {
+    fn found(
+        &mut self,
+        severity: Severity,
+        what: impl Into<String>,
+        place: impl FnOnce(Finding) -> Finding,
+    ) {
+        self.report
+            .findings
+            .push(place(Finding::new(severity, what)));
+    }
+
+    /// Looks at all rows that begin with `prefix`; without one, at all rows but inodes.
+    fn pass(&mut self, prefix: &[u8]) -> Result<()> {
+        let store = self.store;
+        store
+            .state()
+            .index
+            .scan_prefix(prefix, prefix, |key, value| {
+                if !prefix.is_empty() || key.first() != Some(&rows::INODE) {
+                    self.row(key, value);
+                }
+                ControlFlow::<()>::Continue(())
+            })?;
+        Ok(())
+    }
+
+    fn row(&mut self, key: &[u8], value: &[u8]) {
+        let (Some(row), Some(())) = (rows::parse(key, value), self.counters.row(key, value)) else {
+            self.found(
+                Severity::Error,
+                format!("a row of the index makes no sense: {}", key.escape_ascii()),
+                |f| f,
+            );
+            return;
+        };
+        match row {
+            Row::Inode { stored, inode } => {
+                self.report.inodes += 1;
+                let seen = Seen {
+                    kind: inode.kind,
+                    nlink: inode.nlink,
+                    links: 0,
+                    parent: inode.parent,
+                    stored,
+                    found_stored: 0,
+                    orphan: false,
+                };
+                self.inodes.insert(inode.ino, seen);
+            }
+            Row::Dirent {
+                parent,
+                name,
+                entry,
+            } => self.dirent(parent, name, entry.ino, entry.kind),
+            Row::Extents {
+                ino,
+                first,
+                extents,
+            } => self.extents(ino, first, &extents),
+            Row::Xattr { ino } if !self.inodes.contains_key(&ino) => {
+                self.found(
+                    Severity::Error,
+                    "an extended attribute of an inode that does not exist",
+                    |f| f.ino(ino),
+                );
+            }
+            Row::Orphan { ino } => match self.inodes.get_mut(&ino) {
+                Some(seen) => seen.orphan = true,
+                None => self.found(
+                    Severity::Error,
+                    "an orphan mark of an inode that does not exist",
+                    |f| f.ino(ino),
+                ),
+            },
+            Row::Xattr { .. } | Row::Meta => {}
+        }
+    }
+
+    fn dirent(&mut self, parent: u64, name: &[u8], ino: u64, kind: Kind) {
+        self.report.dirents += 1;
+        let name = String::from_utf8_lossy(name).into_owned();
+        if self
+            .inodes
+            .get(&parent)
+            .is_none_or(|p| p.kind != Kind::Directory)
+        {
+            self.found(
+                Severity::Error,
+                format!("the entry {name:?} is in inode {parent}, which is no directory"),
+                |f| f.ino(parent),
+            );
+        }
+        let Some(seen) = self.inodes.get_mut(&ino) else {
+            self.found(Severity::Error, format!("the entry {name:?} of directory {parent} points to inode {ino}, which does not exist"), |f| f.ino(ino));
+            return;
+        };
+        seen.links = seen.links.saturating_add(1);
+        let (actual, up, links) = (seen.kind, seen.parent, seen.links);
+        if actual != kind {
+            self.found(Severity::Error, format!("the entry {name:?} of directory {parent} says {kind:?}, the inode is a {actual:?}"), |f| f.ino(ino));
+        }
+        if actual == Kind::Directory {
+            if links > 1 || ino == ROOT_INO {
+                self.found(
+                    Severity::Error,
+                    format!("a hard link {name:?} to a directory in directory {parent}"),
+                    |f| f.ino(ino),
+                );
+            } else if up != parent {
+                self.found(
+                    Severity::Error,
+                    format!("the directory is in {parent}, but its \"..\" leads to {up}"),
+                    |f| f.ino(ino),
+                );
+            }
+        }
+    }
+
+    fn extents(&mut self, ino: u64, first: u64, extents: &[Option<Extent>]) {
+        if self.inodes.get(&ino).is_none_or(|s| s.kind != Kind::File) {
+            self.found(Severity::Error, "blocks of an inode that is no file", |f| {
+                f.ino(ino)
+            });
+        }
+        for (block, e) in (first..).zip(extents) {
+            let Some(e) = e else { continue };
+            self.report.extents += 1;
+            let len = crate::log::block_record_len(ino, block, e.r.len);
+            let end = u64::from(e.r.offset) + len;
+            if let Some(seen) = self.inodes.get_mut(&ino) {
+                seen.found_stored += u64::from(e.r.len);
+            }
+            let place = |f: Finding| {
+                f.ino(ino)
+                    .block(block)
+                    .at(e.r.segment, u64::from(e.r.offset))
+            };
+            match self.store.log.segment(e.r.segment) {
+                None => self.found(Severity::Error, "the block's segment is missing", place),
+                Some(s) if s.len() < end => self.found(
+                    Severity::Error,
+                    "the block lies beyond the end of its segment",
+                    place,
+                ),
+                Some(_) => self.places.push((e.r.segment, e.r.offset, end, ino, block)),
+            }
+        }
+    }
+
+    fn links(&mut self) {
+        let mut subdirs: HashMap<u64, u32> = HashMap::new();
+        for (ino, seen) in &self.inodes {
+            if seen.kind == Kind::Directory && *ino != ROOT_INO {
+                *subdirs.entry(seen.parent).or_default() += u32::from(seen.links > 0);
+            }
+        }
+        let mut findings = Vec::new();
+        let mut find =
+            |severity, ino, what: String| findings.push(Finding::new(severity, what).ino(ino));
+        if self
+            .inodes
+            .get(&ROOT_INO)
+            .is_none_or(|s| s.kind != Kind::Directory)
+        {
+            find(
+                Severity::Error,
+                ROOT_INO,
+                "there is no root directory".into(),
+            );
+        }
+        for (&ino, s) in &self.inodes {
+            let root = ino == ROOT_INO;
+            if s.links == 0 && !root && !s.orphan {
+                find(
+                    Severity::Error,
+                    ino,
+                    "the inode has no name and is not marked as an orphan".into(),
+                );
+            }
+            if s.orphan && s.links > 0 {
+                find(
+                    Severity::Error,
+                    ino,
+                    "the inode is marked as an orphan but has a name".into(),
+                );
+            }
+            let expected = match s.kind {
+                Kind::Directory => 2 + subdirs.get(&ino).copied().unwrap_or(0),
+                _ => s.links,
+            };
+            if s.nlink != expected && !s.orphan {
+                find(
+                    Severity::Warning,
+                    ino,
+                    format!("the link count is {}, counted are {expected}", s.nlink),
+                );
+            }
+            if s.stored != s.found_stored {
+                find(
+                    Severity::Error,
+                    ino,
+                    format!(
+                        "its blocks take {} bytes, the inode says {}",
+                        s.found_stored, s.stored
+                    ),
+                );
+            }
+        }
+        findings.sort_by_key(|f| f.ino);
+        self.report.findings.append(&mut findings);
+    }
+
+    /// Directories from which ".." does not lead to the root.
+    fn cycles(&mut self) {
+        let mut good: HashMap<u64, bool> = HashMap::from([(ROOT_INO, true)]);
+        let mut bad = Vec::new();
+        for (&ino, seen) in &self.inodes {
+            if seen.kind != Kind::Directory || seen.orphan {
+                continue;
+            }
+            let (mut path, mut at) = (Vec::new(), ino);
+            let verdict = loop {
+                if let Some(known) = good.get(&at) {
+                    break *known;
+                }
+                // Seen on this walk: a cycle.
+                good.insert(at, false);
+                path.push(at);
+                match self.inodes.get(&at) {
+                    Some(s) if s.kind == Kind::Directory => at = s.parent,
+                    _ => break false,
+                }
+            };
+            for p in path {
+                good.insert(p, verdict);
+            }
+            if !verdict {
+                bad.push(ino);
+            }
+        }
+        bad.sort_unstable();
+        for ino in bad {
+            self.found(
+                Severity::Error,
+                "the directory cannot be reached from the root",
+                |f| f.ino(ino),
+            );
+        }
+    }
+
+    /// Blocks that overlap in the log.
+    fn places(&mut self) {
+        let mut places = std::mem::take(&mut self.places);
+        places.sort_unstable();
+        for (a, b) in places.iter().zip(places.iter().skip(1)) {
+            if a.0 == b.0 && a.2 > u64::from(b.1) {
+                let what = format!(
+                    "the block overlaps block {} of inode {} in the log",
+                    a.4, a.3
+                );
+                self.found(Severity::Error, what, |f| {
+                    f.ino(b.3).block(b.4).at(b.0, u64::from(b.1))
+                });
+            }
+        }
+    }
+}
+
+/// Blocks in use, in order, after a given one.
+pub(super) fn blocks(
+    store: &Store,
+    after: Option<(u64, u64)>,
+    limit: usize,
+) -> Result<Vec<(u64, u64, Extent)>> {
+    let from = after.map_or_else(
+        || vec![rows::EXTENTS],
+        |(ino, block)| rows::run_key(ino, block / rows::RUN),
+    );
+    let mut out = Vec::new();
+    let failed = store
+        .state()
+        .index
+        .scan_prefix(&[rows::EXTENTS], &from, |key, value| {
+            let Some(Row::Extents {
+                ino,
+                first,
+                extents,
+            }) = rows::parse(key, value)
+            else {
+                return ControlFlow::Break(Some(Error::Index("a row of extents".into())));
+            };
+            for (block, e) in (first..).zip(extents) {
+                if let Some(e) = e
+                    && after.is_none_or(|a| (ino, block) > a)
+                {
+                    if out.len() == limit {
+                        return ControlFlow::Break(None);
+                    }
+                    out.push((ino, block, e));
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+    failed.flatten().map_or(Ok(out), Err)
+}
