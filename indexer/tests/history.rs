@@ -1,5 +1,10 @@
 //! Files made, overwritten and deleted, with checkpoints, garbage collection and crashes between, against a map.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
 
 use lmfs_indexer::*;
 use proptest::prelude::*;
@@ -132,9 +137,8 @@ proptest! {
                 }
                 Op::Reopen => {
                     drop(store);
-                    let totals;
                     (store, _) = Store::open(io.clone(), options()).unwrap();
-                    totals = store.totals();
+                    let totals = store.totals();
                     prop_assert_eq!(totals.inodes, model.len() as u64 + 1);
                 }
             }

@@ -8,6 +8,9 @@ pub(crate) const TARGET: usize = 4096;
 /// A row: key and value.
 pub(crate) type Row = (Vec<u8>, Vec<u8>);
 
+/// A row as it lies in a page: the key is put together by the reader.
+type RowRef<'k, 'a> = (&'k [u8], &'a [u8]);
+
 /// Appends one row after another to a page.
 #[derive(Default)]
 pub(crate) struct Writer {
@@ -62,7 +65,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The next row; its key is lent until the call after.
-    pub(crate) fn next(&mut self) -> Result<Option<(&[u8], &'a [u8])>, BadPage> {
+    pub(crate) fn next(&mut self) -> Result<Option<RowRef<'_, 'a>>, BadPage> {
         if self.r.is_empty() {
             return Ok(None);
         }
