@@ -39,6 +39,12 @@ impl Store {
             // The rows stay in memory, so nothing is lost; the next start makes the index anew.
             tracing::warn!("{e}");
         }
+        drop(state);
+        // Their extents keep them from now on; those of skipped swaps are garbage.
+        let mut pending = self.pending();
+        for r in new_refs(&tx) {
+            pending.remove(&(r.segment, r.offset));
+        }
         Ok(CommitReport {
             seq: self.log.seq(),
             skipped: effect.skipped,

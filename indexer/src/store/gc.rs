@@ -301,5 +301,9 @@ mod tests {
         assert_eq!(store.read_block(now(&store)).unwrap(), b"bytes");
         collect();
         assert_eq!(store.read_block(now(&store)).unwrap(), b"bytes");
+        assert!(
+            store.pending().is_empty(),
+            "a named block is pending no more"
+        );
     }
 }
