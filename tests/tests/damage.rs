@@ -118,22 +118,25 @@ fn a_damaged_index_is_made_anew() {
     let (scratch, original) = filled();
     let mut noise = Noise::new(5);
     for round in 0..rounds(6, 100) {
+        let index = scratch.store().join("index");
+        fs::create_dir_all(&index).unwrap();
         let files = scratch.store_files("index");
         let files: Vec<_> = files
             .iter()
             .filter(|path| fs::metadata(path).unwrap().len() > 0)
             .collect();
-        let path = files.get(noise.below(files.len() as u64) as usize).unwrap();
-        let len = fs::metadata(path).unwrap().len();
-        if round % 2 == 0 {
-            flip(path, noise.below(len), noise.below(8));
+        if files.is_empty() {
+            // An index that is kept in memory leaves nothing to damage but the folder.
+            fs::write(index.join("db"), noise.bytes(5000)).unwrap();
         } else {
-            fs::File::options()
-                .write(true)
-                .open(path)
-                .unwrap()
-                .set_len(noise.below(len))
-                .unwrap();
+            let path = files.get(noise.below(files.len() as u64) as usize).unwrap();
+            let len = fs::metadata(path).unwrap().len();
+            if round % 2 == 0 {
+                flip(path, noise.below(len), noise.below(8));
+            } else {
+                let file = fs::File::options().write(true).open(path).unwrap();
+                file.set_len(noise.below(len)).unwrap();
+            }
         }
         let mount = scratch.mount(&[]);
         diff(&original, &mount.path("copy"));
