@@ -61,7 +61,7 @@ for _ in $(seq 20); do
     cmp <(dd if="$mnt/copy/$file" bs=4096 skip="$block" count=1 status=none) \
         <(dd if="$source/$file" bs=4096 skip="$block" count=1 status=none)
 done
-misses=$(sed -n 's/.*"misses": *\([0-9]*\).*/\1/p' <<<"$("$LMFS" status "$mnt" --json | tr -d '\n')")
+misses=$(sed -n 's/.*"decodes": *\([0-9]*\).*/\1/p' <<<"$("$LMFS" status "$mnt" --json | tr -d '\n')")
 echo "20 reads right; $misses blocks decoded"
 
 step "The daemon is killed (kill -9), the store mounted again"

@@ -40,7 +40,7 @@ fn a_cold_read_of_4_kib_decodes_one_block() {
         file.read_exact_at(&mut page, offset as u64).unwrap();
         assert_eq!(&page[..], text.get(offset..offset + 4096).unwrap());
         assert_eq!(
-            mount.count("/cache/misses"),
+            mount.count("/cache/decodes"),
             reads,
             "after {reads} cold reads: {:#}",
             mount.status()
@@ -50,7 +50,7 @@ fn a_cold_read_of_4_kib_decodes_one_block() {
     mount.forget_pages("text");
     file.read_exact_at(&mut page, 4 * BLOCK as u64 + 4096)
         .unwrap();
-    assert_eq!(mount.count("/cache/misses"), 4, "{:#}", mount.status());
+    assert_eq!(mount.count("/cache/decodes"), 4, "{:#}", mount.status());
     drop(file);
     mount.umount();
 }
@@ -73,7 +73,7 @@ fn many_readers_of_a_cold_block_cause_one_decode() {
             });
         }
     });
-    assert_eq!(mount.count("/cache/misses"), 1, "{:#}", mount.status());
+    assert_eq!(mount.count("/cache/decodes"), 1, "{:#}", mount.status());
     mount.umount();
 }
 

@@ -130,7 +130,7 @@ fn cold() {
         times.push(begun.elapsed());
     }
     times.sort();
-    let decodes = mount.count("/cache/misses");
+    let decodes = mount.count("/cache/decodes");
     println!(
         "| cold read of 4 KiB, blocks of {} KiB | {:.1} ms in the middle, {:.1} ms at worst | {:.2} block decodes a read |",
         block >> 10,
