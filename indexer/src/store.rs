@@ -94,6 +94,8 @@ pub struct Store {
     io: Arc<dyn Io>,
     store_id: [u8; 16],
     read_only: bool,
+    /// Number of the last transaction when the store was opened.
+    opened_seq: u64,
     log: Log,
     state: RwLock<State>,
     /// One commit at a time: what a transaction does is worked out on the state it will be applied to.

@@ -82,6 +82,7 @@ impl Store {
         Ok(Self {
             store_id: found.store_id,
             read_only: options.read_only || options.salvage,
+            opened_seq: found.resume.seq,
             log: Log::new(Arc::clone(&io), log_options, found.resume),
             io,
             state: RwLock::new(State {
@@ -98,6 +99,12 @@ impl Store {
     /// Makes everything durable and puts the index away, so that the next opening need not read the log.
     pub fn close(self) -> Result<()> {
         self.sync()?;
+        if !self.read_only && self.log.seq() > self.opened_seq {
+            // Every transaction says how far the log was durable before it; an empty one says so for all of it. Else a
+            // bit that flips near the end would look like what a crash leaves, and what follows it would be cut off.
+            let _empty = self.commit(Vec::new())?;
+            self.sync()?;
+        }
         self.state
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
