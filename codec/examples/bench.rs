@@ -59,10 +59,10 @@ fn measure(codec: &Codec, blocks: &[&[u8]]) -> (f64, f64, f64) {
     for block in blocks {
         let start = cpu_seconds();
         let coded = codec.encode(block, &stop).unwrap();
-        encode += (cpu_seconds() - start);
+        encode += cpu_seconds() - start;
         let start = cpu_seconds();
         assert_eq!(codec.decode(&coded, &stop).unwrap(), *block);
-        decode += (cpu_seconds() - start);
+        decode += cpu_seconds() - start;
         size += coded.len();
         raw += block.len();
     }

@@ -95,8 +95,8 @@ fn main() {
                     .collect();
                 lanes.step(&runs).unwrap();
                 for i in 0..run {
-                    for lane in 0..count {
-                        if let Some(&token) = tokens[lane].get(at + i + 1) {
+                    for (lane, tokens) in tokens.iter().enumerate() {
+                        if let Some(&token) = tokens.get(at + i + 1) {
                             distribution.set(lanes.logits(lane, i));
                             tree.code(
                                 vocabulary,

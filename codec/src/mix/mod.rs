@@ -149,7 +149,7 @@ mod tests {
             for k in (0..8).rev() {
                 let bit = byte >> k & 1 == 1;
                 // All bytes of these tests have their top bit set; in every other one that is taken as certain.
-                if k == 7 && at[lane] % 2 == 0 {
+                if k == 7 && at[lane].is_multiple_of(2) {
                     predictor.skip(lane, true);
                     continue;
                 }
@@ -159,9 +159,9 @@ mod tests {
                 predictor.update(lane, bit);
             }
             at[lane] += 1;
-            if at[lane] % 3 == 0 {
+            if at[lane].is_multiple_of(3) {
                 let p = predictor.predict_end(lane, at[lane] as u32 % 50, 30_000);
-                let end = coder.code(at[lane] % 2 == 0, p);
+                let end = coder.code(at[lane].is_multiple_of(2), p);
                 predictor.update_end(lane, end);
                 predictor.token(lane);
             }

@@ -76,13 +76,13 @@ fn power<S: Simd, const N: usize>(s: S, t: S::F, c: [u32; N]) -> S::F {
     p = s.add(s.mul(p, g), s.splat(1.0));
     // The low bits of `shifted` are n; as an exponent with its bias that is 2^n.
     let power = s.shift_left::<23>(s.add_int(s.bits(shifted), s.splat_int(127)));
-    s.mul(p, s.from_bits(power))
+    s.mul(p, s.of_bits(power))
 }
 
 /// x * sigmoid(x).
 #[inline(always)]
 pub fn silu<S: Simd>(s: S, x: S::F) -> S::F {
-    let minus = s.from_bits(s.xor(s.bits(x), s.splat_int(i32::MIN)));
+    let minus = s.of_bits(s.xor(s.bits(x), s.splat_int(i32::MIN)));
     s.div(x, s.add(s.splat(1.0), exp(s, minus)))
 }
 
@@ -92,7 +92,7 @@ pub fn silu<S: Simd>(s: S, x: S::F) -> S::F {
 pub fn magnitude<S: Simd>(s: S, x: &[f32]) -> f32 {
     let mut most = s.splat(FLOOR);
     for chunk in x.as_chunks::<WAYS>().0 {
-        let v = s.from_bits(s.and(s.bits(s.load(chunk)), s.splat_int(i32::MAX)));
+        let v = s.of_bits(s.and(s.bits(s.load(chunk)), s.splat_int(i32::MAX)));
         most = s.at_least(v, most);
     }
     let most = largest_of(s, most);
@@ -234,8 +234,8 @@ pub fn rotation<S: Simd>(s: S, frequencies: &[u64; 32], position: u64, out: &mut
         let minus_cos =
             s.shift_left::<30>(s.and(s.add_int(quadrant, s.splat_int(1)), s.splat_int(2)));
         let minus_sin = s.shift_left::<30>(s.and(quadrant, s.splat_int(2)));
-        s.store(s.from_bits(s.xor(s.xor(c, swap), minus_cos)), cos);
-        s.store(s.from_bits(s.xor(s.xor(n, swap), minus_sin)), sin);
+        s.store(s.of_bits(s.xor(s.xor(c, swap), minus_cos)), cos);
+        s.store(s.of_bits(s.xor(s.xor(n, swap), minus_sin)), sin);
     }
 }
 

@@ -36,7 +36,7 @@ pub trait Simd: Copy {
     /// The bits of `x`.
     fn bits(self, x: Self::F) -> Self::I;
     /// The f32 with these bits.
-    fn from_bits(self, x: Self::I) -> Self::F;
+    fn of_bits(self, x: Self::I) -> Self::F;
 
     /// All elements `x`.
     fn splat_int(self, x: i32) -> Self::I;
@@ -124,7 +124,7 @@ impl Simd for Plain {
         x.map(|x| x.to_bits().cast_signed())
     }
     #[inline(always)]
-    fn from_bits(self, x: Self::I) -> Self::F {
+    fn of_bits(self, x: Self::I) -> Self::F {
         x.map(|x| f32::from_bits(x.cast_unsigned()))
     }
     #[inline(always)]

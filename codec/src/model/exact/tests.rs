@@ -81,8 +81,10 @@ fn products_are_what_the_definition_says() {
 }
 
 fn model(window: usize) -> ExactModel {
-    let mut options = LoadOptions::default();
-    options.context = Some(window);
+    let options = LoadOptions {
+        context: Some(window),
+        ..LoadOptions::default()
+    };
     ExactModel::load("test", builtin::find("first").unwrap().gguf, &options).unwrap()
 }
 

@@ -325,7 +325,7 @@ impl<const VNNI: bool> Simd for Avx<VNNI> {
         fn at_most(x: Self::F, high: Self::F) -> Self::F = both!(_mm256_min_ps(x, high));
         fn float(x: Self::I) -> Self::F = both!(_mm256_cvtepi32_ps(x));
         fn bits(x: Self::F) -> Self::I = both!(_mm256_castps_si256(x));
-        fn from_bits(x: Self::I) -> Self::F = both!(_mm256_castsi256_ps(x));
+        fn of_bits(x: Self::I) -> Self::F = both!(_mm256_castsi256_ps(x));
         fn splat_int(x: i32) -> Self::I = [_mm256_set1_epi32(x); 2];
         fn load_int(x: &[i32; WAYS]) -> Self::I =
             [_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(8).cast())];

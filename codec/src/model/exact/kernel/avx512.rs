@@ -73,7 +73,7 @@ impl Simd for Avx512 {
         fn at_most(x: __m512, high: __m512) -> __m512 = _mm512_min_ps(x, high);
         fn float(x: __m512i) -> __m512 = _mm512_cvtepi32_ps(x);
         fn bits(x: __m512) -> __m512i = _mm512_castps_si512(x);
-        fn from_bits(x: __m512i) -> __m512 = _mm512_castsi512_ps(x);
+        fn of_bits(x: __m512i) -> __m512 = _mm512_castsi512_ps(x);
         fn splat_int(x: i32) -> __m512i = _mm512_set1_epi32(x);
         fn load_int(x: &[i32; WAYS]) -> __m512i = _mm512_loadu_si512(x.as_ptr().cast());
         fn store_int(x: __m512i, to: &mut [i32; WAYS]) -> () = _mm512_storeu_si512(to.as_mut_ptr().cast(), x);
