@@ -1,5 +1,7 @@
 //! The log: numbered segment files of checksummed records. It is the truth; everything else is made from it.
 
+#[cfg(test)]
+mod example;
 mod frame;
 mod scan;
 mod segment;
