@@ -94,7 +94,7 @@ pub fn sample_tree(at: &Path) {
         copy_in(&data(kind), at);
     }
     fs::write(at.join("noise.bin"), Noise::new(2).bytes(1_500_000)).expect("write");
-    let counts: String = (0..60_000)
+    let counts: String = (0..60_000_u64)
         .map(|n| format!("{n},{}\n", n * n % 977))
         .collect();
     fs::write(at.join("counts.csv"), counts).expect("write");
