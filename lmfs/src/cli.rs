@@ -4,6 +4,7 @@ pub mod args;
 mod check;
 mod compress;
 mod eval;
+mod gc;
 mod init;
 mod interrupt;
 mod model;
@@ -26,6 +27,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use args::{Cli, Command, Verbosity};
+use crate::explain::explain;
 
 /// The environment variable that says what to log.
 const LOG_VARIABLE: &str = "LMFS_LOG";
@@ -47,7 +49,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lmfs: {error:#}");
+            eprintln!("lmfs: {}", explain(&error));
             ExitCode::FAILURE
         }
     }
@@ -64,6 +66,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Stat(args) => stat::run(args),
         Command::Check(args) => Ok(check::run(args, quiet)),
         Command::Rebuild(args) => rebuild::run(args, quiet),
+        Command::Gc(args) => gc::run(args, quiet),
         Command::Compress(args) => compress::run(args, false, quiet),
         Command::Decompress(args) => compress::run(args, true, quiet),
         Command::Test(args) => compress::test(args, quiet),

@@ -7,10 +7,9 @@
 //!
 //! So a packer can be stopped, killed or run out of disk at any moment: each block has either its first copy or its packed
 //! one, and what remains to be done follows from the index alone ([`Tag`]). The first copies become garbage in the log,
-//! which is collected when there is enough of it.
+//! which is collected when there is enough of it ([`crate::garbage`]).
 
 mod batch;
-mod gc;
 mod host;
 mod idle;
 mod plan;

@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError};
 pub struct GcOptions {
     /// Collect segments of which at most this share (0 to 1) is in use.
     pub max_live: f64,
-    /// Seal the segment that grows first, so that it may be collected too.
+    /// Seal the segment that grows first if no more than that is in use, so that it may be collected too.
     pub seal_head: bool,
 }
 
@@ -65,7 +65,7 @@ impl Store {
             .collecting
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if options.seal_head {
+        if options.seal_head && self.head_is_candidate(options.max_live) {
             self.log.seal_head()?;
         }
         let candidates = self.candidates(options.max_live);
@@ -93,6 +93,17 @@ impl Store {
             .next()
             .is_some();
         !pending && !self.state().counters.live.contains_key(&segment)
+    }
+
+    /// Whether the segment that grows would be worth collecting. One that is not stays open: sealing it for nothing time
+    /// and again would leave the log in small pieces.
+    fn head_is_candidate(&self, max_live: f64) -> bool {
+        let state = self.state();
+        let live = |id| state.counters.live.get(&id).copied().unwrap_or(0);
+        self.log
+            .segments()
+            .iter()
+            .any(|s| !s.is_sealed() && live(s.id) as f64 <= max_live * s.len() as f64)
     }
 
     /// Segments worth collecting, those with the least in use first.

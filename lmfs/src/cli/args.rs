@@ -78,6 +78,8 @@ pub enum Command {
     Check(Check),
     /// Make the index anew from the log
     Rebuild(Rebuild),
+    /// Give the space of deleted and replaced data back
+    Gc(Gc),
     /// Compress files to .lmz, or standard input to standard output
     Compress(Stream),
     /// Restore files from .lmz
@@ -392,6 +394,20 @@ pub struct Check {
 pub struct Rebuild {
     /// Folder of a store that is not mounted
     pub store: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lmfs gc`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The daemon of a mounted store and `lmfs pack` do this by themselves when there is much to gain."
+)]
+pub struct Gc {
+    /// Folder of a store, or where it is mounted
+    #[arg(value_name = "STORE|MOUNTPOINT")]
+    pub target: PathBuf,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -9,6 +9,7 @@ use super::output::Meter;
 use super::{args, output, size};
 use crate::check::{Damage, Report, check};
 use crate::daemon::control::Progress;
+use crate::explain::explain;
 use crate::store::{Access, Folder, Opened};
 
 /// Damage was found.
@@ -23,7 +24,7 @@ pub fn run(args: &args::Check, quiet: bool) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(DAMAGED),
         Err(error) => {
-            eprintln!("lmfs: {error:#}");
+            eprintln!("lmfs: {}", explain(&error));
             ExitCode::from(COULD_NOT_RUN)
         }
     }

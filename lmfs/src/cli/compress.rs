@@ -17,6 +17,7 @@ use super::args::{Stream, Test};
 use super::interrupt::stop_on_interrupt;
 use super::output::{Meter, is_broken_pipe};
 use crate::daemon::control::Progress;
+use crate::explain::explain;
 use job::{Input, Job, Work};
 pub use models::Models;
 
@@ -122,7 +123,7 @@ fn process(
             if is_broken_pipe(&error) {
                 return Ok(code);
             }
-            eprintln!("lmfs: {error:#}");
+            eprintln!("lmfs: {}", explain(&error));
             code = ExitCode::FAILURE;
         }
     }
@@ -181,7 +182,7 @@ pub fn list(args: &super::args::List) -> anyhow::Result<ExitCode> {
         match job::describe(path).with_context(|| path.display().to_string()) {
             Ok(row) => rows.push(row),
             Err(error) => {
-                eprintln!("lmfs: {error:#}");
+                eprintln!("lmfs: {}", explain(&error));
                 code = ExitCode::FAILURE;
             }
         }

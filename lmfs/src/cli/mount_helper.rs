@@ -8,6 +8,7 @@ use clap::{ArgAction, Parser};
 
 use super::args;
 use super::mount;
+use crate::explain::explain;
 
 /// Exit code of a failed mount (mount(8)).
 const MOUNT_FAILED: u8 = 32;
@@ -75,7 +76,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("mount.lmfs: {error:#}");
+            eprintln!("mount.lmfs: {}", explain(&error));
             ExitCode::from(MOUNT_FAILED)
         }
     }

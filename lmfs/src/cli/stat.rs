@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{args, output, size};
+use crate::explain::explain;
 
 /// The extended attribute in which a mounted filesystem answers.
 const STAT_XATTR: &str = "user.lmfs.stat";
@@ -38,7 +39,7 @@ pub fn run(args: &args::Stat) -> anyhow::Result<ExitCode> {
         match stat(path) {
             Ok(file) => files.push(file),
             Err(error) => {
-                eprintln!("lmfs: {error:#}");
+                eprintln!("lmfs: {}", explain(&error));
                 code = ExitCode::FAILURE;
             }
         }

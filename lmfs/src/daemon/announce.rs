@@ -15,6 +15,8 @@ use std::process::{ChildStdout, Command, Stdio};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::explain::explain;
+
 /// A log that reached this length, in bytes, is set aside when the next daemon starts.
 const MAX_LOG: u64 = 1 << 20;
 
@@ -56,8 +58,9 @@ impl Announcer {
 
     /// There will be no mount.
     pub fn failed(&self, error: &anyhow::Error) {
-        tracing::debug!("cannot mount: {error:#}");
-        self.tell(&News::Failed(format!("{error:#}")));
+        let why = explain(error);
+        tracing::debug!("cannot mount: {why}");
+        self.tell(&News::Failed(why));
     }
 
     fn tell(&self, news: &News) {

@@ -31,6 +31,8 @@ pub enum Request {
         /// Blocks to encode at a time; 0 for the default.
         jobs: u16,
     },
+    /// Collect garbage in the log.
+    Gc,
     /// Make everything durable.
     Sync,
     /// Make everything durable, unmount and end.

@@ -13,8 +13,10 @@ use super::control::Server;
 use super::running::{Desk, Running};
 use super::status::Status;
 use super::{Announcer, Options, PackMode, mountpoint, service_manager, unmount};
+use crate::explain::explain;
 use crate::fs::{self, Filesystem};
 use crate::fuse;
+use crate::garbage::Keeper;
 use crate::packer::{self, Background, Packer, Unattended};
 use crate::store::{Access, Folder, Opened};
 
@@ -64,6 +66,7 @@ struct Started {
     /// Pack in the background.
     idle: bool,
     background: Option<Background>,
+    keeper: Option<Keeper>,
     packer: Option<Arc<Packer>>,
     fs: Arc<Filesystem>,
     desk: Arc<Desk>,
@@ -119,11 +122,16 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     service_manager::start_watchdog(mountpoint.clone()).context("cannot start the watchdog")?;
     let session = Arc::new(session);
     watch_session(&session, tell).context("cannot watch the mount")?;
+    let keeper = (!options.read_only).then(|| Keeper::start(store.indexer.clone()));
+    let keeper = keeper
+        .transpose()
+        .context("cannot start garbage collection")?;
     let mut started = Started {
         mountpoint,
         session,
         idle: options.pack == PackMode::Idle,
         background: None,
+        keeper,
         packer: packer.ok(),
         fs,
         desk,
@@ -293,7 +301,7 @@ impl Started {
         asked: &[mpsc::Sender<Result<(), String>>],
     ) -> anyhow::Result<()> {
         service_manager::stopping("storing what was written");
-        drop(self.background);
+        drop((self.background, self.keeper));
         self.desk.close();
         // Operations that were under way are answered before the event loops end; those of a detached busy mount are
         // answered with an error once this process has ended.
@@ -308,17 +316,12 @@ impl Started {
         let closed = self.store.close().context("the store could not be closed");
         for outcome in [stored, closed] {
             if let Err(error) = outcome {
-                tracing::error!("{error:#}");
+                tracing::error!("{}", explain(&error));
                 result = result.and(Err(error));
             }
         }
         for client in asked {
-            let _ = client.send(
-                result
-                    .as_ref()
-                    .map(drop)
-                    .map_err(|error| format!("{error:#}")),
-            );
+            let _ = client.send(result.as_ref().map(drop).map_err(explain));
         }
         self.server.finish(LAST_WORDS);
         if result.is_ok() {

@@ -7,12 +7,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use lmfs_codec::Stop;
+use lmfs_indexer::GcReport;
 use serde_json::{Value, json};
 
 use super::control::{Progress, Request, Service};
 use super::run::Event;
 use super::status::{MountStatus, Status};
 use crate::fs::Filesystem;
+use crate::garbage::{self, Effort};
 use crate::packer::{self, Packer, Scope};
 
 /// How long a request waits for a mount that is just coming up.
@@ -71,6 +73,28 @@ impl Running {
             .run(&scope, usize::from(jobs), &tell, stop)
             .map_err(|e| e.to_string())?;
         serde_json::to_value(summary).map_err(|e| e.to_string())
+    }
+
+    fn gc(&self, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
+        // What is deleted or replaced only in memory so far is garbage, too.
+        self.fs
+            .sync()
+            .map_err(|e| format!("cannot store what was written: {e}"))?;
+        let tell = &mut |step: &GcReport| progress(collecting(step));
+        let done = garbage::collect(self.fs.store(), Effort::All, stop, tell);
+        let done = done.map_err(|e| e.to_string())?;
+        serde_json::to_value(done).map_err(|e| e.to_string())
+    }
+}
+
+/// What garbage collection tells, as everyone else tells it.
+#[must_use]
+pub fn collecting(step: &GcReport) -> Progress {
+    Progress {
+        stage: "collecting garbage".into(),
+        done: step.moved_bytes,
+        total: 0,
+        note: format!("segment {} of {}", step.examined, step.candidates),
     }
 }
 
@@ -182,6 +206,10 @@ impl Service for Desk {
             Request::Pack { inodes, jobs } => {
                 let running = self.running()?;
                 self.stoppable(stop, || running.pack(inodes, jobs, progress, stop))
+            }
+            Request::Gc => {
+                let running = self.running()?;
+                self.stoppable(stop, || running.gc(progress, stop))
             }
             Request::Sync => {
                 self.running()?.fs.sync().map_err(|e| e.to_string())?;

@@ -12,7 +12,8 @@ use tracing::warn;
 use super::batch::Batch;
 use super::plan::{Plan, Waiting};
 use super::status::Outcome;
-use super::{Error, Packer, Progress, Scope, Summary, Tag, gc, locked};
+use super::{Error, Packer, Progress, Scope, Summary, Tag, locked};
+use crate::garbage::{self, Effort};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
@@ -58,11 +59,21 @@ pub(super) fn run(
     };
     let result = shift.work(order.threads, progress, stop);
     // What a full disk needs most is the space of the first copies that are packed already.
-    let collected = gc::collect(packer, order.idle.is_none(), stop);
+    let effort = match order.idle {
+        Some(_) => Effort::Background,
+        None => Effort::Thorough,
+    };
+    let collected = collect_garbage(packer, effort, stop);
     let result = result.and(collected);
     let summary = locked(&packer.ledger).end(&result);
     progress(&summary.progress);
     result.map(|()| Ended { summary, next_idle })
+}
+
+fn collect_garbage(packer: &Packer, effort: Effort, stop: &Stop) -> Result<(), Error> {
+    let done = garbage::collect(&packer.store, effort, stop, &mut |_| ())?;
+    locked(&packer.ledger).freed(done.freed_bytes);
+    Ok(())
 }
 
 /// The threads of one run and what they share.
@@ -142,7 +153,7 @@ impl Shift<'_> {
             let due = locked(&self.batch).take_if_due();
             if let Some(batch) = due {
                 self.commit(batch)?;
-                gc::collect(self.packer, false, &self.stop)?;
+                collect_garbage(self.packer, Effort::Background, &self.stop)?;
             }
         }
     }

@@ -141,7 +141,7 @@ mod tests {
                     });
                     Ok(Value::Null)
                 }
-                Request::Pack { jobs: 7, .. } => {
+                Request::Gc => {
                     while !stop.is_set() {
                         thread::sleep(Duration::from_millis(5));
                     }
@@ -216,7 +216,7 @@ mod tests {
         let _server = Server::start(dir.path(), fake.clone()).unwrap();
         let client = Client::connect(dir.path()).unwrap().unwrap();
         (&client.stream)
-            .write_all(b"{\"request\":\"pack\",\"inodes\":[],\"jobs\":7}\n")
+            .write_all(b"{\"request\":\"gc\"}\n")
             .unwrap();
         drop(client);
         let deadline = Instant::now() + Duration::from_secs(20);

@@ -1,0 +1,48 @@
+//! `lmfs gc`: gives space back.
+
+use std::process::ExitCode;
+
+use serde_json::Value;
+
+use super::interrupt::stop_on_interrupt;
+use super::output::Meter;
+use super::target::Target;
+use super::{args, output, size};
+use crate::daemon::control::Request;
+use crate::daemon::running::collecting;
+use crate::garbage::{Effort, collect};
+use crate::store::{Access, Opened};
+
+/// Runs the command.
+///
+/// # Errors
+/// No store, or a full disk.
+pub fn run(args: &args::Gc, quiet: bool) -> anyhow::Result<ExitCode> {
+    let mut meter = Meter::new(quiet);
+    let report = match Target::find(&args.target)? {
+        Target::Mounted { client } => {
+            client.call(&Request::Gc, &mut |progress| meter.show(&progress))?
+        }
+        Target::Unmounted(folder) => {
+            let opened = Opened::open(folder, &Access::rows("lmfs gc"))?;
+            let stop = stop_on_interrupt()?;
+            let tell = &mut |step: &_| meter.show(&collecting(step));
+            let done = collect(&opened.indexer, Effort::All, &stop, tell);
+            opened.close()?;
+            serde_json::to_value(done?)?
+        }
+    };
+    meter.finish();
+    if args.json {
+        output::json(&report)?;
+    } else if !quiet {
+        let number = |key: &str| report.get(key).and_then(Value::as_u64).unwrap_or(0);
+        output::line(&format!(
+            "{} given back: {} segments deleted, {} blocks moved",
+            size::show(number("freed_bytes")),
+            output::count(number("deleted_segments")),
+            output::count(number("moved_blocks"))
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

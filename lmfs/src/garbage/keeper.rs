@@ -1,0 +1,116 @@
+//! Garbage collection in the background of a mount.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use lmfs_codec::Stop;
+use lmfs_indexer::{Error, Store};
+
+use super::{Effort, collect};
+
+/// How often the totals are looked at, which is a lookup.
+const GLANCE: Duration = Duration::from_secs(30);
+
+/// The thread. Dropping it ends it at its next step and waits for it.
+#[derive(Debug)]
+pub struct Keeper {
+    stop: Stop,
+    /// Dropped to wake the thread.
+    awake: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn start(store: Arc<Store>) -> std::io::Result<Keeper> {
+        Keeper::every(GLANCE, store)
+    }
+
+    fn every(glance: Duration, store: Arc<Store>) -> std::io::Result<Keeper> {
+        let stop = Stop::new();
+        let (awake, sleep) = mpsc::channel();
+        let flag = stop.clone();
+        let thread = thread::Builder::new()
+            .name("lmfs-gc".into())
+            .spawn(move || {
+                let mut trouble = String::new();
+                while sleep.recv_timeout(glance) == Err(RecvTimeoutError::Timeout) {
+                    trouble = look(&store, &flag, trouble);
+                }
+            })?;
+        Ok(Keeper {
+            stop,
+            awake: Some(awake),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.stop.set();
+        drop(self.awake.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic there was logged by the runtime.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Collects what is due. Returns what is wrong, which is logged only when it is not what was wrong `before`.
+fn look(store: &Store, stop: &Stop, before: String) -> String {
+    match collect(store, Effort::Background, stop, &mut |_| ()) {
+        Ok(done) => {
+            if done.deleted_segments > 0 {
+                tracing::info!(
+                    freed_bytes = done.freed_bytes,
+                    segments = done.deleted_segments,
+                    "collected garbage"
+                );
+            }
+            String::new()
+        }
+        Err(Error::Interrupted) => before,
+        Err(error) => {
+            let trouble = error.to_string();
+            if trouble != before {
+                tracing::warn!("cannot collect garbage, will try again: {trouble}");
+            }
+            trouble
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::time::Instant;
+
+    use lmfs_indexer::Change;
+
+    use super::*;
+
+    #[test]
+    fn what_is_deleted_gives_its_space_back_by_itself() {
+        let store = super::super::tests::store(80);
+        let keeper = Keeper::every(Duration::from_millis(5), store.clone()).unwrap();
+        let before = store.totals().log_bytes;
+        store
+            .commit(vec![Change::TruncateExtents { ino: 5, from: 8 }])
+            .unwrap();
+        store.sync().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while store.totals().log_bytes > before / 2 {
+            assert!(Instant::now() < deadline, "{:?}", store.totals());
+            thread::sleep(Duration::from_millis(5));
+        }
+        drop(keeper);
+        let extent = store.extent(5, 7).unwrap().unwrap();
+        assert_eq!(store.read_block(extent.r).unwrap(), vec![7; 1 << 16]);
+    }
+}
