@@ -152,7 +152,7 @@ mod tests {
             parent: 0,
             target: Vec::new(),
         };
-        store.commit(vec![Change::PutInode(file)]).unwrap();
+        let _made = store.commit(vec![Change::PutInode(file)]).unwrap();
         for block in 0..blocks {
             let r = store
                 .append_block(5, block, &[block as u8; 1 << 16])
@@ -164,7 +164,7 @@ mod tests {
             };
             let extents = vec![Some(extent)];
             let first = block;
-            store
+            let _put = store
                 .commit(vec![Change::PutExtents {
                     ino: 5,
                     first,
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_freed_is_what_the_log_shrank_by_and_the_rest_is_whole() {
         let store = store(40);
-        store
+        let _cut = store
             .commit(vec![Change::TruncateExtents { ino: 5, from: 10 }])
             .unwrap();
         store.sync().unwrap();
@@ -189,6 +189,11 @@ mod tests {
         assert_eq!(got.freed_bytes, before - after);
         assert!(got.freed_bytes >= 29 << 16, "{got:?}");
         assert_eq!(got.moved_blocks, 10);
+        assert_eq!(
+            got.damaged,
+            Vec::<String>::new(),
+            "the end of a segment is no damage"
+        );
         for block in 0..10 {
             let extent = store.extent(5, block).unwrap().unwrap();
             let bytes = store.read_block(extent.r).unwrap();
@@ -201,7 +206,7 @@ mod tests {
     #[test]
     fn a_stop_ends_it() {
         let store = store(4);
-        store
+        let _cut = store
             .commit(vec![Change::TruncateExtents { ino: 5, from: 1 }])
             .unwrap();
         let stop = Stop::new();

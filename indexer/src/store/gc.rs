@@ -164,6 +164,10 @@ impl Run<'_> {
                     .push(format!("{} at offset {at}: no record", segment.name()));
                 break;
             };
+            if frame.kind == RecordKind::Footer {
+                // What follows is the trailer, no record.
+                break;
+            }
             if frame.kind == RecordKind::Block
                 && let Some((ino, block, extent)) = self.in_use(segment, at, &frame, &start)?
             {

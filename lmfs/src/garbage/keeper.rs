@@ -100,7 +100,7 @@ mod tests {
         let store = super::super::tests::store(80);
         let keeper = Keeper::every(Duration::from_millis(5), store.clone()).unwrap();
         let before = store.totals().log_bytes;
-        store
+        let _cut = store
             .commit(vec![Change::TruncateExtents { ino: 5, from: 8 }])
             .unwrap();
         store.sync().unwrap();
