@@ -2,7 +2,7 @@
 
 use crate::apply::SkippedSwap;
 use crate::counters::{Counters, Totals};
-use crate::index::{Delta, Index};
+use crate::index::{Delta, INDEX_FOLDER, Index};
 use crate::io::Io;
 use crate::log::Log;
 use std::collections::BTreeSet;
@@ -12,6 +12,7 @@ pub(crate) mod check;
 pub(crate) mod checkpoint;
 mod commit;
 pub(crate) mod gc;
+mod mark;
 mod open;
 mod read;
 mod recover;
@@ -153,6 +154,9 @@ impl Store {
         let live = self.state().counters.live_bytes();
         totals.log_bytes = self.log.segments().iter().map(|s| s.len()).sum();
         totals.dead_bytes = totals.log_bytes.saturating_sub(live);
+        // Files that come and go while sled works are worth no error.
+        let files = self.io.list(INDEX_FOLDER).unwrap_or_default();
+        totals.index_bytes = files.iter().map(|f| f.len).sum();
         totals
     }
 }

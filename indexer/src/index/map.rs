@@ -22,6 +22,14 @@ pub(crate) struct Index {
     cursor: Vec<u8>,
 }
 
+/// What tells one set of rows from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowSum {
+    pub(crate) rows: u64,
+    /// CRC-32 over each row's key and value, each after its length (u32).
+    pub(crate) crc: u32,
+}
+
 /// A page taken apart: the key of the page after it (None: the last one) and its rows.
 struct Page {
     key: Vec<u8>,
@@ -174,12 +182,35 @@ impl Index {
         Ok(())
     }
 
-    /// Merges all new rows.
+    /// Merges all new rows and hands the pages to the disk.
     pub(crate) fn flush(&mut self) -> Result<()> {
         while !self.overlay.is_empty() {
             self.merge_next()?;
         }
-        Ok(())
+        self.pages.flush()
+    }
+
+    /// Reads all rows, every page with its checksum and its place in the chain, and gives the sum over them.
+    pub(crate) fn read_all(&self, mut each: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Result<RowSum> {
+        let (mut rows, mut crc) = (0, crc32fast::Hasher::new());
+        let bad_row = self.scan(b"", |k, v| {
+            rows += 1;
+            for part in [k, v] {
+                crc.update(&(part.len() as u32).to_le_bytes());
+                crc.update(part);
+            }
+            match each(k, v) {
+                Some(()) => ControlFlow::Continue(()),
+                None => ControlFlow::Break(()),
+            }
+        })?;
+        match bad_row {
+            Some(()) => Err(bad("a row that no transaction can have made")),
+            None => Ok(RowSum {
+                rows,
+                crc: crc.finalize(),
+            }),
+        }
     }
 
     /// Merges the new rows of one page into it.
@@ -225,12 +256,6 @@ impl Index {
         }
         self.cursor = page.next.unwrap_or_default();
         Ok(())
-    }
-
-    /// Gives the pages back after merging all new rows.
-    pub(crate) fn close(mut self) -> Result<()> {
-        self.flush()?;
-        self.pages.close()
     }
 }
 

@@ -13,8 +13,8 @@ pub(crate) trait Pages: Send + Sync {
     fn floor(&self, key: &[u8]) -> Result<Option<Entry>>;
     /// Replaces (Some) and removes (None) pages, all or none of them.
     fn write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()>;
-    /// Writes all to disk and lets the files go.
-    fn close(self: Box<Self>) -> Result<()>;
+    /// Hands all to the disk.
+    fn flush(&mut self) -> Result<()>;
 }
 
 /// Pages in memory.
@@ -39,7 +39,7 @@ impl Pages for MemPages {
         Ok(())
     }
 
-    fn close(self: Box<Self>) -> Result<()> {
+    fn flush(&mut self) -> Result<()> {
         Ok(())
     }
 }

@@ -1,16 +1,15 @@
 //! Making, opening and closing a store.
 
+use super::mark::Mark;
 use super::recover::{self, Found};
 use super::{CreateOptions, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, State, Store};
+use crate::index::INDEX_FOLDER;
 use crate::io::Io;
 use crate::log::{self, FOLDER, Log, LogOptions};
 use crate::types::{Inode, Kind, ROOT_INO, Time};
 use crate::{Change, Error, Result};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Where the index lives.
-pub(crate) const INDEX_FOLDER: &str = "index";
 
 impl Store {
     /// Makes a store in an empty folder: an empty tree with its root directory, durable when this returns.
@@ -35,7 +34,8 @@ impl Store {
             segment_size: options.segment_size,
             ..OpenOptions::default()
         };
-        let store = Self::assemble(io, &open, Found::empty(options.store_id))?;
+        let found = Found::empty(io.as_ref(), options.store_id)?;
+        let store = Self::assemble(io, &open, found)?;
         let now = now();
         let root = Inode {
             ino: ROOT_INO,
@@ -98,19 +98,43 @@ impl Store {
 
     /// Makes everything durable and puts the index away, so that the next opening need not read the log.
     pub fn close(self) -> Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
         self.sync()?;
-        if !self.read_only && self.log.seq() > self.opened_seq {
+        if self.log.seq() > self.opened_seq {
             // Every transaction says how far the log was durable before it; an empty one says so for all of it. Else a
-            // bit that flips near the end would look like what a crash leaves, and what follows it would be cut off.
+            // bit that flips near the end would look like what a crash leaves, and what follows it would be cut off,
+            // should the index and its mark be gone.
             let _empty = self.commit(Vec::new())?;
             self.sync()?;
         }
-        self.state
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .index
-            .close()
+        let state = self.state.into_inner();
+        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        // An index that cannot be put away is made again from the log: that loses time and nothing else.
+        if let Err(e) = put_away(self.io.as_ref(), &self.log, self.store_id, &mut state) {
+            tracing::warn!("{e}");
+        }
+        Ok(())
     }
+}
+
+/// Writes the index out, reads it back and vouches for it.
+fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Result<()> {
+    state.index.flush()?;
+    let rows = state.index.read_all(|_, _| Some(()))?;
+    let segments = log.segments();
+    let mark = Mark {
+        store_id,
+        clean: true,
+        rows,
+        seq: log.seq(),
+        checkpoint: log.checkpoint(),
+        since: log.since_checkpoint().0,
+        max_ino: state.counters.max_ino,
+        segments: segments.iter().map(|s| (s.id, s.len())).collect(),
+    };
+    mark.write(io)
 }
 
 fn now() -> Time {

@@ -1,8 +1,9 @@
 //! From the files of a store to its state: what the log holds, cut at what a crash left unfinished.
 
+use super::mark::Mark;
 use super::{OpenOptions, OpenReport};
 use crate::counters::Counters;
-use crate::index::{Index, MemPages};
+use crate::index::{Index, MemPages, Pages, RowSum, SledPages};
 use crate::io::{Io, read_full};
 use crate::log::{
     FOLDER, Footer, HEADER_LEN, Header, Position, Resume, Segment, segment_name, segment_number,
@@ -15,6 +16,8 @@ mod checkpoint;
 mod replay;
 mod tail;
 
+use replay::Replayed;
+
 /// A store's state, ready to be used.
 pub(crate) struct Found {
     pub(crate) store_id: [u8; 16],
@@ -26,10 +29,11 @@ pub(crate) struct Found {
 
 impl Found {
     /// The state before the first transaction.
-    pub(crate) fn empty(store_id: [u8; 16]) -> Self {
-        Self {
+    pub(crate) fn empty(io: &dyn Io, store_id: [u8; 16]) -> Result<Self> {
+        let index = Index::new(new_pages(io, true)?);
+        Ok(Self {
             store_id,
-            index: Index::new(Box::new(MemPages::default())),
+            index,
             counters: Counters::default(),
             resume: Resume {
                 segments: BTreeMap::new(),
@@ -40,7 +44,7 @@ impl Found {
                 since: 0,
             },
             report: OpenReport::default(),
-        }
+        })
     }
 }
 
@@ -50,22 +54,56 @@ struct Files {
     segments: BTreeMap<u32, (Arc<Segment>, Option<Header>)>,
 }
 
+impl Files {
+    /// The segments' lengths by number.
+    fn lengths(&self) -> Vec<(u32, u64)> {
+        let lengths = self.segments.iter().map(|(id, (s, _))| (*id, s.len()));
+        lengths.collect()
+    }
+
+    /// The error if the log no longer reaches where it was known to be durable.
+    fn lost_since(&self, (id, len): (u32, u64)) -> Option<Error> {
+        let now = match self.segments.get(&id) {
+            Some((segment, _)) => segment.len(),
+            // Garbage collection deletes segments, but never the newest.
+            None if self.segments.keys().any(|newer| *newer > id) => return None,
+            None => 0,
+        };
+        (now < len).then(|| Error::LogDamaged {
+            segment: id,
+            offset: now,
+            why: format!("{} bytes that were durable are missing", len - now),
+        })
+    }
+}
+
 /// Finds a store's state.
 pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> {
     let write = !(options.read_only || options.salvage);
     let mut files = list(io.as_ref(), options)?;
-    let mut report = OpenReport {
-        rebuilt: Some("it is made from the log at every start".into()),
-        ..OpenReport::default()
+    let mut report = OpenReport::default();
+    let mark = Mark::read(io.as_ref()).filter(|m| m.store_id == files.store_id);
+    let floor = mark.as_ref().and_then(|m| m.segments.last().copied());
+    if let Some(damage) = floor.and_then(|floor| files.lost_since(floor)) {
+        if write {
+            return Err(damage);
+        }
+        report.warnings.push(damage.to_string());
+    }
+    let head = tail::settle(io.as_ref(), &mut files, floor, write, &mut report)?;
+    let replayed = match saved(io.as_ref(), &files, mark, write) {
+        Ok(state) => state,
+        Err(doubt) => {
+            report.rebuilt = Some(doubt);
+            replay::replay(
+                io.as_ref(),
+                &files,
+                options.salvage,
+                &|| new_pages(io.as_ref(), write),
+                &mut report,
+            )?
+        }
     };
-    let head = tail::settle(io.as_ref(), &mut files, write, &mut report)?;
-    let replayed = replay::replay(
-        io.as_ref(),
-        &files,
-        options.salvage,
-        &|| Ok(Box::new(MemPages::default())),
-        &mut report,
-    )?;
     let next_segment = files
         .segments
         .keys()
@@ -82,6 +120,24 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
             "{} is missing: {bytes} bytes of blocks cannot be read",
             segment_name(*id)
         ));
+    }
+    if write {
+        // From here on the index is ahead of its mark; how far the log was durable stays known.
+        let dirty = Mark {
+            store_id: files.store_id,
+            clean: false,
+            rows: RowSum { rows: 0, crc: 0 },
+            seq: replayed.seq,
+            checkpoint: replayed.checkpoint,
+            since: replayed.since,
+            max_ino: replayed.counters.max_ino,
+            segments: files.lengths(),
+        };
+        if let Err(e) = dirty.write(io.as_ref()) {
+            // Not even the old mark may stay: it would vouch for an index that goes on changing.
+            Mark::remove(io.as_ref())?;
+            report.warnings.push(e.to_string());
+        }
     }
     Ok(Found {
         store_id: files.store_id,
@@ -101,6 +157,54 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
         },
         report,
     })
+}
+
+/// The state that the last clean close put away, if everything says that it still is the log's; or else the doubt.
+fn saved(
+    io: &dyn Io,
+    files: &Files,
+    mark: Option<Mark>,
+    write: bool,
+) -> std::result::Result<Replayed, String> {
+    if !write {
+        return Err("sled writes to its files even to read them".into());
+    }
+    let mark = mark.ok_or("it has no mark of a clean close")?;
+    if !mark.clean {
+        return Err("the store was not closed cleanly".into());
+    }
+    if mark.segments != files.lengths() {
+        return Err("the log is not the one that it was made from".into());
+    }
+    let pages = SledPages::open(io).map_err(|e| e.to_string())?;
+    let index = Index::new(Box::new(pages.ok_or("it was in memory")?));
+    let mut counters = Counters::default();
+    let rows = index
+        .read_all(|k, v| counters.row(k, v))
+        .map_err(|e| e.to_string())?;
+    if rows != mark.rows {
+        return Err("its rows are not those of the last clean close".into());
+    }
+    counters.max_ino = counters.max_ino.max(mark.max_ino);
+    Ok(Replayed {
+        index,
+        counters,
+        seq: mark.seq,
+        checkpoint: mark.checkpoint,
+        since: mark.since,
+    })
+}
+
+/// Empty pages for an index made anew.
+fn new_pages(io: &dyn Io, write: bool) -> Result<Box<dyn Pages>> {
+    if write {
+        match SledPages::create(io) {
+            Ok(Some(pages)) => return Ok(Box::new(pages)),
+            Ok(None) => {}
+            Err(e) => tracing::warn!("{e}; the index is kept in memory until the next start"),
+        }
+    }
+    Ok(Box::new(MemPages::default()))
 }
 
 /// Lists the segments and reads their headers.

@@ -27,10 +27,11 @@ struct Survey {
     sealed: Option<u64>,
 }
 
-/// Cuts the log's tail and says where appending goes on.
+/// Cuts the log's tail and says where appending goes on. `floor` is a segment and how much of it was durable for sure.
 pub(super) fn settle(
     io: &dyn Io,
     files: &mut Files,
+    floor: Option<(u32, u64)>,
     write: bool,
     report: &mut OpenReport,
 ) -> Result<HeadSegment> {
@@ -38,8 +39,11 @@ pub(super) fn settle(
         return Ok(None);
     };
     let (segment, header) = (Arc::clone(segment), *header);
-    let survey = survey(io, &segment, segment.len())?;
-    if header.is_none() && survey.records == 0 {
+    let mut survey = survey(io, &segment, segment.len())?;
+    if let Some((_, len)) = floor.filter(|(floor, _)| *floor == id) {
+        survey.durable = survey.durable.max(len);
+    }
+    if header.is_none() && survey.records == 0 && survey.durable == 0 {
         // A crash between making the file and writing its header.
         report.cut_bytes += segment.len();
         files.segments.remove(&id);

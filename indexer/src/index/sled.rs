@@ -1,0 +1,132 @@
+//! Pages in sled. The one module that knows it.
+//!
+//! sled promises nothing after a power cut, and with a flipped bit or a truncated file it may panic or open with rows
+//! missing. So nothing here is believed: every page carries its checksum and the key of the next, the whole index is
+//! read and compared with the mark of the last clean close before it is used, and a panic inside sled is an error.
+
+use super::pages::{Entry, Pages};
+use crate::io::Io;
+use crate::{Error, Result};
+use ::sled::{Batch, Config, Db, Mode};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Folder of sled's files, in the store.
+pub(crate) const INDEX_FOLDER: &str = "index";
+
+/// Pages that sled keeps in memory.
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// Bytes that sled's file grows by. Its default of 512 KiB costs a small store more than its data.
+const SEGMENT_BYTES: usize = 64 << 10;
+
+/// Before each key, because the first page's key is empty.
+const PREFIX: u8 = b'p';
+
+/// Pages in sled's files. None only after the files were let go.
+pub(crate) struct SledPages(Option<Db>);
+
+/// Runs an operation of sled; errors and panics become [`Error::Index`].
+fn guarded<T>(run: impl FnOnce() -> ::sled::Result<T>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(e)) => Err(Error::Index(format!("sled: {e}"))),
+        Err(_) => Err(Error::Index("sled panicked".into())),
+    }
+}
+
+fn sled_key(key: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(key.len() + 1);
+    out.push(PREFIX);
+    out.extend_from_slice(key);
+    out
+}
+
+impl SledPages {
+    /// Opens the index of a store on disk; None for a store that lies elsewhere.
+    pub(crate) fn open(io: &dyn Io) -> Result<Option<Self>> {
+        let Some(root) = io.root() else {
+            return Ok(None);
+        };
+        io.make_dir(INDEX_FOLDER)
+            .map_err(|e| Error::io("make", INDEX_FOLDER, e))?;
+        let path = root.join(INDEX_FOLDER);
+        refuse_links(&path)?;
+        let config = Config::new()
+            .path(path)
+            .cache_capacity(CACHE_BYTES)
+            .mode(Mode::LowSpace)
+            .segment_size(SEGMENT_BYTES)
+            .flush_every_ms(None);
+        guarded(|| config.open()).map(|db| Some(Self(Some(db))))
+    }
+
+    /// Opens an empty index in place of whatever is there; None for a store that does not lie on disk.
+    pub(crate) fn create(io: &dyn Io) -> Result<Option<Self>> {
+        io.remove_dir_all(INDEX_FOLDER)
+            .map_err(|e| Error::io("remove", INDEX_FOLDER, e))?;
+        Self::open(io)
+    }
+
+    fn db(&self) -> Result<&Db> {
+        self.0
+            .as_ref()
+            .ok_or_else(|| Error::Index("sled is closed".into()))
+    }
+}
+
+/// sled opens its files by name, so a link among them could lead it out of the store.
+fn refuse_links(path: &std::path::Path) -> Result<()> {
+    let io = |e| Error::io("list", INDEX_FOLDER, e);
+    for entry in std::fs::read_dir(path).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if entry.file_type().map_err(io)?.is_symlink() {
+            let name = entry.file_name();
+            return Err(Error::Index(format!(
+                "{INDEX_FOLDER}/{} is a symbolic link",
+                name.to_string_lossy()
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl Pages for SledPages {
+    fn floor(&self, key: &[u8]) -> Result<Option<Entry>> {
+        let db = self.db()?;
+        let found = guarded(|| db.range(..=sled_key(key)).next_back().transpose())?;
+        let Some((key, page)) = found else {
+            return Ok(None);
+        };
+        match key.split_first() {
+            Some((&PREFIX, key)) => Ok(Some((key.to_vec(), page.to_vec()))),
+            _ => Err(Error::Index("a key that is no page's".into())),
+        }
+    }
+
+    fn write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+        let mut batch = Batch::default();
+        for (key, page) in changes {
+            match page {
+                Some(page) => batch.insert(sled_key(&key), page),
+                None => batch.remove(sled_key(&key)),
+            }
+        }
+        let db = self.db()?;
+        guarded(|| db.apply_batch(batch))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let db = self.db()?;
+        guarded(|| db.flush()).map(drop)
+    }
+}
+
+impl Drop for SledPages {
+    fn drop(&mut self) {
+        // sled writes while it is dropped, and may panic there too.
+        let db = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
+            tracing::warn!("sled panicked while closing the index: it will be made again from the log");
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The mark of a clean close: what the log and the index were when the store was put away.
+//!
+//! It lies beside sled's files and goes when the store is opened for writing, or rather turns into a *dirty* mark, which
+//! no longer vouches for the index but still says how far the log was durable. Layout: docs/FORMAT.md, "Mark".
+
+use crate::index::{INDEX_FOLDER, RowSum};
+use crate::io::{Io, read_full, write_full};
+use crate::log::Position;
+use crate::wire::{Reader, put_varint};
+use crate::{Error, Result};
+
+const NAME: &str = "index/mark";
+const NEW: &str = "index/mark.new";
+const MAGIC: &[u8; 8] = b"LMFSMARK";
+const VERSION: u8 = 1;
+
+/// The state of a store at a clean close.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) store_id: [u8; 16],
+    /// Whether nothing was written since, so that the index may be believed.
+    pub(crate) clean: bool,
+    pub(crate) rows: RowSum,
+    /// Number of the last transaction.
+    pub(crate) seq: u64,
+    pub(crate) checkpoint: Position,
+    /// Bytes of transactions since the checkpoint.
+    pub(crate) since: u64,
+    pub(crate) max_ino: u64,
+    /// Segments and their lengths, by number.
+    pub(crate) segments: Vec<(u32, u64)>,
+}
+
+impl Mark {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend_from_slice(&[VERSION, u8::from(self.clean)]);
+        out.extend_from_slice(&self.store_id);
+        out.extend_from_slice(&self.rows.crc.to_le_bytes());
+        for v in [
+            self.rows.rows,
+            self.seq,
+            u64::from(self.checkpoint.segment),
+            u64::from(self.checkpoint.offset),
+            self.since,
+            self.max_ino,
+            self.segments.len() as u64,
+        ] {
+            put_varint(&mut out, v);
+        }
+        for (id, len) in &self.segments {
+            put_varint(&mut out, u64::from(*id));
+            put_varint(&mut out, *len);
+        }
+        let crc = crc32fast::hash(&out);
+        out.extend_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (body, crc) = bytes.split_last_chunk::<4>()?;
+        if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+            return None;
+        }
+        let mut r = Reader::new(body);
+        if r.array::<8>()? != *MAGIC || r.u8()? != VERSION {
+            return None;
+        }
+        let clean = r.u8()? == 1;
+        let store_id = r.array()?;
+        let crc = r.u32()?;
+        let rows = RowSum {
+            rows: r.varint()?,
+            crc,
+        };
+        let seq = r.varint()?;
+        let checkpoint = Position {
+            segment: r.varint32()?,
+            offset: r.varint32()?,
+        };
+        let (since, max_ino, count) = (r.varint()?, r.varint()?, r.varint()?);
+        // No reservation by `count`: it is only believed as far as there are bytes.
+        let mut segments = Vec::new();
+        for _ in 0..count {
+            segments.push((r.varint32()?, r.varint()?));
+        }
+        r.is_empty().then_some(Self {
+            store_id,
+            clean,
+            rows,
+            seq,
+            checkpoint,
+            since,
+            max_ino,
+            segments,
+        })
+    }
+
+    /// Reads the mark; None if there is none that can be read.
+    pub(crate) fn read(io: &dyn Io) -> Option<Self> {
+        let file = io.open(NAME, false).ok()?;
+        let len = file.len().ok().filter(|len| *len <= 64 << 20)?;
+        let mut bytes = vec![0; usize::try_from(len).ok()?];
+        let n = read_full(file.as_ref(), &mut bytes, 0).ok()?;
+        Self::decode(bytes.get(..n)?)
+    }
+
+    /// Removes the mark, durably.
+    pub(crate) fn remove(io: &dyn Io) -> Result<()> {
+        match io.remove(NAME) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.and_then(|()| io.sync_dir(INDEX_FOLDER)),
+        }
+        .map_err(|e| Error::io("remove", NAME, e))
+    }
+
+    /// Writes the mark, durably, in place of the one before.
+    pub(crate) fn write(&self, io: &dyn Io) -> Result<()> {
+        let run = || {
+            io.make_dir(INDEX_FOLDER)?;
+            match io.remove(NEW) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+            let file = io.create(NEW)?;
+            write_full(file.as_ref(), &self.encode(), 0)?;
+            file.sync_data()?;
+            io.rename(NEW, NAME)?;
+            io.sync_dir(INDEX_FOLDER)
+        };
+        run().map_err(|e| Error::io("write", NAME, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::io::MemIo;
+
+    #[test]
+    fn a_mark_comes_back_and_no_flipped_bit_is_believed() {
+        let mark = Mark {
+            store_id: [7; 16],
+            clean: true,
+            rows: RowSum { rows: 300, crc: 5 },
+            seq: 1 << 40,
+            checkpoint: Position {
+                segment: 3,
+                offset: 77,
+            },
+            since: 9,
+            max_ino: 12,
+            segments: vec![(3, 4096), (9, 1 << 33)],
+        };
+        let io = MemIo::default();
+        assert_eq!(Mark::read(&io), None);
+        mark.write(&io).unwrap();
+        assert_eq!(Mark::read(&io), Some(mark.clone()));
+        let bytes = mark.encode();
+        for at in 0..bytes.len() {
+            let mut bad = bytes.clone();
+            *bad.get_mut(at).unwrap() ^= 1;
+            assert_eq!(Mark::decode(&bad), None);
+            assert_eq!(Mark::decode(bytes.get(..at).unwrap()), None);
+        }
+    }
+}

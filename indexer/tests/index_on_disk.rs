@@ -1,0 +1,178 @@
+//! The index on disk: believed after a clean close, and only if every row is there.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use lmfs_indexer::{
+    Change, CreateOptions, Dirent, Inode, Kind, OpenOptions, OpenReport, ROOT_INO, RealIo, Store,
+    Time,
+};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+const FILES: u64 = 3_000;
+
+fn file(ino: u64) -> Inode {
+    let time = Time { secs: 1, nanos: 2 };
+    Inode {
+        ino,
+        kind: Kind::File,
+        perm: 0o644,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        nlink: 1,
+        size: ino,
+        atime: time,
+        mtime: time,
+        ctime: time,
+        crtime: time,
+        parent: 0,
+        target: Vec::new(),
+    }
+}
+
+fn add(store: &Store, ino: u64) {
+    let _ = store
+        .commit(vec![
+            Change::PutInode(file(ino)),
+            Change::PutDirent {
+                parent: ROOT_INO,
+                name: format!("file {ino}").into_bytes(),
+                entry: Dirent {
+                    ino,
+                    kind: Kind::File,
+                },
+            },
+        ])
+        .unwrap();
+}
+
+fn create(dir: &Path) -> Store {
+    let io = Arc::new(RealIo::new(dir).unwrap());
+    let store = Store::create(io, CreateOptions::new([3; 16])).unwrap();
+    for ino in 2..2 + FILES {
+        add(&store, ino);
+    }
+    store
+}
+
+fn open(dir: &Path) -> lmfs_indexer::Result<(Store, OpenReport)> {
+    Store::open(Arc::new(RealIo::new(dir).unwrap()), OpenOptions::default())
+}
+
+fn assert_whole(store: &Store) {
+    for ino in 2..2 + FILES {
+        assert_eq!(store.inode(ino).unwrap(), Some(file(ino)));
+        let name = format!("file {ino}");
+        let entry = store.dirent(ROOT_INO, name.as_bytes()).unwrap();
+        assert_eq!(entry.map(|e| e.ino), Some(ino));
+    }
+    assert_eq!(store.totals().inodes, FILES + 1);
+}
+
+#[test]
+fn a_clean_close_spares_reading_the_log_and_a_crash_does_not() {
+    let dir = tempfile::tempdir().unwrap();
+    create(dir.path()).close().unwrap();
+    let (store, report) = open(dir.path()).unwrap();
+    assert_eq!(report.rebuilt, None);
+    assert_whole(&store);
+    let bytes = store.totals().index_bytes;
+    println!("index: {} bytes for {FILES} files", bytes);
+    assert!(bytes > 0);
+    add(&store, 2 + FILES);
+    store.sync().unwrap();
+    drop(store);
+
+    let (store, report) = open(dir.path()).unwrap();
+    assert!(report.rebuilt.is_some(), "it was never closed");
+    assert_eq!(store.max_ino(), 2 + FILES);
+    store.close().unwrap();
+    let (store, report) = open(dir.path()).unwrap();
+    assert_eq!(report.rebuilt, None);
+    assert_eq!(store.max_ino(), 2 + FILES);
+}
+
+#[test]
+fn the_index_folder_can_be_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    create(dir.path()).close().unwrap();
+    fs::remove_dir_all(dir.path().join("index")).unwrap();
+    let (store, report) = open(dir.path()).unwrap();
+    assert!(report.rebuilt.is_some());
+    assert_whole(&store);
+}
+
+#[test]
+fn flipped_bits_and_cut_files_of_the_index_never_cost_a_row() {
+    let dir = tempfile::tempdir().unwrap();
+    create(dir.path()).close().unwrap();
+    let index = dir.path().join("index");
+    let (mut tried, mut believed) = (0, 0);
+    let saved: Vec<_> = files(&index).map(|f| (f.clone(), fs::read(f).unwrap())).collect();
+    for (path, bytes) in &saved {
+        for n in 0..6 {
+            fs::remove_dir_all(&index).unwrap();
+            fs::create_dir(&index).unwrap();
+            for (path, bytes) in &saved {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, bytes).unwrap();
+            }
+            let mut bad = bytes.clone();
+            let at = bad.len() * n / 6;
+            if n % 2 == 0 {
+                bad.truncate(at);
+            } else {
+                *bad.get_mut(at).unwrap() ^= 0x10;
+            }
+            fs::write(path, bad).unwrap();
+            let (store, report) = open(dir.path()).unwrap();
+            believed += u32::from(report.rebuilt.is_none());
+            tried += 1;
+            assert_whole(&store);
+        }
+    }
+    println!("{tried} damaged indexes opened, {believed} of them still whole");
+}
+
+fn files(dir: &Path) -> impl Iterator<Item = std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(files(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found.into_iter()
+}
+
+#[test]
+fn a_log_cut_after_a_clean_close_is_damage_and_not_a_torn_tail() {
+    let dir = tempfile::tempdir().unwrap();
+    create(dir.path()).close().unwrap();
+    let segment = files(&dir.path().join("segments")).next().unwrap();
+    let bytes = fs::read(&segment).unwrap();
+    fs::write(&segment, bytes.get(..bytes.len() - 100).unwrap()).unwrap();
+    let Err(error) = open(dir.path()) else {
+        panic!("a store without its last transactions was opened for writing");
+    };
+    assert!(error.to_string().contains("100 bytes"), "{error}");
+    fs::write(&segment, &bytes).unwrap();
+    assert_whole(&open(dir.path()).unwrap().0);
+}
+
+#[test]
+fn a_flipped_bit_in_the_last_segment_is_not_cut_off_after_a_clean_close() {
+    let dir = tempfile::tempdir().unwrap();
+    create(dir.path()).close().unwrap();
+    let segment = files(&dir.path().join("segments")).next().unwrap();
+    let mut bytes = fs::read(&segment).unwrap();
+    let at = bytes.len() - 3_000;
+    *bytes.get_mut(at).unwrap() ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    let (store, report) = open(dir.path()).unwrap();
+    assert_eq!((report.cut_bytes, report.rebuilt), (0, None));
+    assert_whole(&store);
+    assert_eq!(fs::read(&segment).unwrap().len(), bytes.len());
+}
