@@ -7,9 +7,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+mod crash;
+mod fault;
 mod mem;
 mod real;
 
+pub use crash::{CrashIo, Loss};
+pub use fault::{Fault, FaultIo};
 pub use mem::MemIo;
 pub use real::RealIo;
 

@@ -109,7 +109,9 @@ fn flipped_bits_and_cut_files_of_the_index_never_cost_a_row() {
     create(dir.path()).close().unwrap();
     let index = dir.path().join("index");
     let (mut tried, mut believed) = (0, 0);
-    let saved: Vec<_> = files(&index).map(|f| (f.clone(), fs::read(f).unwrap())).collect();
+    let saved: Vec<_> = files(&index)
+        .map(|f| (f.clone(), fs::read(f).unwrap()))
+        .collect();
     for (path, bytes) in &saved {
         for n in 0..6 {
             fs::remove_dir_all(&index).unwrap();

@@ -191,7 +191,10 @@ impl Index {
     }
 
     /// Reads all rows, every page with its checksum and its place in the chain, and gives the sum over them.
-    pub(crate) fn read_all(&self, mut each: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Result<RowSum> {
+    pub(crate) fn read_all(
+        &self,
+        mut each: impl FnMut(&[u8], &[u8]) -> Option<()>,
+    ) -> Result<RowSum> {
         let (mut rows, mut crc) = (0, crc32fast::Hasher::new());
         let bad_row = self.scan(b"", |k, v| {
             rows += 1;

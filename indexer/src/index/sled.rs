@@ -126,7 +126,9 @@ impl Drop for SledPages {
         // sled writes while it is dropped, and may panic there too.
         let db = self.0.take();
         if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
-            tracing::warn!("sled panicked while closing the index: it will be made again from the log");
+            tracing::warn!(
+                "sled panicked while closing the index: it will be made again from the log"
+            );
         }
     }
 }

@@ -45,25 +45,26 @@ pub(super) fn replay(
     let mut starts = complete(io, files, newest)?;
     starts.extend(headers.filter(|p| p.segment > 0));
     starts.dedup();
+    // Without any, mostly there is no checkpoint yet, and the beginning is right.
+    let mut starts: Vec<Option<Position>> = starts.into_iter().map(Some).collect();
+    if starts.is_empty() {
+        starts.push(None);
+    }
     let mut first_error = None;
     let mut searched = false;
     let mut next = 0;
     loop {
-        let start = match starts.get(next).copied() {
-            Some(start) => Some(start),
-            None if !searched => {
-                searched = true;
-                let more = if starts.is_empty() {
-                    Vec::new()
-                } else {
-                    complete(io, files, 0)?
-                };
-                let more: Vec<_> = more.into_iter().filter(|p| !starts.contains(p)).collect();
-                starts.extend(more);
-                continue;
+        let Some(start) = starts.get(next).copied() else {
+            if searched {
+                break;
             }
-            None => None,
+            searched = true;
+            let more = complete(io, files, 0)?.into_iter().map(Some).chain([None]);
+            let more: Vec<_> = more.filter(|p| !starts.contains(p)).collect();
+            starts.extend(more);
+            continue;
         };
+        next += 1;
         let mut attempt = OpenReport::default();
         match attempt_from(io, files, start, false, pages, &mut attempt) {
             Ok(state) => {
@@ -76,17 +77,13 @@ pub(super) fn replay(
             }
             Err(e) => return Err(e),
         }
-        if start.is_none() {
-            break;
-        }
-        next += 1;
     }
     let error = first_error.unwrap_or_else(|| Error::NotAStore("the log is empty".into()));
     if !salvage {
         return Err(error);
     }
     report.warnings.push(error.to_string());
-    for start in starts.into_iter().map(Some).chain([None]) {
+    for start in starts {
         let mut attempt = OpenReport::default();
         if let Ok(state) = attempt_from(io, files, start, true, pages, &mut attempt) {
             report.transactions = attempt.transactions;
@@ -129,6 +126,7 @@ fn attempt_from(
             Err(e) => ControlFlow::Break(Err(e)),
         },
     )?;
+    r.end(io, files)?;
     Ok(r.state)
 }
 
@@ -210,6 +208,33 @@ impl Replay<'_> {
                 format!("transaction {}: {why}", self.state.seq),
             ),
         }
+    }
+
+    /// Nothing may be missing at the very end either, where no later record would show it.
+    fn end(&mut self, io: &dyn Io, files: &Files) -> Result<()> {
+        let Some((segment, header)) = files.segments.values().next_back() else {
+            return Ok(());
+        };
+        let footer = if segment.is_sealed() {
+            segment.footer(io)?
+        } else {
+            None
+        };
+        let known = [header.map(|h| h.seq), footer.map(|f| f.seq)];
+        let Some(last) = known.into_iter().flatten().max() else {
+            return Ok(());
+        };
+        if last > self.state.seq {
+            let first = self.state.seq + 1;
+            let end = segment.len();
+            self.lost(
+                segment,
+                end,
+                format!("transactions {first} to {last} are missing before it"),
+            )?;
+            self.state.seq = last;
+        }
+        Ok(())
     }
 
     fn lost(&mut self, segment: &Segment, offset: u64, why: String) -> Result<()> {

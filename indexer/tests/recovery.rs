@@ -1,0 +1,73 @@
+//! Opening after damage that once went unnoticed or was held for more than it was.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+use lmfs_indexer::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+fn create() -> (MemIo, Store) {
+    let io = MemIo::new();
+    let mut options = CreateOptions::new([1; 16]);
+    options.segment_size = 4096;
+    let store = Store::create(Arc::new(io.clone()), options).unwrap();
+    (io, store)
+}
+
+fn put(store: &Store, key: &[u8], len: usize) {
+    let (key, value) = (key.to_vec(), vec![b'v'; len]);
+    let _ = store.commit(vec![Change::PutMeta { key, value }]).unwrap();
+}
+
+fn collect(store: &Store) {
+    let options = GcOptions {
+        max_live: 1.0,
+        seal_head: true,
+    };
+    store
+        .gc(&options, &AtomicBool::new(false), &mut |_| ())
+        .unwrap();
+}
+
+fn open(files: BTreeMap<String, Vec<u8>>) -> Result<(Store, OpenReport)> {
+    Store::open(Arc::new(MemIo::from_files(files)), OpenOptions::default())
+}
+
+/// Garbage collection had deleted what came before the checkpoint, and the one header that named it was torn by a
+/// power cut: the store was refused though nothing was lost.
+#[test]
+fn a_checkpoint_that_no_header_names_is_found() {
+    let (io, store) = create();
+    put(&store, b"a", 1);
+    collect(&store);
+    put(&store, b"b", 4000);
+    let mut files = io.files();
+    assert!(!files.contains_key("segments/00000001.seg"));
+    let (_, newest) = files.iter_mut().next_back().unwrap();
+    newest[..52].fill(0);
+    // The headers before it are from before the checkpoint.
+    let headers: Vec<_> = files.values().map(|f| f[40..44].to_vec()).collect();
+    assert!(headers.iter().all(|h| h == &[0; 4]), "{headers:?}");
+    let (store, _) = open(files).unwrap();
+    assert_eq!(store.meta(b"a").unwrap().unwrap(), b"v");
+    assert_eq!(store.meta(b"b").unwrap().unwrap(), [b'v'; 4000]);
+}
+
+/// The last transaction of a sealed segment was damaged and no record followed: the tree before it was shown as if it
+/// were the newest.
+#[test]
+fn a_damaged_last_transaction_is_noticed_though_no_record_follows() {
+    let (io, store) = create();
+    put(&store, b"a", 1);
+    put(&store, b"the last one", 1);
+    put(&store, b"c", 4000);
+    let mut files = io.files();
+    files.get_mut("segments/00000002.seg").unwrap().truncate(52);
+    let sealed = files.get_mut("segments/00000001.seg").unwrap();
+    let at = sealed.windows(12).position(|w| w == b"the last one");
+    sealed[at.unwrap()] ^= 1;
+    assert!(matches!(
+        open(files),
+        Err(Error::LogDamaged { segment: 2, .. })
+    ));
+}

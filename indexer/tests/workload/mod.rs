@@ -1,0 +1,302 @@
+//! A random history of a store, and the tree that it must show at every step.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code, missing_docs)]
+
+use lmfs_indexer::*;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+
+/// SplitMix64.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+#[derive(Clone, Default, Debug, PartialEq)]
+pub struct FileModel {
+    pub blocks: BTreeMap<u64, Rc<Vec<u8>>>,
+    pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub orphan: bool,
+}
+
+/// What the store must show. `step` is a meta row that every transaction raises.
+#[derive(Clone, Default, Debug, PartialEq)]
+pub struct Tree {
+    pub step: u64,
+    pub names: BTreeMap<Vec<u8>, u64>,
+    pub files: BTreeMap<u64, FileModel>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Op {
+    /// Blocks of a file, made if need be; all in one transaction.
+    Write(u64, Vec<(u64, usize)>),
+    Truncate(u64, u64),
+    Unlink(u64),
+    /// Unlinked, but still open.
+    Orphan(u64),
+    /// To the name of another file, which is replaced.
+    Rename(u64, u64),
+    Xattr(u64, usize),
+    Sync,
+    Checkpoint,
+    Collect,
+}
+
+pub fn history(random: &mut Random, len: usize) -> Vec<Op> {
+    let mut r = |n: u64| random.below(n);
+    (0..len)
+        .map(|_| {
+            let ino = 2 + r(8);
+            match r(40) {
+                0..=16 => {
+                    let blocks = (0..1 + r(3)).map(|_| (r(100), 1 + r(700) as usize));
+                    Op::Write(ino, blocks.collect())
+                }
+                17..=19 => Op::Truncate(ino, r(100)),
+                20 | 21 => Op::Unlink(ino),
+                22 => Op::Orphan(ino),
+                23..=25 => Op::Rename(ino, 2 + r(8)),
+                26..=28 => Op::Xattr(ino, r(40) as usize),
+                29..=35 => Op::Sync,
+                36 => Op::Checkpoint,
+                _ => Op::Collect,
+            }
+        })
+        .collect()
+}
+
+pub fn options() -> OpenOptions {
+    OpenOptions {
+        segment_size: 4096,
+        ..OpenOptions::default()
+    }
+}
+
+fn name(ino: u64) -> Vec<u8> {
+    format!("file {ino}").into_bytes()
+}
+
+fn inode(ino: u64, nlink: u32) -> Inode {
+    let t = Time { secs: -5, nanos: 7 };
+    Inode {
+        ino,
+        kind: Kind::File,
+        perm: 0o644,
+        uid: 1,
+        gid: 2,
+        rdev: 0,
+        nlink,
+        size: 100,
+        atime: t,
+        mtime: t,
+        ctime: t,
+        crtime: t,
+        parent: 0,
+        target: Vec::new(),
+    }
+}
+
+pub fn collect(store: &Store) -> Result<GcReport> {
+    let gc = GcOptions {
+        max_live: 0.9,
+        seal_head: true,
+    };
+    store.gc(&gc, &AtomicBool::new(false), &mut |_| ())
+}
+
+impl Tree {
+    fn named(&self, ino: u64) -> Option<Vec<u8>> {
+        let found = self.names.iter().find(|(_, i)| **i == ino);
+        found.map(|(n, _)| n.clone())
+    }
+
+    /// Does one step, in the store and, if the store did it, here. `before` is called with the tree that the transaction
+    /// makes, before it is committed.
+    pub fn run(
+        &mut self,
+        store: &Store,
+        op: &Op,
+        random: &mut Random,
+        before: &mut dyn FnMut(&Tree),
+    ) -> Result<()> {
+        let mut next = self.clone();
+        let mut tx = Vec::new();
+        let mut appended = Vec::new();
+        match op {
+            Op::Sync => return store.sync(),
+            Op::Checkpoint => return store.checkpoint(),
+            Op::Collect => return collect(store).map(drop),
+            Op::Write(ino, blocks) => {
+                if !next.files.contains_key(ino) {
+                    let entry = Dirent {
+                        ino: *ino,
+                        kind: Kind::File,
+                    };
+                    tx.push(Change::PutInode(inode(*ino, 1)));
+                    if let Some(old) = next.names.insert(name(*ino), *ino) {
+                        next.files.remove(&old);
+                        tx.push(Change::DelInode(old));
+                    }
+                    tx.push(Change::PutDirent {
+                        parent: ROOT_INO,
+                        name: name(*ino),
+                        entry,
+                    });
+                }
+                for (block, len) in blocks {
+                    let bytes: Vec<u8> = (0..*len).map(|_| random.below(256) as u8).collect();
+                    let r = match store.append_block(*ino, *block, &bytes) {
+                        Ok(r) => r,
+                        Err(e) => {
+                            store.abandon_blocks(&appended);
+                            return Err(e);
+                        }
+                    };
+                    appended.push(r);
+                    let raw_len = *len as u32;
+                    let extent = Extent { r, tag: 1, raw_len };
+                    tx.push(Change::PutExtents {
+                        ino: *ino,
+                        first: *block,
+                        extents: vec![Some(extent)],
+                    });
+                    let file = next.files.entry(*ino).or_default();
+                    file.blocks.insert(*block, Rc::new(bytes));
+                }
+            }
+            Op::Truncate(ino, from) => {
+                let Some(file) = next.files.get_mut(ino) else {
+                    return Ok(());
+                };
+                file.blocks.retain(|b, _| b < from);
+                tx.push(Change::TruncateExtents {
+                    ino: *ino,
+                    from: *from,
+                });
+            }
+            Op::Unlink(ino) | Op::Orphan(ino) => {
+                if next.files.get(ino).is_none_or(|f| f.orphan) {
+                    return Ok(());
+                }
+                let name = next.named(*ino).unwrap();
+                next.names.remove(&name);
+                tx.push(Change::DelDirent {
+                    parent: ROOT_INO,
+                    name,
+                });
+                if matches!(op, Op::Orphan(_)) {
+                    next.files.get_mut(ino).unwrap().orphan = true;
+                    tx.push(Change::PutInode(inode(*ino, 0)));
+                    tx.push(Change::PutOrphan(*ino));
+                } else {
+                    next.files.remove(ino);
+                    tx.push(Change::DelInode(*ino));
+                }
+            }
+            Op::Rename(from, to) => {
+                let Some(old) = next.named(*from) else {
+                    return Ok(());
+                };
+                let new = name(*to);
+                next.names.remove(&old);
+                tx.push(Change::DelDirent {
+                    parent: ROOT_INO,
+                    name: old,
+                });
+                if let Some(replaced) = next.names.insert(new.clone(), *from)
+                    && replaced != *from
+                {
+                    next.files.remove(&replaced);
+                    tx.push(Change::DelInode(replaced));
+                }
+                let entry = Dirent {
+                    ino: *from,
+                    kind: Kind::File,
+                };
+                tx.push(Change::PutDirent {
+                    parent: ROOT_INO,
+                    name: new,
+                    entry,
+                });
+            }
+            Op::Xattr(ino, len) => {
+                let Some(file) = next.files.get_mut(ino) else {
+                    return Ok(());
+                };
+                let (name, value) = (b"user.x".to_vec(), vec![*len as u8; *len]);
+                file.xattrs.insert(name.clone(), value.clone());
+                tx.push(Change::PutXattr {
+                    ino: *ino,
+                    name,
+                    value,
+                });
+            }
+        }
+        next.step += 1;
+        tx.push(Change::PutMeta {
+            key: b"step".to_vec(),
+            value: next.step.to_le_bytes().to_vec(),
+        });
+        before(&next);
+        match store.commit(tx) {
+            Ok(_) => *self = next,
+            Err(e) => {
+                store.abandon_blocks(&appended);
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    /// All that a store shows.
+    pub fn read(store: &Store) -> Result<Tree> {
+        let mut tree = Tree::default();
+        if let Some(step) = store.meta(b"step")? {
+            tree.step = u64::from_le_bytes(step.try_into().unwrap());
+        }
+        for (name, entry) in store.dirents(ROOT_INO, None, 1000)? {
+            tree.names.insert(name, entry.ino);
+        }
+        for inode in store.inodes(ROOT_INO, 1000)? {
+            tree.files.entry(inode.ino).or_default();
+        }
+        for ino in store.orphans()? {
+            tree.files.get_mut(&ino).unwrap().orphan = true;
+        }
+        for (ino, file) in &mut tree.files {
+            for name in store.xattrs(*ino)? {
+                let value = store.xattr(*ino, &name)?.unwrap();
+                file.xattrs.insert(name, value);
+            }
+            for (block, e) in (0..).zip(store.extents(*ino, 0..100)?) {
+                if let Some(e) = e {
+                    let bytes = store.read_block_of(*ino, block, e.r)?;
+                    file.blocks.insert(block, Rc::new(bytes));
+                }
+            }
+        }
+        Ok(tree)
+    }
+}
+
+/// The store shows exactly this tree, and the check finds nothing, not in the log either.
+pub fn assert_shows(store: &Store, tree: &Tree, when: &str) {
+    let found = Tree::read(store).unwrap_or_else(|e| panic!("{when}: {e}"));
+    assert!(found == *tree, "{when}: {found:?}\nshould be {tree:?}");
+    assert_clean(store, when);
+}
+
+pub fn assert_clean(store: &Store, when: &str) {
+    let options = CheckOptions { log: true };
+    let report = store
+        .check(&options, &AtomicBool::new(false), &mut |_, _| ())
+        .unwrap();
+    assert!(report.is_clean(), "{when}: {:?}", report.findings);
+}
