@@ -6,6 +6,7 @@ use super::error::{Error, Result};
 use super::kernel::{Context, ContextMut, GROUP, HEADS, Kernel, Row, Scratch, Span, Then};
 use super::math::Rotation;
 use super::matrix::{Line, Matrix};
+use super::pages::zeros;
 use super::profile::{Profile, Stage};
 use super::shape::{HEAD, Shape};
 use super::weights::Weights;
@@ -39,10 +40,10 @@ impl Memory {
     fn new(rings: usize, slots: usize) -> Self {
         Self {
             slots,
-            keys: vec![Line([0; 64]); rings * slots],
-            values: vec![Line([0; 64]); rings * slots],
-            key_scales: vec![0.0; rings * slots],
-            value_scales: vec![0.0; rings * slots],
+            keys: zeros(rings * slots, Line([0; 64])),
+            values: zeros(rings * slots, Line([0; 64])),
+            key_scales: zeros(rings * slots, 0.0),
+            value_scales: zeros(rings * slots, 0.0),
         }
     }
 

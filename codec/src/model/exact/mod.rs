@@ -29,6 +29,7 @@ mod math;
 #[allow(clippy::indexing_slicing, reason = "the packed layout is sized here")]
 mod matrix;
 mod model;
+mod pages;
 mod profile;
 mod shape;
 mod simd;
