@@ -18,7 +18,7 @@ const DEAD_BYTES: u64 = 64 << 20;
 /// ... or this share of the log, in percent, if that is less.
 const DEAD_PERCENT: u64 = 25;
 /// A log smaller than this, in bytes, is not worth the work, unless a user asks.
-const SMALL_LOG: u64 = 4 << 20;
+const SMALL_LOG: u64 = 1 << 20;
 /// A segment of which more than this share is in use gives too little for the copying ...
 const MOSTLY: f64 = 0.6;
 /// ... also for a user who wants all the space there is.
@@ -120,7 +120,7 @@ mod tests {
         };
         let due = |log, dead, effort| is_due(&totals(log, dead), effort);
         assert!(
-            !due(1 << 20, 1 << 20, Effort::Background),
+            !due(1 << 19, 1 << 19, Effort::Background),
             "small logs are left alone"
         );
         assert!(due(1 << 20, 1 << 20, Effort::Thorough));

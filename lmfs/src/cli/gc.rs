@@ -38,7 +38,7 @@ pub fn run(args: &args::Gc, quiet: bool) -> anyhow::Result<ExitCode> {
     } else if !quiet {
         let number = |key: &str| report.get(key).and_then(Value::as_u64).unwrap_or(0);
         output::line(&format!(
-            "{} given back: {} segments deleted, {} blocks moved",
+            "{} given back (segments deleted: {}, blocks moved: {})",
             size::show(number("freed_bytes")),
             output::count(number("deleted_segments")),
             output::count(number("moved_blocks"))

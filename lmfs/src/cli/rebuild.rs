@@ -20,7 +20,7 @@ pub fn run(args: &args::Rebuild, quiet: bool) -> anyhow::Result<ExitCode> {
             ""
         };
         output::line(&format!(
-            "made the index anew: {} inodes from {} transactions{config}",
+            "made the index anew: {} inodes, with {} transactions since the last checkpoint{config}",
             output::count(done.inodes),
             output::count(done.transactions)
         ))?;
