@@ -45,7 +45,7 @@ def main():
     step.add_argument("--tokenizer", type=Path, required=True)
     step.add_argument("--out", type=Path, required=True)
     step.add_argument("--type", choices=["q8_0", "f16", "f32"], default="q8_0")
-    step.add_argument("--weights", choices=["average", "last"], default="last")
+    step.add_argument("--average", type=float, default=0.0, help="share of the averaged weights, 0 to 1")
     step.add_argument("--name", default="small")
 
     step = steps.add_parser("evaluate", help="bits per byte of held-out files, as the codec uses a model")
@@ -100,7 +100,7 @@ def main():
             arguments.tokenizer,
             arguments.out,
             arguments.type,
-            arguments.weights,
+            arguments.average,
             arguments.name,
         )
     elif arguments.step == "evaluate":

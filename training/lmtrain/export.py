@@ -23,18 +23,18 @@ TYPES = {
 NORMAL, CONTROL = 1, 3  # llama.cpp's token types
 
 
-def read_checkpoint(path, weights="average"):
-    """The shape and the tensors of a checkpoint: its "average" or its "last" weights."""
+def read_checkpoint(path, average=0.0):
+    """The shape and the tensors of a checkpoint: 0 the last weights, 1 their moving average."""
     state = torch.load(path, map_location="cpu", weights_only=True)
-    tensors = dict(state["model"])
-    if weights == "average":
-        tensors = dict(zip(tensors, state["average"]))
+    tensors = {
+        name: torch.lerp(last, mean, average) for (name, last), mean in zip(state["model"].items(), state["average"])
+    }
     return Shape(**state["shape"]), {name: t.float().numpy() for name, t in tensors.items()}
 
 
-def export(checkpoint, tokenizer, path, kind="q8_0", weights="average", name="small"):
+def export(checkpoint, tokenizer, path, kind="q8_0", average=0.0, name="small"):
     """Writes the GGUF file `path`."""
-    shape, tensors = read_checkpoint(checkpoint, weights)
+    shape, tensors = read_checkpoint(checkpoint, average)
     description = json.loads(Path(tokenizer).read_text(encoding="utf-8"))
     writer = gguf.GGUFWriter(str(path), "llama")
     writer.add_name(f"lmfs {name}")

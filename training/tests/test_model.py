@@ -109,7 +109,7 @@ class Runs(unittest.TestCase):
             self.assertTrue(torch.equal(tensor, resumed["model"][name]), name)
 
     def model(self):
-        shape, tensors = export.read_checkpoint(self.checkpoint, "last")
+        shape, tensors = export.read_checkpoint(self.checkpoint)
         model = Model(shape)
         model.load_state_dict({name: torch.from_numpy(t) for name, t in tensors.items()})
         return model
@@ -123,13 +123,13 @@ class Runs(unittest.TestCase):
         self.assertGreater(float(reference.std()), 0.1, "a model that says nothing proves nothing")
         for kind, tolerance in (("f32", 1e-4), ("f16", 5e-3), ("q8_0", 5e-2)):
             path = self.folder / f"{kind}.gguf"
-            export.export(self.checkpoint, self.tokenizer, path, kind, "last", "test")
+            export.export(self.checkpoint, self.tokenizer, path, kind, 0.0, "test")
             error = (GgufModel(path).logits(tokens) - reference).abs().max() / reference.std()
             self.assertLess(float(error), tolerance, kind)
 
     def test_the_file_names_its_window_and_tokenizes_like_the_trainer(self):
         path = self.folder / "window.gguf"
-        export.export(self.checkpoint, self.tokenizer, path, "q8_0", "last", "test")
+        export.export(self.checkpoint, self.tokenizer, path, "q8_0", 0.0, "test")
         model = GgufModel(path)
         self.assertEqual(model.fields["llama.attention.sliding_window"], 64)
         self.assertEqual(model.fields["llama.context_length"], 64)
@@ -140,7 +140,7 @@ class Runs(unittest.TestCase):
 
     def test_a_transplant_of_what_fits_changes_nothing(self):
         path = self.folder / "old.gguf"
-        export.export(self.checkpoint, self.tokenizer, path, "f32", "last", "test")
+        export.export(self.checkpoint, self.tokenizer, path, "f32", 0.0, "test")
         model = self.model()
         grown = transplant(path, replace(model.shape, layers=3), self.tokenizer)
         tokens = torch.randint(1, 512, (2, 200))
@@ -171,7 +171,7 @@ class Runs(unittest.TestCase):
 
     def test_eight_bits_cost_little(self):
         path = self.folder / "eight.gguf"
-        export.export(self.checkpoint, self.tokenizer, path, "f32", "last", "test")
+        export.export(self.checkpoint, self.tokenizer, path, "f32", 0.0, "test")
         data = (self.corpus / "prose_en/a+prose/one.txt").read_bytes()[-4000:]
         bits = []
         for eight in (False, True):
