@@ -359,16 +359,20 @@ impl Log {
         }
     }
 
-    /// Deletes a segment; those who are reading from it may finish.
+    /// Deletes a segment; those who are reading from it may finish. If that fails, it stays, and may be tried again.
     pub(crate) fn remove(&self, id: u32) -> Result<()> {
         let name = segment_name(id);
+        if let Some(segment) = self.segment(id) {
+            // Readers that come too late to open it themselves share this handle.
+            segment.file(self.io.as_ref())?;
+        }
+        self.io
+            .remove(&name)
+            .map_err(|e| Error::io("remove", &name, e))?;
         self.segments
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
-        self.io
-            .remove(&name)
-            .map_err(|e| Error::io("remove", &name, e))?;
         self.io
             .sync_dir(FOLDER)
             .map_err(|e| Error::io("sync", FOLDER, e))

@@ -1,0 +1,214 @@
+//! A disk that fails: every call of a history fails in turn, once or for a while.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+mod workload;
+
+use lmfs_indexer::io::{CrashIo, Fault, FaultIo, Loss};
+use lmfs_indexer::*;
+use std::sync::Arc;
+use workload::*;
+
+const SEED: u64 = 20261120;
+
+fn create(seed: u64) -> (CrashIo, Arc<FaultIo>, Store, Vec<Op>, Random) {
+    let disk = CrashIo::new();
+    let io = Arc::new(FaultIo::new(Arc::new(disk.clone())));
+    let mut create = CreateOptions::new([1; 16]);
+    create.segment_size = 4096;
+    let store = Store::create(io.clone(), create).unwrap();
+    let mut random = Random(seed);
+    let ops = history(&mut random, 100);
+    (disk, io, store, ops, random)
+}
+
+/// Calls of the history that this fault concerns.
+fn calls(fault: Fault) -> u64 {
+    let (_, io, store, ops, mut random) = create(SEED);
+    io.fail(fault, u64::MAX, 0);
+    let mut tree = Tree::default();
+    for op in &ops {
+        tree.run(&store, op, &mut random, &mut |_| ()).unwrap();
+    }
+    io.mend().0
+}
+
+/// Lets `count` calls from number `after` on fail. Says how many operations failed, and whether writing stopped.
+fn run(fault: Fault, after: u64, count: u64) -> (u64, bool) {
+    let when = format!("seed {SEED}, {fault:?} at call {after}, {count} times");
+    let (disk, io, store, ops, mut random) = create(SEED);
+    io.fail(fault, after, count);
+    let mut tree = Tree::default();
+    let mut trees = vec![tree.clone()];
+    let (mut promised, mut failed, mut stopped) = (0, 0, false);
+    for op in &ops {
+        let hits = io.hits();
+        match tree.run(&store, op, &mut random, &mut |_| ()) {
+            Ok(()) => {
+                if tree.step as usize == trees.len() {
+                    trees.push(tree.clone());
+                }
+                if matches!(op, Op::Sync | Op::Checkpoint) {
+                    assert!(!stopped, "{when}: a promise after writing stopped");
+                    promised = tree.step;
+                }
+            }
+            Err(e) => {
+                failed += 1;
+                stopped |= matches!(e, Error::WritesFailed(_));
+                let blamed = io.hits() > hits || stopped;
+                assert!(blamed, "{when}: {op:?} fails on a disk that works: {e}");
+                match e {
+                    Error::WritesFailed(_) => {}
+                    Error::NoSpace { .. } => assert_eq!(fault, Fault::NoSpace, "{when}"),
+                    Error::Io { .. } => assert_eq!(fault, Fault::Error, "{when}"),
+                    e => panic!("{when}: {op:?} fails with {e:?}"),
+                }
+            }
+        }
+    }
+    assert!(io.mend().1 > 0, "{when}: nothing was hit");
+    // Reading goes on, and shows what was done, all of it and nothing else.
+    assert_shows(&store, &tree, &when);
+    if !stopped {
+        for op in history(&mut Random(after), 10) {
+            tree.run(&store, &op, &mut random, &mut |_| ())
+                .unwrap_or_else(|e| panic!("{when}: {op:?} afterwards: {e}"));
+        }
+        store.sync().unwrap();
+        (promised, trees) = (tree.step, vec![tree.clone()]);
+    }
+    drop(store);
+    for loss in [Loss::Nothing, Loss::Everything, Loss::Any(after)] {
+        let when = format!("{when}, then {loss:?} lost");
+        let files = disk.crash(disk.events(), loss);
+        let (store, _) = Store::open(Arc::new(MemIo::from_files(files)), options())
+            .unwrap_or_else(|e| panic!("{when}: {e}"));
+        let found = Tree::read(&store).unwrap_or_else(|e| panic!("{when}: {e}"));
+        assert!(
+            found.step >= promised,
+            "{when}: {} of {promised}",
+            found.step
+        );
+        let same = trees.iter().find(|t| t.step == found.step);
+        assert_shows(
+            &store,
+            same.unwrap_or_else(|| panic!("{when}: {found:?}")),
+            &when,
+        );
+    }
+    (failed, stopped)
+}
+
+fn every_call(fault: Fault, counts: &[u64]) -> (u64, u64) {
+    let calls = calls(fault);
+    let (mut failed, mut stopped) = (0, 0);
+    for &count in counts {
+        for after in 0..calls {
+            let (f, s) = run(fault, after, count);
+            failed += u64::from(f > 0);
+            stopped += u64::from(s);
+        }
+    }
+    let runs = calls * counts.len() as u64;
+    println!(
+        "seed {SEED}: {fault:?} at each of {calls} calls, {counts:?} times in a row: {runs} runs; in {failed} an operation failed, in {stopped} writing stopped"
+    );
+    assert!(calls > 50);
+    (failed, stopped)
+}
+
+#[test]
+fn no_space_at_every_call_is_an_error_and_work_goes_on_when_there_is_space() {
+    let (failed, stopped) = every_call(Fault::NoSpace, &[1, 9]);
+    assert!(failed > 100);
+    assert_eq!(stopped, 0, "a full disk must not stop writing for good");
+}
+
+#[test]
+fn an_io_error_at_every_call_loses_nothing_promised() {
+    let (failed, stopped) = every_call(Fault::Error, &[1, 3]);
+    assert!(failed > stopped && stopped > 0);
+}
+
+#[test]
+fn short_writes_at_every_call_are_finished() {
+    let (failed, stopped) = every_call(Fault::ShortWrites, &[1, 20]);
+    assert_eq!((failed, stopped), (0, 0));
+}
+
+#[test]
+fn an_error_at_every_call_of_opening_costs_nothing() {
+    let (disk, _, store, ops, mut random) = create(SEED);
+    let mut tree = Tree::default();
+    for op in &ops {
+        tree.run(&store, op, &mut random, &mut |_| ()).unwrap();
+    }
+    drop(store);
+    let files = disk.crash(disk.events(), Loss::Nothing);
+    let newest = files.keys().next_back().unwrap().clone();
+    let mut runs = 0;
+    for fault in [Fault::Error, Fault::NoSpace] {
+        for unfinished in [false, true] {
+            for after in 0.. {
+                let when = format!("seed {SEED}, {fault:?} at call {after} of opening");
+                let mut files = files.clone();
+                // Something to delete, or something to cut.
+                if unfinished {
+                    files.insert("segments/0000ffff.seg".into(), vec![0; 30]);
+                } else {
+                    files.get_mut(&newest).unwrap().extend([7; 100]);
+                }
+                let io = Arc::new(FaultIo::new(Arc::new(MemIo::from_files(files))));
+                io.fail(fault, after, 1);
+                let first = Store::open(io.clone(), options());
+                let hit = io.mend().1 > 0;
+                assert!(hit || first.is_ok(), "{when}");
+                drop(first);
+                let (store, _) =
+                    Store::open(io, options()).unwrap_or_else(|e| panic!("{when}: {e}"));
+                assert_shows(&store, &tree, &when);
+                runs += 1;
+                if !hit {
+                    break;
+                }
+            }
+        }
+    }
+    println!("seed {SEED}: {runs} runs");
+    assert!(runs > 50);
+}
+
+/// It was forgotten, and its space was lost until the store was opened again.
+#[test]
+fn a_segment_that_could_not_be_deleted_is_deleted_by_the_next_collection() {
+    let mut runs = 0;
+    for after in 0.. {
+        let (disk, io, store, ops, mut random) = create(SEED);
+        let mut tree = Tree::default();
+        for op in ops.iter().filter(|op| !matches!(op, Op::Collect)) {
+            tree.run(&store, op, &mut random, &mut |_| ()).unwrap();
+        }
+        io.fail(Fault::Error, after, 1);
+        let failed = collect(&store);
+        let hit = io.mend().1 > 0;
+        if !matches!(failed, Err(Error::WritesFailed(_))) {
+            collect(&store).unwrap();
+            let files = disk.crash(disk.events(), Loss::Nothing);
+            let bytes: usize = files.values().map(Vec::len).sum();
+            let totals = store.totals();
+            assert_eq!(bytes as u64, totals.log_bytes, "seed {SEED}, call {after}");
+        }
+        assert_shows(&store, &tree, "after collecting");
+        runs += 1;
+        if !hit {
+            break;
+        }
+    }
+    println!("seed {SEED}: {runs} runs");
+    assert!(runs > 10);
+}
