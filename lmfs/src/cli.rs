@@ -26,8 +26,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command, Verbosity};
 use crate::explain::explain;
+use args::{Cli, Command, Verbosity};
 
 /// The environment variable that says what to log.
 const LOG_VARIABLE: &str = "LMFS_LOG";

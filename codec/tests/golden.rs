@@ -1,0 +1,151 @@
+//! Containers that earlier versions wrote: they decode for ever. `golden/README.md` says what they are.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+
+use lmfs_codec::model::{EngineChoice, LoadOptions, builtin, load_bytes};
+use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, StreamOptions};
+use lmfs_codec::{Codec, Error, Header, Method, Options, Result};
+
+/// A container `NAME.lmz`, what it decodes to, and the method of all its blocks.
+struct Golden {
+    name: &'static str,
+    content: &'static str,
+    method: Method,
+    /// The built-in model it needs.
+    model: Option<&'static str>,
+}
+
+const fn golden(
+    name: &'static str,
+    content: &'static str,
+    method: Method,
+    model: Option<&'static str>,
+) -> Golden {
+    Golden {
+        name,
+        content,
+        method,
+        model,
+    }
+}
+
+/// Only ever longer.
+const ALL: &[Golden] = &[
+    golden("v1-raw", "noise.bin", Method::Raw, None),
+    golden("v1-zstd", "text.txt", Method::Zstd, None),
+    golden("v1-mix-text", "text.txt", Method::Mix, None),
+    golden("v1-mix-records", "records.bin", Method::Mix, None),
+    golden("v1-mix-sound", "sound.bin", Method::Mix, None),
+    golden("v1-model-first", "text.txt", Method::Model, Some("first")),
+    golden("v1-model-small", "text.txt", Method::Model, Some("small")),
+    golden("v1-lm-first", "text.txt", Method::Lm, Some("first")),
+];
+
+fn path(name: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name]
+        .iter()
+        .collect()
+}
+
+/// A codec with the built-in model that `wanted` accepts, or without a model.
+fn codec(wanted: Option<&dyn Fn(&builtin::Builtin) -> bool>, options: Options) -> Result<Codec> {
+    let model = match wanted {
+        None => None,
+        Some(wanted) => {
+            let found = builtin::list().iter().find(|builtin| wanted(builtin));
+            let found = found.expect("a built-in model that wrote a golden container is gone");
+            let name = format!("builtin:{}", found.name);
+            let gguf = found.gguf.to_vec();
+            Some(load_bytes(
+                &name,
+                gguf,
+                EngineChoice::Exact,
+                &LoadOptions::default(),
+            )?)
+        }
+    };
+    Codec::new(model, options)
+}
+
+fn decode(container: &[u8]) -> Result<Vec<u8>> {
+    let codec_of = |header: &ContainerHeader| {
+        let digest = header.model.map(|(_, digest)| digest);
+        let wanted = |builtin: &builtin::Builtin| Some(builtin.digest()) == digest;
+        codec(digest.and(Some(&wanted)), Options::default())
+    };
+    let mut out = Vec::new();
+    Decoder::new(container, codec_of, StreamOptions::default())
+        .read_to_end(&mut out)
+        .map_err(|source| Error::Io {
+            what: "golden container".into(),
+            source,
+        })?;
+    Ok(out)
+}
+
+/// The methods of a container's blocks.
+fn methods(container: &[u8]) -> BTreeSet<Method> {
+    let mut rest = &container[ContainerHeader::LEN..];
+    let mut found = BTreeSet::new();
+    // The payload's length is at 7 (docs/FORMAT.md); what follows the last block begins with `b5 54`.
+    while rest.starts_with(b"\xb5\x4c") {
+        let payload = u32::from_le_bytes([rest[7], rest[8], rest[9], 0]);
+        let (block, after) = rest.split_at(Header::LEN + payload as usize);
+        found.insert(Header::parse(block).unwrap().method);
+        rest = after;
+    }
+    found
+}
+
+#[test]
+fn containers_of_all_versions_decode() {
+    for golden in ALL {
+        let container = std::fs::read(path(&format!("{}.lmz", golden.name))).unwrap();
+        assert_eq!(
+            methods(&container),
+            BTreeSet::from([golden.method]),
+            "{}",
+            golden.name
+        );
+        let decoded = decode(&container).unwrap_or_else(|error| panic!("{}: {error}", golden.name));
+        let content = std::fs::read(path(golden.content)).unwrap();
+        assert!(decoded == content, "{} decodes to other bytes", golden.name);
+    }
+}
+
+/// Writes the containers that are missing; those that are there stay as they are.
+#[test]
+#[ignore = "makes golden containers for a new format or model"]
+fn make() {
+    for golden in ALL {
+        let to = path(&format!("{}.lmz", golden.name));
+        if to.exists() {
+            continue;
+        }
+        let mut options = Options::default();
+        options.model = golden.method == Method::Model;
+        options.mix = golden.method == Method::Mix;
+        options.lm_only = golden.method == Method::Lm;
+        options.model |= options.lm_only;
+        let named = |builtin: &builtin::Builtin| Some(builtin.name) == golden.model;
+        let codec = codec(golden.model.and(Some(&named)), options).unwrap();
+        let mut stream = StreamOptions::default();
+        stream.block_size = 4096;
+        let mut encoder = Encoder::new(Vec::new(), codec, stream).unwrap();
+        encoder
+            .write_all(&std::fs::read(path(golden.content)).unwrap())
+            .unwrap();
+        std::fs::write(to, encoder.finish().unwrap()).unwrap();
+    }
+}
