@@ -8,8 +8,12 @@
 
 mod adapter;
 mod answer;
+mod capabilities;
 mod connect;
 mod convert;
+mod list;
+mod reply;
+mod request;
 mod session;
 
 pub use connect::Options;

@@ -2,58 +2,49 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::reply::{Answer, Refuse};
 use crate::fs::{self, Filesystem};
 
-/// A reply that can be an error. Dropped unanswered, it answers EIO by itself.
-pub trait Refuse: Send + 'static {
-    /// Answers with an errno.
-    fn refuse(self, errno: fuser::Errno);
-}
-
-macro_rules! refuse {
-    ($($reply:ident)*) => {
-        $(impl Refuse for fuser::$reply {
-            fn refuse(self, errno: fuser::Errno) {
-                self.error(errno);
-            }
-        })*
-    };
-}
-
-refuse!(ReplyAttr ReplyCreate ReplyData ReplyDirectory ReplyDirectoryPlus ReplyEmpty ReplyEntry);
-refuse!(ReplyLseek ReplyOpen ReplyStatfs ReplyWrite ReplyXattr);
-
 /// Runs `run` at once and answers.
-pub fn now<R: Refuse, T>(
+pub fn now<R: Answer<T>, T>(
     fs: &Filesystem,
     operation: &'static str,
     reply: R,
     run: impl FnOnce(&Filesystem) -> fs::Result<T>,
-    answer: impl FnOnce(R, T),
 ) {
     match guarded(fs, operation, || run(fs)) {
-        Ok(value) => answer(reply, value),
+        Ok(value) => reply.answer(value),
         Err(error) => refuse(operation, reply, &error),
     }
 }
 
 /// Runs `run` on a thread that may wait, and answers from there.
-pub fn later<R: Refuse, T>(
+pub fn later<R: Answer<T>, T>(
     fs: &Filesystem,
     operation: &'static str,
     reply: R,
     run: impl FnOnce(&Filesystem) -> fs::Result<T> + Send + 'static,
-    answer: impl FnOnce(R, T) + Send + 'static,
 ) {
-    fs.run(move |fs| now(fs, operation, reply, run, answer));
+    fs.run(move |fs| now(fs, operation, reply, run));
+}
+
+/// [`later`] if it `waits`, else [`now`].
+pub fn later_if<R: Answer<T>, T>(
+    waits: bool,
+    fs: &Filesystem,
+    operation: &'static str,
+    reply: R,
+    run: impl FnOnce(&Filesystem) -> fs::Result<T> + Send + 'static,
+) {
+    if waits {
+        later(fs, operation, reply, run);
+    } else {
+        now(fs, operation, reply, run);
+    }
 }
 
 /// Runs `run`; a panic is logged, counted and becomes EIO.
-pub fn guarded<T>(
-    fs: &Filesystem,
-    operation: &'static str,
-    run: impl FnOnce() -> fs::Result<T>,
-) -> fs::Result<T> {
+pub fn guarded<T>(fs: &Filesystem, operation: &'static str, run: impl FnOnce() -> fs::Result<T>) -> fs::Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
         fs.count_panic();
         tracing::error!(operation, "panicked; the caller gets EIO. This is a bug");

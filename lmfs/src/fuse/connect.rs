@@ -60,19 +60,16 @@ impl Options {
 /// Mounts at `mountpoint` and gives the connection on which the kernel will ask.
 pub fn connect(mountpoint: &Path, options: &Options) -> io::Result<OwnedFd> {
     match mount_directly(mountpoint, options) {
-        Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
-            by_helper(mountpoint, options)
-        }
+        Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => by_helper(mountpoint, options),
         result => result,
     }
 }
 
 fn mount_directly(mountpoint: &Path, options: &Options) -> io::Result<OwnedFd> {
-    let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-        .map_err(|error| {
-            let error = io::Error::from(error);
-            io::Error::new(error.kind(), format!("cannot open /dev/fuse: {error}"))
-        })?;
+    let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(|error| {
+        let error = io::Error::from(error);
+        io::Error::new(error.kind(), format!("cannot open /dev/fuse: {error}"))
+    })?;
     let root_mode = rustix::fs::stat(mountpoint)?.st_mode;
     let mut data = format!(
         "fd={},rootmode={root_mode:o},user_id={},group_id={},default_permissions",
@@ -107,12 +104,7 @@ fn by_helper(mountpoint: &Path, options: &Options) -> io::Result<OwnedFd> {
         .env("_FUSE_COMMFD", theirs.as_raw_fd().to_string())
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("cannot run fusermount3 (package fuse3): {error}"),
-            )
-        })?;
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot run fusermount3 (package fuse3): {error}")))?;
     drop(theirs);
     if !output.status.success() {
         return Err(io::Error::other(

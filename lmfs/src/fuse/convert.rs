@@ -61,9 +61,7 @@ fn system_time(time: Time) -> SystemTime {
         UNIX_EPOCH.checked_sub(whole)
     };
     let nanos = Duration::from_nanos(time.nanos.into());
-    whole
-        .and_then(|whole| whole.checked_add(nanos))
-        .unwrap_or(UNIX_EPOCH)
+    whole.and_then(|whole| whole.checked_add(nanos)).unwrap_or(UNIX_EPOCH)
 }
 
 /// A time to set. fuser 0.18.0 takes the nanoseconds of a time before 1970 away from the seconds instead of adding them;
@@ -93,10 +91,7 @@ mod tests {
         };
         // What fuser makes of it.
         let mangled = UNIX_EPOCH - Duration::new(2, 800_000_000);
-        assert_eq!(
-            set_time(TimeOrNow::SpecificTime(mangled)),
-            SetTime::At(sent)
-        );
+        assert_eq!(set_time(TimeOrNow::SpecificTime(mangled)), SetTime::At(sent));
         assert_eq!(from_system_time(system_time(sent)), sent);
         for time in [
             Time { secs: 5, nanos: 7 },
@@ -105,6 +100,13 @@ mod tests {
         ] {
             assert_eq!(from_system_time(system_time(time)), time);
         }
+        let least = Time {
+            secs: i64::MIN,
+            nanos: 0,
+        };
+        let sent = UNIX_EPOCH - Duration::from_secs(1 << 63);
+        assert_eq!(set_time(TimeOrNow::SpecificTime(sent)), SetTime::At(least));
+        assert_eq!(from_system_time(system_time(least)), least);
         let after = UNIX_EPOCH + Duration::new(3, 4);
         assert_eq!(
             set_time(TimeOrNow::SpecificTime(after)),

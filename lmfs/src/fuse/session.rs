@@ -53,12 +53,7 @@ impl Session {
             match timeout {
                 None => self.ended.changed.wait(&mut result),
                 Some(timeout) => {
-                    if self
-                        .ended
-                        .changed
-                        .wait_for(&mut result, timeout)
-                        .timed_out()
-                    {
+                    if self.ended.changed.wait_for(&mut result, timeout).timed_out() {
                         break;
                     }
                 }
@@ -95,12 +90,8 @@ fn start(fs: Arc<Filesystem>, mountpoint: &Path, options: &Options) -> io::Resul
     config.n_threads = Some(options.threads.unwrap_or_else(|| cores.clamp(4, 16)));
     config.clone_fd = true;
     let access = match options {
-        Options {
-            allow_other: true, ..
-        } => SessionACL::All,
-        Options {
-            allow_root: true, ..
-        } => SessionACL::RootAndOwner,
+        Options { allow_other: true, .. } => SessionACL::All,
+        Options { allow_root: true, .. } => SessionACL::RootAndOwner,
         _ => SessionACL::Owner,
     };
     let connection = connect(&mountpoint, options)?;
@@ -112,12 +103,10 @@ fn start(fs: Arc<Filesystem>, mountpoint: &Path, options: &Options) -> io::Resul
     });
     let ended = Arc::new(Ended::default());
     let end = ended.clone();
-    std::thread::Builder::new()
-        .name("lmfs-fuse".into())
-        .spawn(move || {
-            let result = session.run();
-            *end.result.lock() = Some(result);
-            end.changed.notify_all();
-        })?;
+    std::thread::Builder::new().name("lmfs-fuse".into()).spawn(move || {
+        let result = session.run();
+        *end.result.lock() = Some(result);
+        end.changed.notify_all();
+    })?;
     Ok(Session { mountpoint, ended })
 }

@@ -17,8 +17,7 @@ use crate::fs::{self as logic, Filesystem};
 fn files_behave_through_the_kernel() {
     let store = Store::create(Arc::new(MemIo::new()), CreateOptions::new([1; 16])).unwrap();
     let codec = Codec::new(None, lmfs_codec::Options::default()).unwrap();
-    let filesystem =
-        Filesystem::new(Arc::new(store), codec, logic::Options::new(16 << 10)).unwrap();
+    let filesystem = Filesystem::new(Arc::new(store), codec, logic::Options::new(16 << 10)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();
     let session = mount(
@@ -31,9 +30,7 @@ fn files_behave_through_the_kernel() {
     )
     .unwrap();
 
-    let text: Vec<u8> = (0..300_000_u32)
-        .flat_map(|i| (i / 7).to_le_bytes())
-        .collect();
+    let text: Vec<u8> = (0..300_000_u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
     fs::create_dir(root.join("dir")).unwrap();
     fs::write(root.join("dir/file"), &text).unwrap();
     assert!(fs::read(root.join("dir/file")).unwrap() == text);
