@@ -49,7 +49,7 @@ impl Filesystem {
                 offset: to.offset + done,
             };
             let left = length - done;
-            let aligned = here.offset % bs == 0 && there.offset % bs == 0;
+            let aligned = here.offset.is_multiple_of(bs) && there.offset.is_multiple_of(bs);
             let blocks = if aligned && source.ino != target.ino {
                 (left / bs).min(BATCH)
             } else {
