@@ -47,14 +47,11 @@ impl Filesystem {
     /// Opens a file and says the handle's number. While it is open its contents stay, even without a name.
     ///
     /// # Errors
-    /// EISDIR, ESTALE; EROFS for `truncate` on a store open for reading only.
-    pub fn open(&self, ino: u64, truncate: bool, kill_suid: bool) -> Result<u64> {
+    /// EISDIR, ESTALE.
+    pub fn open(&self, ino: u64) -> Result<u64> {
         let node = self.node(ino)?;
         if node.live()?.inode.kind == Kind::Directory {
             return Err(Error::new(Errno::ISDIR, "is a directory"));
-        }
-        if truncate {
-            self.set_size(&node, 0, kill_suid)?;
         }
         // Counted in the same breath as the check that the file is still there: a removal sees the one or the other.
         node.live()?.opens += 1;

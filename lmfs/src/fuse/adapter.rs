@@ -67,7 +67,7 @@ impl fuser::Filesystem for Adapter {
 
     operation!(now create(fs, req, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, _flags: i32; ReplyCreate) => {
         let attr = fs.create(parent.0, name.as_bytes(), made(Kind::File, mode, umask), caller(req))?;
-        Ok((attr, Opened::file(fs.open(attr.ino, false, false)?)))
+        Ok((attr, Opened::file(fs.open(attr.ino)?)))
     });
 
     operation!(now unlink(fs, _req, parent: INodeNo, name: &OsStr; ReplyEmpty) => fs.unlink(parent.0, name.as_bytes()));
@@ -136,8 +136,8 @@ impl fuser::Filesystem for Adapter {
 
     // Contents.
 
-    operation!(now open(fs, req, ino: INodeNo, flags: OpenFlags; ReplyOpen) =>
-        fs.open(ino.0, flags.0 & libc::O_TRUNC != 0, kills(req)).map(Opened::file));
+    // Without O_TRUNC: the kernel truncates by setattr.
+    operation!(now open(fs, _req, ino: INodeNo, _flags: OpenFlags; ReplyOpen) => fs.open(ino.0).map(Opened::file));
 
     fn read(
         &self,

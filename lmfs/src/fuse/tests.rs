@@ -3,18 +3,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lmfs_codec::Codec;
 use lmfs_indexer::{CreateOptions, MemIo, Store};
+use rustix::fs::{Mode, OFlags};
 
-use super::{Options, mount};
+use super::{Options, Session, mount};
 use crate::fs::{self as logic, Filesystem};
 
-#[test]
-fn files_behave_through_the_kernel() {
+fn mounted() -> (Arc<Filesystem>, tempfile::TempDir, Session) {
     let store = Store::create(Arc::new(MemIo::new()), CreateOptions::new([1; 16])).unwrap();
     let codec = Codec::new(None, lmfs_codec::Options::default()).unwrap();
     let filesystem = Filesystem::new(Arc::new(store), codec, logic::Options::new(16 << 10)).unwrap();
@@ -29,7 +30,13 @@ fn files_behave_through_the_kernel() {
         },
     )
     .unwrap();
+    (filesystem, folder, session)
+}
 
+#[test]
+fn files_behave_through_the_kernel() {
+    let (filesystem, folder, session) = mounted();
+    let root = folder.path().canonicalize().unwrap();
     let text: Vec<u8> = (0..300_000_u32).flat_map(|i| (i / 7).to_le_bytes()).collect();
     fs::create_dir(root.join("dir")).unwrap();
     fs::write(root.join("dir/file"), &text).unwrap();
@@ -76,4 +83,29 @@ fn files_behave_through_the_kernel() {
         0,
         "the mountpoint is an empty directory again"
     );
+}
+
+#[test]
+fn an_open_with_o_trunc_that_is_refused_leaves_a_running_program_whole() {
+    let (filesystem, folder, session) = mounted();
+    let root = folder.path().canonicalize().unwrap();
+    let program = root.join("program");
+    fs::copy("/bin/sleep", &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut running = Command::new(&program).arg("60").spawn().unwrap();
+
+    let opened = rustix::fs::open(&program, OFlags::RDONLY | OFlags::TRUNC, Mode::empty());
+    let whole = fs::read(&program).unwrap() == fs::read("/bin/sleep").unwrap();
+    running.kill().unwrap();
+    running.wait().unwrap();
+    assert_eq!(opened.err(), Some(rustix::io::Errno::TXTBSY));
+    assert!(whole, "refused, and yet truncated");
+
+    // Allowed, it does what it says.
+    drop(OpenOptions::new().write(true).truncate(true).open(&program).unwrap());
+    assert_eq!(fs::metadata(&program).unwrap().len(), 0);
+
+    crate::daemon::unmount::unmount(&root, false).unwrap();
+    assert!(session.wait(Some(Duration::from_secs(10))));
+    filesystem.shutdown().unwrap();
 }

@@ -6,7 +6,7 @@ use super::*;
 fn an_open_file_outlives_its_name_and_is_gone_after_release() {
     let disk = Disk::new();
     let ino = disk.file("file");
-    let fh = disk.fs.open(ino, false, false).unwrap();
+    let fh = disk.fs.open(ino).unwrap();
     disk.fs.write(ino, 0, b"still here", false).unwrap();
     disk.fs.unlink(ROOT, b"file").unwrap();
     assert_eq!(errno(disk.fs.lookup(ROOT, b"file")), Errno::NOENT);
@@ -22,7 +22,7 @@ fn an_open_file_outlives_its_name_and_is_gone_after_release() {
 fn a_file_that_was_open_without_a_name_is_gone_after_a_crash() {
     let disk = Disk::new();
     let ino = disk.file("file");
-    let _fh = disk.fs.open(ino, false, false).unwrap();
+    let _fh = disk.fs.open(ino).unwrap();
     disk.fs.unlink(ROOT, b"file").unwrap();
     disk.fs.fsyncdir().unwrap();
     let disk = disk.crash();
