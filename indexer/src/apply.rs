@@ -105,14 +105,16 @@ impl Transaction<'_> {
                     .get((block % RUN) as usize)
                     .copied()
                     .flatten();
-                if now.is_none_or(|e| e.r != *old) {
+                let Some(now) = now.filter(|e| e.r == *old) else {
                     self.out.skipped.push(SkippedSwap {
                         ino: *ino,
                         block: *block,
                     });
                     return Ok(());
-                }
-                self.put_extents(*ino, *block, &[Some(*new)])
+                };
+                // A truncate may have let fewer bytes count since `new` was made: a swap never brings bytes back.
+                let raw_len = now.raw_len.min(new.raw_len);
+                self.put_extents(*ino, *block, &[Some(Extent { raw_len, ..*new })])
             }
             Change::TruncateExtents { ino, from } => self.truncate(*ino, *from),
             Change::PutXattr { ino, name, value } => {

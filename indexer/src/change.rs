@@ -56,7 +56,7 @@ pub enum Change {
         block: u64,
         /// What the extent must be now.
         old: BlockRef,
-        /// What it becomes.
+        /// What it becomes; of `raw_len` and the one that the extent has, the smaller one holds.
         new: Extent,
     },
     /// Drops all extents from block `from` on.

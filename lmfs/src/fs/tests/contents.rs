@@ -59,9 +59,7 @@ fn what_is_cut_off_reads_as_zeros_when_the_file_grows_again() {
 fn holes_are_found_and_punched_blocks_become_holes() {
     let disk = Disk::new();
     let ino = disk.file("file");
-    disk.fs
-        .write(ino, 0, &pattern(8 * B as usize, 5), false)
-        .unwrap();
+    disk.fs.write(ino, 0, &pattern(8 * B as usize, 5), false).unwrap();
     disk.fs.write(ino, 1 << 40, b"far", false).unwrap();
     disk.fs.fsync(ino).unwrap();
     let seek = |offset, what| disk.fs.lseek(ino, offset, what);
@@ -69,9 +67,7 @@ fn holes_are_found_and_punched_blocks_become_holes() {
     assert_eq!(seek(8 * B, Seek::Data).unwrap(), 1 << 40);
     assert_eq!(errno(seek((1 << 40) + 3, Seek::Data)), Errno::NXIO);
     let before = disk.fs.getattr(ino).unwrap().blocks;
-    disk.fs
-        .fallocate(ino, B + 100, 3 * B, Allocate::PunchHole)
-        .unwrap();
+    disk.fs.fallocate(ino, B + 100, 3 * B, Allocate::PunchHole).unwrap();
     assert_eq!(seek(B, Seek::Hole).unwrap(), 2 * B);
     assert_eq!(seek(2 * B, Seek::Data).unwrap(), 4 * B);
     let mut expected = pattern(8 * B as usize, 5);
@@ -79,10 +75,7 @@ fn holes_are_found_and_punched_blocks_become_holes() {
     assert_eq!(disk.fs.read_wait(ino, 0, 8 * BLOCK).unwrap(), expected);
     disk.fs.fsync(ino).unwrap();
     assert!(disk.fs.getattr(ino).unwrap().blocks < before);
-    assert_eq!(
-        disk.reopen().fs.read_wait(ino, 0, 8 * BLOCK).unwrap(),
-        expected
-    );
+    assert_eq!(disk.reopen().fs.read_wait(ino, 0, 8 * BLOCK).unwrap(), expected);
 }
 
 #[test]
@@ -94,10 +87,7 @@ fn a_copy_of_whole_blocks_does_not_decode() {
     disk.fs.write(to, 0, &[0xff; 9000], false).unwrap();
     disk.fs.fsync(from).unwrap();
     let place = |ino| Place { ino, offset: 0 };
-    let copied = disk
-        .fs
-        .copy_file_range(place(from), place(to), 1 << 30)
-        .unwrap();
+    let copied = disk.fs.copy_file_range(place(from), place(to), 1 << 30).unwrap();
     assert_eq!(copied as usize, bytes.len());
     assert!(
         disk.fs.stats().cache.decodes <= 1,
@@ -116,11 +106,7 @@ fn a_swapped_block_stays_cached_and_an_overwritten_one_is_never_seen_again() {
     assert_eq!(disk.all(ino), pattern(4096, 3));
     let decodes = disk.fs.stats().cache.decodes;
     let old = disk.fs.store.extent(ino, 0).unwrap().unwrap();
-    let block = disk
-        .fs
-        .codec
-        .encode(&pattern(4096, 3), &Stop::new())
-        .unwrap();
+    let block = disk.fs.codec.encode(&pattern(4096, 3), &Stop::new()).unwrap();
     let r = disk.fs.store.append_block(ino, 0, &block).unwrap();
     let new = lmfs_indexer::Extent { r, ..old };
     let swap = Change::SwapExtent {
@@ -140,6 +126,40 @@ fn a_swapped_block_stays_cached_and_an_overwritten_one_is_never_seen_again() {
     disk.fs.write(ino, 0, &pattern(4096, 200), false).unwrap();
     disk.fs.fsync(ino).unwrap();
     assert_eq!(disk.all(ino), pattern(4096, 200));
+}
+
+#[test]
+fn a_truncate_while_a_block_is_packed_stays_a_truncate() {
+    let disk = Disk::new();
+    let ino = disk.file("file");
+    let bytes = pattern(4096, 5);
+    disk.fs.write(ino, 0, &bytes, false).unwrap();
+    disk.fs.fsync(ino).unwrap();
+    // The packer reads the extent and encodes the block; meanwhile the file is cut and grows again.
+    let old = disk.fs.store.extent(ino, 0).unwrap().unwrap();
+    let block = disk.fs.codec.encode(&bytes, &Stop::new()).unwrap();
+    let r = disk.fs.store.append_block(ino, 0, &block).unwrap();
+    for size in [100, 4096] {
+        let size = Some(size);
+        let set = SetAttr {
+            size,
+            ..SetAttr::default()
+        };
+        disk.fs.setattr(ino, set, false).unwrap();
+    }
+    let new = lmfs_indexer::Extent { r, ..old };
+    let swap = Change::SwapExtent {
+        ino,
+        block: 0,
+        old: old.r,
+        new,
+    };
+    assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
+    disk.fs.blocks_moved(ino, [(old.r, r)]);
+    let mut expected = bytes[..100].to_vec();
+    expected.resize(4096, 0);
+    assert_eq!(disk.all(ino), expected, "bytes that were cut off came back");
+    assert_eq!(disk.reopen().all(ino), expected);
 }
 
 #[test]
