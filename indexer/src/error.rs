@@ -67,7 +67,7 @@ pub enum Error {
     },
     /// Transactions are missing or damaged, so the tree they made cannot be trusted.
     #[error(
-        "the log is damaged at segment {segment:08x}, offset {offset}: {why}. Nothing was changed. Restore that segment from a backup, or open with salvage to read what is left"
+        "the log is damaged at segment {segment:08x}, offset {offset}: {why}. Nothing was changed. Restore that segment from a backup, or open the store read-only to read what is left"
     )]
     LogDamaged {
         /// Segment of the damage.

@@ -149,23 +149,22 @@ fn a_damaged_index_is_made_anew() {
 #[test]
 fn a_torn_tail_of_the_log_loses_nothing_older() {
     let (scratch, original) = filled();
-    let mount = scratch.mount(&[]);
-    fs::write(mount.path("later"), Noise::new(9).bytes(100_000)).unwrap();
-    mount.kill();
     let mut noise = Noise::new(13);
-    for _ in 0..rounds(4, 50) {
-        let last = scratch.store_files("segments").pop().unwrap();
-        let len = fs::metadata(&last).unwrap().len();
-        let cut = noise.below(len.min(300));
-        fs::File::options()
-            .write(true)
-            .open(&last)
-            .unwrap()
-            .set_len(len - cut)
-            .unwrap();
+    for round in 0..rounds(4, 50) {
         let mount = scratch.mount(&[]);
         diff(&original, &mount.path("copy"));
+        // What was there when the store was opened is durable; a crash can only tear what came after.
+        let last = scratch.store_files("segments").pop().unwrap();
+        let durable = fs::metadata(&last).unwrap().len();
+        fs::write(mount.path(format!("later-{round}")), noise.bytes(100_000)).unwrap();
         mount.kill();
+        let len = fs::metadata(&last).unwrap().len();
+        let file = fs::File::options().write(true).open(&last).unwrap();
+        file.set_len(len - noise.below(300.min(len - durable + 1)))
+            .unwrap();
     }
+    let mount = scratch.mount(&[]);
+    diff(&original, &mount.path("copy"));
+    mount.umount();
     scratch.lmfs("check", &["--data"]).ok();
 }

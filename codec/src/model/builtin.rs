@@ -25,14 +25,14 @@ impl Builtin {
 /// The last is used when nothing is asked for.
 const BUILTINS: &[Builtin] = &[
     Builtin {
-        name: "small",
-        gguf: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/small.gguf")),
-        card: "4.8M parameters, 4,096 tokens, one KV head, window of 512: grown from first, better at logs and tables",
-    },
-    Builtin {
         name: "first",
         gguf: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/first.gguf")),
         card: "4.5M parameters, 4,096 tokens: text, code, logs and documents in many languages",
+    },
+    Builtin {
+        name: "small",
+        gguf: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/small.gguf")),
+        card: "4.8M parameters, 4,096 tokens, one KV head, window of 512: grown from first, better at logs and tables",
     },
 ];
 

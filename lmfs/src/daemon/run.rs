@@ -20,6 +20,8 @@ use crate::garbage::Keeper;
 use crate::packer::{self, Background, Packer, Unattended};
 use crate::store::{Access, Folder, Opened};
 
+/// How long `lmfs umount` waits for those who use the mount before it refuses.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How long a busy mount may stay once the daemon was told to end by a signal.
 const GRACE: Duration = Duration::from_secs(2);
 /// How long clients may take to read their last answer.
@@ -252,10 +254,23 @@ impl Started {
         self.fs.sync().map_err(|error| {
             format!("still mounted, because what was written cannot be stored: {error}")
         })?;
-        unmount::unmount(&self.mountpoint, false).or_else(|error| match error {
-            unmount::Error::NotMounted(_) => Ok(()),
-            error => Err(error.to_string()),
-        })
+        // A process that has just been forked may hold a file for a moment more.
+        self.unmount_within(PATIENCE)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Unmounts, waiting a while for those who use the mount.
+    fn unmount_within(&self, patience: Duration) -> Result<(), unmount::Error> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match unmount::unmount(&self.mountpoint, false) {
+                Ok(()) | Err(unmount::Error::NotMounted(_)) => return Ok(()),
+                Err(unmount::Error::Busy(_)) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Unmounts for somebody who will not take no for an answer.
@@ -265,19 +280,10 @@ impl Started {
         if let Err(error) = self.fs.sync() {
             tracing::error!("cannot store everything that was written: {error}");
         }
-        let deadline = Instant::now() + GRACE;
-        loop {
-            match unmount::unmount(&self.mountpoint, false) {
-                Ok(()) | Err(unmount::Error::NotMounted(_)) => return,
-                Err(unmount::Error::Busy(_)) if Instant::now() < deadline => {
-                    thread::sleep(Duration::from_millis(50));
-                }
-                Err(error) => {
-                    tracing::warn!("{error}; detaching it all the same");
-                    break;
-                }
-            }
-        }
+        let Err(error) = self.unmount_within(GRACE) else {
+            return;
+        };
+        tracing::warn!("{error}; detaching it all the same");
         if let Err(error) = unmount::unmount(&self.mountpoint, true) {
             tracing::error!("{error}");
         }

@@ -80,6 +80,8 @@ impl Opened {
         let io = RealIo::new(path).map_err(at("open", path))?;
         let options = OpenOptions {
             read_only: access.read_only,
+            // Who only reads wants all that can still be read.
+            salvage: access.read_only,
             store_id: Some(folder.config().store_id.into_bytes()),
             ..OpenOptions::default()
         };
