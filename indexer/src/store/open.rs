@@ -106,8 +106,11 @@ impl Store {
             // Every transaction says how far the log was durable before it; an empty one says so for all of it. Else a
             // bit that flips near the end would look like what a crash leaves, and what follows it would be cut off,
             // should the index and its mark be gone.
-            let _empty = self.commit(Vec::new())?;
-            self.sync()?;
+            // All is durable without it, so a full disk is no reason to fail here.
+            let noted = self.commit(Vec::new()).and_then(|_empty| self.sync());
+            if let Err(e) = noted {
+                tracing::warn!("{e}");
+            }
         }
         let state = self.state.into_inner();
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
