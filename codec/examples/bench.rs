@@ -81,10 +81,7 @@ fn bare(model: &dyn LanguageModel, text: &[u8], lanes: usize) -> f64 {
     let longest = tokens.iter().map(Vec::len).max().unwrap();
     let start = cpu_seconds();
     for i in 0..longest {
-        let runs: Vec<&[Token]> = tokens
-            .iter()
-            .map(|lane| lane.get(i..=i).unwrap_or_default())
-            .collect();
+        let runs: Vec<&[Token]> = tokens.iter().map(|lane| lane.get(i..=i).unwrap_or_default()).collect();
         state.step(&runs).unwrap();
     }
     tokens.iter().map(Vec::len).sum::<usize>() as f64 / (cpu_seconds() - start)

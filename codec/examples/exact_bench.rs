@@ -2,21 +2,14 @@
 //! and the share of this CPU's int8 peak.
 //!
 //! `cargo run --release -p lmfs-codec --example exact_bench -- --help`
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a bench"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench")]
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Parser;
 use lmfs_codec::model::exact::{ExactModel, int8_peak};
-use lmfs_codec::model::{
-    EngineChoice, Lanes, LanguageModel, LoadOptions, ModelSource, Token, load,
-};
+use lmfs_codec::model::{EngineChoice, Lanes, LanguageModel, LoadOptions, ModelSource, Token, load};
 
 #[derive(Parser)]
 struct Args {
@@ -59,12 +52,7 @@ fn cut(model: &dyn LanguageModel, text: &[u8], lanes: usize) -> Vec<Vec<Token>> 
 }
 
 /// Feeds all texts, `run` tokens a step, and shows the results of each step to `seen`: lane, place, logits.
-fn feed(
-    lanes: &mut dyn Lanes,
-    texts: &[Vec<Token>],
-    run: usize,
-    mut seen: impl FnMut(usize, usize, &[f32]),
-) {
+fn feed(lanes: &mut dyn Lanes, texts: &[Vec<Token>], run: usize, mut seen: impl FnMut(usize, usize, &[f32])) {
     lanes.reset().unwrap();
     let longest = texts.iter().map(Vec::len).max().unwrap();
     for at in (0..longest).step_by(run) {
@@ -114,11 +102,7 @@ fn timed<L: Lanes + ?Sized>(
     let mut at = 0;
     let mut step = |state: &mut L, run: usize| {
         let runs: Vec<Vec<Token>> = (0..lanes)
-            .map(|l| {
-                (0..run)
-                    .map(|i| tokens[(l * stride + at + i) % tokens.len()])
-                    .collect()
-            })
+            .map(|l| (0..run).map(|i| tokens[(l * stride + at + i) % tokens.len()]).collect())
             .collect();
         let runs: Vec<&[Token]> = runs.iter().map(Vec::as_slice).collect();
         at += run;
@@ -183,14 +167,7 @@ fn main() {
             let run = state.max_run();
             print!("  {lanes:3} lanes:");
             for (name, run) in [("decode", 1), ("encode", run)] {
-                let times = timed(
-                    &mut *state,
-                    &tokens,
-                    window,
-                    run,
-                    args.steps.div_ceil(run),
-                    |_| {},
-                );
+                let times = timed(&mut *state, &tokens, window, run, args.steps.div_ceil(run), |_| {});
                 let rate = |t: f64| (lanes * run) as f64 / t;
                 let (best, median) = (rate(times[times.len() / 10]), rate(times[times.len() / 2]));
                 let peak = int8_peak();
@@ -215,10 +192,7 @@ fn main() {
             timed(&mut state, &tokens, window, 1, args.steps, |state| {
                 state.start_profile()
             });
-            println!(
-                "  {lanes:3} lanes, microseconds a token: {}",
-                state.profile().unwrap()
-            );
+            println!("  {lanes:3} lanes, microseconds a token: {}", state.profile().unwrap());
         }
     }
 }

@@ -62,9 +62,7 @@ fn main() {
     let model = load(&source, EngineChoice::Auto, &LoadOptions::default()).unwrap();
     let vocabulary = model.vocabulary();
     let (tree, mut distribution) = (Tree::new(vocabulary), Distribution::new(vocabulary));
-    let start = vocabulary
-        .bos()
-        .unwrap_or_else(|| vocabulary.byte_token(b'\n'));
+    let start = vocabulary.bos().unwrap_or_else(|| vocabulary.byte_token(b'\n'));
     for path in &args[5..] {
         let data = std::fs::read(path).unwrap();
         let mut record = Record(Vec::new(), 0, 0);
@@ -76,14 +74,9 @@ fn main() {
             let mut rest = raw;
             let mut tokens: Vec<Vec<Token>> = Vec::new();
             for lane in 0..count {
-                let (text, after) =
-                    rest.split_at(raw.len() / count + usize::from(lane < raw.len() % count));
+                let (text, after) = rest.split_at(raw.len() / count + usize::from(lane < raw.len() % count));
                 rest = after;
-                tokens.push(
-                    std::iter::once(start)
-                        .chain(model.tokenize(text).unwrap())
-                        .collect(),
-                );
+                tokens.push(std::iter::once(start).chain(model.tokenize(text).unwrap()).collect());
             }
             record.0.extend((raw.len() as u32).to_le_bytes());
             record.0.extend((count as u32).to_le_bytes());
@@ -103,10 +96,7 @@ fn main() {
                                 &distribution,
                                 &mut Same,
                                 &mut record,
-                                Place {
-                                    lane,
-                                    left: usize::MAX,
-                                },
+                                Place { lane, left: usize::MAX },
                                 token,
                             );
                         }
@@ -115,11 +105,7 @@ fn main() {
             }
             record.0.extend([255; 8]);
         }
-        let name = std::path::Path::new(path)
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap();
+        let name = std::path::Path::new(path).file_name().unwrap().to_str().unwrap();
         std::fs::write(format!("{}/{name}.{block}", args[4]), record.0).unwrap();
     }
 }

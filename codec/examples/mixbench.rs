@@ -10,12 +10,7 @@ use lmfs_codec::mix;
 /// Processor time of this process in seconds, which does not depend on what else runs.
 fn cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap();
-    stat.split_whitespace()
-        .next()
-        .unwrap()
-        .parse::<f64>()
-        .unwrap()
-        * 1e-9
+    stat.split_whitespace().next().unwrap().parse::<f64>().unwrap() * 1e-9
 }
 
 /// Replays what `lmdump` wrote and returns the bytes coded, of which for ends of tokens in the second place.
@@ -25,9 +20,7 @@ fn replay(predictor: &mut mix::Predictor, dump: &[u8]) -> (usize, usize, f64) {
     while at < dump.len() {
         let (len, lanes) = (u32_at(at), u32_at(at + 4));
         at += 8;
-        let lens: Vec<usize> = (0..lanes)
-            .map(|l| len / lanes + usize::from(l < len % lanes))
-            .collect();
+        let lens: Vec<usize> = (0..lanes).map(|l| len / lanes + usize::from(l < len % lanes)).collect();
         predictor.reset(&lens, true);
         let mut coder = lmfs_codec::coder::Encoder::new(Vec::new());
         while dump[at] != 255 {
@@ -86,10 +79,7 @@ fn main() {
             seconds += cpu() - start;
             size += payload.len();
             if i == 0 {
-                assert_eq!(
-                    mix::decode(&mut predictor, &payload, raw.len()).unwrap(),
-                    raw
-                );
+                assert_eq!(mix::decode(&mut predictor, &payload, raw.len()).unwrap(), raw);
             }
         }
         total += size;

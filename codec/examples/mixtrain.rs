@@ -21,10 +21,7 @@ fn walk(folder: &Path, files: &mut Vec<(PathBuf, u64)>) {
         files.push((folder.to_owned(), folder.metadata().unwrap().len()));
         return;
     }
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     entries.sort();
     for entry in entries {
         walk(&entry, files);
@@ -76,9 +73,7 @@ fn replay(out: &str, paths: &[String]) {
         let mut at = 0;
         while at < dump.len() {
             let (len, lanes) = (u32_at(at), u32_at(at + 4));
-            let lens: Vec<usize> = (0..lanes)
-                .map(|l| len / lanes + usize::from(l < len % lanes))
-                .collect();
+            let lens: Vec<usize> = (0..lanes).map(|l| len / lanes + usize::from(l < len % lanes)).collect();
             predictor.next_block(&lens);
             raw += len;
             at += 8;
@@ -123,11 +118,7 @@ fn main() {
         let total: u64 = files.iter().map(|f| f.1).sum();
         for i in 0..count {
             let len = if i % 2 == 0 { 65536 } else { 16384 };
-            samples.push(read(
-                &files,
-                random.below(total.saturating_sub(len as u64)),
-                len,
-            ));
+            samples.push(read(&files, random.below(total.saturating_sub(len as u64)), len));
         }
     }
     for i in (1..samples.len()).rev() {

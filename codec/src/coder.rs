@@ -124,8 +124,7 @@ impl Encoder {
                 if value > u64::from(u32::MAX) {
                     self.carry();
                 }
-                self.out
-                    .extend((value as u32).to_be_bytes().iter().take(kept));
+                self.out.extend((value as u32).to_be_bytes().iter().take(kept));
                 break;
             }
         }
@@ -240,12 +239,7 @@ mod tests {
         let bytes = encode(decisions);
         let mut decoder = Decoder::new(&bytes);
         for (i, &(bit, p)) in decisions.iter().enumerate() {
-            assert_eq!(
-                decoder.decode(p),
-                bit,
-                "decision {i} of {}",
-                decisions.len()
-            );
+            assert_eq!(decoder.decode(p), bit, "decision {i} of {}", decisions.len());
         }
         decoder.finish().unwrap();
         bytes.len()
@@ -278,18 +272,11 @@ mod tests {
     fn length_is_within_a_tenth_of_a_percent_of_ideal() {
         let mut random = Random(1);
         for p in [1, 2, 7, 100, 3000, 32768, 60000, 65000, 65529, 65534, 65535] {
-            let n = if (1000..64000).contains(&p) {
-                200_000
-            } else {
-                3_000_000
-            };
+            let n = if (1000..64000).contains(&p) { 200_000 } else { 3_000_000 };
             let decisions: Vec<_> = (0..n).map(|_| ((random.next() & 0xFFFF) < p, p)).collect();
             let ideal = ideal_bits(&decisions) / 8.0;
             let real = check(&decisions) as f64;
-            assert!(
-                real <= ideal * 1.001 + 1.5,
-                "p {p}: {real} bytes, ideal {ideal:.2}"
-            );
+            assert!(real <= ideal * 1.001 + 1.5, "p {p}: {real} bytes, ideal {ideal:.2}");
         }
         let decisions: Vec<_> = (0..400_000)
             .map(|i| {
@@ -334,10 +321,7 @@ mod tests {
     fn cut_and_long_streams_are_noticed() {
         let decisions: Vec<_> = (0..4000u32).map(|i| (i % 3 == 0, 20000)).collect();
         let bytes = encode(&decisions);
-        for wrong in [
-            bytes[..bytes.len() - 20].to_vec(),
-            [&bytes[..], &[1; 9]].concat(),
-        ] {
+        for wrong in [bytes[..bytes.len() - 20].to_vec(), [&bytes[..], &[1; 9]].concat()] {
             let mut decoder = Decoder::new(&wrong);
             for &(_, p) in &decisions {
                 decoder.decode(p);

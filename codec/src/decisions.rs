@@ -131,8 +131,7 @@ impl Tree {
                 let (position, split) = match (first.get(same), last.get(same)) {
                     (Some(a), Some(b)) => {
                         let position = same * 8 + (a ^ b).leading_zeros() as usize;
-                        let zeros = sorted[lo..hi]
-                            .partition_point(|&t| !bit_at(vocabulary.bytes(t), position));
+                        let zeros = sorted[lo..hi].partition_point(|&t| !bit_at(vocabulary.bytes(t), position));
                         (position, lo + zeros)
                     }
                     _ => (same * 8, lo + 1),
@@ -149,11 +148,7 @@ impl Tree {
             }
             if let Some((parent, upper)) = parent {
                 let node = &mut nodes[parent as usize];
-                *(if upper {
-                    &mut node.upper
-                } else {
-                    &mut node.lower
-                }) = index;
+                *(if upper { &mut node.upper } else { &mut node.lower }) = index;
             }
         }
         Tree {
@@ -270,10 +265,7 @@ mod tests {
 
     fn bytes_of(bits: &[bool]) -> Vec<u8> {
         bits.chunks(8)
-            .map(|byte| {
-                byte.iter()
-                    .fold(0, |value, &bit| value << 1 | u8::from(bit))
-            })
+            .map(|byte| byte.iter().fold(0, |value, &bit| value << 1 | u8::from(bit)))
             .collect()
     }
 
@@ -321,17 +313,7 @@ mod tests {
                 bit
             }
         }
-        let words = [
-            "a",
-            "an",
-            "and",
-            "the",
-            "there",
-            "the ",
-            " the",
-            "e",
-            "the\u{e9}",
-        ];
+        let words = ["a", "an", "and", "the", "there", "the ", " the", "e", "the\u{e9}"];
         let tokens: Vec<Vec<u8>> = words
             .iter()
             .map(|w| w.as_bytes().to_vec())
@@ -339,9 +321,7 @@ mod tests {
             .collect();
         let vocabulary = Vocabulary::new(&tokens, None).unwrap();
         let (tree, mut distribution) = (Tree::new(&vocabulary), Distribution::new(&vocabulary));
-        let logits: Vec<f32> = (0..vocabulary.len())
-            .map(|i| (i * 37 % 11) as f32 * 0.7)
-            .collect();
+        let logits: Vec<f32> = (0..vocabulary.len()).map(|i| (i * 37 % 11) as f32 * 0.7).collect();
         distribution.set(&logits);
         for (rank, &token) in vocabulary.sorted().iter().enumerate() {
             let mut cost = Cost(0.0);
@@ -370,20 +350,9 @@ mod tests {
             for left in 0..8 {
                 let (mut encoder, mut watch) = (Encoder::new(Vec::new()), Watch::default());
                 let place = Place { lane: 0, left };
-                let found = tree.code(
-                    &vocabulary,
-                    &distribution,
-                    &mut encoder,
-                    &mut watch,
-                    place,
-                    token,
-                );
+                let found = tree.code(&vocabulary, &distribution, &mut encoder, &mut watch, place, token);
                 assert_eq!(found, (left >= 6).then_some(token));
-                assert!(
-                    watch.bits.len() <= left * 8,
-                    "{left} bytes, {} bits",
-                    watch.bits.len()
-                );
+                assert!(watch.bits.len() <= left * 8, "{left} bytes, {} bits", watch.bits.len());
             }
         }
     }

@@ -43,9 +43,7 @@ impl Distribution {
     pub fn new(vocabulary: &Vocabulary) -> Distribution {
         let order = vocabulary.sorted().to_vec();
         let first = order.first().map_or(0, |&token| token as usize);
-        let consecutive = (first..)
-            .zip(&order)
-            .all(|(at, &token)| at == token as usize);
+        let consecutive = (first..).zip(&order).all(|(at, &token)| at == token as usize);
         let groups = order.len().div_ceil(GROUP);
         Distribution {
             consecutive: consecutive.then_some(first),
@@ -152,13 +150,7 @@ fn scaled_exp(logit: f32, max: f32) -> u32 {
     let x = exponent - (rounded - ROUND);
     // 2^x for |x| <= 1/2: Taylor to the fifth power, relative error below 3e-6.
     let mut power = 0.001_333_355_8_f32;
-    for coefficient in [
-        0.009_618_129,
-        0.055_504_11,
-        0.240_226_5,
-        std::f32::consts::LN_2,
-        1.0,
-    ] {
+    for coefficient in [0.009_618_129, 0.055_504_11, 0.240_226_5, std::f32::consts::LN_2, 1.0] {
         power = power * x + coefficient;
     }
     // The integer part goes straight into the exponent field.
@@ -218,10 +210,7 @@ mod tests {
             let vocabulary = vocabulary(extra);
             let mut distribution = Distribution::new(&vocabulary);
             for spread in [0.0, 1.0, 8.0, 25.0] {
-                let logits: Vec<f32> = noise(7)
-                    .take(vocabulary.len())
-                    .map(|x| (x - 0.3) * spread)
-                    .collect();
+                let logits: Vec<f32> = noise(7).take(vocabulary.len()).map(|x| (x - 0.3) * spread).collect();
                 distribution.set(&logits);
                 let (cost, entropy) = costs(&distribution, &vocabulary, &logits);
                 assert!(
@@ -245,10 +234,7 @@ mod tests {
             -0.0,
             f32::MIN_POSITIVE,
         ] {
-            for logits in [
-                vec![odd; vocabulary.len()],
-                noise(3).take(295).chain([odd]).collect(),
-            ] {
+            for logits in [vec![odd; vocabulary.len()], noise(3).take(295).chain([odd]).collect()] {
                 distribution.set(&logits);
                 let ranks = 0..vocabulary.sorted().len();
                 assert!(
@@ -263,13 +249,8 @@ mod tests {
 
     #[test]
     fn wide_registers_give_the_same_frequencies() {
-        let logits: Vec<f32> = noise(1)
-            .map(|x| x * 30.0)
-            .chain([f32::NAN])
-            .take(1000)
-            .collect();
-        let (mut portable, mut dispatched) =
-            ((vec![0; 1024], vec![0; 17]), (vec![0; 1024], vec![0; 17]));
+        let logits: Vec<f32> = noise(1).map(|x| x * 30.0).chain([f32::NAN]).take(1000).collect();
+        let (mut portable, mut dispatched) = ((vec![0; 1024], vec![0; 17]), (vec![0; 1024], vec![0; 17]));
         fill_portable(&logits, &mut portable.0, &mut portable.1);
         fill(&logits, &mut dispatched.0, &mut dispatched.1);
         assert_eq!(portable, dispatched);

@@ -21,9 +21,7 @@ pub enum Error {
     },
 
     /// Something was written by a newer version of the format.
-    #[error(
-        "{what} has format version {found}, this program reads up to {known}: a newer lmfs is needed"
-    )]
+    #[error("{what} has format version {found}, this program reads up to {known}: a newer lmfs is needed")]
     NewerFormat {
         /// "block" or "container".
         what: &'static str,

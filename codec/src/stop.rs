@@ -28,10 +28,6 @@ impl Stop {
 
     /// [`Error::Interrupted`] if the flag is set.
     pub fn check(&self) -> Result<()> {
-        if self.is_set() {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
-        }
+        if self.is_set() { Err(Error::Interrupted) } else { Ok(()) }
     }
 }

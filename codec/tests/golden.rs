@@ -26,12 +26,7 @@ struct Golden {
     model: Option<&'static str>,
 }
 
-const fn golden(
-    name: &'static str,
-    content: &'static str,
-    method: Method,
-    model: Option<&'static str>,
-) -> Golden {
+const fn golden(name: &'static str, content: &'static str, method: Method, model: Option<&'static str>) -> Golden {
     Golden {
         name,
         content,
@@ -53,9 +48,7 @@ const ALL: &[Golden] = &[
 ];
 
 fn path(name: &str) -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name]
-        .iter()
-        .collect()
+    [env!("CARGO_MANIFEST_DIR"), "tests", "golden", name].iter().collect()
 }
 
 /// A codec with the built-in model that `wanted` accepts, or without a model.
@@ -67,12 +60,7 @@ fn codec(wanted: Option<&dyn Fn(&builtin::Builtin) -> bool>, options: Options) -
             let found = found.expect("a built-in model that wrote a golden container is gone");
             let name = format!("builtin:{}", found.name);
             let gguf = found.gguf.to_vec();
-            Some(load_bytes(
-                &name,
-                gguf,
-                EngineChoice::Exact,
-                &LoadOptions::default(),
-            )?)
+            Some(load_bytes(&name, gguf, EngineChoice::Exact, &LoadOptions::default())?)
         }
     };
     Codec::new(model, options)
@@ -112,12 +100,7 @@ fn methods(container: &[u8]) -> BTreeSet<Method> {
 fn containers_of_all_versions_decode() {
     for golden in ALL {
         let container = std::fs::read(path(&format!("{}.lmz", golden.name))).unwrap();
-        assert_eq!(
-            methods(&container),
-            BTreeSet::from([golden.method]),
-            "{}",
-            golden.name
-        );
+        assert_eq!(methods(&container), BTreeSet::from([golden.method]), "{}", golden.name);
         let decoded = decode(&container).unwrap_or_else(|error| panic!("{}: {error}", golden.name));
         let content = std::fs::read(path(golden.content)).unwrap();
         assert!(decoded == content, "{} decodes to other bytes", golden.name);

@@ -1,20 +1,13 @@
 //! Whole blocks through llama.cpp with models of several kinds, and the bits it gives.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
 
 use std::sync::Arc;
 
 use common::{Random, Vocab, Weights, model};
-use lmfs_codec::model::{
-    EngineChoice, LanguageModel, LoadOptions, ModelSource, Token, load, load_bytes,
-};
+use lmfs_codec::model::{EngineChoice, LanguageModel, LoadOptions, ModelSource, Token, load, load_bytes};
 use lmfs_codec::{Codec, Error, Header, Method, Options, Stop};
 
 const KINDS: [(Vocab, Weights); 6] = [
@@ -45,9 +38,7 @@ fn texts() -> Vec<Vec<u8>> {
     vec![
         b"a".to_vec(),
         b"  the  the\tthe \r\n\r\n the\0 12 12 ".to_vec(),
-        " ä the äää \u{2581} \u{a0} 漢字 \u{fffd}"
-            .repeat(3)
-            .into_bytes(),
+        " ä the äää \u{2581} \u{a0} 漢字 \u{fffd}".repeat(3).into_bytes(),
         "the 𝄞 and ä".as_bytes()[..9].to_vec(),
         (0..=255).collect(),
         (0..300).map(|_| random.next() as u8).collect(),
@@ -65,16 +56,11 @@ fn tokens_give_any_bytes_back() {
             let mut joined = Vec::new();
             model.vocabulary().join(&tokens, &mut joined);
             assert_eq!(joined, text, "{vocab:?}");
-            let control = tokens
-                .iter()
-                .find(|&&token| model.vocabulary().bytes(token).is_empty());
+            let control = tokens.iter().find(|&&token| model.vocabulary().bytes(token).is_empty());
             assert_eq!(control, None, "{vocab:?} {text:?}");
         }
         let tokens = model.tokenize(b"the the").unwrap();
-        assert!(
-            tokens.len() <= 4,
-            "{vocab:?} has tokens for words: {tokens:?}"
-        );
+        assert!(tokens.len() <= 4, "{vocab:?} has tokens for words: {tokens:?}");
     }
 }
 
@@ -102,13 +88,7 @@ fn blocks_return_with_every_kind_of_model() {
 }
 
 /// Bits of the logits of the first lane over some steps; the others are fed something else, or nothing.
-fn bits(
-    model: &dyn LanguageModel,
-    lanes: usize,
-    alone: bool,
-    steps: usize,
-    used: bool,
-) -> Vec<u32> {
+fn bits(model: &dyn LanguageModel, lanes: usize, alone: bool, steps: usize, used: bool) -> Vec<u32> {
     let mut state = model.open(lanes).unwrap();
     let mut out = Vec::new();
     for round in 0..if used { 2 } else { 1 } {
@@ -138,25 +118,17 @@ fn logits_depend_on_the_lane_alone() {
         let one = tiny(vocab, weights, 1);
         let expected = bits(&*one, 4, false, 80, false);
         assert!(
-            expected
-                .iter()
-                .any(|&bits| f32::from_bits(bits).abs() > 0.1),
+            expected.iter().any(|&bits| f32::from_bits(bits).abs() > 0.1),
             "{weights:?}: the model says something"
         );
-        assert!(
-            bits(&*one, 4, false, 80, true) == expected,
-            "{weights:?}: after reset"
-        );
+        assert!(bits(&*one, 4, false, 80, true) == expected, "{weights:?}: after reset");
         assert!(
             bits(&*one, 1, false, 80, false) == expected,
             "{weights:?}: a single lane"
         );
         if weights != Weights::Q4K {
             // K-quants take another kernel from 8 rows up: docs/NUMERICS.md.
-            assert!(
-                bits(&*one, 16, false, 80, false) == expected,
-                "{weights:?}: more lanes"
-            );
+            assert!(bits(&*one, 16, false, 80, false) == expected, "{weights:?}: more lanes");
         }
         assert!(
             bits(&*one, 4, true, 80, false) == expected,
@@ -180,10 +152,7 @@ fn blocks_are_the_same_bytes_in_any_company() {
     let beside: Vec<Vec<u8>> = std::thread::scope(|scope| {
         let encode = |i: usize| codec.encode(&text[i % 2..], &Stop::new()).unwrap();
         let threads: Vec<_> = (0..4).map(|i| scope.spawn(move || encode(i))).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
     assert_eq!(beside[0], alone);
     assert_eq!(beside[2], alone);
@@ -225,15 +194,10 @@ fn another_model_is_missed_by_name_and_fingerprint() {
 #[test]
 fn a_model_that_cannot_express_every_byte_is_refused_with_the_reason() {
     let file = model(Vocab::SpmWithoutBytes, Weights::F16);
-    let error = load_bytes(
-        "words.gguf",
-        file,
-        EngineChoice::Llama,
-        &LoadOptions::default(),
-    )
-    .err()
-    .unwrap()
-    .to_string();
+    let error = load_bytes("words.gguf", file, EngineChoice::Llama, &LoadOptions::default())
+        .err()
+        .unwrap()
+        .to_string();
     assert!(
         error.contains("words.gguf") && error.contains("256 byte values"),
         "{error}"
@@ -269,9 +233,7 @@ fn every_bit_flip_of_a_model_block_is_noticed() {
     .unwrap();
     let text = b"It was the best of times, it was the worst of times, it was the age of wisdom.";
     for lm_only in [true, false] {
-        let codec = codec(&model, 2, |options| {
-            (options.lm_only, options.mix) = (lm_only, false)
-        });
+        let codec = codec(&model, 2, |options| (options.lm_only, options.mix) = (lm_only, false));
         let block = codec.encode(text, &Stop::new()).unwrap();
         assert!(Header::parse(&block).unwrap().method.needs_model());
         for bit in 0..block.len() * 8 {
@@ -280,10 +242,7 @@ fn every_bit_flip_of_a_model_block_is_noticed() {
             assert!(codec.decode(&flipped, &Stop::new()).is_err(), "bit {bit}");
         }
         for len in 0..block.len() {
-            assert!(
-                codec.decode(&block[..len], &Stop::new()).is_err(),
-                "{len} bytes"
-            );
+            assert!(codec.decode(&block[..len], &Stop::new()).is_err(), "{len} bytes");
         }
     }
 }

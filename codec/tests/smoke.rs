@@ -1,11 +1,6 @@
 //! A short run of what the fuzz targets do: nothing that is read may panic, hang or allocate what it claims.
 
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod common;
 
@@ -18,9 +13,7 @@ use lmfs_codec::{Codec, Header, Options, Stop};
 
 /// A seed of this run, printed; set `LMFS_SEED` to repeat one.
 fn seed() -> Random {
-    let given = std::env::var("LMFS_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok());
+    let given = std::env::var("LMFS_SEED").ok().and_then(|seed| seed.parse().ok());
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
@@ -77,10 +70,7 @@ fn damaged_blocks_are_survived() {
         let mut block = mutate(&blocks[i % 2], &mut random);
         reseal(&mut block);
         if let Ok(raw) = codec.decode(&block, &Stop::new()) {
-            assert_eq!(
-                crc32fast::hash(&raw),
-                Header::parse(&block).unwrap().raw_crc
-            );
+            assert_eq!(crc32fast::hash(&raw), Header::parse(&block).unwrap().raw_crc);
         }
     }
 }
@@ -102,16 +92,10 @@ fn damaged_containers_are_survived() {
         let damaged = mutate(&container, &mut random);
         stream.recover = i % 2 == 0;
         let codec = codec.clone();
-        let mut decoder =
-            Decoder::new(&damaged[..], move |_: &_| Ok(codec.clone()), stream.clone());
+        let mut decoder = Decoder::new(&damaged[..], move |_: &_| Ok(codec.clone()), stream.clone());
         let mut out = Vec::new();
         let _ = decoder.read_to_end(&mut out);
-        assert!(
-            out.len() < 200_000,
-            "{} bytes from {}",
-            out.len(),
-            damaged.len()
-        );
+        assert!(out.len() < 200_000, "{} bytes from {}", out.len(), damaged.len());
     }
 }
 

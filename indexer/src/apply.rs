@@ -75,31 +75,16 @@ impl Transaction<'_> {
         match change {
             Change::PutInode(inode) => self.put_inode(inode),
             Change::DelInode(ino) => self.del_inode(*ino),
-            Change::PutDirent {
-                parent,
-                name,
-                entry,
-            } => {
+            Change::PutDirent { parent, name, entry } => {
                 self.put(
                     rows::named(rows::DIRENT, *parent, name),
                     Some(rows::encode_dirent(entry)),
                 );
                 Ok(())
             }
-            Change::DelDirent { parent, name } => {
-                self.delete(rows::named(rows::DIRENT, *parent, name))
-            }
-            Change::PutExtents {
-                ino,
-                first,
-                extents,
-            } => self.put_extents(*ino, *first, extents),
-            Change::SwapExtent {
-                ino,
-                block,
-                old,
-                new,
-            } => {
+            Change::DelDirent { parent, name } => self.delete(rows::named(rows::DIRENT, *parent, name)),
+            Change::PutExtents { ino, first, extents } => self.put_extents(*ino, *first, extents),
+            Change::SwapExtent { ino, block, old, new } => {
                 let now = self
                     .run(*ino, block / RUN)?
                     .get((block % RUN) as usize)
@@ -247,11 +232,7 @@ impl Transaction<'_> {
                 continue;
             }
             let mut row = self.run(ino, run)?;
-            let keep = if run == first {
-                (from % RUN) as usize
-            } else {
-                0
-            };
+            let keep = if run == first { (from % RUN) as usize } else { 0 };
             for (slot, block) in row.iter_mut().zip(run * RUN..).skip(keep) {
                 let old = slot.take();
                 self.count(ino, block, old.as_ref(), -1);

@@ -101,21 +101,13 @@ impl Change {
         match self {
             Self::PutInode(inode) => validate_inode(inode),
             Self::DelInode(ino) | Self::PutOrphan(ino) | Self::DelOrphan(ino) => number(*ino),
-            Self::PutDirent {
-                parent,
-                name,
-                entry,
-            } => {
+            Self::PutDirent { parent, name, entry } => {
                 number(*parent)?;
                 number(entry.ino)?;
                 dirent_name(name)
             }
             Self::DelDirent { parent, name } => number(*parent).and(dirent_name(name)),
-            Self::PutExtents {
-                ino,
-                first,
-                extents,
-            } => {
+            Self::PutExtents { ino, first, extents } => {
                 number(*ino)?;
                 if extents.len() > MAX_EXTENTS {
                     return Err(format!(
@@ -149,16 +141,9 @@ impl Change {
 
 pub(crate) fn validate_inode(inode: &Inode) -> Result<(), String> {
     number(inode.ino)?;
-    length(
-        "the target of a symbolic link",
-        inode.target.len(),
-        MAX_TARGET,
-    )?;
+    length("the target of a symbolic link", inode.target.len(), MAX_TARGET)?;
     if inode.perm > 0o7777 {
-        return Err(format!(
-            "permission bits {:o} of inode {}",
-            inode.perm, inode.ino
-        ));
+        return Err(format!("permission bits {:o} of inode {}", inode.perm, inode.ino));
     }
     if [inode.atime, inode.mtime, inode.ctime, inode.crtime]
         .iter()
@@ -176,11 +161,7 @@ pub(crate) fn validate_inode(inode: &Inode) -> Result<(), String> {
 }
 
 fn number(ino: u64) -> Result<(), String> {
-    if ino == 0 {
-        Err("inode number 0".into())
-    } else {
-        Ok(())
-    }
+    if ino == 0 { Err("inode number 0".into()) } else { Ok(()) }
 }
 
 /// Files end at 2^63 bytes and blocks have a byte at least.
@@ -202,12 +183,8 @@ fn length(what: &str, len: usize, max: usize) -> Result<(), String> {
 
 /// A name that may stand in a directory.
 pub(crate) fn dirent_name(name: &[u8]) -> Result<(), String> {
-    if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0)
-    {
-        return Err(format!(
-            "the name {:?} in a directory",
-            String::from_utf8_lossy(name)
-        ));
+    if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0) {
+        return Err(format!("the name {:?} in a directory", String::from_utf8_lossy(name)));
     }
     length("a name", name.len(), MAX_NAME)
 }

@@ -55,9 +55,7 @@ impl Counters {
     pub(crate) fn inode(&mut self, inode: &Inode, sign: i64) {
         self.inodes += sign;
         if inode.kind == Kind::File {
-            self.logical = self
-                .logical
-                .saturating_add(sign.saturating_mul(inode.size as i64));
+            self.logical = self.logical.saturating_add(sign.saturating_mul(inode.size as i64));
         }
         self.max_ino = self.max_ino.max(inode.ino);
     }
@@ -68,19 +66,14 @@ impl Counters {
         *blocks += sign;
         *bytes += sign * i64::from(e.r.len);
         *raw += sign * i64::from(e.raw_len);
-        *self.live.entry(e.r.segment).or_default() +=
-            sign * block_record_len(ino, block, e.r.len) as i64;
+        *self.live.entry(e.r.segment).or_default() += sign * block_record_len(ino, block, e.r.len) as i64;
     }
 
     /// Counts a row in; None if it is none that may be.
     pub(crate) fn row(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         match rows::parse(key, value)? {
             rows::Row::Inode { inode, .. } => self.inode(&inode, 1),
-            rows::Row::Extents {
-                ino,
-                first,
-                extents,
-            } => {
+            rows::Row::Extents { ino, first, extents } => {
                 for (block, e) in (first..).zip(&extents) {
                     if let Some(e) = e {
                         self.extent(ino, block, e, 1);
@@ -110,10 +103,7 @@ impl Counters {
 
     /// Bytes of the records of all blocks in use.
     pub(crate) fn live_bytes(&self) -> u64 {
-        self.live
-            .values()
-            .map(|v| u64::try_from(*v).unwrap_or(0))
-            .sum()
+        self.live.values().map(|v| u64::try_from(*v).unwrap_or(0)).sum()
     }
 
     /// The part of [`Totals`] that the rows decide.

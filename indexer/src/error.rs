@@ -34,9 +34,7 @@ pub enum Error {
     #[error("there is a store here already: {0}")]
     AlreadyAStore(String),
     /// The store was written by a newer version.
-    #[error(
-        "{path} has format version {found}, this program reads up to {known}: use a newer lmfs"
-    )]
+    #[error("{path} has format version {found}, this program reads up to {known}: use a newer lmfs")]
     NewerFormat {
         /// The file with the unknown version.
         path: String,
@@ -89,9 +87,7 @@ pub enum Error {
     )]
     WritesFailed(String),
     /// The index gave an answer that cannot be right.
-    #[error(
-        "the index is not usable ({0}): it will be rebuilt from the log when the store is opened again"
-    )]
+    #[error("the index is not usable ({0}): it will be rebuilt from the log when the store is opened again")]
     Index(String),
     /// Another process holds the store.
     #[error("the store is in use by process {pid}")]
@@ -114,10 +110,7 @@ fn owner(ino: &Option<u64>, block: &Option<u64>) -> String {
 impl Error {
     /// Wraps what the system said, telling a full disk from everything else.
     pub(crate) fn io(what: &'static str, path: &str, source: io::Error) -> Self {
-        let full = matches!(
-            source.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        );
+        let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
         let path = path.to_owned();
         if full {
             Self::NoSpace { what, path }

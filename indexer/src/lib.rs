@@ -37,9 +37,6 @@ pub use io::{Io, MemIo, RealIo};
 pub use store::check::{CheckOptions, CheckReport, Finding, Severity};
 pub use store::gc::{GcOptions, GcReport};
 pub use store::{
-    CommitReport, CreateOptions, DEFAULT_SEGMENT, MAX_SEGMENT, MIN_SEGMENT, OpenOptions,
-    OpenReport, Store,
+    CommitReport, CreateOptions, DEFAULT_SEGMENT, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, Store,
 };
-pub use types::{
-    BlockRef, Dirent, Extent, Inode, Kind, MAX_NAME, MAX_TARGET, MAX_XATTR, ROOT_INO, Time,
-};
+pub use types::{BlockRef, Dirent, Extent, Inode, Kind, MAX_NAME, MAX_TARGET, MAX_XATTR, ROOT_INO, Time};

@@ -137,9 +137,7 @@ impl Store {
     }
 
     fn committing(&self) -> MutexGuard<'_, ()> {
-        self.committing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.committing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that can still be written to where the store lies.

@@ -1,10 +1,5 @@
 //! A disk that fails: every call of a history fails in turn, once or for a while.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod workload;
 
@@ -86,20 +81,12 @@ fn run(fault: Fault, after: u64, count: u64) -> (u64, bool) {
     for loss in [Loss::Nothing, Loss::Everything, Loss::Any(after)] {
         let when = format!("{when}, then {loss:?} lost");
         let files = disk.crash(disk.events(), loss);
-        let (store, _) = Store::open(Arc::new(MemIo::from_files(files)), options())
-            .unwrap_or_else(|e| panic!("{when}: {e}"));
+        let (store, _) =
+            Store::open(Arc::new(MemIo::from_files(files)), options()).unwrap_or_else(|e| panic!("{when}: {e}"));
         let found = Tree::read(&store).unwrap_or_else(|e| panic!("{when}: {e}"));
-        assert!(
-            found.step >= promised,
-            "{when}: {} of {promised}",
-            found.step
-        );
+        assert!(found.step >= promised, "{when}: {} of {promised}", found.step);
         let same = trees.iter().find(|t| t.step == found.step);
-        assert_shows(
-            &store,
-            same.unwrap_or_else(|| panic!("{when}: {found:?}")),
-            &when,
-        );
+        assert_shows(&store, same.unwrap_or_else(|| panic!("{when}: {found:?}")), &when);
     }
     (failed, stopped)
 }
@@ -169,8 +156,7 @@ fn an_error_at_every_call_of_opening_costs_nothing() {
                 let hit = io.mend().1 > 0;
                 assert!(hit || first.is_ok(), "{when}");
                 drop(first);
-                let (store, _) =
-                    Store::open(io, options()).unwrap_or_else(|e| panic!("{when}: {e}"));
+                let (store, _) = Store::open(io, options()).unwrap_or_else(|e| panic!("{when}: {e}"));
                 assert_shows(&store, &tree, &when);
                 runs += 1;
                 if !hit {

@@ -1,10 +1,5 @@
 //! Files made, overwritten and deleted, with checkpoints, garbage collection and crashes between, against a map.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 use lmfs_indexer::*;
 use proptest::prelude::*;
@@ -79,21 +74,13 @@ fn compare(store: &Store, model: &Model) {
         let extents = store.extents(*ino, 0..200).unwrap();
         for (block, e) in (0..).zip(extents) {
             let bytes = e.map(|e| store.read_block_of(*ino, block, e.r).unwrap());
-            assert_eq!(
-                bytes.as_ref(),
-                blocks.get(&block),
-                "inode {ino} block {block}"
-            );
+            assert_eq!(bytes.as_ref(), blocks.get(&block), "inode {ino} block {block}");
         }
         let stored: usize = blocks.values().map(Vec::len).sum();
         assert_eq!(store.stored_bytes(*ino).unwrap(), stored as u64);
     }
     let report = store
-        .check(
-            &CheckOptions { log: true },
-            &AtomicBool::new(false),
-            &mut |_, _| (),
-        )
+        .check(&CheckOptions { log: true }, &AtomicBool::new(false), &mut |_, _| ())
         .unwrap();
     assert!(report.is_clean(), "{:?}", report.findings);
 }
@@ -167,10 +154,7 @@ fn a_flipped_byte_of_the_log_is_noticed_or_harmless() {
                 Change::PutDirent {
                     parent: ROOT_INO,
                     name: name(ino),
-                    entry: Dirent {
-                        ino,
-                        kind: Kind::File,
-                    },
+                    entry: Dirent { ino, kind: Kind::File },
                 },
                 Change::PutExtents {
                     ino,

@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use lmfs_indexer::{
-    Change, CreateOptions, Dirent, Inode, Kind, OpenOptions, OpenReport, ROOT_INO, RealIo, Store,
-    Time,
+    Change, CreateOptions, Dirent, Inode, Kind, OpenOptions, OpenReport, ROOT_INO, RealIo, Store, Time,
 };
 use std::fs;
 use std::path::Path;
@@ -38,10 +37,7 @@ fn add(store: &Store, ino: u64) {
             Change::PutDirent {
                 parent: ROOT_INO,
                 name: format!("file {ino}").into_bytes(),
-                entry: Dirent {
-                    ino,
-                    kind: Kind::File,
-                },
+                entry: Dirent { ino, kind: Kind::File },
             },
         ])
         .unwrap();
@@ -109,9 +105,7 @@ fn flipped_bits_and_cut_files_of_the_index_never_cost_a_row() {
     create(dir.path()).close().unwrap();
     let index = dir.path().join("index");
     let (mut tried, mut believed) = (0, 0);
-    let saved: Vec<_> = files(&index)
-        .map(|f| (f.clone(), fs::read(f).unwrap()))
-        .collect();
+    let saved: Vec<_> = files(&index).map(|f| (f.clone(), fs::read(f).unwrap())).collect();
     for (path, bytes) in &saved {
         for n in 0..6 {
             fs::remove_dir_all(&index).unwrap();

@@ -1,10 +1,5 @@
 //! Power cuts: a history is recorded with every write and sync, and cut after every one of them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod workload;
 
@@ -32,41 +27,24 @@ fn record(seed: u64, len: usize) -> Recorded {
     let mut tree = Tree::default();
     let (mut trees, mut promised) = (vec![tree.clone()], vec![(io.events(), 0)]);
     for op in history(&mut random, len) {
-        tree.run(&store, &op, &mut random, &mut |next| {
-            trees.push(next.clone())
-        })
-        .unwrap();
+        tree.run(&store, &op, &mut random, &mut |next| trees.push(next.clone()))
+            .unwrap();
         if matches!(op, Op::Sync | Op::Checkpoint) {
             promised.push((io.events(), tree.step));
         }
     }
     assert_shows(&store, &tree, "without a crash");
-    Recorded {
-        io,
-        trees,
-        promised,
-    }
+    Recorded { io, trees, promised }
 }
 
 impl Recorded {
     /// Opens what a crash left, and compares.
     fn check(&self, files: BTreeMap<String, Vec<u8>>, at: usize, when: &str) -> (MemIo, Tree) {
-        let promised = self
-            .promised
-            .iter()
-            .rev()
-            .find(|(e, _)| *e <= at)
-            .unwrap()
-            .1;
+        let promised = self.promised.iter().rev().find(|(e, _)| *e <= at).unwrap().1;
         let io = MemIo::from_files(files);
-        let (store, _) =
-            Store::open(Arc::new(io.clone()), options()).unwrap_or_else(|e| panic!("{when}: {e}"));
+        let (store, _) = Store::open(Arc::new(io.clone()), options()).unwrap_or_else(|e| panic!("{when}: {e}"));
         let tree = Tree::read(&store).unwrap_or_else(|e| panic!("{when}: {e}"));
-        assert!(
-            tree.step >= promised,
-            "{when}: {} of {promised} promised",
-            tree.step
-        );
+        assert!(tree.step >= promised, "{when}: {} of {promised} promised", tree.step);
         assert_shows(&store, &self.trees[tree.step as usize], when);
         (io, tree)
     }
@@ -113,16 +91,10 @@ fn power_cut_while_opening_after_a_power_cut() {
         let tree = Tree::read(&store).unwrap();
         // Work goes on, and is cut as well.
         let key = b"after".to_vec();
-        let _ = store
-            .commit(vec![Change::PutMeta {
-                key,
-                value: vec![1],
-            }])
-            .unwrap();
+        let _ = store.commit(vec![Change::PutMeta { key, value: vec![1] }]).unwrap();
         drop(store);
         for event in 0..=again.events() {
-            let when =
-                format!("seed {seed}, cut after event {at}, and after event {event} of opening");
+            let when = format!("seed {seed}, cut after event {at}, and after event {event} of opening");
             let files = again.crash(event, Loss::Any(event as u64));
             let (_, found) = recorded.check(files, at, &when);
             assert!(found.step <= tree.step, "{when}");

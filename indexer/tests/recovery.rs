@@ -24,9 +24,7 @@ fn collect(store: &Store) {
         max_live: 1.0,
         seal_head: true,
     };
-    store
-        .gc(&options, &AtomicBool::new(false), &mut |_| ())
-        .unwrap();
+    store.gc(&options, &AtomicBool::new(false), &mut |_| ()).unwrap();
 }
 
 fn open(files: BTreeMap<String, Vec<u8>>) -> Result<(Store, OpenReport)> {
@@ -66,8 +64,5 @@ fn a_damaged_last_transaction_is_noticed_though_no_record_follows() {
     let sealed = files.get_mut("segments/00000001.seg").unwrap();
     let at = sealed.windows(12).position(|w| w == b"the last one");
     sealed[at.unwrap()] ^= 1;
-    assert!(matches!(
-        open(files),
-        Err(Error::LogDamaged { segment: 2, .. })
-    ));
+    assert!(matches!(open(files), Err(Error::LogDamaged { segment: 2, .. })));
 }

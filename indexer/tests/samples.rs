@@ -64,13 +64,7 @@ fn put(store: &Store, block: u64, bytes: &[u8]) {
     let raw_len = 16384;
     let extents = vec![Some(Extent { r, tag: 3, raw_len })];
     let (ino, first) = (2, block);
-    let _ = store
-        .commit(vec![Change::PutExtents {
-            ino,
-            first,
-            extents,
-        }])
-        .unwrap();
+    let _ = store.commit(vec![Change::PutExtents { ino, first, extents }]).unwrap();
 }
 
 /// Writes the sample of the format that this version writes. A new format gets a new folder; an old sample is
@@ -89,11 +83,7 @@ fn write_the_sample() {
         let entry = Dirent { ino, kind };
         let (parent, name) = (ROOT_INO, name.to_vec());
         tx.push(Change::PutInode(inode(ino, kind)));
-        tx.push(Change::PutDirent {
-            parent,
-            name,
-            entry,
-        });
+        tx.push(Change::PutDirent { parent, name, entry });
     }
     let _ = store.commit(tx).unwrap();
     put(&store, 2, b"an earlier version");
@@ -141,9 +131,7 @@ fn write_the_sample() {
     }
     put(&store, 0, &blocks()[&0]);
     let (ino, from) = (2, 300_000_000);
-    let _ = store
-        .commit(vec![Change::TruncateExtents { ino, from }])
-        .unwrap();
+    let _ = store.commit(vec![Change::TruncateExtents { ino, from }]).unwrap();
     store.close().unwrap();
     std::fs::create_dir_all(folder()).unwrap();
     for (path, bytes) in io.files() {
@@ -158,10 +146,7 @@ fn a_store_of_format_1_is_read() {
     let files = std::fs::read_dir(folder()).unwrap().map(|entry| {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
-        (
-            format!("segments/{name}"),
-            std::fs::read(entry.path()).unwrap(),
-        )
+        (format!("segments/{name}"), std::fs::read(entry.path()).unwrap())
     });
     let io = MemIo::from_files(files);
     assert!(io.files().len() > 1, "sealed segments and one that grows");
@@ -178,10 +163,7 @@ fn a_store_of_format_1_is_read() {
     }
     assert_eq!(store.orphans().unwrap(), [7]);
     assert_eq!(store.meta(b"key").unwrap().unwrap(), b"value");
-    assert_eq!(
-        store.xattr(2, b"user.comment").unwrap().unwrap(),
-        b"a sample"
-    );
+    assert_eq!(store.xattr(2, b"user.comment").unwrap().unwrap(), b"a sample");
     let found = store.blocks(None, 100).unwrap();
     let bytes = found.iter().map(|(ino, block, e)| {
         assert_eq!((*ino, e.tag, e.raw_len), (2, 3, 16384));

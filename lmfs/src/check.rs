@@ -62,19 +62,12 @@ pub enum Error {
 ///
 /// # Errors
 /// It could not be carried out; damage is no error.
-pub fn check(
-    store: &Opened,
-    data: bool,
-    progress: &(dyn Fn(u64) + Sync),
-    stop: &Stop,
-) -> Result<Report, Error> {
+pub fn check(store: &Opened, data: bool, progress: &(dyn Fn(u64) + Sync), stop: &Stop) -> Result<Report, Error> {
     let mut report = Report {
         data,
         ..Report::default()
     };
-    report
-        .warnings
-        .extend(store.report.warnings.iter().cloned());
+    report.warnings.extend(store.report.warnings.iter().cloned());
     if store.report.cut_bytes > 0 {
         report.warnings.push(format!(
             "the log ends with {} bytes that make no whole records, as a crash leaves them; they are not used",

@@ -113,9 +113,7 @@ pub fn evaluate(
     progress: &(dyn Fn(u64) + Sync),
     stop: &Stop,
 ) -> Result<Report, Error> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
-        .build()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build()?;
     let empty = || Report::new(options.block_size, files, compressors, options.whole);
     pool.install(|| {
         tasks(files, options)
@@ -153,19 +151,11 @@ fn tasks<'a>(files: &'a [Input], options: &Options) -> Vec<Task<'a>> {
 }
 
 impl Task<'_> {
-    fn run(
-        &self,
-        compressors: &[&dyn Compressor],
-        report: &mut Report,
-        stop: &Stop,
-    ) -> Result<(), Error> {
-        let raw = self
-            .file
-            .read(self.offset, self.len)
-            .map_err(|source| Error::Read {
-                path: self.file.path.clone(),
-                source,
-            })?;
+    fn run(&self, compressors: &[&dyn Compressor], report: &mut Report, stop: &Stop) -> Result<(), Error> {
+        let raw = self.file.read(self.offset, self.len).map_err(|source| Error::Read {
+            path: self.file.path.clone(),
+            source,
+        })?;
         for compressor in compressors {
             if stop.is_set() {
                 return Err(Error::Interrupted);
@@ -184,13 +174,7 @@ impl Task<'_> {
                     reason: error.to_string(),
                 }
             })?;
-            report.count(
-                self.file,
-                compressor.name(),
-                self.whole,
-                &compressed,
-                begun.elapsed(),
-            );
+            report.count(self.file, compressor.name(), self.whole, &compressed, begun.elapsed());
         }
         Ok(())
     }

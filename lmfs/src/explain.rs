@@ -36,10 +36,7 @@ mod tests {
         let source = io::Error::from_raw_os_error(2);
         let reason = source.to_string();
         let error = anyhow::Error::new(Repeats { source }).context("cannot start");
-        assert_eq!(
-            explain(&error),
-            format!("cannot start: model m.gguf: {reason}")
-        );
+        assert_eq!(explain(&error), format!("cannot start: model m.gguf: {reason}"));
     }
 
     #[test]

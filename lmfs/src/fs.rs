@@ -49,8 +49,7 @@ pub use options::Options;
 pub use stats::Stats;
 pub(crate) use types::from_system_time;
 pub use types::{
-    Allocate, Attr, Caller, Create, DirEntry, Kind, RenameMode, Seek, SetAttr, SetTime, StatFs,
-    Time, XattrMode,
+    Allocate, Attr, Caller, Create, DirEntry, Kind, RenameMode, Seek, SetAttr, SetTime, StatFs, Time, XattrMode,
 };
 pub use virtual_xattr::FileStat;
 
@@ -101,14 +100,8 @@ impl Filesystem {
         let stop = Stop::new();
         let counters = Arc::new(stats::Counters::default());
         let loader = Loader::new(store.clone(), codec.clone(), stop.clone(), counters.clone());
-        let threads =
-            |error: std::io::Error| Error::with(Errno::AGAIN, format!("no threads: {error}"));
-        let blocks = Blocks::new(
-            Box::new(loader),
-            options.cache_bytes,
-            options.decode_threads,
-        )
-        .map_err(threads)?;
+        let threads = |error: std::io::Error| Error::with(Errno::AGAIN, format!("no threads: {error}"));
+        let blocks = Blocks::new(Box::new(loader), options.cache_bytes, options.decode_threads).map_err(threads)?;
         let jobs = Pool::new("lmfs-job", options.job_threads).map_err(threads)?;
         let next_ino = store.max_ino().max(ROOT) + 1;
         let dirty = DirtyNodes::default();

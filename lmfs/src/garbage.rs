@@ -66,12 +66,7 @@ fn is_due(totals: &Totals, effort: Effort) -> bool {
 ///
 /// # Errors
 /// What the log reports; [`lmfs_indexer::Error::Interrupted`] when `stop` is set. What was done stays done.
-pub fn collect(
-    store: &Store,
-    effort: Effort,
-    stop: &Stop,
-    progress: &mut dyn FnMut(&GcReport),
-) -> Result<Collected> {
+pub fn collect(store: &Store, effort: Effort, stop: &Stop, progress: &mut dyn FnMut(&GcReport)) -> Result<Collected> {
     let before = store.totals();
     if !is_due(&before, effort) {
         return Ok(Collected::default());
@@ -119,10 +114,7 @@ mod tests {
             ..Totals::default()
         };
         let due = |log, dead, effort| is_due(&totals(log, dead), effort);
-        assert!(
-            !due(1 << 19, 1 << 19, Effort::Background),
-            "small logs are left alone"
-        );
+        assert!(!due(1 << 19, 1 << 19, Effort::Background), "small logs are left alone");
         assert!(due(1 << 20, 1 << 20, Effort::Thorough));
         assert!(!due(1 << 20, 0, Effort::Thorough));
         assert!(due(100 << 20, 25 << 20, Effort::Background));
@@ -154,9 +146,7 @@ mod tests {
         };
         let _made = store.commit(vec![Change::PutInode(file)]).unwrap();
         for block in 0..blocks {
-            let r = store
-                .append_block(5, block, &[block as u8; 1 << 16])
-                .unwrap();
+            let r = store.append_block(5, block, &[block as u8; 1 << 16]).unwrap();
             let extent = Extent {
                 r,
                 tag: 0,
@@ -165,11 +155,7 @@ mod tests {
             let extents = vec![Some(extent)];
             let first = block;
             let _put = store
-                .commit(vec![Change::PutExtents {
-                    ino: 5,
-                    first,
-                    extents,
-                }])
+                .commit(vec![Change::PutExtents { ino: 5, first, extents }])
                 .unwrap();
         }
         store.sync().unwrap();
@@ -189,11 +175,7 @@ mod tests {
         assert_eq!(got.freed_bytes, before - after);
         assert!(got.freed_bytes >= 29 << 16, "{got:?}");
         assert_eq!(got.moved_blocks, 10);
-        assert_eq!(
-            got.damaged,
-            Vec::<String>::new(),
-            "the end of a segment is no damage"
-        );
+        assert_eq!(got.damaged, Vec::<String>::new(), "the end of a segment is no damage");
         for block in 0..10 {
             let extent = store.extent(5, block).unwrap().unwrap();
             let bytes = store.read_block(extent.r).unwrap();
@@ -206,9 +188,7 @@ mod tests {
     #[test]
     fn a_stop_ends_it() {
         let store = store(4);
-        let _cut = store
-            .commit(vec![Change::TruncateExtents { ino: 5, from: 1 }])
-            .unwrap();
+        let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 1 }]).unwrap();
         let stop = Stop::new();
         stop.set();
         let ended = collect(&store, Effort::All, &stop, &mut |_| ());

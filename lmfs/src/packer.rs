@@ -40,9 +40,7 @@ pub enum Error {
     #[error("packing was interrupted; what is packed stays packed")]
     Interrupted,
     /// The store's disk is full.
-    #[error(
-        "packing stopped, because the store's disk is full: {0}. Nothing is lost; it goes on when there is space"
-    )]
+    #[error("packing stopped, because the store's disk is full: {0}. Nothing is lost; it goes on when there is space")]
     DiskFull(lmfs_indexer::Error),
     /// The log or the index failed.
     #[error("packing stopped: {0}")]

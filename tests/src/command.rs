@@ -40,9 +40,7 @@ impl Finished {
         );
         let message = self.stderr.to_lowercase();
         assert!(
-            words
-                .iter()
-                .any(|word| message.contains(&word.to_lowercase())),
+            words.iter().any(|word| message.contains(&word.to_lowercase())),
             "the message names none of {words:?}: {self}"
         );
         self
@@ -78,9 +76,7 @@ pub fn lmfs_path() -> PathBuf {
             let profile = own
                 .ancestors()
                 .find(|folder| folder.join("deps").is_dir() && folder.join("build").is_dir());
-            profile
-                .expect("a test runs from a cargo target folder")
-                .join("lmfs")
+            profile.expect("a test runs from a cargo target folder").join("lmfs")
         },
         PathBuf::from,
     );
@@ -162,12 +158,7 @@ fn text(file: &mut std::fs::File) -> String {
 }
 
 fn shown(command: &Command) -> String {
-    let name = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default();
+    let name = Path::new(command.get_program()).file_name().unwrap_or_default();
     let words = std::iter::once(name).chain(command.get_args());
-    words
-        .map(OsStr::to_string_lossy)
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }

@@ -23,17 +23,9 @@ pub struct Mount {
 impl Mount {
     #[track_caller]
     pub(crate) fn start(store: &Path, point: &Path, log: &Path, args: &[&str]) -> Self {
-        let output = File::options()
-            .create(true)
-            .append(true)
-            .open(log)
-            .expect("daemon log");
+        let output = File::options().create(true).append(true).open(log).expect("daemon log");
         let mut command = Command::new(lmfs_path());
-        command
-            .args(["mount", "-f"])
-            .arg(store)
-            .arg(point)
-            .args(args);
+        command.args(["mount", "-f"]).arg(store).arg(point).args(args);
         if !args.iter().any(|arg| arg.starts_with("--pack")) {
             command.arg("--pack=off");
         }
@@ -52,10 +44,7 @@ impl Mount {
         let begun = Instant::now();
         while !is_mounted(point) {
             if let Some(status) = mount.daemon.try_wait().expect("wait") {
-                panic!(
-                    "lmfs mount ended with {status} before it was ready\n{}",
-                    mount.log()
-                );
+                panic!("lmfs mount ended with {status} before it was ready\n{}", mount.log());
             }
             assert!(
                 begun.elapsed() < DEADLINE,
@@ -121,10 +110,7 @@ impl Mount {
     /// daemon never panicked.
     #[track_caller]
     pub fn umount(mut self) {
-        let panics = self
-            .status()
-            .get("panics")
-            .and_then(serde_json::Value::as_u64);
+        let panics = self.status().get("panics").and_then(serde_json::Value::as_u64);
         assert_eq!(panics, Some(0), "the guard caught panics\n{}", self.log());
         lmfs(["umount".as_ref(), self.point.as_os_str()]).ok();
         assert!(
@@ -134,13 +120,8 @@ impl Mount {
         );
         // The daemon is a child of this process: gone means a zombie that is only waited for.
         let status = self.daemon.try_wait().expect("wait");
-        let status = status
-            .unwrap_or_else(|| panic!("the daemon still runs after lmfs umount\n{}", self.log()));
-        assert!(
-            status.success(),
-            "the daemon ended with {status}\n{}",
-            self.log()
-        );
+        let status = status.unwrap_or_else(|| panic!("the daemon still runs after lmfs umount\n{}", self.log()));
+        assert!(status.success(), "the daemon ended with {status}\n{}", self.log());
         assert_calm(&self.log(), &self.log());
     }
 
@@ -169,11 +150,7 @@ impl Mount {
                 assert_calm(&self.log(), &self.log());
                 return status.success();
             }
-            assert!(
-                begun.elapsed() < DEADLINE,
-                "the daemon still runs\n{}",
-                self.log()
-            );
+            assert!(begun.elapsed() < DEADLINE, "the daemon still runs\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -203,9 +180,7 @@ impl Drop for Mount {
 fn is_mounted(point: &Path) -> bool {
     let table = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     let point = point.to_str().expect("scratch paths are ASCII");
-    table
-        .lines()
-        .any(|line| line.split(' ').nth(4) == Some(point))
+    table.lines().any(|line| line.split(' ').nth(4) == Some(point))
 }
 
 fn detach(point: &Path) {

@@ -12,9 +12,7 @@ use crate::run;
 
 /// A file or folder of the committed samples (`tests/data`).
 pub fn data(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("data")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("data").join(name)
 }
 
 /// `cp -a FROM TO`
@@ -94,9 +92,7 @@ pub fn sample_tree(at: &Path) {
         copy_in(&data(kind), at);
     }
     fs::write(at.join("noise.bin"), Noise::new(2).bytes(1_500_000)).expect("write");
-    let counts: String = (0..60_000_u64)
-        .map(|n| format!("{n},{}\n", n * n % 977))
-        .collect();
+    let counts: String = (0..60_000_u64).map(|n| format!("{n},{}\n", n * n % 977)).collect();
     fs::write(at.join("counts.csv"), counts).expect("write");
     odd_files(&at.join("odd"));
 }
@@ -106,13 +102,9 @@ fn odd_files(at: &Path) {
     fs::create_dir(at).expect("folder");
     File::create(at.join("empty")).expect("create");
     let sparse = File::create(at.join("sparse")).expect("create");
-    sparse
-        .write_all_at(b"after a hole", 3_000_000)
-        .expect("write");
+    sparse.write_all_at(b"after a hole", 3_000_000).expect("write");
     sparse.set_len(5_000_000).expect("set_len");
-    for len in [
-        1, 4095, 4096, 4097, 16383, 16384, 16385, 65535, 65536, 65537,
-    ] {
+    for len in [1, 4095, 4096, 4097, 16383, 16384, 16385, 65535, 65536, 65537] {
         let line = format!("a file of {len} bytes\n");
         fs::write(
             at.join(format!("len-{len}")),
@@ -120,11 +112,7 @@ fn odd_files(at: &Path) {
         )
         .expect("write");
     }
-    fs::write(
-        at.join(OsStr::from_bytes(b"not \xFF UTF-8\n")),
-        "named by bytes",
-    )
-    .expect("write");
+    fs::write(at.join(OsStr::from_bytes(b"not \xFF UTF-8\n")), "named by bytes").expect("write");
     fs::write(at.join("n".repeat(255)), "a name of 255 bytes").expect("write");
     let deep = at.join("a/b/c/d/e/f/g/h");
     fs::create_dir_all(&deep).expect("folders");

@@ -59,12 +59,7 @@ impl Scratch {
     /// unless `args` say otherwise, so that a test knows when blocks change.
     #[track_caller]
     pub fn mount(&self, args: &[&str]) -> Mount {
-        Mount::start(
-            &self.store(),
-            &self.mountpoint(),
-            &self.path("daemon.log"),
-            args,
-        )
+        Mount::start(&self.store(), &self.mountpoint(), &self.path("daemon.log"), args)
     }
 
     /// Files of the store's folder `name` (`segments`, `index`, `models`), sorted by path.

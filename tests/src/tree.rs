@@ -34,13 +34,7 @@ pub fn metadata(root: &Path, with_times: bool) -> BTreeMap<String, String> {
                 .symlink_metadata()
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let kind = meta.file_type();
-            let mut line = format!(
-                "{:o} {}:{} links {}",
-                meta.mode(),
-                meta.uid(),
-                meta.gid(),
-                meta.nlink()
-            );
+            let mut line = format!("{:o} {}:{} links {}", meta.mode(), meta.uid(), meta.gid(), meta.nlink());
             if kind.is_file() {
                 line += &format!(" size {}", meta.size());
             } else if kind.is_symlink() {
@@ -98,10 +92,6 @@ mod tests {
             "one flipped bit has to show"
         );
         assert_eq!(metadata(&left, false), metadata(&right, false));
-        assert_ne!(
-            metadata(&left, true),
-            metadata(&right, true),
-            "so does a new time"
-        );
+        assert_ne!(metadata(&left, true), metadata(&right, true), "so does a new time");
     }
 }

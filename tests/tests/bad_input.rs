@@ -1,10 +1,5 @@
 //! Everything that can be wrong with what a user hands in: a clear message, an exit code, nothing lost, no panic.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs;
 use std::path::Path;
@@ -13,9 +8,7 @@ use lmfs_tests::{Finished, Noise, Scratch, data, lmfs};
 
 fn words<'a>(words: &[&'a str], paths: &[&'a Path]) -> Vec<&'a std::ffi::OsStr> {
     let words = words.iter().map(|word| std::ffi::OsStr::new(*word));
-    words
-        .chain(paths.iter().map(|path| path.as_os_str()))
-        .collect()
+    words.chain(paths.iter().map(|path| path.as_os_str())).collect()
 }
 
 fn mount(store: &Path, point: &Path) -> Finished {
@@ -29,11 +22,7 @@ fn what_is_not_a_store_is_refused_by_every_command() {
     let folder = scratch.path("folder");
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("letter"), "not a store").unwrap();
-    for store in [
-        folder.clone(),
-        folder.join("letter"),
-        scratch.path("missing"),
-    ] {
+    for store in [folder.clone(), folder.join("letter"), scratch.path("missing")] {
         let names = [
             "not an lmfs store",
             "not a store",
@@ -47,11 +36,7 @@ fn what_is_not_a_store_is_refused_by_every_command() {
         }
     }
     lmfs(words(&["init"], &[&folder])).refused(&["not empty"]);
-    assert_eq!(
-        fs::read(folder.join("letter")).unwrap(),
-        b"not a store",
-        "left alone"
-    );
+    assert_eq!(fs::read(folder.join("letter")).unwrap(), b"not a store", "left alone");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "left alone");
 }
 
@@ -60,10 +45,7 @@ fn a_store_is_not_made_over_another() {
     let scratch = Scratch::with_store(&[]);
     let config = fs::read(scratch.store().join("config.toml")).unwrap();
     scratch.lmfs("init", &[]).refused(&["already"]);
-    assert_eq!(
-        fs::read(scratch.store().join("config.toml")).unwrap(),
-        config
-    );
+    assert_eq!(fs::read(scratch.store().join("config.toml")).unwrap(), config);
 }
 
 #[test]
@@ -142,18 +124,13 @@ fn bad_mountpoints_are_refused() {
     mount(&store, &full).refused(&["not empty"]);
     assert_eq!(fs::read(full.join("letter")).unwrap(), b"here first");
     mount(&store, &store).refused(&["store", "not empty"]);
-    lmfs(words(&["umount"], &[&scratch.path("missing")])).refused(&[
-        "does not exist",
-        "no such",
-        "not mounted",
-    ]);
+    lmfs(words(&["umount"], &[&scratch.path("missing")])).refused(&["does not exist", "no such", "not mounted"]);
 }
 
 #[test]
 fn bad_models_are_refused_and_no_store_is_left_behind() {
     let scratch = Scratch::empty();
-    let good =
-        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/first.gguf")).unwrap();
+    let good = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/first.gguf")).unwrap();
     let mut noisy = good.clone();
     let header = Noise::new(7).bytes(3000);
     noisy.get_mut(100..3100).unwrap().copy_from_slice(&header);
@@ -216,17 +193,9 @@ fn an_altered_model_in_the_store_is_found_and_its_loss_explained() {
     if refused.status.success() {
         // Mounted without the model: what needs it is an error, everything else is readable.
         let point = scratch.mountpoint();
-        let (packed, plain) = (
-            fs::read(point.join("packed")),
-            fs::read(point.join("plain")),
-        );
+        let (packed, plain) = (fs::read(point.join("packed")), fs::read(point.join("plain")));
         lmfs(words(&["umount"], &[&point])).ok();
-        assert_eq!(
-            packed
-                .expect_err("wrong bytes would be worse")
-                .raw_os_error(),
-            Some(5)
-        );
+        assert_eq!(packed.expect_err("wrong bytes would be worse").raw_os_error(), Some(5));
         assert_eq!(plain.unwrap(), text);
     } else {
         refused.refused(&["model"]);
@@ -244,9 +213,7 @@ fn unknown_options_and_values_are_refused_with_the_usage() {
     let point = scratch.mountpoint();
     lmfs(["--nonsense"]).refused(&["--nonsense"]);
     lmfs(["frobnicate"]).refused(&["frobnicate"]);
-    scratch
-        .lmfs("status", &["--nonsense"])
-        .refused(&["--nonsense"]);
+    scratch.lmfs("status", &["--nonsense"]).refused(&["--nonsense"]);
     let store = scratch.store();
     let options = |options: &[&str]| {
         let mut all = words(&["mount"], &[&store, &point]);
@@ -258,8 +225,7 @@ fn unknown_options_and_values_are_refused_with_the_usage() {
     options(&["--pack", "sometimes"]).refused(&["sometimes"]);
     for size in ["0", "4095", "5000", "2MiB", "-1", "12parsecs"] {
         let other = scratch.path("other");
-        lmfs(words(&["init", &format!("--block-size={size}")], &[&other]))
-            .refused(&["block", "size", "invalid"]);
+        lmfs(words(&["init", &format!("--block-size={size}")], &[&other])).refused(&["block", "size", "invalid"]);
         assert!(!other.join("config.toml").exists());
     }
 }
@@ -296,14 +262,8 @@ fn damaged_containers_are_refused_and_leave_no_output() {
             refused.status.code().is_some_and(|code| code != 0),
             "round {round}: {refused}"
         );
-        assert!(
-            !refused.stderr.trim().is_empty(),
-            "round {round}: {refused}"
-        );
-        assert!(
-            !plain.exists(),
-            "round {round}: no output of a damaged input is left"
-        );
+        assert!(!refused.stderr.trim().is_empty(), "round {round}: {refused}");
+        assert!(!plain.exists(), "round {round}: no output of a damaged input is left");
     }
     fs::write(&packed, &good).unwrap();
     lmfs(words(&["decompress", "-k"], &[&packed])).ok();

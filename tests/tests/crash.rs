@@ -1,10 +1,5 @@
 //! `kill -9` of the daemon while it copies and while it packs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -45,8 +40,8 @@ fn everything_fsynced_is_there_after_a_kill_in_the_middle_of_copying() {
 
         let mount = scratch.mount(&[]);
         for (name, bytes) in promised.iter() {
-            let found = fs::read(mount.path(name))
-                .unwrap_or_else(|error| panic!("round {round}, {}: {error}", name.display()));
+            let found =
+                fs::read(mount.path(name)).unwrap_or_else(|error| panic!("round {round}, {}: {error}", name.display()));
             assert!(
                 &found == bytes,
                 "round {round}: {} has other bytes than were synced",
@@ -73,10 +68,7 @@ fn copy_and_fsync(root: &Path, round: u64, writer: u64, promises: &Promises) {
     for n in 0..10_000 {
         let name = folder.join(format!("file-{n}"));
         let begin = noise.below(100_000) as usize;
-        let bytes = text
-            .get(begin..begin + noise.below(50_000) as usize)
-            .unwrap()
-            .to_vec();
+        let bytes = text.get(begin..begin + noise.below(50_000) as usize).unwrap().to_vec();
         let written = File::create(root.join(&name)).and_then(|mut file| {
             file.write_all(&bytes)?;
             file.sync_all()

@@ -1,10 +1,5 @@
 //! Bits that flip and tails that go missing on the disk below a store.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs;
 use std::path::Path;
@@ -57,19 +52,11 @@ fn a_flipped_bit_in_a_segment_is_contained_or_refused() {
         if mounted.status.success() {
             let found = read_all(&original, &scratch.path("mnt/copy"));
             lmfs_tests::lmfs(["umount".as_ref(), scratch.mountpoint().as_os_str()]).ok();
-            let (right, failed) =
-                found.unwrap_or_else(|wrong| panic!("{what}: wrong bytes in {wrong}"));
-            assert!(
-                right > 20,
-                "{what}: only {right} files are readable, {failed} are not"
-            );
+            let (right, failed) = found.unwrap_or_else(|wrong| panic!("{what}: wrong bytes in {wrong}"));
+            assert!(right > 20, "{what}: only {right} files are readable, {failed} are not");
             if failed > 0 {
                 contained += 1;
-                assert_eq!(
-                    code,
-                    Some(1),
-                    "{what}: check has to find what reading finds: {checked}"
-                );
+                assert_eq!(code, Some(1), "{what}: check has to find what reading finds: {checked}");
             } else {
                 harmless += 1;
             }
@@ -81,9 +68,7 @@ fn a_flipped_bit_in_a_segment_is_contained_or_refused() {
         // The index was made from the flipped log: make it anew.
         let _ = fs::remove_dir_all(scratch.store().join("index"));
     }
-    println!(
-        "{rounds} flips: {contained} contained to a range, {refused} refused, {harmless} without effect"
-    );
+    println!("{rounds} flips: {contained} contained to a range, {refused} refused, {harmless} without effect");
     scratch.lmfs("check", &["--data"]).ok();
     let mount = scratch.mount(&[]);
     diff(&original, &mount.path("copy"));
@@ -160,8 +145,7 @@ fn a_torn_tail_of_the_log_loses_nothing_older() {
         mount.kill();
         let len = fs::metadata(&last).unwrap().len();
         let file = fs::File::options().write(true).open(&last).unwrap();
-        file.set_len(len - noise.below(300.min(len - durable + 1)))
-            .unwrap();
+        file.set_len(len - noise.below(300.min(len - durable + 1))).unwrap();
     }
     let mount = scratch.mount(&[]);
     diff(&original, &mount.path("copy"));

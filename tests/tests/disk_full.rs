@@ -1,10 +1,5 @@
 //! A disk that fills up while files are written and while they are packed.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -77,11 +72,7 @@ fn writing_to_a_full_disk_says_so_and_keeps_what_was_synced() {
         assert!(kept.len() < 100, "a disk of a few megabytes never fills up");
     };
     assert!(is_full(&failure), "ENOSPC, not {failure}");
-    assert!(
-        kept.len() > 3,
-        "there was space for more than {} files",
-        kept.len()
-    );
+    assert!(kept.len() > 3, "there was space for more than {} files", kept.len());
     let holds = |mount: &lmfs_tests::Mount| {
         for (name, bytes) in &kept {
             assert!(&fs::read(mount.path(name)).unwrap() == bytes, "{name}");

@@ -1,10 +1,5 @@
 //! Programs that ask much of a filesystem: git, sqlite, tar, rsync, du, df.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs;
 use std::path::Path;
@@ -57,10 +52,7 @@ fn git_clones_commits_and_finds_nothing_wrong() {
     let clone = mount.path("clone");
     assert_eq!(git(&clone, &["status", "--porcelain"]).stdout, "");
     git(&clone, &["fsck", "--full", "--strict"]);
-    assert_eq!(
-        git(&clone, &["rev-list", "--count", "HEAD"]).stdout.trim(),
-        "4"
-    );
+    assert_eq!(git(&clone, &["rev-list", "--count", "HEAD"]).stdout.trim(), "4");
     mount.umount();
 }
 
@@ -92,10 +84,7 @@ fn sqlite_with_a_write_ahead_log_keeps_its_integrity() {
     assert_eq!(sql(&mount, "PRAGMA integrity_check;").trim(), "ok");
     assert_eq!(sql(&mount, "SELECT count(*) FROM rows;").trim(), "17143");
     // A transaction after the remount, through the log again.
-    sql(
-        &mount,
-        "INSERT INTO rows(text) VALUES ('one more'); VACUUM;",
-    );
+    sql(&mount, "INSERT INTO rows(text) VALUES ('one more'); VACUUM;");
     assert_eq!(
         sql(&mount, "SELECT count(*) FROM rows; PRAGMA integrity_check;").trim(),
         "17144\nok"
@@ -109,24 +98,12 @@ fn tar_reads_and_writes_a_mount() {
     let original = scratch.path("original");
     small_tree(&original);
     let mount = scratch.mount(&[]);
-    let tar = |args: &[&str]| {
-        run(Command::new("tar")
-            .args(args)
-            .current_dir(scratch.path(".")))
-        .ok()
-    };
+    let tar = |args: &[&str]| run(Command::new("tar").args(args).current_dir(scratch.path("."))).ok();
     // The old formats of tar know whole seconds only.
     tar(&["--format=posix", "-cf", "in.tar", "original"]);
     tar(&["-xpf", "in.tar", "-C", "mnt"]);
     diff(&original, &mount.path("original"));
-    tar(&[
-        "--format=posix",
-        "-cf",
-        "mnt/out.tar",
-        "-C",
-        "mnt",
-        "original",
-    ]);
+    tar(&["--format=posix", "-cf", "mnt/out.tar", "-C", "mnt", "original"]);
     fs::create_dir(scratch.path("back")).unwrap();
     tar(&["-xpf", "mnt/out.tar", "-C", "back"]);
     diff(&original, &scratch.path("back/original"));
@@ -178,21 +155,13 @@ fn du_shows_the_saving_and_df_the_space() {
     let mount = scratch.mount(&[]);
     copy_in(&data("logs"), &mount.path("logs"));
     copy_in(&data("code/flask/config.py"), &mount.path("config.py"));
-    let du = |path: &Path, more: &[&str]| {
-        number(
-            run(Command::new("du").args(["-s", "-B1"]).args(more).arg(path)),
-            0,
-            0,
-        )
-    };
+    let du =
+        |path: &Path, more: &[&str]| number(run(Command::new("du").args(["-s", "-B1"]).args(more).arg(path)), 0, 0);
     let logs = mount.path("logs");
     run(Command::new("sync").arg("-f").arg(&logs)).ok();
     let (apparent, first) = (du(&logs, &["--apparent-size"]), du(&logs, &[]));
     assert!(apparent > 160_000);
-    assert!(
-        first < apparent * 2 / 3,
-        "logs as fast zstd: {first} of {apparent}"
-    );
+    assert!(first < apparent * 2 / 3, "logs as fast zstd: {first} of {apparent}");
 
     let file = mount.path("config.py");
     let before = du(&file, &[]);
@@ -205,16 +174,9 @@ fn du_shows_the_saving_and_df_the_space() {
 
     let df = |column| number(run(Command::new("df").args(["-B1"]).arg(&logs)), 1, column);
     let (size, used, free) = (df(1), df(2), df(3));
-    let disk = number(
-        run(Command::new("df").args(["-B1"]).arg(scratch.store())),
-        1,
-        3,
-    );
+    let disk = number(run(Command::new("df").args(["-B1"]).arg(scratch.store())), 1, 3);
     assert!(size >= used + free && used > 0);
     let apart = free.abs_diff(disk) as f64 / disk as f64;
-    assert!(
-        apart < 0.05,
-        "df says {free} bytes are free, the disk below has {disk}"
-    );
+    assert!(apart < 0.05, "df says {free} bytes are free, the disk below has {disk}");
     mount.umount();
 }

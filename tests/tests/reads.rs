@@ -1,10 +1,5 @@
 //! Reading packed files: one decode per block, and nobody else waits.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -48,8 +43,7 @@ fn a_cold_read_of_4_kib_decodes_one_block() {
     }
     // The same blocks again, past the kernel's pages: no decode.
     mount.forget_pages("text");
-    file.read_exact_at(&mut page, 4 * BLOCK as u64 + 4096)
-        .unwrap();
+    file.read_exact_at(&mut page, 4 * BLOCK as u64 + 4096).unwrap();
     assert_eq!(mount.count("/cache/decodes"), 4, "{:#}", mount.status());
     drop(file);
     mount.umount();
@@ -91,12 +85,7 @@ fn files_are_listed_and_stated_while_blocks_decode() {
         while reading.load(Ordering::Acquire) {
             // A new name every time: the kernel cannot answer by itself.
             fs::write(mount.path(format!("folder/{n}")), "small").unwrap();
-            assert_eq!(
-                fs::metadata(mount.path(format!("folder/{n}")))
-                    .unwrap()
-                    .len(),
-                5
-            );
+            assert_eq!(fs::metadata(mount.path(format!("folder/{n}"))).unwrap().len(), 5);
             assert!(fs::read_dir(mount.path("folder")).unwrap().count() > 0);
             n += 1;
             stats.store(n, Ordering::Release);
@@ -121,10 +110,6 @@ fn a_cache_of_a_few_blocks_is_enough_to_read_everything() {
         assert!(fs::read(mount.path("text")).unwrap() == text);
         mount.forget_pages("text");
     }
-    assert!(
-        mount.count("/cache/bytes") <= 32 << 10,
-        "{:#}",
-        mount.status()
-    );
+    assert!(mount.count("/cache/bytes") <= 32 << 10, "{:#}", mount.status());
     mount.umount();
 }

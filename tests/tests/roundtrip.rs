@@ -1,10 +1,5 @@
 //! What is copied in comes out: packed, unmounted, remounted, with the index gone.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs;
 
@@ -18,40 +13,24 @@ fn a_packed_tree_is_the_tree_that_was_copied_in() {
     let mount = scratch.mount(&[]);
     copy_in(&original, &mount.path("copy"));
     diff(&original, &mount.path("copy"));
-    assert_eq!(
-        metadata(&original, true),
-        metadata(&mount.path("copy"), true)
-    );
+    assert_eq!(metadata(&original, true), metadata(&mount.path("copy"), true));
     let before = mount.count("/stored_bytes");
-    assert!(
-        mount.count("/queue_bytes") > 0,
-        "what was written waits to be packed"
-    );
+    assert!(mount.count("/queue_bytes") > 0, "what was written waits to be packed");
 
     mount.pack(&[]);
     let (after, log) = (mount.count("/stored_bytes"), mount.status());
-    assert!(
-        after < before,
-        "{before} bytes packed into {after}: {log:#}"
-    );
+    assert!(after < before, "{before} bytes packed into {after}: {log:#}");
     assert!(
         mount.count("/blocks/model") > 0,
         "text is best packed by the model: {log:#}"
     );
-    assert_eq!(
-        mount.count("/queue_bytes"),
-        0,
-        "nothing waits any more: {log:#}"
-    );
+    assert_eq!(mount.count("/queue_bytes"), 0, "nothing waits any more: {log:#}");
     diff(&original, &mount.path("copy"));
     mount.umount();
 
     let mount = scratch.mount(&["--read-only"]);
     diff(&original, &mount.path("copy"));
-    assert_eq!(
-        metadata(&original, true),
-        metadata(&mount.path("copy"), true)
-    );
+    assert_eq!(metadata(&original, true), metadata(&mount.path("copy"), true));
     fs::write(mount.path("copy/alice.txt"), "no").expect_err("a read-only mount takes no writes");
     mount.umount();
 
@@ -77,10 +56,7 @@ fn a_few_megabytes_survive_the_loss_of_the_index() {
     // Some of it packed: in a folder given by name, and no more than that.
     let csv = mount.path("copy/code/leveldb/table");
     mount.pack(&[csv.to_str().unwrap()]);
-    assert!(
-        mount.count("/queue_bytes") > 1_000_000,
-        "the rest still waits"
-    );
+    assert!(mount.count("/queue_bytes") > 1_000_000, "the rest still waits");
     assert!(mount.count("/blocks/model") > 0);
     diff(&original, &mount.path("copy"));
     mount.umount();
@@ -88,10 +64,7 @@ fn a_few_megabytes_survive_the_loss_of_the_index() {
     fs::remove_dir_all(scratch.store().join("index")).unwrap();
     let mount = scratch.mount(&[]);
     diff(&original, &mount.path("copy"));
-    assert_eq!(
-        metadata(&original, true),
-        metadata(&mount.path("copy"), true)
-    );
+    assert_eq!(metadata(&original, true), metadata(&mount.path("copy"), true));
     mount.umount();
 
     scratch.lmfs("rebuild", &[]).ok();
@@ -132,11 +105,7 @@ fn the_idle_packer_packs_what_is_left_alone() {
     fs::write(mount.path("config.py"), &text).unwrap();
     let begun = std::time::Instant::now();
     while mount.count("/queue_bytes") > 0 || mount.count("/blocks/model") == 0 {
-        assert!(
-            begun.elapsed().as_secs() < 120,
-            "still waiting: {:#}",
-            mount.status()
-        );
+        assert!(begun.elapsed().as_secs() < 120, "still waiting: {:#}", mount.status());
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
     assert_eq!(fs::read(mount.path("config.py")).unwrap(), text);

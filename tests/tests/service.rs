@@ -1,10 +1,5 @@
 //! lmfs as a service: the unit file, readiness, and a clean end on SIGTERM.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -80,9 +75,7 @@ fn the_service_hides_its_mount_from_nobody() {
     let unit = fs::read_to_string(units().join("lmfs@.service")).unwrap();
     for line in unit.lines() {
         assert!(
-            !HIDING
-                .iter()
-                .any(|option| line.trim_start().starts_with(option)),
+            !HIDING.iter().any(|option| line.trim_start().starts_with(option)),
             "{line} would hide the mount"
         );
     }
@@ -107,9 +100,7 @@ fn sigterm_drains_and_ends_with_success() {
 fn readiness_is_announced_when_the_mount_is_there() {
     let scratch = Scratch::with_store(&[]);
     let socket = UnixDatagram::bind(scratch.path("notify")).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let mut daemon = Command::new(lmfs_path());
     daemon
         .args(["mount", "-f", "--pack=off"])

@@ -41,11 +41,7 @@ fn gc_gives_deleted_space_back_mounted_and_not() {
     let lean = log_bytes(&scratch);
     assert!(lean < 700_000, "{lean} bytes are left: {report}");
     let freed = report.get("freed_bytes").unwrap().as_u64().unwrap();
-    assert!(
-        freed.abs_diff(full - lean) < 65_536,
-        "said {freed}, is {}",
-        full - lean
-    );
+    assert!(freed.abs_diff(full - lean) < 65_536, "said {freed}, is {}", full - lean);
     assert_eq!(report.get("damaged").unwrap(), &serde_json::json!([]));
     assert!(fs::read(mount.path("keep")).unwrap() == keep);
 

@@ -29,10 +29,7 @@ impl Codec {
         options.check()?;
         let predicting = Predicting::new(model, &options);
         Ok(Codec {
-            shared: Arc::new(Shared {
-                predicting,
-                options,
-            }),
+            shared: Arc::new(Shared { predicting, options }),
         })
     }
 
@@ -58,10 +55,7 @@ impl Codec {
     pub fn first_copy(&self, raw: &[u8]) -> Result<Vec<u8>> {
         fits(raw)?;
         let frame = zstd::compress(raw, self.options().first_copy_level)?;
-        Ok(frame.map_or_else(
-            || stored(raw),
-            |frame| self.assemble(raw, Method::Zstd, 0, &frame),
-        ))
+        Ok(frame.map_or_else(|| stored(raw), |frame| self.assemble(raw, Method::Zstd, 0, &frame)))
     }
 
     /// The smallest block of all allowed methods that promise something for these bytes, decoded and compared with
@@ -115,9 +109,7 @@ impl Codec {
         }
         let model = model && route::classify(raw, Some(0)) == Content::Text;
         let mix = options.mix.then_some(Method::Mix);
-        mix.into_iter()
-            .chain(model.then_some(Method::Model))
-            .collect()
+        mix.into_iter().chain(model.then_some(Method::Model)).collect()
     }
 
     /// The bytes of a block.
@@ -135,9 +127,7 @@ impl Codec {
             Method::Zstd => zstd::decompress(payload, len)?,
             method => {
                 self.check_params(&header)?;
-                self.shared
-                    .predicting
-                    .decode(method, payload, len, lanes, stop)?
+                self.shared.predicting.decode(method, payload, len, lanes, stop)?
             }
         };
         let crc = crc32fast::hash(&raw);
@@ -179,12 +169,7 @@ impl Codec {
 
 /// Decodes a block of a container. Where a model block does not decode, the writer's fingerprint tells damage from a
 /// machine that computes other bits.
-pub(crate) fn decode_as(
-    codec: &Codec,
-    block: &[u8],
-    writer: &[u8; 8],
-    stop: &Stop,
-) -> Result<Vec<u8>> {
+pub(crate) fn decode_as(codec: &Codec, block: &[u8], writer: &[u8; 8], stop: &Stop) -> Result<Vec<u8>> {
     let error = match codec.decode(block, stop) {
         Err(error @ Error::Damaged { .. }) => error,
         other => return other,
@@ -250,19 +235,13 @@ mod tests {
     fn a_stop_that_is_set_stops() {
         let stop = Stop::new();
         stop.set();
-        assert!(matches!(
-            plain().encode(b"text", &stop),
-            Err(Error::Interrupted)
-        ));
+        assert!(matches!(plain().encode(b"text", &stop), Err(Error::Interrupted)));
     }
 
     #[test]
     fn more_than_a_block_holds_is_refused() {
         let raw = vec![0; MAX_BLOCK + 1];
-        assert!(matches!(
-            plain().first_copy(&raw),
-            Err(Error::TooLarge { .. })
-        ));
+        assert!(matches!(plain().first_copy(&raw), Err(Error::TooLarge { .. })));
         assert!(plain().first_copy(&raw[1..]).is_ok());
     }
 

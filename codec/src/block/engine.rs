@@ -43,10 +43,7 @@ impl Predicting {
 
     /// Digest of all that decoding a block of this method depends on, besides its header and payload.
     pub(super) fn params(&self, method: Method) -> [u8; 8] {
-        self.params
-            .get(method as usize)
-            .copied()
-            .unwrap_or_default()
+        self.params.get(method as usize).copied().unwrap_or_default()
     }
 
     /// Lanes of a block of `len` bytes.
@@ -54,26 +51,15 @@ impl Predicting {
         match method {
             Method::Raw | Method::Zstd => 0,
             Method::Mix => 1,
-            Method::Model | Method::Lm => options
-                .lanes
-                .unwrap_or_else(|| default_lanes(len))
-                .clamp(1, len.max(1)),
+            Method::Model | Method::Lm => options.lanes.unwrap_or_else(|| default_lanes(len)).clamp(1, len.max(1)),
         }
     }
 
-    pub(super) fn encode(
-        &self,
-        method: Method,
-        raw: &[u8],
-        lanes: usize,
-        stop: &Stop,
-    ) -> Result<Vec<u8>> {
+    pub(super) fn encode(&self, method: Method, raw: &[u8], lanes: usize, stop: &Stop) -> Result<Vec<u8>> {
         if method == Method::Mix {
-            return self.mixers.with(
-                (),
-                || Ok(Predictor::new()),
-                |mixer| Ok(mix::encode(mixer, raw)),
-            );
+            return self
+                .mixers
+                .with((), || Ok(Predictor::new()), |mixer| Ok(mix::encode(mixer, raw)));
         }
         let tokens = tokenize(self.loaded(method)?, raw, lanes)?;
         let mut encoder = Encoder::new(Vec::with_capacity(raw.len() / 4));
@@ -101,11 +87,7 @@ impl Predicting {
     }
 
     fn loaded(&self, method: Method) -> Result<&dyn LanguageModel> {
-        let missing = || {
-            Error::InvalidOption(format!(
-                "method {method} needs a language model, none is loaded"
-            ))
-        };
+        let missing = || Error::InvalidOption(format!("method {method} needs a language model, none is loaded"));
         self.model.as_deref().ok_or_else(missing)
     }
 
@@ -131,27 +113,20 @@ impl Predicting {
                 tables: Tables::new(model.vocabulary()),
             })
         };
-        self.states.with(
-            lanes,
-            open,
-            |State {
-                 lanes: state,
-                 tables,
-             }| {
-                state.reset()?;
-                if method == Method::Lm {
-                    return code(&job, tables, state.as_mut(), side, &mut Alone);
-                }
-                self.mixers.with(
-                    (),
-                    || Ok(Predictor::new()),
-                    |mixer| {
-                        mixer.reset(&lane_lens(len, lanes), true);
-                        code(&job, tables, state.as_mut(), side, mixer)
-                    },
-                )
-            },
-        )
+        self.states.with(lanes, open, |State { lanes: state, tables }| {
+            state.reset()?;
+            if method == Method::Lm {
+                return code(&job, tables, state.as_mut(), side, &mut Alone);
+            }
+            self.mixers.with(
+                (),
+                || Ok(Predictor::new()),
+                |mixer| {
+                    mixer.reset(&lane_lens(len, lanes), true);
+                    code(&job, tables, state.as_mut(), side, mixer)
+                },
+            )
+        })
     }
 }
 

@@ -44,9 +44,7 @@ impl FromStr for Fingerprint {
             .filter(|_| text.len() == 64)
             .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
             .map(Fingerprint)
-            .ok_or_else(|| {
-                Error::InvalidOption(format!("{text:?} is not a fingerprint: 64 hex digits are"))
-            })
+            .ok_or_else(|| Error::InvalidOption(format!("{text:?} is not a fingerprint: 64 hex digits are")))
     }
 }
 

@@ -3,9 +3,7 @@
 use crate::{Error, MAX_BLOCK, Result};
 
 /// How a block's payload was made.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Method {
@@ -23,13 +21,7 @@ pub enum Method {
 
 impl Method {
     /// All methods, in the order of their numbers.
-    pub const ALL: [Method; 5] = [
-        Method::Raw,
-        Method::Zstd,
-        Method::Model,
-        Method::Mix,
-        Method::Lm,
-    ];
+    pub const ALL: [Method; 5] = [Method::Raw, Method::Zstd, Method::Model, Method::Mix, Method::Lm];
 
     /// The method with this number in a header.
     pub fn from_code(code: u8) -> Option<Method> {
@@ -113,11 +105,7 @@ impl Header {
             });
         }
         let Some(bytes) = input.first_chunk::<{ Header::LEN }>() else {
-            return damaged(format!(
-                "{} bytes where a header has {}",
-                input.len(),
-                Header::LEN
-            ));
+            return damaged(format!("{} bytes where a header has {}", input.len(), Header::LEN));
         };
         let [
             _,
@@ -149,19 +137,12 @@ impl Header {
             });
         }
         let (covered, _) = bytes.split_at(Header::LEN - 4);
-        let (said, is) = (
-            u32::from_le_bytes([h0, h1, h2, h3]),
-            crc32fast::hash(covered),
-        );
+        let (said, is) = (u32::from_le_bytes([h0, h1, h2, h3]), crc32fast::hash(covered));
         if said != is {
             return damaged(format!("its CRC-32 is {is:08x}, it says {said:08x}"));
         }
-        let Some(method) = Method::from_code(kind & 15).filter(|_| version == Header::VERSION)
-        else {
-            return damaged(format!(
-                "version {version}, method {} does not exist",
-                kind & 15
-            ));
+        let Some(method) = Method::from_code(kind & 15).filter(|_| version == Header::VERSION) else {
+            return damaged(format!("version {version}, method {} does not exist", kind & 15));
         };
         let header = Header {
             version,
@@ -181,10 +162,7 @@ impl Header {
         let mut out = [0; Header::LEN];
         let fields = MAGIC
             .into_iter()
-            .chain([
-                self.version << 4 | self.method as u8,
-                self.lanes.to_le_bytes()[0],
-            ])
+            .chain([self.version << 4 | self.method as u8, self.lanes.to_le_bytes()[0]])
             .chain(self.raw_len.to_le_bytes().into_iter().take(3))
             .chain(self.payload_len.to_le_bytes().into_iter().take(3))
             .chain(self.raw_crc.to_le_bytes())
@@ -199,16 +177,10 @@ impl Header {
     fn check(&self) -> Result<()> {
         let coded = !matches!(self.method, Method::Raw | Method::Zstd);
         if self.raw_len as usize > MAX_BLOCK {
-            return damaged(format!(
-                "it claims {} bytes, a block holds {MAX_BLOCK}",
-                self.raw_len
-            ));
+            return damaged(format!("it claims {} bytes, a block holds {MAX_BLOCK}", self.raw_len));
         }
         if self.payload_len > self.raw_len {
-            return damaged(format!(
-                "a payload of {} bytes for {}",
-                self.payload_len, self.raw_len
-            ));
+            return damaged(format!("a payload of {} bytes for {}", self.payload_len, self.raw_len));
         }
         if self.method == Method::Raw && self.payload_len != self.raw_len {
             return damaged(format!(
@@ -290,10 +262,7 @@ mod tests {
             },
         ] {
             assert!(
-                matches!(
-                    Header::parse_prefix(&header.to_bytes()),
-                    Err(Error::Damaged { .. })
-                ),
+                matches!(Header::parse_prefix(&header.to_bytes()), Err(Error::Damaged { .. })),
                 "{header:?}"
             );
         }
@@ -301,10 +270,7 @@ mod tests {
 
     #[test]
     fn a_newer_version_says_so() {
-        let newer = Header {
-            version: 2,
-            ..SAMPLE
-        };
+        let newer = Header { version: 2, ..SAMPLE };
         assert!(matches!(
             Header::parse(&newer.to_bytes()),
             Err(Error::NewerFormat { found: 2, .. })

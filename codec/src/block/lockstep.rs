@@ -14,9 +14,7 @@ use crate::{Error, Result, Stop};
 /// Lengths of `lanes` runs of `len` bytes, as equal as possible, the longer ones first.
 pub(crate) fn lane_lens(len: usize, lanes: usize) -> Vec<usize> {
     let (short, longer) = (len / lanes.max(1), len % lanes.max(1));
-    (0..lanes)
-        .map(|lane| short + usize::from(lane < longer))
-        .collect()
+    (0..lanes).map(|lane| short + usize::from(lane < longer)).collect()
 }
 
 /// One side of the coder.
@@ -52,9 +50,7 @@ impl Tables {
             tree: Tree::new(vocabulary),
             distribution: Distribution::new(vocabulary),
             // A model without a start token was trained on text that starts anywhere; after a line end is likeliest.
-            start: vocabulary
-                .bos()
-                .unwrap_or_else(|| vocabulary.byte_token(b'\n')),
+            start: vocabulary.bos().unwrap_or_else(|| vocabulary.byte_token(b'\n')),
         }
     }
 }
@@ -71,11 +67,7 @@ struct Lane {
 }
 
 /// Cuts `raw` into the tokens of its lanes.
-pub(super) fn tokenize(
-    model: &dyn LanguageModel,
-    raw: &[u8],
-    lanes: usize,
-) -> Result<Vec<Vec<Token>>> {
+pub(super) fn tokenize(model: &dyn LanguageModel, raw: &[u8], lanes: usize) -> Result<Vec<Vec<Token>>> {
     let mut rest = raw;
     let mut all = Vec::with_capacity(lanes);
     for len in lane_lens(raw.len(), lanes) {
@@ -85,9 +77,7 @@ pub(super) fn tokenize(
         let mut joined = Vec::with_capacity(len);
         model.vocabulary().join(&tokens, &mut joined);
         if joined != text {
-            return Err(Error::Verification(
-                "the tokenizer's tokens are not the text".into(),
-            ));
+            return Err(Error::Verification("the tokenizer's tokens are not the text".into()));
         }
         all.push(tokens);
     }
@@ -119,11 +109,7 @@ pub(super) fn code<S: Side, R: Refine>(
         stop,
     } = *job;
     let vocabulary = model.vocabulary();
-    let run = if known.is_some() {
-        lanes.max_run().max(1)
-    } else {
-        1
-    };
+    let run = if known.is_some() { lanes.max_run().max(1) } else { 1 };
     let none = Vec::new();
     let mut states: Vec<Lane> = (0..)
         .zip(lane_lens(len, lanes.lanes()))
@@ -147,18 +133,11 @@ pub(super) fn code<S: Side, R: Refine>(
         let runs: Vec<&[Token]> = states.iter().map(|lane| lane.run(run)).collect();
         lanes.step(&runs)?;
         for i in 0..run {
-            for (index, lane) in states
-                .iter_mut()
-                .enumerate()
-                .filter(|(_, lane)| lane.left > 0)
-            {
+            for (index, lane) in states.iter_mut().enumerate().filter(|(_, lane)| lane.left > 0) {
                 let logits = lanes.logits(index, i);
                 if logits.len() != vocabulary.len() {
                     let found = logits.len();
-                    let reason = format!(
-                        "{found} logits where the vocabulary has {} tokens",
-                        vocabulary.len()
-                    );
+                    let reason = format!("{found} logits where the vocabulary has {} tokens", vocabulary.len());
                     return Err(Error::Engine {
                         engine: model.identity().engine,
                         reason,
@@ -171,10 +150,9 @@ pub(super) fn code<S: Side, R: Refine>(
                     lane: index,
                     left: lane.left,
                 };
-                let token =
-                    tables
-                        .tree
-                        .code(vocabulary, &tables.distribution, side, refine, place, token);
+                let token = tables
+                    .tree
+                    .code(vocabulary, &tables.distribution, side, refine, place, token);
                 let Some(token) = token else {
                     return Err(Error::damaged(
                         "block",

@@ -48,10 +48,7 @@ impl Options {
                 "zstd level {level} is not between 1 and 22"
             )));
         }
-        if let Some(lanes) = self
-            .lanes
-            .filter(|lanes| !(1..=Header::MAX_LANES).contains(lanes))
-        {
+        if let Some(lanes) = self.lanes.filter(|lanes| !(1..=Header::MAX_LANES).contains(lanes)) {
             return Err(Error::InvalidOption(format!(
                 "{lanes} lanes: 1 to {} are possible",
                 Header::MAX_LANES

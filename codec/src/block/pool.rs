@@ -53,10 +53,7 @@ mod tests {
     #[test]
     fn keeps_the_most_recent_and_forgets_what_failed() {
         let pool: Pool<u8, u32> = Pool::new(2);
-        let made = |key: u8, value: u32| {
-            pool.with(key, || Ok::<_, ()>(value), |value| Ok(*value))
-                .unwrap()
-        };
+        let made = |key: u8, value: u32| pool.with(key, || Ok::<_, ()>(value), |value| Ok(*value)).unwrap();
         assert_eq!(made(1, 10), 10);
         assert_eq!(made(1, 11), 10);
         assert_eq!((made(2, 20), made(3, 30)), (20, 30));

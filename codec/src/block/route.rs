@@ -77,9 +77,7 @@ mod tests {
         );
         assert_eq!(classify(&noise(65_536), None), Content::Dense);
         assert_eq!(classify(&noise(4096), None), Content::Dense);
-        let table: Vec<u8> = (0_u32..4096)
-            .flat_map(|i| (i * i / 7).to_le_bytes())
-            .collect();
+        let table: Vec<u8> = (0_u32..4096).flat_map(|i| (i * i / 7).to_le_bytes()).collect();
         assert_eq!(classify(&table, Some(9000)), Content::Binary);
         assert_ne!(
             classify(&noise(4096).repeat(4), Some(4200)),

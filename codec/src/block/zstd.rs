@@ -27,9 +27,7 @@ pub(super) fn compress(raw: &[u8], level: i32) -> Result<Option<Vec<u8>>> {
                 fresh
                     .set_parameter(CParameter::ContentSizeFlag(false))
                     .map_err(failed)?;
-                fresh
-                    .set_parameter(CParameter::ChecksumFlag(false))
-                    .map_err(failed)?;
+                fresh.set_parameter(CParameter::ChecksumFlag(false)).map_err(failed)?;
                 &mut slot.insert((level, fresh)).1
             }
         };
@@ -45,14 +43,11 @@ pub(super) fn decompress(frame: &[u8], raw_len: usize) -> Result<Vec<u8>> {
             Some(decompressor) => decompressor,
             None => slot.insert(Decompressor::new().map_err(failed)?),
         };
-        let raw = decompressor.decompress(frame, raw_len).map_err(|source| {
-            Error::damaged("block", format!("its zstd frame does not decode: {source}"))
-        })?;
+        let raw = decompressor
+            .decompress(frame, raw_len)
+            .map_err(|source| Error::damaged("block", format!("its zstd frame does not decode: {source}")))?;
         if raw.len() != raw_len {
-            let reason = format!(
-                "its zstd frame holds {} bytes, the header says {raw_len}",
-                raw.len()
-            );
+            let reason = format!("its zstd frame holds {} bytes, the header says {raw_len}", raw.len());
             return Err(Error::damaged("block", reason));
         }
         Ok(raw)

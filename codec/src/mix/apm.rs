@@ -7,9 +7,7 @@ const NODES: usize = 23;
 
 /// Maps that change nothing.
 pub(super) fn identity(contexts: u32) -> Vec<u16> {
-    let row: Vec<u16> = (0..NODES as i32)
-        .map(|i| squash(i * 256 - 2816) as u16)
-        .collect();
+    let row: Vec<u16> = (0..NODES as i32).map(|i| squash(i * 256 - 2816) as u16).collect();
     row.repeat(contexts as usize)
 }
 

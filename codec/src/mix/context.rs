@@ -42,11 +42,7 @@ impl Lane {
     #[inline(always)]
     pub(super) fn above(&self, block: &[u8]) -> u8 {
         let place = self.line_before + (self.at - self.line);
-        if place < self.line {
-            block[place as usize]
-        } else {
-            0
-        }
+        if place < self.line { block[place as usize] } else { 0 }
     }
 
     /// Appends a byte.
@@ -135,8 +131,7 @@ impl Lane {
             contexts[8] = above | above2 << 8 | column << 16;
             contexts[9] = above | right << 8 | o1 << 16;
             contexts[10] = phase << 32
-                | size(above) + size(above2) + size(above3) + size(self.back(block, 4 * stride))
-                    << 8
+                | size(above) + size(above2) + size(above3) + size(self.back(block, 4 * stride)) << 8
                 | size(right) << 16;
             contexts[11] = last >> 8 & 0xFF | column << 16 | above << 8;
         }

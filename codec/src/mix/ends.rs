@@ -116,9 +116,7 @@ impl Ends {
         self.place = (lane.at as usize).wrapping_sub(1);
         let level = ((s + 2048) >> 8).clamp(0, 15) as u32;
         let sets = [known * 8 + hint.class, level * 3 + u32::from(then)];
-        self.mixer
-            .mix(&self.inputs, &sets, hint.class)
-            .clamp(8, 65528) as u32
+        self.mixer.mix(&self.inputs, &sets, hint.class).clamp(8, 65528) as u32
     }
 
     pub(super) fn update(&mut self, end: bool) {

@@ -11,8 +11,8 @@ const EXACT: u8 = 3;
 const BOUND: [u8; 6] = [48, 30, 15, 8, 6, 5];
 /// What remains of `n` when the other bit is seen.
 const FORGET: [u8; 49] = [
-    0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
-    6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
+    0, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
+    6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 6,
 ];
 
 /// One state: counts of zeros and ones, and the last bits (newest lowest; one only once counts are bounded).
@@ -59,10 +59,7 @@ const fn after(state: State, bit: usize) -> State {
         } else {
             (others as u16) << n[0]
         };
-        return State {
-            n,
-            tail: tail as u8,
-        };
+        return State { n, tail: tail as u8 };
     }
     State { n, tail: bit as u8 }
 }
@@ -77,11 +74,7 @@ const fn build() -> Histories {
         while bit < 2 {
             let to = after(states[done], bit);
             let mut i = 0;
-            while i < len
-                && !(states[i].n[0] == to.n[0]
-                    && states[i].n[1] == to.n[1]
-                    && states[i].tail == to.tail)
-            {
+            while i < len && !(states[i].n[0] == to.n[0] && states[i].n[1] == to.n[1] && states[i].tail == to.tail) {
                 i += 1;
             }
             if i == len {
@@ -118,11 +111,7 @@ mod tests {
     #[test]
     fn histories_fit_a_byte_and_count() {
         assert!(HISTORIES.len <= 256, "{}", HISTORIES.len);
-        assert!(
-            HISTORIES.len > 200,
-            "{} states: room for more",
-            HISTORIES.len
-        );
+        assert!(HISTORIES.len > 200, "{} states: room for more", HISTORIES.len);
         for (state, next) in HISTORIES.next.iter().enumerate().take(HISTORIES.len) {
             for bit in 0..2 {
                 let to = usize::from(next[bit]);

@@ -40,11 +40,7 @@ impl Learned {
     /// What training starts from.
     pub(super) fn untrained(language_model: bool) -> Self {
         let mut weights = [0; INPUTS];
-        weights[0] = if language_model {
-            (1 << WEIGHT_BITS) / 2
-        } else {
-            0
-        };
+        weights[0] = if language_model { (1 << WEIGHT_BITS) / 2 } else { 0 };
         for w in &mut weights[2..2 + CONTEXTS] {
             *w = (1 << WEIGHT_BITS) / if language_model { 8 } else { 5 };
         }
@@ -63,9 +59,7 @@ impl Learned {
 
     /// All numbers in 16 bits, little-endian, in the order of the fields.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let weight = |w: &i32| {
-            ((w + (1 << (STORED_SHIFT - 1))) >> STORED_SHIFT).clamp(-32768, 32767) as i16 as u16
-        };
+        let weight = |w: &i32| ((w + (1 << (STORED_SHIFT - 1))) >> STORED_SHIFT).clamp(-32768, 32767) as i16 as u16;
         let maps = self.maps.iter().flatten().map(|cell| cell.p() as u16);
         let weights = self.weights.iter().flatten().map(weight);
         let last = self.last.iter().flatten().map(weight);
@@ -90,11 +84,7 @@ impl Learned {
         if bytes.len() != state.to_bytes().len() {
             return state;
         }
-        let mut numbers = bytes
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|pair| u16::from_le_bytes(*pair));
+        let mut numbers = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
         let mut next = || numbers.next().unwrap_or_default();
         state
             .maps
@@ -104,15 +94,8 @@ impl Learned {
         let mut weight = |w: &mut i32| *w = i32::from(next() as i16) << STORED_SHIFT;
         state.weights.iter_mut().flatten().for_each(&mut weight);
         state.last.iter_mut().flatten().for_each(&mut weight);
-        state
-            .apms
-            .iter_mut()
-            .flatten()
-            .for_each(|node| *node = next());
-        state
-            .matches
-            .iter_mut()
-            .for_each(|cell| *cell = Cell::new(next()));
+        state.apms.iter_mut().flatten().for_each(|node| *node = next());
+        state.matches.iter_mut().for_each(|cell| *cell = Cell::new(next()));
         let mut weight = |w: &mut i32| *w = i32::from(next() as i16) << STORED_SHIFT;
         state.end_weights.iter_mut().flatten().for_each(&mut weight);
         state.end_last.iter_mut().flatten().for_each(&mut weight);
@@ -127,10 +110,7 @@ mod tests {
     #[test]
     fn built_in_states_fit_the_predictor() {
         for (bytes, language_model) in [(WITHOUT, false), (WITH, true)] {
-            assert_eq!(
-                bytes.len(),
-                Learned::untrained(language_model).to_bytes().len()
-            );
+            assert_eq!(bytes.len(), Learned::untrained(language_model).to_bytes().len());
             assert_eq!(Learned::builtin(language_model).to_bytes(), bytes);
         }
     }

@@ -59,11 +59,7 @@ impl Matcher {
     /// How long the match is that predicts the present bit: 0 (none) to 7.
     #[inline(always)]
     pub(super) fn class(&self, m: Match) -> u32 {
-        if self.expected == 0 {
-            0
-        } else {
-            1 + (m.len / 4).min(6)
-        }
+        if self.expected == 0 { 0 } else { 1 + (m.len / 4).min(6) }
     }
 
     /// The byte predicted behind a leading one, 0 without a match.

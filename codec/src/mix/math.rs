@@ -83,11 +83,7 @@ pub(super) fn stretch(p: u32) -> i32 {
     let p = p & 0xFFFF;
     let low = p < 32768;
     let q = if low { p } else { 65536 - p };
-    let index = if q < FINE {
-        q
-    } else {
-        FINE + ((q - FINE) >> 4)
-    };
+    let index = if q < FINE { q } else { FINE + ((q - FINE) >> 4) };
     let x = i32::from(STRETCH[index as usize]);
     if low { x } else { -x }
 }
@@ -113,10 +109,7 @@ mod tests {
     fn tables_follow_the_logistic_function() {
         for x in -LIMIT..=LIMIT {
             let p = 65536.0 / (1.0 + (-f64::from(x) / 256.0).exp());
-            assert!(
-                (f64::from(squash(x)) - p).abs() <= 0.51 || squash(x) == 65535,
-                "x {x}"
-            );
+            assert!((f64::from(squash(x)) - p).abs() <= 0.51 || squash(x) == 65535, "x {x}");
         }
         for p in 1..65536u32 {
             let exact = (f64::from(p) / (65536.0 - f64::from(p))).ln() * 256.0;

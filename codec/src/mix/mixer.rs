@@ -23,18 +23,11 @@ pub(super) fn dot<const N: usize>(weights: &[i32; N], inputs: &[i32; N]) -> i32 
 
 /// Moves the weights by `rate / 65536 * inputs * error`; `error` is `bit - probability` in units of 1/65536.
 #[inline(always)]
-pub(super) fn train<const N: usize>(
-    weights: &mut [i32; N],
-    inputs: &[i32; N],
-    error: i32,
-    rate: i32,
-) {
+pub(super) fn train<const N: usize>(weights: &mut [i32; N], inputs: &[i32; N], error: i32, rate: i32) {
     let e = error.wrapping_mul(rate) >> 8;
     for i in 0..N {
         let delta = inputs[i].wrapping_mul(e).wrapping_add(1 << 13) >> 14;
-        weights[i] = weights[i]
-            .wrapping_add(delta)
-            .clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT);
+        weights[i] = weights[i].wrapping_add(delta).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT);
     }
 }
 
@@ -97,12 +90,7 @@ impl<const N: usize, const S: usize> Mixer<N, S> {
         let target = i32::from(bit) << 16;
         for j in 0..S {
             let error = target - squash(self.outputs[j]);
-            train(
-                &mut self.weights[self.chosen[j] as usize],
-                inputs,
-                error,
-                rate,
-            );
+            train(&mut self.weights[self.chosen[j] as usize], inputs, error, rate);
         }
         let error = target - squash(self.mixed);
         train(

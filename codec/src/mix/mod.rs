@@ -59,10 +59,7 @@ pub fn encode(predictor: &mut Predictor, raw: &[u8]) -> Vec<u8> {
         [only] => *only,
         several => {
             let middle = raw.len().saturating_sub(TRIAL) / 2;
-            let sample = raw
-                .get(middle & !3..)
-                .and_then(|rest| rest.get(..TRIAL))
-                .unwrap_or(raw);
+            let sample = raw.get(middle & !3..).and_then(|rest| rest.get(..TRIAL)).unwrap_or(raw);
             let cost = |shape: &&Shape| encode_as(predictor, sample, **shape).len();
             several.iter().min_by_key(cost).copied().unwrap_or_default()
         }
@@ -209,17 +206,13 @@ mod tests {
 
     #[test]
     fn a_used_predictor_gives_the_bits_of_a_new_one() {
-        let text =
-            b"the quick brown fox jumps over the lazy dog, and the dog sleeps on. ".repeat(40);
+        let text = b"the quick brown fox jumps over the lazy dog, and the dog sleeps on. ".repeat(40);
         let mut used = Predictor::new();
         encode(&mut used, &vec![7; 100_000]);
         encode_as(&mut used, &text, Shape::Sound(2));
         let mut coder = Encoder::new(Vec::new());
         lanes(&mut used, &mut coder, &text, &[1000, 1720], &[0, 1, 1]);
-        assert_eq!(
-            encode(&mut used, &text),
-            encode(&mut Predictor::new(), &text)
-        );
+        assert_eq!(encode(&mut used, &text), encode(&mut Predictor::new(), &text));
     }
 
     #[test]
@@ -227,10 +220,7 @@ mod tests {
         let text: Vec<u8> = (0..20_000u32).map(|i| (i * i >> 7) as u8 & 63).collect();
         let mut plain = Predictor::new();
         plain.without_wide();
-        assert_eq!(
-            encode(&mut plain, &text),
-            encode(&mut Predictor::new(), &text)
-        );
+        assert_eq!(encode(&mut plain, &text), encode(&mut Predictor::new(), &text));
     }
 
     #[test]
@@ -252,9 +242,6 @@ mod tests {
                 Ok(bytes) => assert_ne!(bytes, text),
             }
         }
-        assert!(
-            decode(&mut predictor, &[9, 9, 9], 3).is_err(),
-            "no such shape"
-        );
+        assert!(decode(&mut predictor, &[9, 9, 9], 3).is_err(), "no such shape");
     }
 }

@@ -148,9 +148,7 @@ impl Predictor {
             apm.import(nodes);
         }
         self.matcher.import(&learned.matches);
-        self.ends
-            .mixer
-            .import(&learned.end_weights, &learned.end_last);
+        self.ends.mixer.import(&learned.end_weights, &learned.end_last);
     }
 
     /// What was learned since [`reset`](Self::reset), in the form of the built-in constants.
@@ -264,12 +262,7 @@ impl Predictor {
         } else {
             c1
         };
-        let sets = [
-            confidence * 8 + len_class,
-            self.partial,
-            hits * 8 + self.bits,
-            last_set,
-        ];
+        let sets = [confidence * 8 + len_class, self.partial, hits * 8 + self.bits, last_set];
         let p = self.mixer.mix(x, &sets, confidence * 8 + len_class);
         let mixed = self.mixer.mixed;
         let a = self.apm[0].refine(mixed, len_class << 8 | self.partial);

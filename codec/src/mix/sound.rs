@@ -111,11 +111,7 @@ mod tests {
                 ((if phase < 100 { phase } else { 200 - phase } * 100) as i16).to_le_bytes()
             })
             .collect();
-        let high = forward(&tone, 1)
-            .iter()
-            .step_by(2)
-            .filter(|&&b| b != 0)
-            .count();
+        let high = forward(&tone, 1).iter().step_by(2).filter(|&&b| b != 0).count();
         assert!(high < 400, "{high} of 8000 high bytes are not zero");
     }
 }

@@ -61,9 +61,7 @@ impl Gguf {
         }
         let version = reader.u32("version")?;
         if !(2..=3).contains(&version) {
-            return Err(format!(
-                "it has GGUF version {version}; versions 2 and 3 can be read"
-            ));
+            return Err(format!("it has GGUF version {version}; versions 2 and 3 can be read"));
         }
         let tensor_count = reader.count("tensor count", 24)?;
         let metadata_count = reader.count("metadata count", 13)?;
@@ -80,13 +78,9 @@ impl Gguf {
         }
         let alignment = match metadata.get("general.alignment") {
             None => 32,
-            Some(Value::Integer(n)) if (8..=1 << 20).contains(n) && n.count_ones() == 1 => {
-                *n as usize
-            }
+            Some(Value::Integer(n)) if (8..=1 << 20).contains(n) && n.count_ones() == 1 => *n as usize,
             Some(other) => {
-                return Err(format!(
-                    "general.alignment is {other:?}, not a power of two"
-                ));
+                return Err(format!("general.alignment is {other:?}, not a power of two"));
             }
         };
         let data = reader.position().next_multiple_of(alignment);
@@ -180,9 +174,7 @@ impl Gguf {
                 return Err("it has no vocabulary (tokenizer.ggml.model is none)".into());
             }
             Some("bert" | "t5") => {
-                return Err(
-                    "its tokenizer changes the text; use a model with BPE or SentencePiece".into(),
-                );
+                return Err("its tokenizer changes the text; use a model with BPE or SentencePiece".into());
             }
             Some(_) => {}
         }

@@ -59,20 +59,14 @@ impl Llama {
     ///
     /// # Errors
     /// [`Error::UnusableModel`] with the reason.
-    pub fn load(
-        name: &str,
-        gguf: Vec<u8>,
-        path: Option<&Path>,
-        options: &LoadOptions,
-    ) -> Result<Llama> {
+    pub fn load(name: &str, gguf: Vec<u8>, path: Option<&Path>, options: &LoadOptions) -> Result<Llama> {
         let unusable = |reason: String| Error::unusable(name, reason);
         let parsed = Gguf::parse(&gguf).map_err(unusable)?;
         parsed.check_model().map_err(unusable)?;
         let digest: [u8; 32] = Sha256::digest(&gguf).into();
         let source = match path {
             Some(path) => file::Source::path(path),
-            None => file::Source::memory(&gguf)
-                .map_err(|source| Error::io("copying the model", source))?,
+            None => file::Source::memory(&gguf).map_err(|source| Error::io("copying the model", source))?,
         };
         drop(gguf);
 
@@ -97,10 +91,7 @@ impl Llama {
             digest,
             engine: Engine::Llama,
             parameters: parsed.parameters(),
-            architecture: parsed
-                .text("general.architecture")
-                .unwrap_or_default()
-                .to_owned(),
+            architecture: parsed.text("general.architecture").unwrap_or_default().to_owned(),
             context: context as usize,
             numerics: NUMERICS.to_owned(),
         };
@@ -121,8 +112,7 @@ impl Llama {
 
 fn parsed_context(gguf: &Gguf) -> u64 {
     let architecture = gguf.text("general.architecture").unwrap_or_default();
-    gguf.integer(&format!("{architecture}.context_length"))
-        .unwrap_or(512)
+    gguf.integer(&format!("{architecture}.context_length")).unwrap_or(512)
 }
 
 /// The bytes of all tokens; control tokens have none.
@@ -130,12 +120,10 @@ fn vocabulary(model: &LlamaModel) -> Result<Vocabulary> {
     let vocab = model.vocab();
     let tokens: Vec<Vec<u8>> = vocab
         .tokens()
-        .map(
-            |token| match vocab.is_control(token) || vocab.is_eog(token) {
-                true => Vec::new(),
-                false => vocab.token_to_piece(token, false, None),
-            },
-        )
+        .map(|token| match vocab.is_control(token) || vocab.is_eog(token) {
+            true => Vec::new(),
+            false => vocab.token_to_piece(token, false, None),
+        })
         .collect();
     Vocabulary::new(&tokens, Token::try_from(vocab.bos().0).ok())
 }
@@ -155,9 +143,7 @@ impl LanguageModel for Llama {
     }
 
     fn tokenize(&self, text: &[u8]) -> Result<Vec<Token>> {
-        Ok(self
-            .tokenizer
-            .tokenize(&self.weights.model, &self.vocabulary, text))
+        Ok(self.tokenizer.tokenize(&self.weights.model, &self.vocabulary, text))
     }
 
     fn open(&self, lanes: usize) -> Result<Box<dyn Lanes>> {

@@ -29,8 +29,9 @@ impl ModelSource {
     pub fn read(&self) -> Result<Vec<u8>> {
         match self {
             ModelSource::Builtin(name) => Ok(builtin::find(name)?.gguf.to_vec()),
-            ModelSource::Path(path) => std::fs::read(path)
-                .map_err(|source| Error::io(format!("model {}", path.display()), source)),
+            ModelSource::Path(path) => {
+                std::fs::read(path).map_err(|source| Error::io(format!("model {}", path.display()), source))
+            }
         }
     }
 }
@@ -107,11 +108,7 @@ impl Default for LoadOptions {
 ///
 /// # Errors
 /// [`Error::UnusableModel`] with what is wrong with the file, [`Error::Io`] when it cannot be read.
-pub fn load(
-    source: &ModelSource,
-    engine: EngineChoice,
-    options: &LoadOptions,
-) -> Result<Arc<dyn LanguageModel>> {
+pub fn load(source: &ModelSource, engine: EngineChoice, options: &LoadOptions) -> Result<Arc<dyn LanguageModel>> {
     let path = match source {
         ModelSource::Builtin(_) => None,
         ModelSource::Path(path) => Some(path.as_path()),

@@ -98,10 +98,7 @@ impl Vocabulary {
 
     /// The token of a single byte.
     pub fn byte_token(&self, byte: u8) -> Token {
-        self.byte_tokens
-            .get(usize::from(byte))
-            .copied()
-            .unwrap_or_default()
+        self.byte_tokens.get(usize::from(byte)).copied().unwrap_or_default()
     }
 
     /// The expressible tokens in byte order; a token's rank is its index here.
@@ -111,18 +108,13 @@ impl Vocabulary {
 
     /// The rank of the expressible token with exactly these bytes.
     pub fn rank(&self, bytes: &[u8]) -> Option<usize> {
-        self.sorted
-            .binary_search_by(|&id| self.bytes(id).cmp(bytes))
-            .ok()
+        self.sorted.binary_search_by(|&id| self.bytes(id).cmp(bytes)).ok()
     }
 
     /// Replaces tokens by the expressible ones of the same bytes.
     pub fn canonicalize(&self, tokens: &mut [Token]) {
         for token in tokens {
-            if let Some(&same) = self
-                .rank(self.bytes(*token))
-                .and_then(|rank| self.sorted.get(rank))
-            {
+            if let Some(&same) = self.rank(self.bytes(*token)).and_then(|rank| self.sorted.get(rank)) {
                 *token = same;
             }
         }
@@ -172,12 +164,7 @@ mod tests {
 
     #[test]
     fn a_vocabulary_without_some_byte_says_which() {
-        let error = Vocabulary::new(&bytes()[..255], None)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("0xff") && error.contains("1 of the 256"),
-            "{error}"
-        );
+        let error = Vocabulary::new(&bytes()[..255], None).unwrap_err().to_string();
+        assert!(error.contains("0xff") && error.contains("1 of the 256"), "{error}");
     }
 }

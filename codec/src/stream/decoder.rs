@@ -91,10 +91,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
     pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
             self.options.stop.check()?;
-            while !self.at_end
-                && !self.pipeline.as_ref().is_some_and(Pipeline::is_full)
-                && self.steps.len() < 1000
-            {
+            while !self.at_end && !self.pipeline.as_ref().is_some_and(Pipeline::is_full) && self.steps.len() < 1000 {
                 if let Err(error) = self.advance() {
                     self.at_end = true;
                     self.steps.push_back(Step::Failed(error));
@@ -122,9 +119,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 self.options.report(self.done);
                 Ok(raw)
             }
-            Some(Ok(Err(error @ Error::Damaged { .. }))) if self.options.recover => {
-                Ok(self.gap(len, error))
-            }
+            Some(Ok(Err(error @ Error::Damaged { .. }))) if self.options.recover => Ok(self.gap(len, error)),
             Some(Ok(Err(error)) | Err(error)) => Err(self.located(error)),
             None => Err(Error::damaged("container", "a block is missing")),
         }
@@ -185,9 +180,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             Err(error) => return Err(error),
         };
         let raw_len = header.raw_len as usize;
-        if (current.short || raw_len > current.header.block_size || raw_len == 0)
-            && !current.skipped
-        {
+        if (current.short || raw_len > current.header.block_size || raw_len == 0) && !current.skipped {
             return Err(Error::damaged(
                 "container",
                 format!("a block of {raw_len} bytes where none can be"),
@@ -199,10 +192,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         if self.ahead.len() < len {
             return Err(Error::damaged(
                 "container",
-                format!(
-                    "it is truncated in the block at byte {} of the content",
-                    current.raw
-                ),
+                format!("it is truncated in the block at byte {} of the content", current.raw),
             ));
         }
         let block = self.use_up(len);
@@ -215,9 +205,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             Some(pipeline) => pipeline,
             empty => {
                 let stop = self.options.stop.clone();
-                let work = move |(codec, header, block): Stored| {
-                    decode_as(&codec, &block, &header.fingerprint, &stop)
-                };
+                let work = move |(codec, header, block): Stored| decode_as(&codec, &block, &header.fingerprint, &stop);
                 empty.insert(Pipeline::new(self.options.threads, work)?)
             }
         };
@@ -297,8 +285,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 "{} bytes were found, {} were there: what follows a gap may be shifted",
                 current.raw, table.raw_len
             );
-            self.steps
-                .push_back(Step::Gap(0, Error::damaged("container", reason)));
+            self.steps.push_back(Step::Gap(0, Error::damaged("container", reason)));
         }
         self.steps.push_back(Step::End(table));
         Ok(())

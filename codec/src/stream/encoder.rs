@@ -83,10 +83,7 @@ impl<W: Write> Encoder<W> {
                 None => break,
             }
         }
-        let block = std::mem::replace(
-            &mut self.buffer,
-            Vec::with_capacity(self.options.block_size),
-        );
+        let block = std::mem::replace(&mut self.buffer, Vec::with_capacity(self.options.block_size));
         self.pipeline.submit(block)
     }
 

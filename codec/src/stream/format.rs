@@ -68,12 +68,7 @@ impl ContainerHeader {
             .model()
             .map(|model| (model.identity().engine, model.identity().digest));
         let fingerprint = match model {
-            Some(_) => codec
-                .fingerprint()?
-                .0
-                .first_chunk()
-                .copied()
-                .unwrap_or_default(),
+            Some(_) => codec.fingerprint()?.0.first_chunk().copied().unwrap_or_default(),
             None => [0; 8],
         };
         Ok(ContainerHeader {
@@ -93,11 +88,7 @@ impl ContainerHeader {
             Some((Engine::Exact, digest)) => (2, digest),
         };
         out.extend([self.version, engine, 0, 0]);
-        out.extend(
-            u32::try_from(self.block_size)
-                .unwrap_or(u32::MAX)
-                .to_le_bytes(),
-        );
+        out.extend(u32::try_from(self.block_size).unwrap_or(u32::MAX).to_le_bytes());
         out.extend(digest);
         out.extend(self.fingerprint);
         seal(out)
@@ -113,9 +104,7 @@ impl ContainerHeader {
                 true => "; it was transferred as text, which changed its line ends",
                 false => "",
             };
-            return Err(damaged(format!(
-                "it does not start like an .lmz file{hint}"
-            )));
+            return Err(damaged(format!("it does not start like an .lmz file{hint}")));
         }
         let bytes = bytes
             .get(..ContainerHeader::LEN)
@@ -140,9 +129,7 @@ impl ContainerHeader {
             1 => Some((Engine::Llama, digest)),
             2 => Some((Engine::Exact, digest)),
             other => {
-                return Err(damaged(format!(
-                    "its engine has the unknown number {other}"
-                )));
+                return Err(damaged(format!("its engine has the unknown number {other}")));
             }
         };
         if !(MIN_BLOCK..=MAX_BLOCK).contains(&block_size) || version != ContainerHeader::VERSION {
@@ -179,17 +166,12 @@ impl SeekTable {
     /// Bytes of content that `blocks` blocks of a container can hold at most, and at least.
     pub(super) fn fits(&self, block_size: usize) -> bool {
         let blocks = self.stored.len() as u64;
-        self.raw_len <= blocks * block_size as u64
-            && (blocks == 0 || self.raw_len > (blocks - 1) * block_size as u64)
+        self.raw_len <= blocks * block_size as u64 && (blocks == 0 || self.raw_len > (blocks - 1) * block_size as u64)
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut out = TABLE_MAGIC.to_vec();
-        out.extend(
-            u32::try_from(self.stored.len())
-                .unwrap_or(u32::MAX)
-                .to_le_bytes(),
-        );
+        out.extend(u32::try_from(self.stored.len()).unwrap_or(u32::MAX).to_le_bytes());
         out.extend(self.stored.iter().flat_map(|len| len.to_le_bytes()));
         out.extend(self.raw_len.to_le_bytes());
         out.extend(self.raw_crc.to_le_bytes());
@@ -203,9 +185,7 @@ impl SeekTable {
         }
         let count = u32::from_le_bytes(take(&mut rest)?);
         if rest.len() as u64 != u64::from(count) * 4 + 12 {
-            return Err(damaged(format!(
-                "its seek table has no room for {count} blocks"
-            )));
+            return Err(damaged(format!("its seek table has no room for {count} blocks")));
         }
         let stored = (0..count)
             .map(|_| take(&mut rest).map(u32::from_le_bytes))
@@ -214,9 +194,7 @@ impl SeekTable {
             .iter()
             .find(|&&len| !(Header::LEN..=Header::LEN + MAX_BLOCK).contains(&(len as usize)))
         {
-            return Err(damaged(format!(
-                "its seek table has a block of {len} bytes"
-            )));
+            return Err(damaged(format!("its seek table has a block of {len} bytes")));
         }
         let raw_len = u64::from_le_bytes(take(&mut rest)?);
         Ok(SeekTable {

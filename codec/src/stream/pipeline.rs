@@ -19,10 +19,7 @@ pub(super) struct Pipeline<I, O> {
 
 impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
     /// Starts the threads. They end when the pipeline is dropped.
-    pub(super) fn new(
-        threads: usize,
-        work: impl Fn(I) -> O + Send + Sync + 'static,
-    ) -> Result<Pipeline<I, O>> {
+    pub(super) fn new(threads: usize, work: impl Fn(I) -> O + Send + Sync + 'static) -> Result<Pipeline<I, O>> {
         let (jobs, inbox) = channel::<Job<I, O>>();
         let (inbox, work) = (Arc::new(Mutex::new(inbox)), Arc::new(work));
         let threads = threads.max(1);

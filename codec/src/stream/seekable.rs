@@ -58,9 +58,7 @@ impl<R: Read + Seek> SeekableReader<R> {
         for part in &mut parts {
             part.raw_start = len;
             let sum = len.checked_add(part.table.raw_len);
-            len = sum.ok_or_else(|| {
-                Error::damaged("container", "its contents are longer than 2^64 bytes")
-            })?;
+            len = sum.ok_or_else(|| Error::damaged("container", "its contents are longer than 2^64 bytes"))?;
         }
         Ok(SeekableReader {
             source,
@@ -90,9 +88,7 @@ impl<R: Read + Seek> SeekableReader<R> {
         if offset >= self.len || buffer.is_empty() {
             return Ok(0);
         }
-        let inside = |(start, block): &(u64, Vec<u8>)| {
-            (*start..start + block.len() as u64).contains(&offset)
-        };
+        let inside = |(start, block): &(u64, Vec<u8>)| (*start..start + block.len() as u64).contains(&offset);
         if !self.block.as_ref().is_some_and(inside) {
             self.block = Some(self.load(offset)?);
         }
@@ -105,10 +101,7 @@ impl<R: Read + Seek> SeekableReader<R> {
             .and_then(|skip| block.get(skip..))
             .unwrap_or_default();
         let len = rest.len().min(buffer.len());
-        buffer
-            .iter_mut()
-            .zip(rest)
-            .for_each(|(to, from)| *to = *from);
+        buffer.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
         Ok(len)
     }
 
@@ -186,10 +179,7 @@ fn part_before<R: Read + Seek>(
 fn read_exact<R: Read + Seek>(source: &mut R, at: u64, len: usize) -> Result<Vec<u8>> {
     source.seek(SeekFrom::Start(at)).map_err(reading)?;
     let mut bytes = Vec::with_capacity(len.min(MAX_BLOCK + Header::LEN));
-    source
-        .take(len as u64)
-        .read_to_end(&mut bytes)
-        .map_err(reading)?;
+    source.take(len as u64).read_to_end(&mut bytes).map_err(reading)?;
     match bytes.len() == len {
         true => Ok(bytes),
         false => Err(Error::damaged(
@@ -205,12 +195,10 @@ fn reading(source: io::Error) -> Error {
 
 impl<R: Read + Seek> Read for SeekableReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let len = self
-            .read_at(self.position, buffer)
-            .map_err(|error| match error {
-                Error::Io { source, .. } => source,
-                other => io::Error::new(io::ErrorKind::InvalidData, other),
-            })?;
+        let len = self.read_at(self.position, buffer).map_err(|error| match error {
+            Error::Io { source, .. } => source,
+            other => io::Error::new(io::ErrorKind::InvalidData, other),
+        })?;
         self.position += len as u64;
         Ok(len)
     }

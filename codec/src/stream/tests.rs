@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 
@@ -45,14 +40,7 @@ fn compress(raw: &[u8]) -> Vec<u8> {
 type CodecOf = fn(&ContainerHeader) -> Result<Codec>;
 
 fn decoder(container: &[u8], recover: bool) -> Decoder<&[u8], CodecOf> {
-    Decoder::new(
-        container,
-        |_| Ok(codec()),
-        StreamOptions {
-            recover,
-            ..options()
-        },
-    )
+    Decoder::new(container, |_| Ok(codec()), StreamOptions { recover, ..options() })
 }
 
 /// What comes out, and how it ended.
@@ -122,11 +110,7 @@ fn every_bit_flip_is_detected_or_harmless_and_what_lies_before_it_comes_out() {
 fn recovery_fills_gaps_with_zeros_and_lists_them() {
     let raw = text(20_000);
     let container = compress(&raw);
-    let second = container[60..]
-        .windows(2)
-        .position(|w| w == [0xb5, 0x4c])
-        .unwrap()
-        + 60;
+    let second = container[60..].windows(2).position(|w| w == [0xb5, 0x4c]).unwrap() + 60;
     let third = container[second + 26..]
         .windows(2)
         .position(|w| w == [0xb5, 0x4c])
@@ -193,12 +177,7 @@ fn one_part_reads_one_block() {
     let mut reader = SeekableReader::new(&mut source, |_| Ok(codec()), Stop::new()).unwrap();
     reader.read_at(500_000, &mut [0; 100]).unwrap();
     drop(reader);
-    assert!(
-        source.1 < 10_000,
-        "{} of {} bytes",
-        source.1,
-        container.len()
-    );
+    assert!(source.1 < 10_000, "{} of {} bytes", source.1, container.len());
 }
 
 #[test]
@@ -224,10 +203,7 @@ fn text_transfers_and_other_files_are_recognized() {
         decompress(b"\x1f\x8b\x08", false).1,
         Err(Error::Damaged { .. })
     ));
-    assert!(matches!(
-        decompress(b"", false).1,
-        Err(Error::Damaged { .. })
-    ));
+    assert!(matches!(decompress(b"", false).1, Err(Error::Damaged { .. })));
 }
 
 #[test]
@@ -244,9 +220,7 @@ fn a_stop_ends_both_directions() {
 
 #[test]
 fn the_asynchronous_forms_do_the_same() {
-    let runtime = ::tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap();
+    let runtime = ::tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let raw = text(300_000);
         let mut container = Vec::new();
@@ -283,10 +257,7 @@ fn the_worked_examples_are_what_is_written_and_read() {
             dumps.push(Vec::new());
             continue;
         };
-        let bytes: Option<Vec<u8>> = hex
-            .split(' ')
-            .map(|byte| u8::from_str_radix(byte, 16).ok())
-            .collect();
+        let bytes: Option<Vec<u8>> = hex.split(' ').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
         dumps.last_mut().unwrap().extend(bytes.unwrap_or_default());
     }
     dumps.retain(|dump| dump.starts_with(&[0xb5]));

@@ -17,12 +17,7 @@ const PIECE: usize = 1 << 16;
 ///
 /// # Errors
 /// As [`Encoder`], and the errors of `input` and `output`.
-pub async fn compress<R, W>(
-    input: R,
-    output: W,
-    codec: Codec,
-    options: StreamOptions,
-) -> Result<u64>
+pub async fn compress<R, W>(input: R, output: W, codec: Codec, options: StreamOptions) -> Result<u64>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -41,12 +36,7 @@ where
 ///
 /// # Errors
 /// As [`Decoder`], and the errors of `input` and `output`.
-pub async fn decompress<R, W, F>(
-    input: R,
-    output: W,
-    codec_of: F,
-    options: StreamOptions,
-) -> Result<u64>
+pub async fn decompress<R, W, F>(input: R, output: W, codec_of: F, options: StreamOptions) -> Result<u64>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -108,10 +98,7 @@ where
                 .await
                 .map_err(|source| Error::io("writing", source))?;
         }
-        output
-            .flush()
-            .await
-            .map_err(|source| Error::io("writing", source))
+        output.flush().await.map_err(|source| Error::io("writing", source))
     };
     ::tokio::try_join!(read, write)?;
     task.await

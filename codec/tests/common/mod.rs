@@ -87,9 +87,7 @@ impl Writer {
 
     fn texts(&mut self, key: &str, texts: &[String]) {
         let mut values = Vec::new();
-        texts
-            .iter()
-            .for_each(|text| Self::string(&mut values, text.as_bytes()));
+        texts.iter().for_each(|text| Self::string(&mut values, text.as_bytes()));
         self.array(key, 8, texts.len(), &values);
     }
 
@@ -100,8 +98,7 @@ impl Writer {
             .iter()
             .for_each(|extent| self.directory.extend(extent.to_le_bytes()));
         self.directory.extend(kind.to_le_bytes());
-        self.directory
-            .extend((self.data.len() as u64).to_le_bytes());
+        self.directory.extend((self.data.len() as u64).to_le_bytes());
         self.data.extend(data);
         self.data.resize(self.data.len().next_multiple_of(32), 0);
         self.tensors += 1;
@@ -133,14 +130,7 @@ fn half(x: f32) -> [u8; 2] {
     (sign | value).to_le_bytes()
 }
 
-fn matrix(
-    writer: &mut Writer,
-    name: &str,
-    columns: u64,
-    rows: u64,
-    weights: Weights,
-    random: &mut Random,
-) {
+fn matrix(writer: &mut Writer, name: &str, columns: u64, rows: u64, weights: Weights, random: &mut Random) {
     let scale = 1.5 / (columns as f32).sqrt();
     let count = (columns * rows) as usize;
     let mut data = Vec::new();
@@ -154,14 +144,8 @@ fn matrix(
             1
         }
         Weights::Bf16 => {
-            (0..count).for_each(|_| {
-                data.extend(
-                    ((random.unit() * scale).to_bits() >> 16)
-                        .to_le_bytes()
-                        .iter()
-                        .take(2),
-                )
-            });
+            (0..count)
+                .for_each(|_| data.extend(((random.unit() * scale).to_bits() >> 16).to_le_bytes().iter().take(2)));
             30
         }
         Weights::Q8_0 => {
@@ -202,12 +186,8 @@ fn tokenizer(writer: &mut Writer, vocab: Vocab) -> u64 {
     if vocab == Vocab::Bpe {
         add("<s>".into(), 3);
         (0..=255).for_each(|byte| add(bpe_byte(byte).to_string(), 1));
-        let merges = [
-            "t h", "th e", "i n", "e r", "Ġ t", "Ġ a", "o u", "Ġt he", "1 2", "Ã ¤",
-        ];
-        merges
-            .iter()
-            .for_each(|merge| add(merge.replace(' ', ""), 1));
+        let merges = ["t h", "th e", "i n", "e r", "Ġ t", "Ġ a", "o u", "Ġt he", "1 2", "Ã ¤"];
+        merges.iter().for_each(|merge| add(merge.replace(' ', ""), 1));
         writer.text("tokenizer.ggml.model", "gpt2");
         writer.text("tokenizer.ggml.pre", "gpt-2");
         writer.texts("tokenizer.ggml.merges", &merges.map(String::from));
@@ -223,14 +203,11 @@ fn tokenizer(writer: &mut Writer, vocab: Vocab) -> u64 {
             (0..260).for_each(|i| add(format!("word{i}"), 1));
         }
         let words = [
-            "▁", "t", "h", "e", "a", "n", "th", "the", "▁the", "▁a", "an", "▁an", "ä", "12", "1",
-            "2", "▁▁",
+            "▁", "t", "h", "e", "a", "n", "th", "the", "▁the", "▁a", "an", "▁an", "ä", "12", "1", "2", "▁▁",
         ];
         words.iter().for_each(|word| add((*word).into(), 1));
         writer.text("tokenizer.ggml.model", "llama");
-        let scores: Vec<u8> = (0..tokens.len())
-            .flat_map(|i| (-(i as f32)).to_le_bytes())
-            .collect();
+        let scores: Vec<u8> = (0..tokens.len()).flat_map(|i| (-(i as f32)).to_le_bytes()).collect();
         writer.array("tokenizer.ggml.scores", 6, tokens.len(), &scores);
         writer.integer("tokenizer.ggml.bos_token_id", 1);
         writer.integer("tokenizer.ggml.eos_token_id", 2);
@@ -260,20 +237,9 @@ pub fn model(vocab: Vocab, weights: Weights) -> Vec<u8> {
     ] {
         writer.integer(&format!("llama.{key}"), value);
     }
-    writer.entry(
-        "llama.attention.layer_norm_rms_epsilon",
-        6,
-        &1e-5_f32.to_le_bytes(),
-    );
+    writer.entry("llama.attention.layer_norm_rms_epsilon", 6, &1e-5_f32.to_le_bytes());
     let tokens = tokenizer(&mut writer, vocab);
-    matrix(
-        &mut writer,
-        "token_embd.weight",
-        width,
-        tokens,
-        weights,
-        random,
-    );
+    matrix(&mut writer, "token_embd.weight", width, tokens, weights, random);
     let ones: Vec<u8> = (0..width).flat_map(|_| 1.0_f32.to_le_bytes()).collect();
     writer.tensor("output_norm.weight", &[width], 0, &ones);
     for layer in 0..2 {

@@ -35,11 +35,7 @@ fn encode(out: &mut Vec<u8>, change: &Change) {
             encode_inode(out, inode);
         }
         Change::DelInode(ino) => head(DEL_INODE, *ino),
-        Change::PutDirent {
-            parent,
-            name,
-            entry,
-        } => {
+        Change::PutDirent { parent, name, entry } => {
             head(PUT_DIRENT, *parent);
             put_bytes(out, name);
             put_varint(out, entry.ino);
@@ -49,21 +45,12 @@ fn encode(out: &mut Vec<u8>, change: &Change) {
             head(DEL_DIRENT, *parent);
             put_bytes(out, name);
         }
-        Change::PutExtents {
-            ino,
-            first,
-            extents,
-        } => {
+        Change::PutExtents { ino, first, extents } => {
             head(PUT_EXTENTS, *ino);
             put_varint(out, *first);
             encode_extents(out, *ino, *first, extents);
         }
-        Change::SwapExtent {
-            ino,
-            block,
-            old,
-            new,
-        } => {
+        Change::SwapExtent { ino, block, old, new } => {
             head(SWAP_EXTENT, *ino);
             put_varint(out, *block);
             put_varint(out, u64::from(old.segment));
@@ -100,8 +87,7 @@ pub(crate) fn decode_transaction(bytes: &[u8]) -> Result<Vec<Change>, String> {
     let mut out = Vec::new();
     while !r.is_empty() {
         let at = bytes.len() - r.rest().len();
-        let change = decode(&mut r)
-            .ok_or_else(|| format!("change {} at byte {at} makes no sense", out.len()))?;
+        let change = decode(&mut r).ok_or_else(|| format!("change {} at byte {at} makes no sense", out.len()))?;
         change.validate()?;
         out.push(change);
     }
@@ -137,11 +123,7 @@ fn decode(r: &mut Reader<'_>) -> Option<Change> {
         PUT_EXTENTS => {
             let first = r.varint()?;
             let extents = decode_extents(r, ino, first, MAX_EXTENTS)?;
-            Change::PutExtents {
-                ino,
-                first,
-                extents,
-            }
+            Change::PutExtents { ino, first, extents }
         }
         SWAP_EXTENT => {
             let block = r.varint()?;
@@ -150,21 +132,10 @@ fn decode(r: &mut Reader<'_>) -> Option<Change> {
                 offset: r.varint32()?,
                 len: r.varint32()?,
             };
-            let new = decode_extents(r, ino, block, 1)?
-                .first()
-                .copied()
-                .flatten()?;
-            Change::SwapExtent {
-                ino,
-                block,
-                old,
-                new,
-            }
+            let new = decode_extents(r, ino, block, 1)?.first().copied().flatten()?;
+            Change::SwapExtent { ino, block, old, new }
         }
-        TRUNCATE_EXTENTS => Change::TruncateExtents {
-            ino,
-            from: r.varint()?,
-        },
+        TRUNCATE_EXTENTS => Change::TruncateExtents { ino, from: r.varint()? },
         PUT_XATTR => Change::PutXattr {
             ino,
             name: r.bytes()?.to_vec(),

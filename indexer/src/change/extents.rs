@@ -67,12 +67,7 @@ pub(crate) fn encode_extents(out: &mut Vec<u8>, ino: u64, first: u64, extents: &
 }
 
 /// Reads what [`encode_extents`] wrote, at most `max` extents.
-pub(crate) fn decode_extents(
-    r: &mut Reader<'_>,
-    ino: u64,
-    first: u64,
-    max: usize,
-) -> Option<Vec<Option<Extent>>> {
+pub(crate) fn decode_extents(r: &mut Reader<'_>, ino: u64, first: u64, max: usize) -> Option<Vec<Option<Extent>>> {
     let count = usize::try_from(r.varint()?)
         .ok()
         .filter(|&n| n <= max && n <= r.rest().len())?;
@@ -99,22 +94,14 @@ pub(crate) fn decode_extents(
         } else {
             r.varint32()?
         };
-        let tag = if flags & SAME_TAG != 0 {
-            before.tag
-        } else {
-            r.u8()?
-        };
+        let tag = if flags & SAME_TAG != 0 { before.tag } else { r.u8()? };
         let raw_len = if flags & SAME_RAW_LEN != 0 {
             before.raw_len
         } else {
             r.varint32()?
         };
         let e = Extent {
-            r: BlockRef {
-                segment,
-                offset,
-                len,
-            },
+            r: BlockRef { segment, offset, len },
             tag,
             raw_len,
         };

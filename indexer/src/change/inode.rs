@@ -59,21 +59,9 @@ pub(crate) fn decode_inode(r: &mut Reader<'_>, ino: u64) -> Option<Inode> {
         }
     };
     let (atime, mtime, crtime) = (time(SAME_ATIME)?, time(SAME_MTIME)?, time(SAME_CRTIME)?);
-    let rdev = if flags & HAS_RDEV != 0 {
-        r.varint()?
-    } else {
-        0
-    };
-    let nlink = if flags & ONE_LINK != 0 {
-        1
-    } else {
-        r.varint32()?
-    };
-    let parent = if kind == Kind::Directory {
-        r.varint()?
-    } else {
-        0
-    };
+    let rdev = if flags & HAS_RDEV != 0 { r.varint()? } else { 0 };
+    let nlink = if flags & ONE_LINK != 0 { 1 } else { r.varint32()? };
+    let parent = if kind == Kind::Directory { r.varint()? } else { 0 };
     let target = if kind == Kind::Symlink {
         r.bytes()?.to_vec()
     } else {

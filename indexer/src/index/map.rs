@@ -110,10 +110,7 @@ impl Index {
         let mut at = from.to_vec();
         loop {
             let page = self.page(&at)?;
-            let end = page
-                .next
-                .as_deref()
-                .map_or(Bound::Unbounded, Bound::Excluded);
+            let end = page.next.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
             let mut new = self
                 .overlay
                 .range::<[u8], _>((Bound::Included(&at[..]), end))
@@ -191,10 +188,7 @@ impl Index {
     }
 
     /// Reads all rows, every page with its checksum and its place in the chain, and gives the sum over them.
-    pub(crate) fn read_all(
-        &self,
-        mut each: impl FnMut(&[u8], &[u8]) -> Option<()>,
-    ) -> Result<RowSum> {
+    pub(crate) fn read_all(&self, mut each: impl FnMut(&[u8], &[u8]) -> Option<()>) -> Result<RowSum> {
         let (mut rows, mut crc) = (0, crc32fast::Hasher::new());
         let bad_row = self.scan(b"", |k, v| {
             rows += 1;
@@ -219,12 +213,7 @@ impl Index {
     /// Merges the new rows of one page into it.
     fn merge_next(&mut self) -> Result<()> {
         let from = (Bound::Included(&self.cursor[..]), Bound::Unbounded);
-        let Some(first) = self
-            .overlay
-            .range::<[u8], _>(from)
-            .next()
-            .map(|(k, _)| k.clone())
-        else {
+        let Some(first) = self.overlay.range::<[u8], _>(from).next().map(|(k, _)| k.clone()) else {
             self.cursor.clear();
             return Ok(());
         };
@@ -234,10 +223,7 @@ impl Index {
         while let Some((k, v)) = old.next()? {
             rows.insert(k.to_vec(), v.to_vec());
         }
-        let end = page
-            .next
-            .as_deref()
-            .map_or(Bound::Unbounded, Bound::Excluded);
+        let end = page.next.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let new: Vec<_> = self
             .overlay
             .range::<[u8], _>((Bound::Included(&page.key[..]), end))
@@ -270,11 +256,7 @@ fn checksum(key: &[u8], bytes: &[u8]) -> u32 {
 }
 
 /// Cuts rows into pages; the first gets the key `first`, the last names `next`.
-fn cut(
-    first: Vec<u8>,
-    next: Option<Vec<u8>>,
-    rows: impl Iterator<Item = Row>,
-) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+fn cut(first: Vec<u8>, next: Option<Vec<u8>>, rows: impl Iterator<Item = Row>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let mut out = Vec::new();
     let mut key = first;
     let mut page = Writer::default();

@@ -23,9 +23,7 @@ pub(crate) struct MemPages(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Pages for MemPages {
     fn floor(&self, key: &[u8]) -> Result<Option<Entry>> {
-        let below = self
-            .0
-            .range::<[u8], _>((Bound::Unbounded, Bound::Included(key)));
+        let below = self.0.range::<[u8], _>((Bound::Unbounded, Bound::Included(key)));
         Ok(below.last().map(|(k, v)| (k.clone(), v.clone())))
     }
 

@@ -1,8 +1,6 @@
 //! Keys of the rows: a letter for the kind of row, the inode number big-endian so that numbers sort, then the rest.
 
-use crate::change::{
-    decode_extents, decode_inode, dirent_name, encode_extents, encode_inode, validate_inode,
-};
+use crate::change::{decode_extents, decode_inode, dirent_name, encode_extents, encode_inode, validate_inode};
 use crate::types::{Dirent, Extent, Inode, Kind};
 use crate::wire::{Reader, put_varint};
 
@@ -88,12 +86,7 @@ pub(crate) fn decode_dirent(bytes: &[u8]) -> Option<Dirent> {
 pub(crate) fn encode_run(ino: u64, run: u64, extents: &[Option<Extent>]) -> Option<Vec<u8>> {
     let len = extents.iter().rposition(Option::is_some)? + 1;
     let mut out = Vec::new();
-    encode_extents(
-        &mut out,
-        ino,
-        run * RUN,
-        extents.get(..len).unwrap_or(extents),
-    );
+    encode_extents(&mut out, ino, run * RUN, extents.get(..len).unwrap_or(extents));
     Some(out)
 }
 

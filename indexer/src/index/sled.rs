@@ -68,9 +68,7 @@ impl SledPages {
     }
 
     fn db(&self) -> Result<&Db> {
-        self.0
-            .as_ref()
-            .ok_or_else(|| Error::Index("sled is closed".into()))
+        self.0.as_ref().ok_or_else(|| Error::Index("sled is closed".into()))
     }
 }
 
@@ -126,9 +124,7 @@ impl Drop for SledPages {
         // sled writes while it is dropped, and may panic there too.
         let db = self.0.take();
         if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
-            tracing::warn!(
-                "sled panicked while closing the index: it will be made again from the log"
-            );
+            tracing::warn!("sled panicked while closing the index: it will be made again from the log");
         }
     }
 }

@@ -12,32 +12,13 @@ pub use image::Loss;
 /// What was asked of the folder. Files are numbered, since names come and go.
 #[derive(Clone)]
 enum Event {
-    Create {
-        path: String,
-        file: usize,
-    },
-    Rename {
-        from: String,
-        to: String,
-    },
-    Remove {
-        path: String,
-    },
-    SyncDir {
-        dir: String,
-    },
-    Write {
-        file: usize,
-        offset: u64,
-        bytes: Vec<u8>,
-    },
-    SetLen {
-        file: usize,
-        len: u64,
-    },
-    Sync {
-        file: usize,
-    },
+    Create { path: String, file: usize },
+    Rename { from: String, to: String },
+    Remove { path: String },
+    SyncDir { dir: String },
+    Write { file: usize, offset: u64, bytes: Vec<u8> },
+    SetLen { file: usize, len: u64 },
+    Sync { file: usize },
 }
 
 impl Event {
@@ -96,12 +77,7 @@ impl CrashIo {
 
     /// How many of the first `at` events are syncs, of files or of folders.
     pub fn syncs(&self, at: usize) -> usize {
-        self.record()
-            .events
-            .iter()
-            .take(at)
-            .filter(|e| e.is_sync())
-            .count()
+        self.record().events.iter().take(at).filter(|e| e.is_sync()).count()
     }
 
     /// The files that a power cut after the first `at` events leaves.
@@ -157,9 +133,7 @@ impl Io for CrashIo {
         let mut record = self.record();
         self.now.remove(path)?;
         record.names.remove(path);
-        record.events.push(Event::Remove {
-            path: path.to_owned(),
-        });
+        record.events.push(Event::Remove { path: path.to_owned() });
         Ok(())
     }
 
@@ -171,9 +145,7 @@ impl Io for CrashIo {
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.record().events.push(Event::SyncDir {
-            dir: dir.to_owned(),
-        });
+        self.record().events.push(Event::SyncDir { dir: dir.to_owned() });
         Ok(())
     }
 
@@ -225,10 +197,7 @@ impl File for CrashFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.note(Event::SetLen {
-            file: self.number,
-            len,
-        });
+        self.note(Event::SetLen { file: self.number, len });
         self.now.set_len(len)
     }
 

@@ -190,8 +190,7 @@ impl File for FaultFile {
             Verdict::Pass => self.inner.write_at(buf, offset),
             Verdict::Half => {
                 let n = buf.len().div_ceil(2);
-                self.inner
-                    .write_at(buf.get(..n).unwrap_or_default(), offset)
+                self.inner.write_at(buf.get(..n).unwrap_or_default(), offset)
             }
         }
     }

@@ -132,9 +132,7 @@ impl File for MemFile {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         let mut data = lock(&self.0);
         let from = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        let to = from
-            .checked_add(buf.len())
-            .ok_or(io::ErrorKind::FileTooLarge)?;
+        let to = from.checked_add(buf.len()).ok_or(io::ErrorKind::FileTooLarge)?;
         if data.len() < to {
             data.resize(to, 0);
         }

@@ -11,10 +11,7 @@ use std::sync::Arc;
 fn documented() -> Vec<u8> {
     let text = include_str!("../../../docs/FORMAT.md");
     let store = text.split("\n## Store\n").nth(1).unwrap();
-    let example = store
-        .split("\n### A segment, byte by byte\n")
-        .nth(1)
-        .unwrap();
+    let example = store.split("\n### A segment, byte by byte\n").nth(1).unwrap();
     let dump = example.split("```").nth(1).unwrap();
     let mut bytes = Vec::new();
     for line in dump.lines().filter(|l| !l.trim().is_empty()) {
@@ -62,14 +59,7 @@ fn changes(r: crate::BlockRef) -> Vec<Change> {
         Change::PutExtents {
             ino: 2,
             first: 0,
-            extents: vec![
-                Some(Extent {
-                    r,
-                    tag: 0,
-                    raw_len: 5,
-                }),
-                None,
-            ],
+            extents: vec![Some(Extent { r, tag: 0, raw_len: 5 }), None],
         },
     ]
 }

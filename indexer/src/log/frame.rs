@@ -106,12 +106,7 @@ impl Frame {
             u32::from_le_bytes([l0, l1, l2, 0]),
             u32::from_le_bytes([s0, s1, s2, s3]),
         );
-        Some(Self {
-            kind,
-            len,
-            seq,
-            crc,
-        })
+        Some(Self { kind, len, seq, crc })
     }
 }
 
@@ -150,8 +145,7 @@ pub(crate) fn open_block(record: &[u8], salt: u32, r: BlockRef) -> Result<(u64, 
     let (frame, rest) = record
         .split_at_checked(FRAME_LEN)
         .ok_or_else(|| damaged(r, "the segment ends before it"))?;
-    let frame = Frame::decode(frame, salt, u64::from(r.offset))
-        .ok_or_else(|| damaged(r, "no record begins here"))?;
+    let frame = Frame::decode(frame, salt, u64::from(r.offset)).ok_or_else(|| damaged(r, "no record begins here"))?;
     if frame.kind != RecordKind::Block {
         return Err(damaged(r, "the record here is no block"));
     }
@@ -161,16 +155,11 @@ pub(crate) fn open_block(record: &[u8], salt: u32, r: BlockRef) -> Result<(u64, 
     if frame.payload_crc(payload) != frame.crc {
         return Err(damaged(r, "the checksum is wrong"));
     }
-    let (ino, block, bytes) =
-        parse_block(payload).ok_or_else(|| damaged(r, "the record names no owner"))?;
+    let (ino, block, bytes) = parse_block(payload).ok_or_else(|| damaged(r, "the record names no owner"))?;
     if bytes.len() != r.len as usize {
         return Err(damaged(
             r,
-            format!(
-                "it holds {} bytes where {} are expected",
-                bytes.len(),
-                r.len
-            ),
+            format!("it holds {} bytes where {} are expected", bytes.len(), r.len),
         ));
     }
     Ok((ino, block, bytes))

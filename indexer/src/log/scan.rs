@@ -23,9 +23,7 @@ pub(crate) enum Item<'a> {
 impl Item<'_> {
     pub(crate) fn end(&self) -> u64 {
         match self {
-            Self::Record { offset, frame, .. } | Self::BadPayload { offset, frame } => {
-                offset + frame.record_len()
-            }
+            Self::Record { offset, frame, .. } | Self::BadPayload { offset, frame } => offset + frame.record_len(),
             Self::Garbage { end, .. } => *end,
         }
     }
@@ -44,9 +42,7 @@ struct Window<'a> {
 impl Window<'_> {
     /// `len` bytes at `offset`, fewer at the end of the file.
     fn get(&mut self, offset: u64, len: usize) -> Result<&[u8]> {
-        let have = offset
-            .checked_sub(self.start)
-            .and_then(|o| usize::try_from(o).ok());
+        let have = offset.checked_sub(self.start).and_then(|o| usize::try_from(o).ok());
         let inside = have.is_some_and(|o| o + len <= self.bytes.len());
         if !inside {
             self.bytes = self.segment.read(self.io, offset, len.max(WINDOW))?;

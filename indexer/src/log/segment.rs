@@ -226,8 +226,7 @@ impl Segment {
     pub(crate) fn read(&self, io: &dyn Io, offset: u64, len: usize) -> Result<Vec<u8>> {
         let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut buf = vec![0; len.min(left)];
-        let n = read_full(self.file(io)?.as_ref(), &mut buf, offset)
-            .map_err(|e| Error::io("read", &self.name(), e))?;
+        let n = read_full(self.file(io)?.as_ref(), &mut buf, offset).map_err(|e| Error::io("read", &self.name(), e))?;
         buf.truncate(n);
         Ok(buf)
     }
@@ -263,8 +262,7 @@ impl Segment {
         let Some(frame) = super::Frame::decode(frame, self.salt, u64::from(offset)) else {
             return Ok(None);
         };
-        let good =
-            frame.kind == super::RecordKind::Footer && frame.payload_crc(payload) == frame.crc;
+        let good = frame.kind == super::RecordKind::Footer && frame.payload_crc(payload) == frame.crc;
         Ok(if good { Footer::decode(payload) } else { None })
     }
 }

@@ -64,11 +64,7 @@ impl Durability {
 
     /// Returns when all up to `target` is durable. `flush` makes the log durable and says up to where; one thread at a
     /// time runs it, for all that wait.
-    pub(crate) fn reach(
-        &self,
-        target: Position,
-        flush: impl Fn() -> Result<Position>,
-    ) -> Result<()> {
+    pub(crate) fn reach(&self, target: Position, flush: impl Fn() -> Result<Position>) -> Result<()> {
         let mut state = self.lock();
         loop {
             if let Some(why) = &state.failed {
@@ -78,10 +74,7 @@ impl Durability {
                 return Ok(());
             }
             if state.running {
-                state = self
-                    .done
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
+                state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             state.running = true;

@@ -186,9 +186,7 @@ impl Log {
         fill(&mut record, back);
         let seq = head.seq + u64::from(kind == RecordKind::Transaction);
         let (start, payload) = record.split_at_mut(FRAME_LEN);
-        start.copy_from_slice(
-            &Frame::of(kind, seq, payload).encode(segment.salt, u64::from(offset)),
-        );
+        start.copy_from_slice(&Frame::of(kind, seq, payload).encode(segment.salt, u64::from(offset)));
         self.write(&mut head, &segment, &record)?;
         head.seq = seq;
         if kind == RecordKind::Transaction {
@@ -278,12 +276,7 @@ impl Log {
             }
             return Err(Error::io("write", &name, e));
         }
-        let segment = Arc::new(Segment::new(
-            id,
-            &self.options.store_id,
-            HEADER_LEN as u64,
-            false,
-        ));
+        let segment = Arc::new(Segment::new(id, &self.options.store_id, HEADER_LEN as u64, false));
         segment.set_file(file);
         self.segments
             .write()
@@ -310,10 +303,8 @@ impl Log {
     fn make_durable(&self, segment: &Arc<Segment>) -> Result<Position> {
         let end = segment.len() as u32;
         let file: Arc<dyn File> = segment.file(self.io.as_ref())?;
-        file.sync_data().map_err(|e| {
-            self.durability
-                .fail(format!("cannot sync {}: {e}", segment.name()))
-        })?;
+        file.sync_data()
+            .map_err(|e| self.durability.fail(format!("cannot sync {}: {e}", segment.name())))?;
         if self.linked.load(Ordering::Acquire) < segment.id {
             self.io
                 .sync_dir(FOLDER)
@@ -330,9 +321,7 @@ impl Log {
     pub(crate) fn sync(&self) -> Result<()> {
         let newest = || {
             let head = self.head();
-            head.segment
-                .as_ref()
-                .map(|s| (Arc::clone(s), head.end as u32))
+            head.segment.as_ref().map(|s| (Arc::clone(s), head.end as u32))
         };
         let Some((segment, end)) = newest() else {
             return self.durability.check();
@@ -352,9 +341,7 @@ impl Log {
     pub(crate) fn read_block(&self, r: BlockRef) -> Result<(u64, u64, Vec<u8>)> {
         match self.segment(r.segment) {
             Some(segment) => segment.read_block(self.io.as_ref(), r),
-            None if r.segment < self.head().next_segment => {
-                Err(Error::Moved { segment: r.segment })
-            }
+            None if r.segment < self.head().next_segment => Err(Error::Moved { segment: r.segment }),
             None => Err(damaged(r, "there is no such segment")),
         }
     }
@@ -366,15 +353,11 @@ impl Log {
             // Readers that come too late to open it themselves share this handle.
             segment.file(self.io.as_ref())?;
         }
-        self.io
-            .remove(&name)
-            .map_err(|e| Error::io("remove", &name, e))?;
+        self.io.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
         self.segments
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
-        self.io
-            .sync_dir(FOLDER)
-            .map_err(|e| Error::io("sync", FOLDER, e))
+        self.io.sync_dir(FOLDER).map_err(|e| Error::io("sync", FOLDER, e))
     }
 }

@@ -109,18 +109,11 @@ impl Store {
         if options.log {
             self.check_log(&mut report, stop, progress)?;
         }
-        report
-            .findings
-            .sort_by_key(|f| std::cmp::Reverse(f.severity));
+        report.findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
         Ok(report)
     }
 
-    fn check_log(
-        &self,
-        report: &mut CheckReport,
-        stop: &AtomicBool,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<()> {
+    fn check_log(&self, report: &mut CheckReport, stop: &AtomicBool, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let segments = self.log.segments();
         let total = segments.iter().map(|s| s.len()).sum();
         for segment in segments {
@@ -157,13 +150,7 @@ impl Store {
     }
 
     /// What damage at a place of the log means.
-    fn judge(
-        &self,
-        segment: u32,
-        offset: u64,
-        end: u64,
-        kind: Option<RecordKind>,
-    ) -> Result<Finding> {
+    fn judge(&self, segment: u32, offset: u64, end: u64, kind: Option<RecordKind>) -> Result<Finding> {
         let here = Position {
             segment,
             offset: offset as u32,
@@ -171,15 +158,10 @@ impl Store {
         let needed = here >= self.log.checkpoint();
         let finding = match kind {
             Some(RecordKind::Block) => match self.owner_of(here)? {
-                Some((ino, block, _)) => {
-                    Finding::new(Severity::Error, "the block's record has a wrong checksum")
-                        .ino(ino)
-                        .block(block)
-                }
-                None => Finding::new(
-                    Severity::Warning,
-                    "a block that is not in use has a wrong checksum",
-                ),
+                Some((ino, block, _)) => Finding::new(Severity::Error, "the block's record has a wrong checksum")
+                    .ino(ino)
+                    .block(block),
+                None => Finding::new(Severity::Warning, "a block that is not in use has a wrong checksum"),
             },
             // Blocks hit by it are found through the index by whoever reads them all; here only metadata is at stake.
             _ if needed => Finding::new(
@@ -191,10 +173,7 @@ impl Store {
             ),
             _ => Finding::new(
                 Severity::Warning,
-                format!(
-                    "{} bytes of the log that are not needed cannot be read",
-                    end - offset
-                ),
+                format!("{} bytes of the log that are not needed cannot be read", end - offset),
             ),
         };
         Ok(finding.at(segment, offset))
@@ -223,11 +202,7 @@ impl Store {
     }
 
     /// Blocks in use in order of inode and block, at most `limit`, after the one given: for reading them all.
-    pub fn blocks(
-        &self,
-        after: Option<(u64, u64)>,
-        limit: usize,
-    ) -> Result<Vec<(u64, u64, Extent)>> {
+    pub fn blocks(&self, after: Option<(u64, u64)>, limit: usize) -> Result<Vec<(u64, u64, Extent)>> {
         tree::blocks(self, after, limit)
     }
 }

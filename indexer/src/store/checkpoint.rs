@@ -87,11 +87,7 @@ impl Store {
         let failed = self.state().index.scan(&[], |k, v| {
             page.push(k, v);
             rows += 1;
-            match if page.len() >= ROWS {
-                write(&mut page)
-            } else {
-                Ok(())
-            } {
+            match if page.len() >= ROWS { write(&mut page) } else { Ok(()) } {
                 Ok(()) => ControlFlow::Continue(()),
                 Err(e) => ControlFlow::Break(e),
             }
@@ -100,9 +96,8 @@ impl Store {
         if page.len() > 0 {
             write(&mut page)?;
         }
-        self.log.append(RecordKind::CheckpointEnd, 25, |out, _| {
-            End { begin, rows }.encode(out)
-        })?;
+        self.log
+            .append(RecordKind::CheckpointEnd, 25, |out, _| End { begin, rows }.encode(out))?;
         self.log.sync()?;
         self.log.set_checkpoint(begin, size);
         Ok(())

@@ -54,11 +54,7 @@ impl Store {
     /// Returns when everything committed and appended before the call is durable. Threads that call it together share
     /// one fdatasync.
     pub fn sync(&self) -> Result<()> {
-        if self.read_only {
-            Ok(())
-        } else {
-            self.log.sync()
-        }
+        if self.read_only { Ok(()) } else { self.log.sync() }
     }
 
     /// Forgets blocks that were appended and will not be named by any transaction, so that they become garbage.

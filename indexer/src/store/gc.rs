@@ -54,17 +54,9 @@ const BATCH: usize = 128;
 
 impl Store {
     /// Collects garbage until nothing is left to do or `stop` is set ([`Error::Interrupted`]; what was done stays done).
-    pub fn gc(
-        &self,
-        options: &GcOptions,
-        stop: &AtomicBool,
-        progress: &mut dyn FnMut(&GcReport),
-    ) -> Result<GcReport> {
+    pub fn gc(&self, options: &GcOptions, stop: &AtomicBool, progress: &mut dyn FnMut(&GcReport)) -> Result<GcReport> {
         self.writable()?;
-        let _one_at_a_time = self
-            .collecting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         if options.seal_head && self.head_is_candidate(options.max_live) {
             self.log.seal_head()?;
         }
@@ -110,12 +102,7 @@ impl Store {
     fn candidates(&self, max_live: f64) -> Vec<Arc<Segment>> {
         let state = self.state();
         let live = |s: &Segment| state.counters.live.get(&s.id).copied().unwrap_or(0);
-        let mut out: Vec<_> = self
-            .log
-            .segments()
-            .into_iter()
-            .filter(|s| s.is_sealed())
-            .collect();
+        let mut out: Vec<_> = self.log.segments().into_iter().filter(|s| s.is_sealed()).collect();
         out.retain(|s| live(s) as f64 <= max_live * s.len() as f64);
         out.sort_by_key(|s| live(s));
         out
@@ -200,13 +187,7 @@ impl Run<'_> {
     }
 
     /// The owner and extent of the block whose record begins at `at`, if it is in use.
-    fn in_use(
-        &self,
-        segment: &Segment,
-        at: u64,
-        frame: &Frame,
-        start: &[u8],
-    ) -> Result<Option<(u64, u64, Extent)>> {
+    fn in_use(&self, segment: &Segment, at: u64, frame: &Frame, start: &[u8]) -> Result<Option<(u64, u64, Extent)>> {
         let mut r = Reader::new(start.get(FRAME_LEN..).unwrap_or_default());
         let before = r.rest().len();
         let (Some(ino), Some(block)) = (r.varint(), r.varint()) else {
@@ -294,17 +275,9 @@ mod tests {
             max_live: 1.0,
             seal_head: true,
         };
-        let collect = || {
-            store
-                .gc(&options, &AtomicBool::new(false), &mut |_| ())
-                .unwrap()
-        };
+        let collect = || store.gc(&options, &AtomicBool::new(false), &mut |_| ()).unwrap();
         collect();
-        let extent = Extent {
-            r,
-            tag: 0,
-            raw_len: 5,
-        };
+        let extent = Extent { r, tag: 0, raw_len: 5 };
         let _named = store
             .commit(vec![Change::PutExtents {
                 ino: 5,
@@ -316,9 +289,6 @@ mod tests {
         assert_eq!(store.read_block(now(&store)).unwrap(), b"bytes");
         collect();
         assert_eq!(store.read_block(now(&store)).unwrap(), b"bytes");
-        assert!(
-            store.pending().is_empty(),
-            "a named block is pending no more"
-        );
+        assert!(store.pending().is_empty(), "a named block is pending no more");
     }
 }

@@ -69,10 +69,7 @@ impl Mark {
         let clean = r.u8()? == 1;
         let store_id = r.array()?;
         let crc = r.u32()?;
-        let rows = RowSum {
-            rows: r.varint()?,
-            crc,
-        };
+        let rows = RowSum { rows: r.varint()?, crc };
         let seq = r.varint()?;
         let checkpoint = Position {
             segment: r.varint32()?,
@@ -145,10 +142,7 @@ mod tests {
             clean: true,
             rows: RowSum { rows: 300, crc: 5 },
             seq: 1 << 40,
-            checkpoint: Position {
-                segment: 3,
-                offset: 77,
-            },
+            checkpoint: Position { segment: 3, offset: 77 },
             since: 9,
             max_ino: 12,
             segments: vec![(3, 4096), (9, 1 << 33)],

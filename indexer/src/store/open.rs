@@ -15,14 +15,8 @@ impl Store {
     /// Makes a store in an empty folder: an empty tree with its root directory, durable when this returns.
     pub fn create(io: Arc<dyn Io>, options: CreateOptions) -> Result<Self> {
         let there = io.list(FOLDER).map_err(|e| Error::io("list", FOLDER, e))?;
-        if let Some(file) = there
-            .iter()
-            .find(|e| log::segment_number(&e.name).is_some())
-        {
-            return Err(Error::AlreadyAStore(format!(
-                "{FOLDER}/{} exists",
-                file.name
-            )));
+        if let Some(file) = there.iter().find(|e| log::segment_number(&e.name).is_some()) {
+            return Err(Error::AlreadyAStore(format!("{FOLDER}/{} exists", file.name)));
         }
         for dir in [FOLDER, INDEX_FOLDER] {
             io.make_dir(dir).map_err(|e| Error::io("make", dir, e))?;

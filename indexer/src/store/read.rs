@@ -22,20 +22,17 @@ fn collect<T>(
     if limit == 0 {
         return Ok(out);
     }
-    let failed = store
-        .state()
-        .index
-        .scan_prefix(prefix, from, |k, v| match read(k, v) {
-            Ok(item) => {
-                out.push(item);
-                if out.len() < limit {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(None)
-                }
+    let failed = store.state().index.scan_prefix(prefix, from, |k, v| match read(k, v) {
+        Ok(item) => {
+            out.push(item);
+            if out.len() < limit {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(None)
             }
-            Err(e) => ControlFlow::Break(Some(e)),
-        })?;
+        }
+        Err(e) => ControlFlow::Break(Some(e)),
+    })?;
     failed.flatten().map_or(Ok(out), Err)
 }
 
@@ -68,11 +65,7 @@ impl Store {
 
     /// What a name in a directory points to.
     pub fn dirent(&self, parent: u64, name: &[u8]) -> Result<Option<Dirent>> {
-        let Some(row) = self
-            .state()
-            .index
-            .get(&rows::named(rows::DIRENT, parent, name))?
-        else {
+        let Some(row) = self.state().index.get(&rows::named(rows::DIRENT, parent, name))? else {
             return Ok(None);
         };
         rows::decode_dirent(&row)
@@ -81,23 +74,12 @@ impl Store {
     }
 
     /// Entries of a directory in byte order of their names, at most `limit`, after the name `after_name`.
-    pub fn dirents(
-        &self,
-        parent: u64,
-        after_name: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Dirent)>> {
+    pub fn dirents(&self, parent: u64, after_name: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, Dirent)>> {
         let prefix = rows::key(rows::DIRENT, parent);
-        let from = after_name.map_or_else(
-            || prefix.clone(),
-            |name| after(rows::named(rows::DIRENT, parent, name)),
-        );
+        let from = after_name.map_or_else(|| prefix.clone(), |name| after(rows::named(rows::DIRENT, parent, name)));
         collect(self, &prefix, &from, limit, |k, v| {
             let name = k.get(prefix.len()..).unwrap_or_default().to_vec();
-            Ok((
-                name,
-                rows::decode_dirent(v).ok_or_else(|| bad_row("an entry", parent))?,
-            ))
+            Ok((name, rows::decode_dirent(v).ok_or_else(|| bad_row("an entry", parent))?))
         })
     }
 
@@ -117,8 +99,7 @@ impl Store {
             match state.index.get(&rows::run_key(ino, run))? {
                 None => out.resize(out.len() + n, None),
                 Some(row) => {
-                    let row =
-                        rows::decode_run(ino, run, &row).ok_or_else(|| bad_row("extents", ino))?;
+                    let row = rows::decode_run(ino, run, &row).ok_or_else(|| bad_row("extents", ino))?;
                     out.extend(row.into_iter().skip(at as usize).take(n));
                 }
             }
@@ -176,17 +157,11 @@ impl Store {
 
     /// Inodes that had no name left but were open.
     pub fn orphans(&self) -> Result<Vec<u64>> {
-        collect(
-            self,
-            &[rows::ORPHAN],
-            &[rows::ORPHAN],
-            usize::MAX,
-            |k, _| {
-                rows::split_key(k)
-                    .map(|(_, ino, _)| ino)
-                    .ok_or_else(|| bad_row("mark", 0))
-            },
-        )
+        collect(self, &[rows::ORPHAN], &[rows::ORPHAN], usize::MAX, |k, _| {
+            rows::split_key(k)
+                .map(|(_, ino, _)| ino)
+                .ok_or_else(|| bad_row("mark", 0))
+        })
     }
 
     /// Inodes by number, at most `limit`, after number `after_ino` (0: from the first).

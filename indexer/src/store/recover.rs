@@ -5,9 +5,7 @@ use super::{OpenOptions, OpenReport};
 use crate::counters::Counters;
 use crate::index::{Index, MemPages, Pages, RowSum, SledPages};
 use crate::io::{Io, read_full};
-use crate::log::{
-    FOLDER, Footer, HEADER_LEN, Header, Position, Resume, Segment, segment_name, segment_number,
-};
+use crate::log::{FOLDER, Footer, HEADER_LEN, Header, Position, Resume, Segment, segment_name, segment_number};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -144,11 +142,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
         index: replayed.index,
         counters: replayed.counters,
         resume: Resume {
-            segments: files
-                .segments
-                .into_iter()
-                .map(|(id, (s, _))| (id, s))
-                .collect(),
+            segments: files.segments.into_iter().map(|(id, (s, _))| (id, s)).collect(),
             head,
             next_segment,
             seq: replayed.seq,
@@ -160,12 +154,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
 }
 
 /// The state that the last clean close put away, if everything says that it still is the log's; or else the doubt.
-fn saved(
-    io: &dyn Io,
-    files: &Files,
-    mark: Option<Mark>,
-    write: bool,
-) -> std::result::Result<Replayed, String> {
+fn saved(io: &dyn Io, files: &Files, mark: Option<Mark>, write: bool) -> std::result::Result<Replayed, String> {
     if !write {
         return Err("sled writes to its files even to read them".into());
     }
@@ -179,9 +168,7 @@ fn saved(
     let pages = SledPages::open(io).map_err(|e| e.to_string())?;
     let index = Index::new(Box::new(pages.ok_or("it was in memory")?));
     let mut counters = Counters::default();
-    let rows = index
-        .read_all(|k, v| counters.row(k, v))
-        .map_err(|e| e.to_string())?;
+    let rows = index.read_all(|k, v| counters.row(k, v)).map_err(|e| e.to_string())?;
     if rows != mark.rows {
         return Err("its rows are not those of the last clean close".into());
     }
@@ -216,23 +203,16 @@ fn list(io: &dyn Io, options: &OpenOptions) -> Result<Files> {
         };
         let name = segment_name(id);
         let mut bytes = vec![0; HEADER_LEN];
-        let file = io
-            .open(&name, false)
-            .map_err(|e| Error::io("open", &name, e))?;
+        let file = io.open(&name, false).map_err(|e| Error::io("open", &name, e))?;
         let n = read_full(file.as_ref(), &mut bytes, 0).map_err(|e| Error::io("read", &name, e))?;
         bytes.truncate(n);
         let header = Header::decode(&bytes, &name)?.filter(|h| h.segment == id);
         headers.insert(id, (entry.len, header));
     }
     if headers.is_empty() {
-        return Err(Error::NotAStore(format!(
-            "there are no segment files in {FOLDER}/"
-        )));
+        return Err(Error::NotAStore(format!("there are no segment files in {FOLDER}/")));
     }
-    let ids: Vec<[u8; 16]> = headers
-        .values()
-        .filter_map(|(_, h)| h.map(|h| h.store_id))
-        .collect();
+    let ids: Vec<[u8; 16]> = headers.values().filter_map(|(_, h)| h.map(|h| h.store_id)).collect();
     let store_id = options
         .store_id
         .or_else(|| ids.first().copied())
@@ -253,12 +233,7 @@ fn list(io: &dyn Io, options: &OpenOptions) -> Result<Files> {
     }
     let segments = headers
         .into_iter()
-        .map(|(id, (len, header))| {
-            (
-                id,
-                (Arc::new(Segment::new(id, &store_id, len, true)), header),
-            )
-        })
+        .map(|(id, (len, header))| (id, (Arc::new(Segment::new(id, &store_id, len, true)), header)))
         .collect();
     Ok(Files { store_id, segments })
 }

@@ -119,13 +119,7 @@ impl Tree {
 
     /// Does one step, in the store and, if the store did it, here. `before` is called with the tree that the transaction
     /// makes, before it is committed.
-    pub fn run(
-        &mut self,
-        store: &Store,
-        op: &Op,
-        random: &mut Random,
-        before: &mut dyn FnMut(&Tree),
-    ) -> Result<()> {
+    pub fn run(&mut self, store: &Store, op: &Op, random: &mut Random, before: &mut dyn FnMut(&Tree)) -> Result<()> {
         let mut next = self.clone();
         let mut tx = Vec::new();
         let mut appended = Vec::new();
@@ -176,10 +170,7 @@ impl Tree {
                     return Ok(());
                 };
                 file.blocks.retain(|b, _| b < from);
-                tx.push(Change::TruncateExtents {
-                    ino: *ino,
-                    from: *from,
-                });
+                tx.push(Change::TruncateExtents { ino: *ino, from: *from });
             }
             Op::Unlink(ino) | Op::Orphan(ino) => {
                 if next.files.get(ino).is_none_or(|f| f.orphan) {
@@ -187,10 +178,7 @@ impl Tree {
                 }
                 let name = next.named(*ino).unwrap();
                 next.names.remove(&name);
-                tx.push(Change::DelDirent {
-                    parent: ROOT_INO,
-                    name,
-                });
+                tx.push(Change::DelDirent { parent: ROOT_INO, name });
                 if matches!(op, Op::Orphan(_)) {
                     next.files.get_mut(ino).unwrap().orphan = true;
                     tx.push(Change::PutInode(inode(*ino, 0)));
@@ -232,11 +220,7 @@ impl Tree {
                 };
                 let (name, value) = (b"user.x".to_vec(), vec![*len as u8; *len]);
                 file.xattrs.insert(name.clone(), value.clone());
-                tx.push(Change::PutXattr {
-                    ino: *ino,
-                    name,
-                    value,
-                });
+                tx.push(Change::PutXattr { ino: *ino, name, value });
             }
         }
         next.step += 1;
@@ -295,8 +279,6 @@ pub fn assert_shows(store: &Store, tree: &Tree, when: &str) {
 
 pub fn assert_clean(store: &Store, when: &str) {
     let options = CheckOptions { log: true };
-    let report = store
-        .check(&options, &AtomicBool::new(false), &mut |_, _| ())
-        .unwrap();
+    let report = store.check(&options, &AtomicBool::new(false), &mut |_, _| ()).unwrap();
     assert!(report.is_clean(), "{when}: {:?}", report.findings);
 }

@@ -128,11 +128,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub fn new(
-        source: Box<dyn Source<K>>,
-        capacity: usize,
-        threads: usize,
-    ) -> std::io::Result<Blocks<K>> {
+    pub fn new(source: Box<dyn Source<K>>, capacity: usize, threads: usize) -> std::io::Result<Blocks<K>> {
         let state = State {
             lru: ByteLru::new(capacity),
             flights: HashMap::new(),

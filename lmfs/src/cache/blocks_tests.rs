@@ -94,11 +94,7 @@ fn read_ahead_can_be_taken_back_and_a_reader_makes_it_urgent() {
     order.sort_unstable();
     assert_eq!(order, [20, 21, 22, 23, 39]);
     blocks.shutdown();
-    assert_eq!(
-        loads.load(Ordering::SeqCst),
-        5,
-        "what was taken back was not decoded"
-    );
+    assert_eq!(loads.load(Ordering::SeqCst), 5, "what was taken back was not decoded");
 }
 
 #[test]

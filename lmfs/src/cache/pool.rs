@@ -91,10 +91,7 @@ impl Pool {
         }
         let threads = std::mem::take(&mut *self.threads.lock());
         let me = std::thread::current().id();
-        for thread in threads
-            .into_iter()
-            .filter(|thread| thread.thread().id() != me)
-        {
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != me) {
             // The thread catches what its jobs throw, so there is nothing to learn from the result.
             let _ = thread.join();
         }
@@ -151,11 +148,7 @@ mod tests {
         for (idle, label) in [(true, "idle 1"), (true, "idle 2"), (false, "urgent")] {
             let out = out.clone();
             let job = move || out.send(label).unwrap();
-            if idle {
-                pool.run_idle(job)
-            } else {
-                pool.run(job)
-            }
+            if idle { pool.run_idle(job) } else { pool.run(job) }
         }
         gate.send(()).unwrap();
         let seen: Vec<_> = order.iter().take(3).collect();

@@ -89,10 +89,7 @@ fn check_block(
             extent.raw_len
         ));
     }
-    if block
-        .checked_mul(size)
-        .is_none_or(|start| start >= inode.size)
-    {
+    if block.checked_mul(size).is_none_or(|start| start >= inode.size) {
         return Err(format!(
             "a block beyond the end of the file, which is {} bytes long",
             inode.size
@@ -105,10 +102,7 @@ fn check_block(
         .indexer
         .read_block_of(inode.ino, block, extent.r)
         .map_err(|e| e.to_string())?;
-    let raw = store
-        .codec
-        .decode(&bytes, stop)
-        .map_err(|e| e.to_string())?;
+    let raw = store.codec.decode(&bytes, stop).map_err(|e| e.to_string())?;
     if raw.len() as u64 != u64::from(extent.raw_len) {
         return Err(format!(
             "the block decodes to {} bytes instead of {}",

@@ -27,8 +27,7 @@ impl Names {
         let mut parts = Vec::new();
         let mut at = ino;
         while at != ROOT_INO {
-            let Some((parent, name)) = self.first.get(&at).filter(|_| parts.len() < MAX_DEPTH)
-            else {
+            let Some((parent, name)) = self.first.get(&at).filter(|_| parts.len() < MAX_DEPTH) else {
                 return String::new();
             };
             parts.push(String::from_utf8_lossy(name).into_owned());
@@ -64,21 +63,14 @@ pub fn check(store: &Opened, report: &mut Report, stop: &Stop) -> Result<Names, 
     let orphans = rows.orphans()?;
     each_inode(rows, stop, &mut |inode| {
         if let Some(reason) = wrong_links(inode, &names, &orphans) {
-            report
-                .damage
-                .push(damage(&names.path(inode.ino), inode.ino, reason));
+            report.damage.push(damage(&names.path(inode.ino), inode.ino, reason));
         }
         Ok(())
     })?;
     Ok(names)
 }
 
-fn check_directory(
-    rows: &Store,
-    dir: &Inode,
-    names: &mut Names,
-    report: &mut Report,
-) -> Result<(), Error> {
+fn check_directory(rows: &Store, dir: &Inode, names: &mut Names, report: &mut Report) -> Result<(), Error> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = rows.dirents(dir.ino, after.as_deref(), PAGE)?;
@@ -101,24 +93,12 @@ fn check_directory(
     }
 }
 
-fn wrong_entry(
-    rows: &Store,
-    dir: &Inode,
-    name: &[u8],
-    entry: Dirent,
-) -> Result<Option<String>, Error> {
-    if name.is_empty()
-        || name == b"."
-        || name == b".."
-        || name.iter().any(|byte| matches!(byte, b'/' | 0))
-    {
+fn wrong_entry(rows: &Store, dir: &Inode, name: &[u8], entry: Dirent) -> Result<Option<String>, Error> {
+    if name.is_empty() || name == b"." || name == b".." || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
         return Ok(Some("no file may have this name".to_owned()));
     }
     Ok(match rows.inode(entry.ino)? {
-        None => Some(format!(
-            "the name leads to inode {}, which does not exist",
-            entry.ino
-        )),
+        None => Some(format!("the name leads to inode {}, which does not exist", entry.ino)),
         Some(inode) if inode.kind != entry.kind => Some(format!(
             "the name says {:?}, its inode says {:?}",
             entry.kind, inode.kind
@@ -148,16 +128,11 @@ fn wrong_links(inode: &Inode, names: &Names, orphans: &[u64]) -> Option<String> 
         true => 2 + names.subdirectories.get(&inode.ino).copied().unwrap_or(0),
         false => named,
     };
-    (inode.nlink != expected)
-        .then(|| format!("its link count is {}, it should be {expected}", inode.nlink))
+    (inode.nlink != expected).then(|| format!("its link count is {}, it should be {expected}", inode.nlink))
 }
 
 /// Calls `visit` with every inode.
-pub fn each_inode(
-    rows: &Store,
-    stop: &Stop,
-    visit: &mut dyn FnMut(&Inode) -> Result<(), Error>,
-) -> Result<(), Error> {
+pub fn each_inode(rows: &Store, stop: &Stop, visit: &mut dyn FnMut(&Inode) -> Result<(), Error>) -> Result<(), Error> {
     let mut after = 0;
     loop {
         let page = rows.inodes(after, PAGE)?;

@@ -48,13 +48,7 @@ pub struct Verbosity {
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
     pub verbose: u8,
     /// Say nothing but errors
-    #[arg(
-        short,
-        long,
-        global = true,
-        conflicts_with = "verbose",
-        help_heading = "Output"
-    )]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
 }
 
@@ -128,13 +122,7 @@ pub struct Stream {
     #[arg(long, conflicts_with_all = ["stdout", "keep"])]
     pub rm: bool,
     /// Blocks coded at a time; 0 for one per core
-    #[arg(
-        short = 'T',
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
     /// Language model: builtin:NAME, the path of a GGUF file, or none [default: the best built-in model]
     #[arg(long, value_name = "MODEL")]
@@ -153,13 +141,7 @@ pub struct Test {
     /// .lmz files; standard input with none or -
     pub files: Vec<PathBuf>,
     /// Blocks decoded at a time; 0 for one per core
-    #[arg(
-        short = 'T',
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
     /// GGUF file that the files were compressed with, if that is not a built-in model
     #[arg(long, value_name = "MODEL")]
@@ -179,9 +161,7 @@ pub struct List {
 
 /// `lmfs eval`
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Nothing is estimated: all figures are lengths of bytes that were made, headers included."
-)]
+#[command(after_help = "Nothing is estimated: all figures are lengths of bytes that were made, headers included.")]
 pub struct Eval {
     /// Files and folders
     #[arg(required = true)]
@@ -196,13 +176,7 @@ pub struct Eval {
     #[arg(long)]
     pub blocks_only: bool,
     /// Files and blocks at a time; 0 for one per core
-    #[arg(
-        short = 'T',
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        hide_default_value = true
-    )]
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
     /// Print one JSON object
     #[arg(long)]
@@ -314,9 +288,7 @@ pub struct Mount {
 
 /// `lmfs umount`
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Succeeds with a note when nothing is mounted there. A mount whose daemon died is detached."
-)]
+#[command(after_help = "Succeeds with a note when nothing is mounted there. A mount whose daemon died is detached.")]
 pub struct Umount {
     /// Where the store is mounted
     #[arg(required_unless_present = "config")]
@@ -388,9 +360,7 @@ pub struct Check {
 
 /// `lmfs rebuild`
 #[derive(Debug, Args)]
-#[command(
-    after_help = "The log is the truth; the index can be made from it at any time. Nothing in the log changes."
-)]
+#[command(after_help = "The log is the truth; the index can be made from it at any time. Nothing in the log changes.")]
 pub struct Rebuild {
     /// Folder of a store that is not mounted
     pub store: PathBuf,

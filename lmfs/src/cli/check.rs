@@ -38,13 +38,7 @@ fn look(args: &args::Check, quiet: bool) -> anyhow::Result<bool> {
         model: args.data,
     };
     let opened = Opened::open(folder, &access)?;
-    let total = opened
-        .indexer
-        .totals()
-        .by_tag
-        .values()
-        .map(|sum| sum.raw_bytes)
-        .sum();
+    let total = opened.indexer.totals().by_tag.values().map(|sum| sum.raw_bytes).sum();
     let meter = Mutex::new(Meter::new(quiet));
     let done = AtomicU64::new(0);
     let progress = |more| {
@@ -55,10 +49,7 @@ fn look(args: &args::Check, quiet: bool) -> anyhow::Result<bool> {
             total,
             note: String::new(),
         };
-        meter
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .show(&step);
+        meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
     };
     let report = check(&opened, args.data, &progress, &stop_on_interrupt()?)?;
     drop(meter);

@@ -37,21 +37,16 @@ pub fn run(args: &Stream, decompress: bool, quiet: bool) -> anyhow::Result<ExitC
             inputs.len()
         );
     }
-    let to_stdout =
-        args.stdout || (args.output.is_none() && inputs.iter().all(|input| *input == Input::Stdin));
+    let to_stdout = args.stdout || (args.output.is_none() && inputs.iter().all(|input| *input == Input::Stdin));
     if to_stdout && !decompress && !args.force && io::stdout().is_terminal() {
-        bail!(
-            "compressed data is not written to a terminal; name a file with -o, or use -f to force it"
-        );
+        bail!("compressed data is not written to a terminal; name a file with -o, or use -f to force it");
     }
     let reads_terminal = inputs.contains(&Input::Stdin) && io::stdin().is_terminal();
     if reads_terminal && (decompress || !args.force) {
         bail!("nothing to read: standard input is a terminal; name a file, or see --help");
     }
     let work = if decompress {
-        Work::Decompress {
-            recover: args.recover,
-        }
+        Work::Decompress { recover: args.recover }
     } else {
         Work::Compress
     };
@@ -130,13 +125,7 @@ fn process(
     Ok(code)
 }
 
-fn stream_options(
-    job: &Job,
-    threads: usize,
-    block_size: Option<u32>,
-    stop: &Stop,
-    quiet: bool,
-) -> StreamOptions {
+fn stream_options(job: &Job, threads: usize, block_size: Option<u32>, stop: &Stop, quiet: bool) -> StreamOptions {
     let mut options = StreamOptions::default();
     options.stop = stop.clone();
     options.recover = matches!(job.work, Work::Decompress { recover: true });
@@ -149,11 +138,7 @@ fn stream_options(
     // Beside a pipe a bar would only be in the way.
     if io::stderr().is_terminal() && !quiet && !job.to_stdout {
         let meter = Mutex::new(Meter::new(quiet));
-        let (stage, total, stored) = (
-            job.input.to_string(),
-            job.input.len(),
-            job.work != Work::Compress,
-        );
+        let (stage, total, stored) = (job.input.to_string(), job.input.len(), job.work != Work::Compress);
         options.progress = Some(Arc::new(move |at: stream::Progress| {
             let done = if stored { at.stored } else { at.raw };
             let step = Progress {
@@ -162,10 +147,7 @@ fn stream_options(
                 total,
                 note: String::new(),
             };
-            meter
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .show(&step);
+            meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
         }));
     }
     options

@@ -37,18 +37,9 @@ pub fn run(args: &args::Eval, quiet: bool) -> anyhow::Result<ExitCode> {
             total,
             note: String::new(),
         };
-        meter
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .show(&step);
+        meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
     };
-    let report = evaluate(
-        &files,
-        &compressors,
-        &options,
-        &progress,
-        &stop_on_interrupt()?,
-    )?;
+    let report = evaluate(&files, &compressors, &options, &progress, &stop_on_interrupt()?)?;
     drop(meter);
     if args.json {
         output::json(&report)

@@ -20,9 +20,7 @@ use crate::store::{Access, Opened};
 pub fn run(args: &args::Gc, quiet: bool) -> anyhow::Result<ExitCode> {
     let mut meter = Meter::new(quiet);
     let report = match Target::find(&args.target)? {
-        Target::Mounted { client } => {
-            client.call(&Request::Gc, &mut |progress| meter.show(&progress))?
-        }
+        Target::Mounted { client } => client.call(&Request::Gc, &mut |progress| meter.show(&progress))?,
         Target::Unmounted(folder) => {
             let opened = Opened::open(folder, &Access::rows("lmfs gc"))?;
             let stop = stop_on_interrupt()?;

@@ -46,12 +46,9 @@ fn describe(folder: &Folder) -> serde_json::Value {
 
 fn text(folder: &Folder) -> String {
     let config = folder.config();
-    let model = config
-        .model
-        .as_ref()
-        .map_or("no language model".to_owned(), |model| {
-            format!("model {} ({} engine)", model.name, model.engine)
-        });
+    let model = config.model.as_ref().map_or("no language model".to_owned(), |model| {
+        format!("model {} ({} engine)", model.name, model.engine)
+    });
     let path = folder.path().display();
     format!(
         "made the store {path}: {} blocks, {model}\nmount it with: lmfs mount {path} MOUNTPOINT",

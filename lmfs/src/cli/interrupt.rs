@@ -15,15 +15,13 @@ pub fn stop_on_interrupt() -> anyhow::Result<Stop> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for signals")?;
     let stop = Stop::new();
     let flag = stop.clone();
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            for signal in &mut signals {
-                if flag.is_set() {
-                    let _ = signal_hook::low_level::emulate_default_handler(signal);
-                }
-                flag.set();
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in &mut signals {
+            if flag.is_set() {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
-        })?;
+            flag.set();
+        }
+    })?;
     Ok(stop)
 }

@@ -39,16 +39,9 @@ fn list(as_json: bool) -> anyhow::Result<()> {
         return output::json(&json!({ "models": models }));
     }
     for model in builtin::list() {
-        let mark = if model.name == default {
-            " (default)"
-        } else {
-            ""
-        };
+        let mark = if model.name == default { " (default)" } else { "" };
         let bytes = size::show(model.gguf.len() as u64);
-        output::line(&format!(
-            "builtin:{}{mark}  {bytes}\n    {}",
-            model.name, model.card
-        ))?;
+        output::line(&format!("builtin:{}{mark}  {bytes}\n    {}", model.name, model.card))?;
     }
     Ok(())
 }
@@ -87,10 +80,7 @@ fn show(name: &str, as_json: bool) -> anyhow::Result<()> {
                 output::count(tokens as u64)
             ),
         ),
-        (
-            "Context",
-            format!("{} tokens", output::count(identity.context as u64)),
-        ),
+        ("Context", format!("{} tokens", output::count(identity.context as u64))),
     ];
     rows.extend(card.map(|card| ("Card", card.to_owned())));
     output::line(&output::table(&rows))

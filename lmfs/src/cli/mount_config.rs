@@ -35,8 +35,7 @@ impl MountConfig {
     /// # Errors
     /// What is wrong with the file, and where.
     pub fn read(path: &Path) -> anyhow::Result<MountConfig> {
-        let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         parse(&text, path).with_context(|| format!("{}", path.display()))
     }
 }
@@ -49,10 +48,7 @@ fn parse(text: &str, path: &Path) -> anyhow::Result<MountConfig> {
     });
     for (what, path) in [("store", &text.store), ("mountpoint", &mountpoint)] {
         if !path.is_absolute() {
-            bail!(
-                "{what} has to be an absolute path, '{}' is not",
-                path.display()
-            );
+            bail!("{what} has to be an absolute path, '{}' is not", path.display());
         }
     }
     Ok(MountConfig {

@@ -15,11 +15,7 @@ const MOUNT_FAILED: u8 = 32;
 
 /// The interface of external helpers, mount(8): `mount.SUFFIX SPEC DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`
 #[derive(Debug, Parser)]
-#[command(
-    name = "mount.lmfs",
-    version,
-    about = "Mount an lmfs store; called by mount(8)"
-)]
+#[command(name = "mount.lmfs", version, about = "Mount an lmfs store; called by mount(8)")]
 struct Helper {
     store: PathBuf,
     mountpoint: PathBuf,
@@ -46,26 +42,18 @@ struct Helper {
 /// Whether the program was called as the mount helper.
 #[must_use]
 pub fn is_helper(program: &OsString) -> bool {
-    Path::new(program)
-        .file_name()
-        .is_some_and(|name| name == "mount.lmfs")
+    Path::new(program).file_name().is_some_and(|name| name == "mount.lmfs")
 }
 
 /// Runs the helper with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
     let helper = Helper::parse();
-    let known =
-        |option: &String| !helper.sloppy || crate::daemon::Options::default().apply(option).is_ok();
+    let known = |option: &String| !helper.sloppy || crate::daemon::Options::default().apply(option).is_ok();
     let mount = args::Mount {
         store: Some(helper.store.clone()),
         mountpoint: Some(helper.mountpoint.clone()),
-        options: helper
-            .options
-            .iter()
-            .filter(|option| known(option))
-            .cloned()
-            .collect(),
+        options: helper.options.iter().filter(|option| known(option)).cloned().collect(),
         ..args::Mount::default()
     };
     let result = if helper.fake {
@@ -88,17 +76,7 @@ mod tests {
 
     #[test]
     fn mount_8_is_understood() {
-        let helper = Helper::try_parse_from([
-            "mount.lmfs",
-            "/s",
-            "/m",
-            "-n",
-            "-v",
-            "-o",
-            "rw,noatime",
-            "-t",
-            "lmfs",
-        ]);
+        let helper = Helper::try_parse_from(["mount.lmfs", "/s", "/m", "-n", "-v", "-o", "rw,noatime", "-t", "lmfs"]);
         assert!(helper.is_ok_and(|h| h.options == ["rw", "noatime"] && h.no_mtab && !h.fake));
         assert!(is_helper(&"/sbin/mount.lmfs".into()) && !is_helper(&"/usr/bin/lmfs".into()));
     }

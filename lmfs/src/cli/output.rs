@@ -153,28 +153,19 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        for (n, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1000, "1,000"),
-            (1_234_567, "1,234,567"),
-        ] {
+        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(n), text);
         }
     }
 
     #[test]
     fn tables_are_aligned() {
-        assert_eq!(
-            table(&[("a", "1".into()), ("long", "2".into())]),
-            "a     1\nlong  2"
-        );
+        assert_eq!(table(&[("a", "1".into()), ("long", "2".into())]), "a     1\nlong  2");
     }
 
     #[test]
     fn a_closed_pipe_is_told_from_other_errors() {
-        let pipe =
-            anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write");
+        let pipe = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe)).context("cannot write");
         assert!(is_broken_pipe(&pipe));
         assert!(!is_broken_pipe(&anyhow::anyhow!("Broken pipe")));
     }

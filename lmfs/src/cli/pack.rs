@@ -32,10 +32,7 @@ pub fn run(args: &args::Pack, quiet: bool) -> anyhow::Result<ExitCode> {
     } else if !quiet {
         output::line(&text(&summary))?;
     }
-    let failed = summary
-        .get("blocks_failed")
-        .and_then(Value::as_u64)
-        .unwrap_or(0);
+    let failed = summary.get("blocks_failed").and_then(Value::as_u64).unwrap_or(0);
     if failed > 0 {
         bail!(
             "{failed} blocks could not be packed and stay as they are; the log names them, `lmfs check --data` looks for damage"
@@ -87,10 +84,7 @@ fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Value>
     if let Some(fault) = &opened.model_fault {
         bail!("nothing can be packed: {fault}");
     }
-    let paths = args
-        .paths
-        .iter()
-        .map(|path| inode_in_store(&opened.indexer, path));
+    let paths = args.paths.iter().map(|path| inode_in_store(&opened.indexer, path));
     let inodes: Vec<u64> = paths.collect::<anyhow::Result<_>>()?;
     let scope = if inodes.is_empty() {
         Scope::All
@@ -126,12 +120,7 @@ fn inode_in_store(store: &Store, path: &Path) -> anyhow::Result<u64> {
             Component::Normal(name) => {
                 let entry = store.dirent(ino, name.as_encoded_bytes())?;
                 ino = entry
-                    .with_context(|| {
-                        format!(
-                            "there is no {} in the store (paths start at its root)",
-                            path.display()
-                        )
-                    })?
+                    .with_context(|| format!("there is no {} in the store (paths start at its root)", path.display()))?
                     .ino;
             }
             Component::ParentDir | Component::Prefix(_) => {
@@ -150,10 +139,7 @@ fn text(summary: &Value) -> String {
     if number("total_bytes") == 0 {
         return "nothing to pack".to_owned();
     }
-    let seconds = summary
-        .get("seconds")
-        .and_then(Value::as_f64)
-        .unwrap_or(0.0);
+    let seconds = summary.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
     format!(
         "packed {} in {seconds:.1} s: {} became {}; {} blocks smaller, {} as they were; {} given back",
         size::show(number("done_bytes")),

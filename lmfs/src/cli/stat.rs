@@ -66,9 +66,8 @@ fn stat(path: &Path) -> anyhow::Result<FileStat> {
         Err(error) => return Err(error).with_context(|| format!("cannot look at {shown}")),
     };
     value.truncate(length);
-    let stat: FileStat = serde_json::from_slice(&value).with_context(|| {
-        format!("cannot understand the daemon's answer about {shown}; is it another version?")
-    })?;
+    let stat: FileStat = serde_json::from_slice(&value)
+        .with_context(|| format!("cannot understand the daemon's answer about {shown}; is it another version?"))?;
     Ok(FileStat {
         path: path.display().to_string(),
         ..stat
@@ -97,10 +96,7 @@ fn text(file: &FileStat) -> String {
         },
     );
     if file.waiting > 0 {
-        line.push_str(&format!(
-            "; {} wait to be packed",
-            output::count(file.waiting)
-        ));
+        line.push_str(&format!("; {} wait to be packed", output::count(file.waiting)));
     }
     if file.dirty > 0 {
         line.push_str(&format!("; {} in memory", size::show(file.dirty)));

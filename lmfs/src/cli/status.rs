@@ -41,10 +41,7 @@ fn text(status: &Status) -> String {
     let mut rows = vec![
         (
             "Store",
-            format!(
-                "{} ({block} blocks, format {})",
-                status.store, status.format
-            ),
+            format!("{} ({block} blocks, format {})", status.store, status.format),
         ),
         ("Id", status.store_id.clone()),
     ];
@@ -61,10 +58,7 @@ fn text(status: &Status) -> String {
     rows.push(match &status.model {
         Some(model) => {
             let digest: String = model.digest.chars().take(12).collect();
-            (
-                "Model",
-                format!("{} ({digest}, {} engine)", model.name, model.engine),
-            )
+            ("Model", format!("{} ({digest}, {} engine)", model.name, model.engine))
         }
         None => ("Model", "none".to_owned()),
     });
@@ -79,10 +73,7 @@ fn text(status: &Status) -> String {
     let ratio = status
         .ratio
         .map_or(String::new(), |ratio| format!(", ratio {ratio:.3}"));
-    rows.push((
-        "Stored",
-        format!("{}{ratio}", size::show(status.stored_bytes)),
-    ));
+    rows.push(("Stored", format!("{}{ratio}", size::show(status.stored_bytes))));
     rows.push((
         "Log",
         format!(
@@ -115,18 +106,10 @@ fn text(status: &Status) -> String {
     for (what, n) in troubles.iter().filter(|(_, n)| *n > 0) {
         rows.push((
             "Trouble",
-            format!(
-                "{} {what} since the mount; the log has more",
-                output::count(*n)
-            ),
+            format!("{} {what} since the mount; the log has more", output::count(*n)),
         ));
     }
-    rows.extend(
-        status
-            .warnings
-            .iter()
-            .map(|warning| ("Warning", warning.clone())),
-    );
+    rows.extend(status.warnings.iter().map(|warning| ("Warning", warning.clone())));
     output::table(&rows)
 }
 
@@ -148,11 +131,7 @@ fn blocks(status: &Status) -> String {
 fn queue(status: &Status) -> String {
     let waiting = match status.queue_bytes {
         0 => "nothing".to_owned(),
-        bytes => format!(
-            "{} in {} blocks",
-            size::show(bytes),
-            output::count(status.queue_blocks)
-        ),
+        bytes => format!("{} in {} blocks", size::show(bytes), output::count(status.queue_blocks)),
     };
     match &status.packer {
         Some(packer) => format!("{waiting}; {}", packer_text(packer)),

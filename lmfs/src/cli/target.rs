@@ -66,8 +66,7 @@ pub fn mount_of(path: &Path) -> anyhow::Result<Option<MountInfo>> {
 fn of_mount(mount: &MountInfo) -> anyhow::Result<Target> {
     let store = store_of(mount)?;
     let point = mount.mountpoint.display();
-    let connected =
-        Client::connect(&store).with_context(|| format!("cannot ask the daemon of {point}"))?;
+    let connected = Client::connect(&store).with_context(|| format!("cannot ask the daemon of {point}"))?;
     match connected {
         Some(client) => Ok(Target::Mounted { client }),
         None => bail!(
@@ -99,8 +98,6 @@ pub fn store_of(mount: &MountInfo) -> anyhow::Result<PathBuf> {
     let value = told
         .recv_timeout(PATIENCE)
         .with_context(|| format!("the daemon of {point} does not answer"))?
-        .with_context(|| {
-            format!("cannot ask {point} for its store; name the store folder instead")
-        })?;
+        .with_context(|| format!("cannot ask {point} for its store; name the store folder instead"))?;
     Ok(PathBuf::from(OsString::from_vec(value)))
 }

@@ -31,8 +31,7 @@ pub fn run(args: &args::Umount, quiet: bool) -> anyhow::Result<ExitCode> {
         (None, Some(mountpoint)) => mountpoint.clone(),
         (None, None) => bail!("which mountpoint? See `lmfs umount --help`"),
     };
-    let point = mountinfo::resolve(&typed)
-        .with_context(|| format!("cannot unmount {}", typed.display()))?;
+    let point = mountinfo::resolve(&typed).with_context(|| format!("cannot unmount {}", typed.display()))?;
     match mountinfo::at(&point).context("cannot read /proc/self/mountinfo")? {
         None => {
             if !quiet {
@@ -123,9 +122,7 @@ fn wait_for_end(process: &rustix::fd::OwnedFd) -> anyhow::Result<()> {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left).ok();
         match poll(&mut [PollFd::new(process, PollFlags::IN)], timeout.as_ref()) {
-            Ok(0) => bail!(
-                "everything is durable and unmounted, but the daemon does not end; its log may say why"
-            ),
+            Ok(0) => bail!("everything is durable and unmounted, but the daemon does not end; its log may say why"),
             Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error).context("cannot wait for the daemon"),

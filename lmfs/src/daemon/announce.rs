@@ -101,8 +101,7 @@ pub fn start_background(args: Vec<OsString>, log: &Path) -> anyhow::Result<Vec<S
             end: Some(Ok(())),
         } => Ok(warnings),
         Heard {
-            end: Some(Err(why)),
-            ..
+            end: Some(Err(why)), ..
         } => {
             let _ = child.wait();
             bail!(why)
@@ -180,8 +179,7 @@ mod tests {
 
     #[test]
     fn a_daemon_is_heard_until_it_is_ready() {
-        let heard =
-            hear(&b"{\"warning\":\"no model\"}\nstray\n\"ready\"\n\"ready\"\n"[..]).unwrap();
+        let heard = hear(&b"{\"warning\":\"no model\"}\nstray\n\"ready\"\n\"ready\"\n"[..]).unwrap();
         assert_eq!(heard.warnings, ["no model", "stray"]);
         assert_eq!(heard.end, Some(Ok(())));
         let heard = hear(&b"{\"failed\":\"busy\"}\n"[..]).unwrap();

@@ -101,12 +101,7 @@ mod tests {
             serde_json::to_string(&Request::Status).unwrap(),
             r#"{"request":"status"}"#
         );
-        for bad in [
-            "{}",
-            "[]",
-            r#"{"request":"format-disk"}"#,
-            r#"{"request":"pack"}"#,
-        ] {
+        for bad in ["{}", "[]", r#"{"request":"format-disk"}"#, r#"{"request":"pack"}"#] {
             assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
         }
     }

@@ -43,10 +43,7 @@ pub fn list() -> io::Result<Vec<MountInfo>> {
 /// # Errors
 /// When /proc is not there.
 pub fn at(mountpoint: &Path) -> io::Result<Option<MountInfo>> {
-    Ok(list()?
-        .into_iter()
-        .rev()
-        .find(|mount| mount.mountpoint == mountpoint))
+    Ok(list()?.into_iter().rev().find(|mount| mount.mountpoint == mountpoint))
 }
 
 /// The mount that `path` (absolute, free of links) lies in.
@@ -86,10 +83,7 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
         Err(e) => e,
     };
     let absolute = std::path::absolute(path)?;
-    let no_such_path = matches!(
-        refused.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    );
+    let no_such_path = matches!(refused.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     match (absolute.parent(), absolute.file_name()) {
         (Some(parent), Some(name)) if !no_such_path => Ok(fs::canonicalize(parent)?.join(name)),
         _ => Err(refused),

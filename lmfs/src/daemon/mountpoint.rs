@@ -24,9 +24,7 @@ pub enum Error {
     #[error("{0} already is a mount ({1}); unmount it with `{2} {0}` first")]
     Mounted(PathBuf, String, &'static str),
     /// The one would hide the other.
-    #[error(
-        "the store {1} and the mountpoint {0} lie one inside the other; choose another mountpoint"
-    )]
+    #[error("the store {1} and the mountpoint {0} lie one inside the other; choose another mountpoint")]
     Overlap(PathBuf, PathBuf),
     /// It cannot be looked at.
     #[error("cannot use the mountpoint {0}: {1}")]
@@ -37,9 +35,7 @@ pub enum Error {
     )]
     NoDevice(io::Error),
     /// An ordinary user needs the setuid helper.
-    #[error(
-        "fusermount3 was not found, and mounting without root needs it; install the package fuse3"
-    )]
+    #[error("fusermount3 was not found, and mounting without root needs it; install the package fuse3")]
     NoHelper,
 }
 
@@ -58,11 +54,7 @@ pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf,
         .map_err(io)?
         .filter(|mount| !nonempty || mount.is_lmfs())
     {
-        let tool = if mount.is_lmfs() {
-            "lmfs umount"
-        } else {
-            "umount"
-        };
+        let tool = if mount.is_lmfs() { "lmfs umount" } else { "umount" };
         let what = format!("{} of {}", mount.fstype, mount.source.display());
         return Err(Error::Mounted(path, what, tool));
     }
@@ -73,11 +65,7 @@ pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf,
         return Err(Error::Overlap(path, store.to_owned()));
     }
     if !nonempty && let Some(entry) = fs::read_dir(&path).map_err(io)?.next() {
-        let name = entry
-            .map_err(io)?
-            .file_name()
-            .to_string_lossy()
-            .into_owned();
+        let name = entry.map_err(io)?.file_name().to_string_lossy().into_owned();
         return Err(Error::NotEmpty(path, name));
     }
     Ok(path)
@@ -139,17 +127,9 @@ mod tests {
             check(&full.join("file/x"), &store, false),
             Err(Error::NotADirectory(_))
         ));
-        assert!(
-            matches!(check(&full, &store, false), Err(Error::NotEmpty(_, name)) if name == "file")
-        );
-        assert!(matches!(
-            check(&store, &store, false),
-            Err(Error::Overlap(..))
-        ));
-        assert!(matches!(
-            check(&root, &store, true),
-            Err(Error::Overlap(..))
-        ));
+        assert!(matches!(check(&full, &store, false), Err(Error::NotEmpty(_, name)) if name == "file"));
+        assert!(matches!(check(&store, &store, false), Err(Error::Overlap(..))));
+        assert!(matches!(check(&root, &store, true), Err(Error::Overlap(..))));
         assert!(matches!(
             check(Path::new("/proc"), &store, false),
             Err(Error::Mounted(..))

@@ -111,9 +111,9 @@ impl Options {
             ("cache_size" | "cache-size", Some(value)) => self.cache_size = size::parse(value)?,
             ("pack", Some(value)) => self.pack = value.parse()?,
             ("pack_idle" | "pack-idle", Some(value)) => {
-                self.pack_idle = value.parse().map_err(|_| {
-                    format!("mount option '{option}': '{value}' is not a number of seconds")
-                })?;
+                self.pack_idle = value
+                    .parse()
+                    .map_err(|_| format!("mount option '{option}': '{value}' is not a number of seconds"))?;
             }
             _ => {
                 return Err(format!(
@@ -125,8 +125,7 @@ impl Options {
     }
 
     fn apply_kernel(&mut self, option: &str) -> bool {
-        let Some((usual, special)) = KERNEL.iter().find(|(a, b)| *a == option || *b == option)
-        else {
+        let Some((usual, special)) = KERNEL.iter().find(|(a, b)| *a == option || *b == option) else {
             return false;
         };
         self.kernel.retain(|given| given != special);
@@ -185,17 +184,14 @@ mod tests {
 
     fn parsed(text: &str) -> Result<Options, String> {
         let mut options = Options::default();
-        text.split(',')
-            .try_for_each(|option| options.apply(option))?;
+        text.split(',').try_for_each(|option| options.apply(option))?;
         Ok(options)
     }
 
     #[test]
     fn fstab_lines_are_understood() {
-        let options = parsed(
-            "defaults,_netdev,nofail,x-systemd.automount,ro,allow_other,noatime,cache_size=1GiB",
-        )
-        .unwrap();
+        let options =
+            parsed("defaults,_netdev,nofail,x-systemd.automount,ro,allow_other,noatime,cache_size=1GiB").unwrap();
         assert!(options.read_only && options.allow_other && !options.allow_root);
         assert_eq!(options.kernel, ["noatime"]);
         assert_eq!(options.cache_size, 1 << 30);
@@ -205,17 +201,9 @@ mod tests {
     #[test]
     fn the_last_of_a_pair_counts() {
         assert!(!parsed("ro,rw").unwrap().read_only);
-        assert_eq!(
-            parsed("nodev,dev,nosuid,suid,nosuid").unwrap().kernel,
-            ["nosuid"]
-        );
+        assert_eq!(parsed("nodev,dev,nosuid,suid,nosuid").unwrap().kernel, ["nosuid"]);
         assert!(parsed("sync,async").unwrap().kernel.is_empty());
-        assert!(
-            parsed("dirsync,")
-                .unwrap()
-                .kernel
-                .contains(&"dirsync".to_owned())
-        );
+        assert!(parsed("dirsync,").unwrap().kernel.contains(&"dirsync".to_owned()));
     }
 
     #[test]

@@ -84,10 +84,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     let (tell, events) = mpsc::channel();
     watch_signals(tell.clone()).context("cannot watch for signals")?;
 
-    let purpose = format!(
-        "mounted on {}; unmount it with `lmfs umount`",
-        mountpoint.display()
-    );
+    let purpose = format!("mounted on {}; unmount it with `lmfs umount`", mountpoint.display());
     let access = Access {
         read_only: options.read_only,
         ..Access::full(&purpose)
@@ -125,9 +122,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     let session = Arc::new(session);
     watch_session(&session, tell).context("cannot watch the mount")?;
     let keeper = (!options.read_only).then(|| Keeper::start(store.indexer.clone()));
-    let keeper = keeper
-        .transpose()
-        .context("cannot start garbage collection")?;
+    let keeper = keeper.transpose().context("cannot start garbage collection")?;
     let mut started = Started {
         mountpoint,
         session,
@@ -177,12 +172,7 @@ fn make_packer(store: &Opened, options: &Options) -> Result<Arc<Packer>, String>
         idle: Duration::from_secs(options.pack_idle),
         ..packer::Options::default()
     };
-    let packer = Packer::new(
-        store.indexer.clone(),
-        store.codec.clone(),
-        Arc::new(Unattended),
-        how,
-    );
+    let packer = Packer::new(store.indexer.clone(), store.codec.clone(), Arc::new(Unattended), how);
     Ok(Arc::new(packer))
 }
 
@@ -196,26 +186,18 @@ fn watch_signals(tell: mpsc::Sender<Event>) -> std::io::Result<()> {
             }
         }
     };
-    thread::Builder::new()
-        .name("signals".into())
-        .spawn(watch)
-        .map(drop)
+    thread::Builder::new().name("signals".into()).spawn(watch).map(drop)
 }
 
 fn watch_session(session: &Arc<fuse::Session>, tell: mpsc::Sender<Event>) -> std::io::Result<()> {
     let session = session.clone();
     let watch = move || {
         session.wait(None);
-        let result = session
-            .failure()
-            .map_or(Ok(()), |error| Err(error.to_string()));
+        let result = session.failure().map_or(Ok(()), |error| Err(error.to_string()));
         // Nobody listens any more if the end has begun for another reason.
         let _ = tell.send(Event::Ended(result));
     };
-    thread::Builder::new()
-        .name("mount".into())
-        .spawn(watch)
-        .map(drop)
+    thread::Builder::new().name("mount".into()).spawn(watch).map(drop)
 }
 
 impl Started {
@@ -251,12 +233,11 @@ impl Started {
     /// Makes all durable and unmounts, unless something speaks against it: then the mount stays as it was.
     fn unmount_for_client(&mut self) -> Result<(), String> {
         self.background = None;
-        self.fs.sync().map_err(|error| {
-            format!("still mounted, because what was written cannot be stored: {error}")
-        })?;
+        self.fs
+            .sync()
+            .map_err(|error| format!("still mounted, because what was written cannot be stored: {error}"))?;
         // A process that has just been forked may hold a file for a moment more.
-        self.unmount_within(PATIENCE)
-            .map_err(|error| error.to_string())
+        self.unmount_within(PATIENCE).map_err(|error| error.to_string())
     }
 
     /// Unmounts, waiting a while for those who use the mount.
@@ -301,11 +282,7 @@ impl Started {
     }
 
     /// Takes everything down. The clients in `asked` get to know how it went.
-    fn finish(
-        self,
-        mut result: anyhow::Result<()>,
-        asked: &[mpsc::Sender<Result<(), String>>],
-    ) -> anyhow::Result<()> {
+    fn finish(self, mut result: anyhow::Result<()>, asked: &[mpsc::Sender<Result<(), String>>]) -> anyhow::Result<()> {
         service_manager::stopping("storing what was written");
         drop((self.background, self.keeper));
         self.desk.close();
@@ -314,10 +291,7 @@ impl Started {
         if !self.session.wait(Some(GRACE)) {
             tracing::warn!("{} is still used by somebody", self.mountpoint.display());
         }
-        let stored = self
-            .fs
-            .shutdown()
-            .context("what was written last could not be stored");
+        let stored = self.fs.shutdown().context("what was written last could not be stored");
         drop((self.session, self.packer, self.fs));
         let closed = self.store.close().context("the store could not be closed");
         for outcome in [stored, closed] {
@@ -331,10 +305,7 @@ impl Started {
         }
         self.server.finish(LAST_WORDS);
         if result.is_ok() {
-            tracing::info!(
-                "everything is stored; unmounted {}",
-                self.mountpoint.display()
-            );
+            tracing::info!("everything is stored; unmounted {}", self.mountpoint.display());
         }
         result
     }

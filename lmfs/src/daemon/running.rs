@@ -193,16 +193,9 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Service for Desk {
-    fn handle(
-        &self,
-        request: Request,
-        progress: &(dyn Fn(Progress) + Sync),
-        stop: &Stop,
-    ) -> Result<Value, String> {
+    fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
         match request {
-            Request::Status => {
-                serde_json::to_value(self.running()?.status()).map_err(|e| e.to_string())
-            }
+            Request::Status => serde_json::to_value(self.running()?.status()).map_err(|e| e.to_string()),
             Request::Pack { inodes, jobs } => {
                 let running = self.running()?;
                 self.stoppable(stop, || running.pack(inodes, jobs, progress, stop))
@@ -223,8 +216,7 @@ impl Service for Desk {
                 let (tell, told) = mpsc::channel();
                 let gone = |_| "the daemon is ending already".to_owned();
                 self.events.send(Event::Asked(tell)).map_err(gone)?;
-                told.recv()
-                    .map_err(|_| "the daemon is ending already".to_owned())??;
+                told.recv().map_err(|_| "the daemon is ending already".to_owned())??;
                 Ok(json!({}))
             }
         }

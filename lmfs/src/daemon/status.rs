@@ -171,8 +171,7 @@ impl Status {
         self.dead_bytes = totals.dead_bytes;
         self.index_bytes = totals.index_bytes;
         self.inodes = totals.inodes;
-        self.ratio = (totals.logical_bytes > 0)
-            .then(|| totals.stored_bytes as f64 / totals.logical_bytes as f64);
+        self.ratio = (totals.logical_bytes > 0).then(|| totals.stored_bytes as f64 / totals.logical_bytes as f64);
         let usual = [Method::Raw, Method::Zstd, Method::Mix, Method::Model].map(name);
         self.blocks = usual.iter().map(|method| (method.clone(), 0)).collect();
         self.block_bytes = self.blocks.clone();

@@ -39,18 +39,14 @@ pub fn unmount(mountpoint: &Path, lazy: bool) -> Result<(), Error> {
         Err(Errno::BUSY) => Err(Error::Busy(mountpoint.to_owned())),
         Err(Errno::INVAL | Errno::NOENT) => Err(Error::NotMounted(mountpoint.to_owned())),
         Err(Errno::PERM) => by_helper(mountpoint, lazy),
-        Err(e) => Err(Error::Refused(
-            mountpoint.to_owned(),
-            io::Error::from(e).to_string(),
-        )),
+        Err(e) => Err(Error::Refused(mountpoint.to_owned(), io::Error::from(e).to_string())),
     }
 }
 
 fn by_helper(mountpoint: &Path, lazy: bool) -> Result<(), Error> {
     let refused = |why: &str| Error::Refused(mountpoint.to_owned(), why.trim().to_owned());
-    let helper = fusermount().ok_or_else(|| {
-        refused("only root may do it without fusermount3; install the package fuse3")
-    })?;
+    let helper =
+        fusermount().ok_or_else(|| refused("only root may do it without fusermount3; install the package fuse3"))?;
     let mut command = Command::new(helper);
     command
         .arg("-u")
@@ -90,14 +86,9 @@ pub fn users(mountpoint: &Path) -> Vec<String> {
 fn uses(process: &Path, mountpoint: &Path) -> bool {
     let below = |link: &Path| fs::read_link(link).is_ok_and(|path| path.starts_with(mountpoint));
     let any_in = |folder: &str| {
-        fs::read_dir(process.join(folder))
-            .is_ok_and(|links| links.flatten().any(|link| below(&link.path())))
+        fs::read_dir(process.join(folder)).is_ok_and(|links| links.flatten().any(|link| below(&link.path())))
     };
-    ["cwd", "root", "exe"]
-        .iter()
-        .any(|link| below(&process.join(link)))
-        || any_in("fd")
-        || any_in("map_files")
+    ["cwd", "root", "exe"].iter().any(|link| below(&process.join(link))) || any_in("fd") || any_in("map_files")
 }
 
 fn users_text(mountpoint: &Path) -> String {

@@ -34,11 +34,7 @@ pub trait Compressor: Sync {
     ///
     /// # Errors
     /// Whatever the compressor reports, as text for the user.
-    fn compress(
-        &self,
-        raw: &[u8],
-        stop: &Stop,
-    ) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>>;
+    fn compress(&self, raw: &[u8], stop: &Stop) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>>;
 
     /// Whether it makes anything else of a whole file than of its blocks.
     fn takes_whole_files(&self) -> bool {
@@ -68,11 +64,7 @@ impl Compressor for Lmfs {
     }
 
     /// Encodes and, as the codec does before it returns, decodes and compares.
-    fn compress(
-        &self,
-        raw: &[u8],
-        stop: &Stop,
-    ) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
+    fn compress(&self, raw: &[u8], stop: &Stop) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
         let block = self.codec.encode(raw, stop)?;
         Ok(Compressed {
             bytes: block.len(),
@@ -93,11 +85,7 @@ impl Compressor for Gzip {
         "gzip -9"
     }
 
-    fn compress(
-        &self,
-        raw: &[u8],
-        _: &Stop,
-    ) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
+    fn compress(&self, raw: &[u8], _: &Stop) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
         let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(raw)?;
         Ok(encoder.finish()?.into())
@@ -112,11 +100,7 @@ impl Compressor for Zstd {
         "zstd -19"
     }
 
-    fn compress(
-        &self,
-        raw: &[u8],
-        _: &Stop,
-    ) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
+    fn compress(&self, raw: &[u8], _: &Stop) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
         Ok(zstd::bulk::compress(raw, 19)?.into())
     }
 }
@@ -129,11 +113,7 @@ impl Compressor for Xz {
         "xz -9e"
     }
 
-    fn compress(
-        &self,
-        raw: &[u8],
-        _: &Stop,
-    ) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
+    fn compress(&self, raw: &[u8], _: &Stop) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
         let mut options = LzmaOptions::new_preset(9 | PRESET_EXTREME)?;
         // A dictionary beyond the input saves no byte and costs ten times its size in memory, in every thread.
         let len = u32::try_from(raw.len()).unwrap_or(u32::MAX);

@@ -50,10 +50,7 @@ pub struct Row {
 
 impl Row {
     fn add(&mut self, other: &Row) {
-        for (mine, theirs) in [
-            (&mut self.blocks, &other.blocks),
-            (&mut self.whole, &other.whole),
-        ] {
+        for (mine, theirs) in [(&mut self.blocks, &other.blocks), (&mut self.whole, &other.whole)] {
             for (name, size) in theirs {
                 mine.entry(name.clone()).or_default().add(size);
             }
@@ -81,12 +78,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(super) fn new(
-        block_size: usize,
-        files: &[Input],
-        compressors: &[&dyn Compressor],
-        whole: bool,
-    ) -> Report {
+    pub(super) fn new(block_size: usize, files: &[Input], compressors: &[&dyn Compressor], whole: bool) -> Report {
         let row = |kind: &str| {
             let sizes = |keep: &dyn Fn(&dyn Compressor) -> bool| {
                 compressors
@@ -149,11 +141,7 @@ impl Report {
         };
         let kind = self.kinds.iter_mut().find(|kind| kind.kind == file.kind);
         for row in kind.into_iter().chain([&mut self.total]) {
-            let sizes = if whole {
-                &mut row.whole
-            } else {
-                &mut row.blocks
-            };
+            let sizes = if whole { &mut row.whole } else { &mut row.blocks };
             sizes.entry(compressor.to_owned()).or_default().add(&size);
         }
     }

@@ -22,19 +22,10 @@ impl fmt::Display for Report {
         let columns = head.len();
         table.set_header(head);
         for row in rows() {
-            let mut cells = vec![
-                row.kind.clone(),
-                row.files.to_string(),
-                row.bytes.to_string(),
-            ];
-            let ratio = |size: Option<&super::Size>| {
-                size.map_or_else(|| "-".to_owned(), |size| format!("{:.4}", size.ratio))
-            };
-            cells.extend(
-                self.compressors
-                    .iter()
-                    .map(|name| ratio(row.blocks.get(name))),
-            );
+            let mut cells = vec![row.kind.clone(), row.files.to_string(), row.bytes.to_string()];
+            let ratio =
+                |size: Option<&super::Size>| size.map_or_else(|| "-".to_owned(), |size| format!("{:.4}", size.ratio));
+            cells.extend(self.compressors.iter().map(|name| ratio(row.blocks.get(name))));
             cells.extend(whole.iter().map(|name| ratio(row.whole.get(*name))));
             table.add_row(cells);
         }
@@ -56,11 +47,7 @@ impl fmt::Display for Report {
         writeln!(f, "{}", table.trim_fmt())?;
         for (name, size) in &self.total.blocks {
             if !size.methods.is_empty() {
-                let methods: Vec<_> = size
-                    .methods
-                    .iter()
-                    .map(|(m, n)| format!("{n} {m}"))
-                    .collect();
+                let methods: Vec<_> = size.methods.iter().map(|(m, n)| format!("{n} {m}")).collect();
                 writeln!(
                     f,
                     "{name}: {} blocks; {} bytes in, {} out, {} a core with verification",

@@ -21,10 +21,7 @@ fn corpus() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn lmfs() -> Lmfs {
-    Lmfs::new(
-        "lmfs",
-        Codec::new(None, lmfs_codec::Options::default()).unwrap(),
-    )
+    Lmfs::new("lmfs", Codec::new(None, lmfs_codec::Options::default()).unwrap())
 }
 
 #[test]
@@ -48,16 +45,9 @@ fn every_byte_is_counted_once_by_every_compressor() {
         .iter()
         .map(|row| (row.kind.as_str(), row.files, row.bytes))
         .collect();
-    assert_eq!(
-        kinds,
-        [("corpus", 1, 12), ("text", 2, 21_013), ("zeros", 1, 10_000)]
-    );
+    assert_eq!(kinds, [("corpus", 1, 12), ("text", 2, 21_013), ("zeros", 1, 10_000)]);
     assert_eq!((report.total.files, report.total.bytes), (4, 31_025));
-    assert_eq!(
-        seen.into_inner(),
-        2 * 31_025,
-        "as blocks and as whole files"
-    );
+    assert_eq!(seen.into_inner(), 2 * 31_025, "as blocks and as whole files");
     for name in ["gzip -9", "zstd -19", "xz -9e"] {
         assert!(
             report.total.whole[name].bytes < report.total.blocks[name].bytes,
@@ -67,10 +57,7 @@ fn every_byte_is_counted_once_by_every_compressor() {
         assert_eq!(report.total.blocks[name].bytes, sum, "{name}");
     }
     // 1 + 6 + 1 + 3 blocks; what is longer than its block's header and payload cannot be smaller raw.
-    assert_eq!(
-        report.total.blocks["lmfs"].methods.values().sum::<u64>(),
-        11
-    );
+    assert_eq!(report.total.blocks["lmfs"].methods.values().sum::<u64>(), 11);
     assert!(
         !report.total.whole.contains_key("lmfs"),
         "its blocks are all it makes of a file"
@@ -104,9 +91,7 @@ fn the_table_and_the_json_say_the_same() {
     };
     let report = evaluate(&files, &[&lmfs(), &Zstd], &options, &|_| (), &Stop::new()).unwrap();
     let json = serde_json::to_value(&report).unwrap();
-    let ratio = json["total"]["blocks"]["zstd -19"]["ratio"]
-        .as_f64()
-        .unwrap();
+    let ratio = json["total"]["blocks"]["zstd -19"]["ratio"].as_f64().unwrap();
     let table = report.to_string();
     let total = table
         .lines()

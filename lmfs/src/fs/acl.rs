@@ -51,16 +51,11 @@ impl Acl {
         });
         let acl = Acl(entries.collect::<Result<_>>()?);
         let count = |tag| acl.0.iter().filter(|entry| entry.tag == tag).count();
-        let known = acl.0.iter().all(|entry| {
-            entry.perm <= 7
-                && matches!(
-                    entry.tag,
-                    USER_OBJ | USER | GROUP_OBJ | GROUP | MASK | OTHER
-                )
-        });
-        let base = [USER_OBJ, GROUP_OBJ, OTHER]
-            .into_iter()
-            .all(|tag| count(tag) == 1);
+        let known = acl
+            .0
+            .iter()
+            .all(|entry| entry.perm <= 7 && matches!(entry.tag, USER_OBJ | USER | GROUP_OBJ | GROUP | MASK | OTHER));
+        let base = [USER_OBJ, GROUP_OBJ, OTHER].into_iter().all(|tag| count(tag) == 1);
         let masked = count(MASK) == 1 || (count(MASK) == 0 && count(USER) + count(GROUP) == 0);
         if known && base && masked {
             Ok(acl)
@@ -138,10 +133,7 @@ pub fn set(inode: &mut Inode, name: &[u8], value: &[u8], caller: Caller) -> Resu
     if name == DEFAULT {
         return match inode.kind {
             Kind::Directory => Ok(true),
-            _ => Err(Error::new(
-                Errno::ACCESS,
-                "only a directory has a default list",
-            )),
+            _ => Err(Error::new(Errno::ACCESS, "only a directory has a default list")),
         };
     }
     inode.perm = inode.perm & 0o7000 | acl.mode();
@@ -153,12 +145,7 @@ pub fn set(inode: &mut Inode, name: &[u8], value: &[u8], caller: Caller) -> Resu
 
 impl Filesystem {
     /// What a new inode gets from its directory: permission bits under the umask, or the directory's default list.
-    pub(super) fn inherit_acl(
-        &self,
-        parent: u64,
-        inode: &mut Inode,
-        umask: u32,
-    ) -> Result<Vec<Change>> {
+    pub(super) fn inherit_acl(&self, parent: u64, inode: &mut Inode, umask: u32) -> Result<Vec<Change>> {
         if inode.kind == Kind::Symlink {
             return Ok(Vec::new());
         }
@@ -205,10 +192,7 @@ mod tests {
     use super::*;
 
     fn acl(entries: &[(u16, u16, u32)]) -> Acl {
-        Acl(entries
-            .iter()
-            .map(|&(tag, perm, id)| Entry { tag, perm, id })
-            .collect())
+        Acl(entries.iter().map(|&(tag, perm, id)| Entry { tag, perm, id }).collect())
     }
 
     #[test]
@@ -225,36 +209,16 @@ mod tests {
         let mut list = list;
         list.apply(0o640, |_, bits| bits);
         assert_eq!(list.mode(), 0o640);
-        assert_eq!(
-            list.0
-                .iter()
-                .find(|entry| entry.tag == GROUP_OBJ)
-                .unwrap()
-                .perm,
-            7
-        );
+        assert_eq!(list.0.iter().find(|entry| entry.tag == GROUP_OBJ).unwrap().perm, 7);
     }
 
     #[test]
     fn what_is_malformed_is_refused() {
-        let named_without_mask = acl(&[
-            (USER_OBJ, 7, 0),
-            (USER, 5, 1),
-            (GROUP_OBJ, 7, 0),
-            (OTHER, 1, 0),
-        ]);
-        let twice = acl(&[
-            (USER_OBJ, 7, 0),
-            (USER_OBJ, 7, 0),
-            (GROUP_OBJ, 7, 0),
-            (OTHER, 1, 0),
-        ]);
+        let named_without_mask = acl(&[(USER_OBJ, 7, 0), (USER, 5, 1), (GROUP_OBJ, 7, 0), (OTHER, 1, 0)]);
+        let twice = acl(&[(USER_OBJ, 7, 0), (USER_OBJ, 7, 0), (GROUP_OBJ, 7, 0), (OTHER, 1, 0)]);
         let too_much = acl(&[(USER_OBJ, 8, 0), (GROUP_OBJ, 7, 0), (OTHER, 1, 0)]);
         for list in [named_without_mask, twice, too_much] {
-            assert_eq!(
-                Acl::parse(&list.to_bytes()).unwrap_err().errno,
-                Errno::INVAL
-            );
+            assert_eq!(Acl::parse(&list.to_bytes()).unwrap_err().errno, Errno::INVAL);
         }
         assert!(Acl::parse(b"").is_err());
         assert!(Acl::parse(&[2, 0, 0, 0, 1]).is_err());

@@ -61,19 +61,12 @@ impl Filesystem {
             return Ok(());
         }
         // A block that the range covers up to the end of the file is covered whole.
-        let whole = range.start.div_ceil(bs)..if end == size {
-            end.div_ceil(bs)
-        } else {
-            end / bs
-        };
+        let whole = range.start.div_ceil(bs)..if end == size { end.div_ceil(bs) } else { end / bs };
         if whole.start < whole.end {
             self.drop_blocks(node, &mut state, whole.clone())?;
         }
         let edges = if whole.start < whole.end {
-            [
-                range.start..whole.start * bs,
-                (whole.end * bs).min(end)..end,
-            ]
+            [range.start..whole.start * bs, (whole.end * bs).min(end)..end]
         } else {
             [range.start..end, end..end]
         };
@@ -87,11 +80,7 @@ impl Filesystem {
         let ino = node.ino;
         let mut changes = Vec::new();
         let mut from = blocks.start;
-        while let Some(first) = self
-            .store
-            .next_extent(ino, from)?
-            .filter(|first| *first < blocks.end)
-        {
+        while let Some(first) = self.store.next_extent(ino, from)?.filter(|first| *first < blocks.end) {
             from = blocks.end.min(first + PAGE);
             let count = usize::try_from(from - first).unwrap_or(0);
             changes.push(Change::PutExtents {
@@ -116,8 +105,7 @@ impl Filesystem {
         let mut at = edge.start;
         while at < edge.end {
             let next = edge.end.min((at / bs + 1) * bs);
-            let data =
-                state.dirty.get(at / bs).is_some() || self.extent(node.ino, at / bs)?.is_some();
+            let data = state.dirty.get(at / bs).is_some() || self.extent(node.ino, at / bs)?.is_some();
             if data {
                 let zeros = vec![0; usize::try_from(next - at).unwrap_or(0)];
                 self.put_bytes(node, state, at, &zeros);

@@ -47,9 +47,7 @@ impl Background {
                 }
             }
         };
-        let thread = std::thread::Builder::new()
-            .name("lmfs-flush".into())
-            .spawn(work)?;
+        let thread = std::thread::Builder::new().name("lmfs-flush".into()).spawn(work)?;
         *self.thread.lock() = Some(thread);
         Ok(())
     }

@@ -269,11 +269,7 @@ mod tests {
         buffer.clip(0, 3);
         buffer.remove(1..u64::MAX);
         buffer.write(1, 0, b"back");
-        assert!(
-            snapshots
-                .iter()
-                .all(|snapshot| !buffer.is_current(snapshot))
-        );
+        assert!(snapshots.iter().all(|snapshot| !buffer.is_current(snapshot)));
         assert_eq!(read(&buffer, 0, 6), b"sec...");
         assert_eq!(total.load(Ordering::Relaxed), 7);
     }

@@ -56,13 +56,7 @@ impl Filesystem {
                 0
             };
             let copied = if blocks > 0 {
-                self.copy_blocks(
-                    &source,
-                    &target,
-                    here.offset / bs,
-                    there.offset / bs,
-                    blocks,
-                )?
+                self.copy_blocks(&source, &target, here.offset / bs, there.offset / bs, blocks)?
             } else {
                 0
             };
@@ -92,20 +86,10 @@ impl Filesystem {
     }
 
     /// Copies blocks that are stored as they are read, and says how many. It stops before one with bytes in memory.
-    fn copy_blocks(
-        &self,
-        source: &Arc<Node>,
-        target: &Arc<Node>,
-        from: u64,
-        to: u64,
-        count: u64,
-    ) -> Result<u64> {
+    fn copy_blocks(&self, source: &Arc<Node>, target: &Arc<Node>, from: u64, to: u64, count: u64) -> Result<u64> {
         let count = {
             let state = source.lock();
-            state
-                .dirty
-                .next(from)
-                .map_or(count, |dirty| count.min(dirty - from))
+            state.dirty.next(from).map_or(count, |dirty| count.min(dirty - from))
         };
         if count == 0 {
             return Ok(0);
@@ -152,12 +136,7 @@ impl Filesystem {
     }
 
     /// Appends a block's bytes for another owner. `None` when it was moved in the moment.
-    fn copy_block(
-        &self,
-        extent: Option<Extent>,
-        ino: u64,
-        block: u64,
-    ) -> Result<Option<Option<Extent>>> {
+    fn copy_block(&self, extent: Option<Extent>, ino: u64, block: u64) -> Result<Option<Option<Extent>>> {
         let Some(extent) = extent else {
             return Ok(Some(None));
         };

@@ -15,10 +15,7 @@ impl Filesystem {
     /// ENOENT, ENAMETOOLONG, ENOTDIR.
     pub fn lookup(&self, parent: u64, name: &[u8]) -> Result<Attr> {
         check_length(name)?;
-        let entry = self
-            .store
-            .dirent(parent, name)?
-            .ok_or_else(Error::not_found)?;
+        let entry = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
         self.getattr(entry.ino)
     }
 
@@ -62,10 +59,7 @@ impl Filesystem {
         }
         edit.touch(parent, time)?;
         let acls = self.inherit_acl(parent, &mut inode, what.umask)?;
-        let entry = Dirent {
-            ino,
-            kind: inode.kind,
-        };
+        let entry = Dirent { ino, kind: inode.kind };
         edit.push(Change::PutInode(inode.clone()));
         for change in acls {
             edit.push(change);
@@ -114,10 +108,7 @@ fn new_inode(ino: u64, parent: u64, what: &Create, caller: Caller, time: super::
 
 fn check_length(name: &[u8]) -> Result<()> {
     if name.len() > MAX_NAME {
-        return Err(Error::new(
-            Errno::NAMETOOLONG,
-            "a name has at most 255 bytes",
-        ));
+        return Err(Error::new(Errno::NAMETOOLONG, "a name has at most 255 bytes"));
     }
     Ok(())
 }

@@ -34,10 +34,7 @@ struct Names {
 impl Names {
     fn get(&self, index: usize) -> Option<&[u8]> {
         let end = *self.ends.get(index)?;
-        let start = index
-            .checked_sub(1)
-            .and_then(|before| self.ends.get(before))
-            .copied();
+        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
         self.bytes.get(start.unwrap_or(0)..end)
     }
 
@@ -78,12 +75,7 @@ impl Filesystem {
     ///
     /// # Errors
     /// EBADF; what the store reports.
-    pub fn readdir(
-        &self,
-        fh: u64,
-        offset: u64,
-        mut emit: impl FnMut(DirEntry) -> bool,
-    ) -> Result<()> {
+    pub fn readdir(&self, fh: u64, offset: u64, mut emit: impl FnMut(DirEntry) -> bool) -> Result<()> {
         let handle = self.handles.dirs.lock().get(&fh).cloned();
         let handle = handle.ok_or(Error::new(Errno::BADF, "no such handle"))?;
         let ino = handle.node.ino;
@@ -96,10 +88,7 @@ impl Filesystem {
             *names = Names::default();
         }
         let dots: [(u64, &[u8]); 2] = [(ino, b"."), (parent, b"..")];
-        for (at, (ino, name)) in (1..)
-            .zip(dots)
-            .skip(usize::try_from(offset).unwrap_or(usize::MAX))
-        {
+        for (at, (ino, name)) in (1..).zip(dots).skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
             let name = name.to_vec();
             if !emit(DirEntry {
                 ino,

@@ -45,10 +45,7 @@ impl DirtyNodes {
 
     /// Takes in a node that was just written to.
     pub fn wrote(&self, node: &Arc<Node>) {
-        self.nodes
-            .lock()
-            .entry(node.ino)
-            .or_insert_with(|| node.clone());
+        self.nodes.lock().entry(node.ino).or_insert_with(|| node.clone());
         let now = Instant::now();
         let mut written = self.written.lock();
         written.insert(node.ino, now);

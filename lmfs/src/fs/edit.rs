@@ -20,13 +20,9 @@ pub struct Edit<'a> {
 impl<'a> Edit<'a> {
     /// Locks `nodes` in ascending order of their numbers. The same node may be named more than once.
     pub fn new(nodes: impl IntoIterator<Item = &'a Arc<Node>>) -> Edit<'a> {
-        let sorted: BTreeMap<u64, &Arc<Node>> =
-            nodes.into_iter().map(|node| (node.ino, node)).collect();
+        let sorted: BTreeMap<u64, &Arc<Node>> = nodes.into_iter().map(|node| (node.ino, node)).collect();
         Edit {
-            states: sorted
-                .into_iter()
-                .map(|(ino, node)| (ino, node.lock()))
-                .collect(),
+            states: sorted.into_iter().map(|(ino, node)| (ino, node.lock())).collect(),
             drafts: BTreeMap::new(),
             changes: Vec::new(),
             deleted: Vec::new(),

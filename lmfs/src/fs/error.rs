@@ -59,9 +59,7 @@ impl From<lmfs_indexer::Error> for Error {
             Store::ReadOnly => Errno::ROFS,
             Store::Interrupted => Errno::INTR,
             Store::InvalidChange(_) => Errno::INVAL,
-            Store::Io { source, .. } => source
-                .raw_os_error()
-                .map_or(Errno::IO, Errno::from_raw_os_error),
+            Store::Io { source, .. } => source.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error),
             _ => Errno::IO,
         };
         Error::with(errno, error.to_string())

@@ -29,11 +29,7 @@ impl Filesystem {
         let (snapshots, size, truncations) = {
             let mut state = node.lock();
             state.flush_queued = false;
-            (
-                state.dirty.snapshot(all),
-                state.inode.size,
-                state.truncations,
-            )
+            (state.dirty.snapshot(all), state.inode.size, state.truncations)
         };
         let mut failed = None;
         let mut stored = Vec::with_capacity(snapshots.len());
@@ -55,9 +51,7 @@ impl Filesystem {
         let lost = if all { state.lost.take() } else { None };
         drop(state);
         self.tell_stored(node.ino);
-        let result = committed
-            .and(failed.map_or(Ok(()), Err))
-            .and(lost.map_or(Ok(()), Err));
+        let result = committed.and(failed.map_or(Ok(()), Err)).and(lost.map_or(Ok(()), Err));
         self.counters.flushed(&result);
         result
     }
@@ -79,9 +73,7 @@ impl Filesystem {
             match block {
                 Stored::Block(snapshot, extent) if state.dirty.is_current(&snapshot) => {
                     match runs.last_mut() {
-                        Some((first, run)) if *first + run.len() as u64 == snapshot.block => {
-                            run.push(Some(extent))
-                        }
+                        Some((first, run)) if *first + run.len() as u64 == snapshot.block => run.push(Some(extent)),
                         _ => runs.push((snapshot.block, vec![Some(extent)])),
                     }
                     done.push(snapshot);
@@ -89,11 +81,7 @@ impl Filesystem {
                 // It was cut off while it was being stored.
                 Stored::Block(..) => {}
                 Stored::Lost(snapshot, error) => {
-                    tracing::error!(
-                        ino = node.ino,
-                        block = snapshot.block,
-                        "gave up written data: {error}"
-                    );
+                    tracing::error!(ino = node.ino, block = snapshot.block, "gave up written data: {error}");
                     state.dirty.stored(&snapshot);
                     state.lost = Some(error);
                 }
@@ -105,11 +93,7 @@ impl Filesystem {
         inode.size = stored_size;
         let mut changes: Vec<Change> = runs
             .into_iter()
-            .map(|(first, extents)| Change::PutExtents {
-                ino,
-                first,
-                extents,
-            })
+            .map(|(first, extents)| Change::PutExtents { ino, first, extents })
             .collect();
         if changes.is_empty() && stored_size == state.stored_size {
             return Ok(());
@@ -132,10 +116,7 @@ impl Filesystem {
         let mut from = state.stored_size / self.block_size();
         let mut waiting = None;
         while let Some(block) = state.dirty.next(from) {
-            if done
-                .binary_search_by_key(&block, |snapshot| snapshot.block)
-                .is_err()
-            {
+            if done.binary_search_by_key(&block, |snapshot| snapshot.block).is_err() {
                 waiting = Some(block * self.block_size());
                 break;
             }
@@ -160,9 +141,7 @@ impl Filesystem {
         raw.resize(raw.len().max(snapshot.data.end().min(limit)), 0);
         snapshot.data.overlay(0, &mut raw);
         let encoded = self.codec.first_copy(&raw)?;
-        let r = self
-            .store
-            .append_block(node.ino, snapshot.block, &encoded)?;
+        let r = self.store.append_block(node.ino, snapshot.block, &encoded)?;
         let extent = Extent {
             r,
             tag: Tag::written(Header::parse(&encoded)?.method).0,
@@ -175,9 +154,7 @@ impl Filesystem {
     fn base(&self, ino: u64, block: u64) -> Result<ControlFlow<Error, Vec<u8>>> {
         match self.read_block_wait(ino, block) {
             Ok(base) => Ok(ControlFlow::Continue(base)),
-            Err(error) if error.kind == LoadErrorKind::Damaged => {
-                Ok(ControlFlow::Break(error.into()))
-            }
+            Err(error) if error.kind == LoadErrorKind::Damaged => Ok(ControlFlow::Break(error.into())),
             Err(error) => Err(error.into()),
         }
     }
@@ -198,11 +175,7 @@ impl Filesystem {
     /// Stores what has been dirty for `age`.
     pub(super) fn flush_older(&self, age: Duration) {
         for node in self.dirty.all() {
-            if node
-                .lock()
-                .dirty_since
-                .is_some_and(|since| since.elapsed() >= age)
-            {
+            if node.lock().dirty_since.is_some_and(|since| since.elapsed() >= age) {
                 // Logged and counted there, retried at the next round.
                 let _ = self.flush_node(&node, true);
             }

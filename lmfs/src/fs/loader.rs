@@ -41,11 +41,7 @@ impl Loader {
         let mut bad = self.bad.lock();
         if bad.len() < REMEMBERED && bad.insert(*key) {
             self.counters.bad_blocks.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(
-                segment = key.segment,
-                offset = key.offset,
-                "unreadable block: {error}"
-            );
+            tracing::error!(segment = key.segment, offset = key.offset, "unreadable block: {error}");
         }
     }
 }
@@ -53,18 +49,13 @@ impl Loader {
 impl Source<BlockRef> for Loader {
     fn load(&self, key: &BlockRef) -> Result<Vec<u8>, LoadError> {
         let loaded = match self.store.read_block(*key) {
-            Ok(block) => self
-                .codec
-                .decode(&block, &self.stop)
-                .map_err(|error| match error {
-                    CodecError::Interrupted => {
-                        LoadError::new(LoadErrorKind::Failed, "shutting down")
-                    }
-                    CodecError::Damaged { .. } | CodecError::NotABlock { .. } => {
-                        LoadError::new(LoadErrorKind::Damaged, error)
-                    }
-                    error => LoadError::new(LoadErrorKind::Failed, error),
-                }),
+            Ok(block) => self.codec.decode(&block, &self.stop).map_err(|error| match error {
+                CodecError::Interrupted => LoadError::new(LoadErrorKind::Failed, "shutting down"),
+                CodecError::Damaged { .. } | CodecError::NotABlock { .. } => {
+                    LoadError::new(LoadErrorKind::Damaged, error)
+                }
+                error => LoadError::new(LoadErrorKind::Failed, error),
+            }),
             Err(error) => Err(match error {
                 StoreError::Moved { .. } => LoadError::new(LoadErrorKind::Moved, error),
                 StoreError::Damaged { .. } => LoadError::new(LoadErrorKind::Damaged, error),

@@ -76,11 +76,7 @@ impl Node {
     /// Locks the state of an inode that must still exist.
     pub fn live(&self) -> Result<MutexGuard<'_, State>> {
         let state = self.state.lock();
-        if state.gone {
-            Err(Error::stale())
-        } else {
-            Ok(state)
-        }
+        if state.gone { Err(Error::stale()) } else { Ok(state) }
     }
 
     /// Locks the state of a regular file that must still exist.
@@ -145,11 +141,7 @@ impl NodeTable {
 
     /// The node of an inode if something holds it.
     pub fn held(&self, ino: u64) -> Option<Arc<Node>> {
-        self.shard(ino)
-            .ok()?
-            .nodes
-            .get(&ino)
-            .and_then(Weak::upgrade)
+        self.shard(ino).ok()?.nodes.get(&ino).and_then(Weak::upgrade)
     }
 
     /// The inode as users see it, without making a node for it.

@@ -45,13 +45,7 @@ impl Filesystem {
     /// if all is in memory, else on the thread that decodes the last block missing. Never waits for a decode.
     ///
     /// `done` gets EIO when a block of the range cannot be read.
-    pub fn read(
-        &self,
-        ino: u64,
-        offset: u64,
-        size: u32,
-        done: impl FnOnce(Result<Vec<u8>>) + Send + 'static,
-    ) {
+    pub fn read(&self, ino: u64, offset: u64, size: u32, done: impl FnOnce(Result<Vec<u8>>) + Send + 'static) {
         match self.plan(ino, offset, u64::from(size)) {
             Err(error) => done(Err(error)),
             Ok((len, pieces)) => self.start_reading(len, pieces, Box::new(done)),
@@ -83,9 +77,7 @@ impl Filesystem {
         while at < end {
             let start = at % bs;
             let len = (bs - start).min(end - at);
-            let fits = |n: u64| {
-                usize::try_from(n).map_err(|_| Error::new(super::Errno::INVAL, "read too large"))
-            };
+            let fits = |n: u64| usize::try_from(n).map_err(|_| Error::new(super::Errno::INVAL, "read too large"));
             pieces.push(Piece {
                 ino,
                 block: at / bs,
@@ -164,16 +156,11 @@ impl Filesystem {
                     let len = raw.len().min(extent.raw_len as usize);
                     return Ok(raw.get(..len).unwrap_or_default().to_vec());
                 }
-                Err(error) if error.kind == LoadErrorKind::Moved && seen != Some(extent.r) => {
-                    seen = Some(extent.r)
-                }
+                Err(error) if error.kind == LoadErrorKind::Moved && seen != Some(extent.r) => seen = Some(extent.r),
                 Err(error) => return Err(error),
             }
         }
-        Err(LoadError::new(
-            LoadErrorKind::Failed,
-            "the block keeps moving",
-        ))
+        Err(LoadError::new(LoadErrorKind::Failed, "the block keeps moving"))
     }
 }
 
@@ -184,10 +171,7 @@ impl Piece {
             return;
         };
         if let Some((raw, extent)) = stored {
-            let end = raw
-                .len()
-                .min(extent.raw_len as usize)
-                .min(self.start + self.len);
+            let end = raw.len().min(extent.raw_len as usize).min(self.start + self.len);
             let from = raw.get(self.start.min(end)..end).unwrap_or_default();
             if let Some(to) = out.get_mut(..from.len()) {
                 to.copy_from_slice(from);
@@ -209,9 +193,7 @@ impl Reading {
     fn arrived(self: Arc<Self>, piece: Piece, extent: Extent, loaded: Loaded, retries: u32) {
         match loaded {
             Ok(block) => self.finish(|out| piece.fill(out, Some((&block, &extent))), None),
-            Err(error) if error.kind == LoadErrorKind::Moved && retries > 0 => {
-                self.again(piece, extent.r, retries - 1)
-            }
+            Err(error) if error.kind == LoadErrorKind::Moved && retries > 0 => self.again(piece, extent.r, retries - 1),
             Err(error) => self.finish(|_| (), Some(error.into())),
         }
     }

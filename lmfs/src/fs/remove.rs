@@ -22,10 +22,7 @@ impl Filesystem {
     pub fn unlink(&self, parent: u64, name: &[u8]) -> Result<()> {
         self.writable()?;
         let _namespace = self.namespace.lock();
-        let entry = self
-            .store
-            .dirent(parent, name)?
-            .ok_or_else(Error::not_found)?;
+        let entry = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
         if entry.kind == Kind::Directory {
             return Err(Error::new(Errno::ISDIR, "is a directory"));
         }
@@ -39,10 +36,7 @@ impl Filesystem {
     pub fn rmdir(&self, parent: u64, name: &[u8]) -> Result<()> {
         self.writable()?;
         let _namespace = self.namespace.lock();
-        let entry = self
-            .store
-            .dirent(parent, name)?
-            .ok_or_else(Error::not_found)?;
+        let entry = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
         if entry.kind != Kind::Directory {
             return Err(Error::new(Errno::NOTDIR, "not a directory"));
         }

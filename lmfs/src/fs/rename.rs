@@ -22,10 +22,7 @@ impl Filesystem {
     /// Whether a rename would have to store the source's written data first.
     pub fn rename_waits(&self, parent: u64, name: &[u8]) -> bool {
         let source = self.store.dirent(parent, name);
-        source
-            .ok()
-            .flatten()
-            .is_some_and(|entry| self.is_dirty(entry.ino))
+        source.ok().flatten().is_some_and(|entry| self.is_dirty(entry.ino))
     }
 
     /// Moves a name. What has the new name already is replaced in the same transaction, whole or not at all; data written
@@ -35,14 +32,7 @@ impl Filesystem {
     /// # Errors
     /// ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY as rename(2) says; EINVAL for a directory that would move into itself;
     /// what the store reports.
-    pub fn rename(
-        &self,
-        parent: u64,
-        name: &[u8],
-        new_parent: u64,
-        new_name: &[u8],
-        mode: RenameMode,
-    ) -> Result<()> {
+    pub fn rename(&self, parent: u64, name: &[u8], new_parent: u64, new_name: &[u8], mode: RenameMode) -> Result<()> {
         self.writable()?;
         check_name(new_name)?;
         let from = Place { parent, name };
@@ -52,15 +42,10 @@ impl Filesystem {
         };
         self.store_source(from, to, mode)?;
         let _namespace = self.namespace.lock();
-        let source = self
-            .store
-            .dirent(parent, name)?
-            .ok_or_else(Error::not_found)?;
+        let source = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
         let target = self.store.dirent(new_parent, new_name)?;
         match (mode, target) {
-            (RenameMode::NoReplace, Some(_)) => {
-                Err(Error::new(Errno::EXIST, "the new name exists"))
-            }
+            (RenameMode::NoReplace, Some(_)) => Err(Error::new(Errno::EXIST, "the new name exists")),
             (RenameMode::Exchange, None) => Err(Error::not_found()),
             (_, Some(target)) if target.ino == source.ino => Ok(()),
             (RenameMode::Exchange, Some(target)) => self.exchange(from, source, to, target),
@@ -79,13 +64,7 @@ impl Filesystem {
         Ok(())
     }
 
-    fn replace(
-        &self,
-        from: Place<'_>,
-        source: Dirent,
-        to: Place<'_>,
-        target: Option<Dirent>,
-    ) -> Result<()> {
+    fn replace(&self, from: Place<'_>, source: Dirent, to: Place<'_>, target: Option<Dirent>) -> Result<()> {
         self.check_target(source, target)?;
         self.check_ancestry(source, to)?;
         let nodes = self.nodes_of([
@@ -117,21 +96,13 @@ impl Filesystem {
         });
         self.commit_edit(edit)?;
         let ghost = target.filter(|_| gone);
-        if let Some(node) =
-            ghost.and_then(|target| nodes.iter().find(|node| node.ino == target.ino))
-        {
+        if let Some(node) = ghost.and_then(|target| nodes.iter().find(|node| node.ino == target.ino)) {
             self.haunt(node.clone());
         }
         Ok(())
     }
 
-    fn exchange(
-        &self,
-        from: Place<'_>,
-        source: Dirent,
-        to: Place<'_>,
-        target: Dirent,
-    ) -> Result<()> {
+    fn exchange(&self, from: Place<'_>, source: Dirent, to: Place<'_>, target: Dirent) -> Result<()> {
         self.check_ancestry(source, to)?;
         self.check_ancestry(target, from)?;
         let nodes = self.nodes_of([from.parent, to.parent, source.ino, target.ino].map(Some))?;
@@ -160,32 +131,19 @@ impl Filesystem {
     }
 
     fn nodes_of(&self, inos: [Option<u64>; 4]) -> Result<Vec<Arc<Node>>> {
-        inos.into_iter()
-            .flatten()
-            .map(|ino| self.node(ino))
-            .collect()
+        inos.into_iter().flatten().map(|ino| self.node(ino)).collect()
     }
 
     fn check_target(&self, source: Dirent, target: Option<Dirent>) -> Result<()> {
         let Some(target) = target else {
             return Ok(());
         };
-        match (
-            source.kind == Kind::Directory,
-            target.kind == Kind::Directory,
-        ) {
-            (true, false) => Err(Error::new(
-                Errno::NOTDIR,
-                "a directory cannot replace a file",
-            )),
-            (false, true) => Err(Error::new(
-                Errno::ISDIR,
-                "a file cannot replace a directory",
-            )),
-            (true, true) if !self.store.dir_is_empty(target.ino)? => Err(Error::new(
-                Errno::NOTEMPTY,
-                "the directory to be replaced is not empty",
-            )),
+        match (source.kind == Kind::Directory, target.kind == Kind::Directory) {
+            (true, false) => Err(Error::new(Errno::NOTDIR, "a directory cannot replace a file")),
+            (false, true) => Err(Error::new(Errno::ISDIR, "a file cannot replace a directory")),
+            (true, true) if !self.store.dir_is_empty(target.ino)? => {
+                Err(Error::new(Errno::NOTEMPTY, "the directory to be replaced is not empty"))
+            }
             _ => Ok(()),
         }
     }

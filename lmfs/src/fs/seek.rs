@@ -29,9 +29,7 @@ impl Filesystem {
         };
         let at = block.saturating_mul(self.block_size()).max(offset);
         match what {
-            Seek::Data if at >= size => {
-                Err(Error::new(Errno::NXIO, "no data up to the end of the file"))
-            }
+            Seek::Data if at >= size => Err(Error::new(Errno::NXIO, "no data up to the end of the file")),
             _ => Ok(at.min(size)),
         }
     }

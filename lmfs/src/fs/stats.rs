@@ -33,9 +33,7 @@ impl Counters {
             Err(error) => {
                 self.flush_errors.fetch_add(1, Ordering::Relaxed);
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::error!(
-                        "cannot store written data, it stays in memory and is tried again: {error}"
-                    );
+                    tracing::error!("cannot store written data, it stays in memory and is tried again: {error}");
                 }
             }
         }

@@ -19,10 +19,7 @@ use super::*;
 /// Blocks this small make many of them of little data.
 pub const BLOCK: u32 = 4096;
 
-pub const ME: Caller = Caller {
-    uid: 1000,
-    gid: 1000,
-};
+pub const ME: Caller = Caller { uid: 1000, gid: 1000 };
 
 pub fn options() -> Options {
     Options {
@@ -75,10 +72,7 @@ impl Disk {
 
     pub fn dir(&self, parent: u64, name: &str) -> u64 {
         let what = Create::new(Kind::Directory, 0o755);
-        self.fs
-            .create(parent, name.as_bytes(), what, ME)
-            .unwrap()
-            .ino
+        self.fs.create(parent, name.as_bytes(), what, ME).unwrap().ino
     }
 
     pub fn all(&self, ino: u64) -> Vec<u8> {

@@ -47,9 +47,7 @@ impl Filesystem {
         state.truncations += 1;
         state.dirty.remove(kept..u64::MAX);
         if rest > 0 {
-            state
-                .dirty
-                .clip(kept - 1, usize::try_from(rest).unwrap_or(usize::MAX));
+            state.dirty.clip(kept - 1, usize::try_from(rest).unwrap_or(usize::MAX));
         }
         if state.dirty.is_empty() {
             state.dirty_since = None;

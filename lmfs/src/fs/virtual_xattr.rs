@@ -41,12 +41,8 @@ impl Filesystem {
                 let stat = self.file_stat(ino)?;
                 serde_json::to_vec(&stat).map_err(|error| Error::with(Errno::IO, error.to_string()))
             }
-            b"user.lmfs.store" if ino == ROOT => {
-                Ok(self.options.store_path.as_os_str().as_bytes().to_vec())
-            }
-            b"user.lmfs.mountpoint" if ino == ROOT => {
-                Ok(self.options.mountpoint.as_os_str().as_bytes().to_vec())
-            }
+            b"user.lmfs.store" if ino == ROOT => Ok(self.options.store_path.as_os_str().as_bytes().to_vec()),
+            b"user.lmfs.mountpoint" if ino == ROOT => Ok(self.options.mountpoint.as_os_str().as_bytes().to_vec()),
             b"user.lmfs.pid" if ino == ROOT => Ok(std::process::id().to_string().into_bytes()),
             _ => Err(Error::new(Errno::NODATA, "no such attribute")),
         }
@@ -67,17 +63,10 @@ impl Filesystem {
             return Ok(stat);
         }
         stat.stored = self.store.stored_bytes(ino)?;
-        stat.dirty = self
-            .nodes
-            .held(ino)
-            .map_or(0, |node| node.lock().dirty.bytes());
+        stat.dirty = self.nodes.held(ino).map_or(0, |node| node.lock().dirty.bytes());
         let end = attr.size.div_ceil(self.block_size());
         let mut from = 0;
-        while let Some(first) = self
-            .store
-            .next_extent(ino, from)?
-            .filter(|first| *first < end)
-        {
+        while let Some(first) = self.store.next_extent(ino, from)?.filter(|first| *first < end) {
             from = end.min(first + PAGE);
             for extent in self.store.extents(ino, first..from)?.into_iter().flatten() {
                 let tag = Tag(extent.tag);

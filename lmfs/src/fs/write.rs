@@ -28,12 +28,9 @@ impl Filesystem {
     /// bytes written earlier that had to be given up.
     pub fn write(&self, ino: u64, offset: u64, data: &[u8], kill_suid: bool) -> Result<u32> {
         self.writable()?;
-        let end = offset
-            .checked_add(data.len() as u64)
-            .filter(|end| *end <= MAX_SIZE);
+        let end = offset.checked_add(data.len() as u64).filter(|end| *end <= MAX_SIZE);
         let end = end.ok_or(Error::new(Errno::FBIG, "beyond the largest file size"))?;
-        let count = u32::try_from(data.len())
-            .map_err(|_| Error::new(Errno::INVAL, "more than 4 GiB in one write"))?;
+        let count = u32::try_from(data.len()).map_err(|_| Error::new(Errno::INVAL, "more than 4 GiB in one write"))?;
         if self.write_waits() {
             self.make_room()?;
         }
@@ -50,8 +47,7 @@ impl Filesystem {
         if kill_suid {
             kill_suid_bits(&mut state.inode.perm);
         }
-        if state.dirty.bytes() >= FLUSH_AT.min(self.options.dirty_bytes / 2) && !state.flush_queued
-        {
+        if state.dirty.bytes() >= FLUSH_AT.min(self.options.dirty_bytes / 2) && !state.flush_queued {
             state.flush_queued = true;
             drop(state);
             self.run(move |fs| {
@@ -70,9 +66,7 @@ impl Filesystem {
             let start = at % bs;
             let room = usize::try_from(bs - start).unwrap_or(usize::MAX);
             let (now, later) = rest.split_at(room.min(rest.len()));
-            state
-                .dirty
-                .write(at / bs, usize::try_from(start).unwrap_or(0), now);
+            state.dirty.write(at / bs, usize::try_from(start).unwrap_or(0), now);
             at += now.len() as u64;
             rest = later;
         }

@@ -38,14 +38,7 @@ impl Filesystem {
     /// # Errors
     /// EEXIST and ENODATA as `mode` says; E2BIG, ERANGE; EPERM for `user.lmfs.*`; EOPNOTSUPP for a namespace that is not
     /// kept; EINVAL for a malformed ACL; what the store reports.
-    pub fn setxattr(
-        &self,
-        ino: u64,
-        name: &[u8],
-        value: &[u8],
-        mode: XattrMode,
-        caller: Caller,
-    ) -> Result<()> {
+    pub fn setxattr(&self, ino: u64, name: &[u8], value: &[u8], mode: XattrMode, caller: Caller) -> Result<()> {
         self.writable()?;
         check(name)?;
         if value.len() > MAX_XATTR {
@@ -114,10 +107,7 @@ fn check(name: &[u8]) -> Result<()> {
     if name.starts_with(RESERVED) {
         return Err(Error::new(Errno::PERM, "user.lmfs.* cannot be changed"));
     }
-    let kept = NAMESPACES
-        .iter()
-        .any(|namespace| name.starts_with(namespace))
-        || super::acl::is_acl(name);
+    let kept = NAMESPACES.iter().any(|namespace| name.starts_with(namespace)) || super::acl::is_acl(name);
     if !kept {
         return Err(Error::new(
             Errno::OPNOTSUPP,

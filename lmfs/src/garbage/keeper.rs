@@ -35,14 +35,12 @@ impl Keeper {
         let stop = Stop::new();
         let (awake, sleep) = mpsc::channel();
         let flag = stop.clone();
-        let thread = thread::Builder::new()
-            .name("lmfs-gc".into())
-            .spawn(move || {
-                let mut trouble = String::new();
-                while sleep.recv_timeout(glance) == Err(RecvTimeoutError::Timeout) {
-                    trouble = look(&store, &flag, trouble);
-                }
-            })?;
+        let thread = thread::Builder::new().name("lmfs-gc".into()).spawn(move || {
+            let mut trouble = String::new();
+            while sleep.recv_timeout(glance) == Err(RecvTimeoutError::Timeout) {
+                trouble = look(&store, &flag, trouble);
+            }
+        })?;
         Ok(Keeper {
             stop,
             awake: Some(awake),
@@ -100,9 +98,7 @@ mod tests {
         let store = super::super::tests::store(80);
         let keeper = Keeper::every(Duration::from_millis(5), store.clone()).unwrap();
         let before = store.totals().log_bytes;
-        let _cut = store
-            .commit(vec![Change::TruncateExtents { ino: 5, from: 8 }])
-            .unwrap();
+        let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 8 }]).unwrap();
         store.sync().unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
         while store.totals().log_bytes > before / 2 {

@@ -71,8 +71,7 @@ impl Packer {
             idle: Some((now, self.options.idle)),
             threads: self.options.threads(0),
         };
-        let result =
-            std::panic::catch_unwind(AssertUnwindSafe(|| run(self, &order, &|_| (), &stop)));
+        let result = std::panic::catch_unwind(AssertUnwindSafe(|| run(self, &order, &|_| (), &stop)));
         match result {
             Ok(Ok(run)) => {
                 let summary = run.summary;
@@ -87,9 +86,7 @@ impl Packer {
                 }
                 // Nothing becomes idle sooner than the first of what is not idle yet, and what will be written from
                 // now on takes longer still.
-                let due = run
-                    .next_idle
-                    .map(|due| due.duration_since(now).unwrap_or_default());
+                let due = run.next_idle.map(|due| due.duration_since(now).unwrap_or_default());
                 due.unwrap_or(self.options.idle).max(GLANCE)
             }
             Ok(Err(Error::Interrupted)) => {

@@ -125,11 +125,7 @@ impl Plan {
     }
 
     /// The next block that waits, looked up afresh.
-    pub fn next(
-        &mut self,
-        store: &Store,
-        skip: &HashSet<BlockRef>,
-    ) -> Result<Option<Waiting>, Error> {
+    pub fn next(&mut self, store: &Store, skip: &HashSet<BlockRef>) -> Result<Option<Waiting>, Error> {
         loop {
             if let Some(next) = self.window.pop_front() {
                 return Ok(Some(next));
@@ -151,12 +147,7 @@ impl Plan {
     }
 }
 
-fn waiting(
-    store: &Store,
-    ino: u64,
-    blocks: Range<u64>,
-    skip: &HashSet<BlockRef>,
-) -> Result<Vec<Waiting>, Error> {
+fn waiting(store: &Store, ino: u64, blocks: Range<u64>, skip: &HashSet<BlockRef>) -> Result<Vec<Waiting>, Error> {
     let first = blocks.start;
     let extents = store.extents(ino, blocks)?;
     let found = (first..).zip(extents).filter_map(|(block, extent)| {
@@ -174,11 +165,7 @@ fn changed(inode: &Inode) -> SystemTime {
 }
 
 /// Visits `roots` and everything below those that are directories, each inode once.
-fn below(
-    store: &Store,
-    roots: &[u64],
-    visit: &mut dyn FnMut(&Inode) -> Result<(), Error>,
-) -> Result<(), Error> {
+fn below(store: &Store, roots: &[u64], visit: &mut dyn FnMut(&Inode) -> Result<(), Error>) -> Result<(), Error> {
     let mut seen = HashSet::new();
     let mut pending = roots.to_vec();
     while let Some(ino) = pending.pop() {

@@ -89,12 +89,7 @@ struct Shift<'a> {
 
 impl Shift<'_> {
     /// Works the plan off. Blocks that are done are committed however it ends.
-    fn work(
-        &self,
-        threads: usize,
-        progress: &(dyn Fn(&Progress) + Sync),
-        stop: &Stop,
-    ) -> Result<(), Error> {
+    fn work(&self, threads: usize, progress: &(dyn Fn(&Progress) + Sync), stop: &Stop) -> Result<(), Error> {
         let worked = std::thread::scope(|scope| {
             let (alive, all_done) = channel::<()>();
             let workers: Vec<_> = (0..threads.max(1))
@@ -113,11 +108,7 @@ impl Shift<'_> {
             // The first failure is the cause: the others were stopped because of it.
             let mut ends: Vec<_> = workers
                 .into_iter()
-                .map(|worker| {
-                    worker
-                        .join()
-                        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-                })
+                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect();
             ends.sort_by_key(|end| match end {
                 Err(Error::Interrupted) => 1,
@@ -161,11 +152,7 @@ impl Shift<'_> {
     /// Lets readers decode first, but not for ever.
     fn give_way(&self) {
         let begun = Instant::now();
-        while self.polite
-            && self.packer.host.is_busy()
-            && !self.stop.is_set()
-            && begun.elapsed() < COURTESY
-        {
+        while self.polite && self.packer.host.is_busy() && !self.stop.is_set() && begun.elapsed() < COURTESY {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -224,10 +211,7 @@ impl Shift<'_> {
                 Err(error) => Err(self.failed(waiting, &error)),
             });
         }
-        let r = self
-            .packer
-            .store
-            .append_block(waiting.ino, waiting.block, &block)?;
+        let r = self.packer.store.append_block(waiting.ino, waiting.block, &block)?;
         let Tag(tag) = Tag::packed(method);
         Ok(Ok(Extent { r, tag, ..old }))
     }

@@ -1,18 +1,10 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use lmfs_codec::{Header, Method};
-use lmfs_indexer::{
-    BlockRef, Change, CreateOptions, Dirent, Extent, Inode, Kind, MemIo, OpenOptions, ROOT_INO,
-    Time,
-};
+use lmfs_indexer::{BlockRef, Change, CreateOptions, Dirent, Extent, Inode, Kind, MemIo, OpenOptions, ROOT_INO, Time};
 
 use super::*;
 
@@ -66,12 +58,7 @@ impl Fixture {
             jobs: 2,
             ..Options::default()
         };
-        Arc::new(Packer::new(
-            self.store.clone(),
-            self.codec.clone(),
-            host,
-            options,
-        ))
+        Arc::new(Packer::new(self.store.clone(), self.codec.clone(), host, options))
     }
 
     fn stored(&self, ino: u64, block: u64, raw: &[u8]) -> Extent {
@@ -109,10 +96,7 @@ impl Fixture {
             parent: 0,
             target: Vec::new(),
         };
-        let entry = Dirent {
-            ino,
-            kind: Kind::File,
-        };
+        let entry = Dirent { ino, kind: Kind::File };
         let changes = vec![
             Change::PutInode(inode),
             Change::PutDirent {
@@ -131,13 +115,7 @@ impl Fixture {
     }
 
     fn extents(&self, ino: u64) -> Vec<Extent> {
-        let blocks = self
-            .store
-            .inode(ino)
-            .unwrap()
-            .unwrap()
-            .size
-            .div_ceil(BLOCK as u64);
+        let blocks = self.store.inode(ino).unwrap().unwrap().size.div_ceil(BLOCK as u64);
         self.store
             .extents(ino, 0..blocks)
             .unwrap()
@@ -156,8 +134,7 @@ impl Fixture {
 
     fn methods(&self, ino: u64) -> Vec<(Method, bool)> {
         let tags = self.extents(ino).into_iter().map(|extent| Tag(extent.tag));
-        tags.map(|tag| (tag.method().unwrap(), tag.waits()))
-            .collect()
+        tags.map(|tag| (tag.method().unwrap(), tag.waits())).collect()
     }
 }
 
@@ -219,11 +196,7 @@ fn what_nothing_makes_smaller_is_tried_once() {
     assert_eq!((summary.blocks_packed, summary.blocks_kept), (0, 3));
     assert_eq!(f.methods(10), [(Method::Raw, false); 3]);
     let refs = |extents: &[Extent]| -> Vec<BlockRef> { extents.iter().map(|e| e.r).collect() };
-    assert_eq!(
-        refs(&f.extents(10)),
-        refs(&before),
-        "no byte was written for it"
-    );
+    assert_eq!(refs(&f.extents(10)), refs(&before), "no byte was written for it");
     assert_eq!(run(&f.packer()).progress.total_bytes, 0);
 
     // That is remembered in the log, and forgotten for a block that is written again.
@@ -240,14 +213,7 @@ fn what_nothing_makes_smaller_is_tried_once() {
         first: 1,
         extents: vec![Some(extent)],
     };
-    assert!(
-        reopened
-            .store
-            .commit(vec![change])
-            .unwrap()
-            .skipped
-            .is_empty()
-    );
+    assert!(reopened.store.commit(vec![change]).unwrap().skipped.is_empty());
     assert_eq!(run(&reopened.packer()).blocks_packed, 1);
 }
 
@@ -313,10 +279,7 @@ fn a_scope_is_its_files_and_all_below_its_folders() {
     assert!(f.methods(10)[0].1 && !f.methods(11)[0].1);
     let root = Scope::Inodes(vec![ROOT_INO]);
     let summary = packer.run(&root, 0, &|_| (), &Stop::new()).unwrap();
-    assert_eq!(
-        (summary.blocks_packed, packer.status().queue_blocks),
-        (1, 0)
-    );
+    assert_eq!((summary.blocks_packed, packer.status().queue_blocks), (1, 0));
 }
 
 #[test]
@@ -338,17 +301,11 @@ fn a_run_that_is_stopped_keeps_what_it_did_and_the_next_goes_on() {
         other => assert_eq!(other.unwrap().progress.done_bytes, contents.len() as u64),
     }
     let status = packer.status();
-    assert_eq!(
-        status.queue_bytes,
-        contents.len() as u64 - seen.into_inner()
-    );
+    assert_eq!(status.queue_bytes, contents.len() as u64 - seen.into_inner());
     assert_eq!(status.last_error, None, "to be interrupted is no failure");
     assert_eq!(f.contents(10), contents);
     run(&packer);
-    assert_eq!(
-        (packer.status().queue_blocks, f.contents(10)),
-        (0, contents)
-    );
+    assert_eq!((packer.status().queue_blocks, f.contents(10)), (0, contents));
 }
 
 #[test]
@@ -368,15 +325,8 @@ fn a_damaged_block_stays_as_it_is_and_the_rest_is_packed() {
     assert_eq!((summary.blocks_packed, summary.blocks_failed), (2, 1));
     assert_eq!(packer.status().queue_blocks, 1);
     let again = Order30::run(&packer, &f);
-    assert_eq!(
-        again.progress.total_bytes, 0,
-        "the background does not try it for ever"
-    );
-    assert_eq!(
-        run(&packer).blocks_failed,
-        1,
-        "a user who asks again gets an answer"
-    );
+    assert_eq!(again.progress.total_bytes, 0, "the background does not try it for ever");
+    assert_eq!(run(&packer).blocks_failed, 1, "a user who asks again gets an answer");
 }
 
 /// A run as the background makes it, with files idle after 30 seconds.
@@ -389,9 +339,7 @@ impl Order30 {
             idle: Some((f.host.now(), Duration::from_secs(30))),
             threads: 1,
         };
-        run::run(packer, &order, &|_| (), &Stop::new())
-            .unwrap()
-            .summary
+        run::run(packer, &order, &|_| (), &Stop::new()).unwrap().summary
     }
 }
 

@@ -62,8 +62,7 @@ impl Config {
             path: path.to_owned(),
             reason,
         };
-        let any: AnyFormat =
-            toml::from_str(text).map_err(|e| bad(e.to_string().trim().to_owned()))?;
+        let any: AnyFormat = toml::from_str(text).map_err(|e| bad(e.to_string().trim().to_owned()))?;
         if any.format > u64::from(FORMAT) {
             return Err(Error::NewerFormat {
                 path: path.to_owned(),
@@ -71,8 +70,7 @@ impl Config {
                 supported: FORMAT,
             });
         }
-        let config: Config =
-            toml::from_str(text).map_err(|e| bad(e.to_string().trim().to_owned()))?;
+        let config: Config = toml::from_str(text).map_err(|e| bad(e.to_string().trim().to_owned()))?;
         if config.format == 0 {
             return Err(bad("format 0 does not exist".to_owned()));
         }
@@ -130,24 +128,15 @@ mod tests {
                 ..sample()
             },
         ] {
-            assert_eq!(
-                Config::parse(&config.to_text().unwrap(), path).unwrap(),
-                config
-            );
+            assert_eq!(Config::parse(&config.to_text().unwrap(), path).unwrap(), config);
         }
     }
 
     #[test]
     fn a_newer_format_is_told_from_damage_even_if_its_fields_are_unknown() {
-        let error = Config::parse("format = 9\nshape = 'round'\n", Path::new("/s/config.toml"))
-            .unwrap_err();
-        assert!(
-            matches!(error, Error::NewerFormat { found: 9, .. }),
-            "{error}"
-        );
-        assert!(
-            error.to_string().contains("format 9") && error.to_string().contains("/s/config.toml")
-        );
+        let error = Config::parse("format = 9\nshape = 'round'\n", Path::new("/s/config.toml")).unwrap_err();
+        assert!(matches!(error, Error::NewerFormat { found: 9, .. }), "{error}");
+        assert!(error.to_string().contains("format 9") && error.to_string().contains("/s/config.toml"));
     }
 
     #[test]

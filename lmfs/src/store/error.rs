@@ -28,9 +28,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The folder is in use for something else.
-    #[error(
-        "{path} is not empty and not a store (it holds '{entry}'); choose a new or an empty folder"
-    )]
+    #[error("{path} is not empty and not a store (it holds '{entry}'); choose a new or an empty folder")]
     NotEmpty {
         /// The folder.
         path: PathBuf,
@@ -68,9 +66,7 @@ pub enum Error {
         what: String,
     },
     /// Something in the store is a symbolic link.
-    #[error(
-        "{path} is a symbolic link; lmfs follows none inside a store: replace it with what it points to"
-    )]
+    #[error("{path} is a symbolic link; lmfs follows none inside a store: replace it with what it points to")]
     Symlink {
         /// The link.
         path: PathBuf,
@@ -104,9 +100,5 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Names an IO error's action and path: `.map_err(at("read", path))`.
 pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Io {
-        action,
-        path,
-        source,
-    }
+    move |source| Error::Io { action, path, source }
 }

@@ -9,14 +9,7 @@ use super::config::Config;
 use super::error::{Error, Result, at};
 
 /// What a store consists of besides config.toml.
-const PARTS: [&str; 6] = [
-    "lock",
-    "models",
-    "segments",
-    "index",
-    "control.sock",
-    "lmfs.log",
-];
+const PARTS: [&str; 6] = ["lock", "models", "segments", "index", "control.sock", "lmfs.log"];
 /// A config is a few hundred bytes; a larger one is not ours.
 const MAX_CONFIG: u64 = 64 << 10;
 
@@ -53,17 +46,13 @@ impl Folder {
     /// [`Error::Exists`], [`Error::NotEmpty`]; IO errors.
     pub fn prepare(path: &Path) -> Result<PathBuf> {
         Folder::check_new(path)?;
-        if let Some(parent) = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(at("create", parent))?;
         }
         match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                fs::set_permissions(path, Permissions::from_mode(0o700))
-                    .map_err(at("set the mode of", path))?;
+                fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(at("set the mode of", path))?;
             }
             Err(e) => return Err(at("create", path)(e)),
         }
@@ -113,9 +102,7 @@ pub fn is_store(path: &Path) -> bool {
 /// The absolute path of the store folder `path`, which must hold parts of a store and no links.
 pub(super) fn locate(path: &Path) -> Result<PathBuf> {
     let found = fs::canonicalize(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => Error::Missing {
-            path: path.to_owned(),
-        },
+        io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
         _ => at("find", path)(e),
     })?;
     if !found.is_dir() {
@@ -151,9 +138,7 @@ fn read_config(dir: &Path) -> Result<Config> {
             path: path.clone(),
             reason: "it is missing".to_owned(),
         },
-        io::ErrorKind::NotFound => Error::NotAStore {
-            path: dir.to_owned(),
-        },
+        io::ErrorKind::NotFound => Error::NotAStore { path: dir.to_owned() },
         _ => at("open", &path)(e),
     })?;
     let mut bytes = Vec::new();
@@ -184,24 +169,18 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(at("create a file in", dir))?;
     temporary.write_all(bytes).map_err(at("write", path))?;
     temporary.as_file().sync_all().map_err(at("write", path))?;
-    temporary
-        .persist(path)
-        .map_err(|e| at("create", path)(e.error))?;
+    temporary.persist(path).map_err(|e| at("create", path)(e.error))?;
     Ok(())
 }
 
 /// Makes the names in a folder durable.
 pub(super) fn sync_dir(dir: &Path) -> Result<()> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(at("sync", dir))
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(at("sync", dir))
 }
 
 fn refuse_used(path: &Path) -> Result<()> {
     if is_store(path) {
-        return Err(Error::Exists {
-            path: path.to_owned(),
-        });
+        return Err(Error::Exists { path: path.to_owned() });
     }
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -259,10 +238,7 @@ mod tests {
         fs::write(dir.path().join("photo"), b"x").unwrap();
         let error = Folder::prepare(dir.path()).unwrap_err();
         assert!(error.to_string().contains("photo"), "{error}");
-        assert!(matches!(
-            Folder::find(dir.path()),
-            Err(Error::NotAStore { .. })
-        ));
+        assert!(matches!(Folder::find(dir.path()), Err(Error::NotAStore { .. })));
         assert!(matches!(
             Folder::find(&dir.path().join("photo")),
             Err(Error::NotAStore { .. })
@@ -288,10 +264,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for rubbish in [&b"\xff\xfe"[..], &[b'a'; 100_000][..], b""] {
             fs::write(dir.path().join("config.toml"), rubbish).unwrap();
-            assert!(matches!(
-                Folder::find(dir.path()),
-                Err(Error::BadConfig { .. })
-            ));
+            assert!(matches!(Folder::find(dir.path()), Err(Error::BadConfig { .. })));
         }
     }
 }

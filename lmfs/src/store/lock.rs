@@ -74,11 +74,7 @@ impl Lock {
     /// When the lock file cannot be opened.
     pub fn holder(dir: &Path) -> Result<Option<Holder>> {
         let path = lock_path(dir);
-        let mut file = match OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-        {
+        let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(at("open", &path)(e)),
@@ -128,9 +124,7 @@ fn open(path: &Path) -> Result<File> {
         .custom_flags(libc::O_NOFOLLOW)
         .open(path)
         .map_err(|e| match e.raw_os_error() {
-            Some(libc::ELOOP) => Error::Symlink {
-                path: path.to_owned(),
-            },
+            Some(libc::ELOOP) => Error::Symlink { path: path.to_owned() },
             _ => at("open", path)(e),
         })
 }
@@ -152,10 +146,7 @@ fn read_holder(file: &mut File) -> std::io::Result<Holder> {
     file.take(MAX_TEXT).read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines();
-    let pid = lines
-        .next()
-        .and_then(|line| line.trim().parse().ok())
-        .unwrap_or(0);
+    let pid = lines.next().and_then(|line| line.trim().parse().ok()).unwrap_or(0);
     Ok(Holder {
         pid,
         purpose: lines.next().unwrap_or_default().to_owned(),
@@ -173,10 +164,7 @@ mod tests {
         let mut lock = Lock::acquire(dir.path(), "mounted at\n/mnt").unwrap();
         let error = Lock::acquire(dir.path(), "gc").unwrap_err();
         let text = error.to_string();
-        assert!(
-            text.contains(&format!("process {}", std::process::id())),
-            "{text}"
-        );
+        assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
         assert!(text.contains("(mounted at /mnt)"), "{text}");
 
         lock.set_purpose("x").unwrap();

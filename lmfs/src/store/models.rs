@@ -79,8 +79,7 @@ impl ModelFile {
             Err(e) => return Err(at("open", &self.path)(e)),
         };
         let mut gguf = Vec::new();
-        file.read_to_end(&mut gguf)
-            .map_err(at("read", &self.path))?;
+        file.read_to_end(&mut gguf).map_err(at("read", &self.path))?;
         let found = Digest(Sha256::digest(&gguf).into());
         Ok(if found == self.digest {
             Ok(gguf)
@@ -162,10 +161,7 @@ mod tests {
         assert_eq!(file.read().unwrap().unwrap(), b"abc");
 
         std::fs::write(&file.path, b"abd").unwrap();
-        assert!(matches!(
-            file.read().unwrap(),
-            Err(ModelFault::Altered { .. })
-        ));
+        assert!(matches!(file.read().unwrap(), Err(ModelFault::Altered { .. })));
         std::fs::remove_file(&file.path).unwrap();
         assert_eq!(file.read().unwrap(), Err(ModelFault::Missing));
         std::os::unix::fs::symlink("/etc/hostname", &file.path).unwrap();

@@ -85,11 +85,10 @@ impl Opened {
             store_id: Some(folder.config().store_id.into_bytes()),
             ..OpenOptions::default()
         };
-        let (indexer, report) =
-            Store::open(Arc::new(io), options).map_err(|source| Error::Indexer {
-                path: path.to_owned(),
-                source,
-            })?;
+        let (indexer, report) = Store::open(Arc::new(io), options).map_err(|source| Error::Indexer {
+            path: path.to_owned(),
+            source,
+        })?;
         let (codec, model_fault) = match (&folder.config().model, access.model) {
             (Some(config), true) => open_model(path, config)?,
             _ => (plain_codec()?, None),
@@ -142,9 +141,8 @@ fn plain_codec() -> Result<Codec> {
 fn open_model(store: &Path, config: &ModelConfig) -> Result<(Codec, Option<String>)> {
     let file = ModelFile::new(store, config.digest);
     let without = |why: String| -> Result<(Codec, Option<String>)> {
-        let fault = format!(
-            "{why}. What the model coded cannot be read and nothing can be packed; everything else works"
-        );
+        let fault =
+            format!("{why}. What the model coded cannot be read and nothing can be packed; everything else works");
         Ok((plain_codec()?, Some(fault)))
     };
     let gguf = match file.read()? {
@@ -166,10 +164,7 @@ fn open_model(store: &Path, config: &ModelConfig) -> Result<(Codec, Option<Strin
     let model = match load(config, gguf) {
         Ok(model) => model,
         Err(error) => {
-            return without(format!(
-                "the model {} cannot be loaded ({error})",
-                config.name
-            ));
+            return without(format!("the model {} cannot be loaded ({error})", config.name));
         }
     };
     let codec = Codec::new(Some(model), Options::default())?;

@@ -20,19 +20,14 @@ use std::time::Instant;
 
 fn main() {
     // cargo passes --bench, and a filter: the sections to run.
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|arg| !arg.starts_with('-'))
-        .collect();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     let eval = std::env::var_os("EVAL").map_or_else(|| lmfs_tests::data(""), PathBuf::from);
     let eval = if eval.is_relative() {
         lmfs_tests::data("../..").join(eval)
     } else {
         eval
     };
-    let cap = std::env::var("BENCH_BYTES").map_or(128 << 10, |n| {
-        n.parse().expect("BENCH_BYTES is a number of bytes")
-    });
+    let cap = std::env::var("BENCH_BYTES").map_or(128 << 10, |n| n.parse().expect("BENCH_BYTES is a number of bytes"));
     let kinds = corpus::kinds(&eval, if cap == 0 { u64::MAX } else { cap });
 
     type Section<'a> = (&'a str, &'a dyn Fn());

@@ -1,8 +1,5 @@
 //! Speed of model blocks: cold sequential reading and packing beside a bare loop over the same model.
-#![allow(
-    clippy::indexing_slicing,
-    reason = "lanes are sliced below their lengths"
-)]
+#![allow(clippy::indexing_slicing, reason = "lanes are sliced below their lengths")]
 
 use std::fs;
 use std::sync::Arc;
@@ -19,9 +16,7 @@ const BYTES: usize = 512 << 10;
 pub fn print(kinds: &[Kind]) {
     let text: Vec<u8> = kinds
         .iter()
-        .filter(|kind| {
-            ["text", "large", "wikitext2", "canterbury", "subtitles"].contains(&kind.name.as_str())
-        })
+        .filter(|kind| ["text", "large", "wikitext2", "canterbury", "subtitles"].contains(&kind.name.as_str()))
         .flat_map(|kind| kind.contents().map(|(_, bytes)| bytes).collect::<Vec<_>>())
         .filter(|bytes| std::str::from_utf8(bytes).is_ok())
         .flatten()
@@ -36,12 +31,7 @@ pub fn print(kinds: &[Kind]) {
     let scratch = Scratch::with_store(&[]);
     let mount = scratch.mount(&[]);
     fs::write(mount.path("text"), &text).unwrap();
-    lmfs_tests::run(
-        std::process::Command::new("sync")
-            .arg("-f")
-            .arg(mount.path("text")),
-    )
-    .ok();
+    lmfs_tests::run(std::process::Command::new("sync").arg("-f").arg(mount.path("text"))).ok();
     let packing = seconds(|| drop(mount.pack(&[])));
     let status = mount.status();
     mount.umount();
@@ -76,9 +66,7 @@ pub fn print(kinds: &[Kind]) {
     let (mut reading, mut looping) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..3 {
         let mount = scratch.mount(&[]);
-        reading = reading.min(seconds(|| {
-            assert!(fs::read(mount.path("text")).unwrap() == text)
-        }));
+        reading = reading.min(seconds(|| assert!(fs::read(mount.path("text")).unwrap() == text)));
         mount.umount();
         looping = looping.min(best(1, || seconds(|| bare.run())));
     }
@@ -92,10 +80,7 @@ pub fn print(kinds: &[Kind]) {
     );
     println!("| what | KB/s | beside the bare loop |");
     println!("|---|---|---|");
-    println!(
-        "| bare loop over the model, all cores | {:.1} | 1.00 |",
-        rate(looping)
-    );
+    println!("| bare loop over the model, all cores | {:.1} | 1.00 |", rate(looping));
     println!(
         "| cold sequential reading through the mount | {:.1} | {:.2} |",
         rate(reading),
@@ -124,17 +109,10 @@ impl Bare {
     fn new(model: Arc<dyn LanguageModel>, text: &[u8], block: usize, lanes: usize) -> Self {
         let blocks = text.chunks(block).map(|block| {
             let lane = block.len().div_ceil(lanes);
-            block
-                .chunks(lane)
-                .map(|lane| model.tokenize(lane).unwrap())
-                .collect()
+            block.chunks(lane).map(|lane| model.tokenize(lane).unwrap()).collect()
         });
         let blocks = blocks.collect();
-        Self {
-            model,
-            lanes,
-            blocks,
-        }
+        Self { model, lanes, blocks }
     }
 
     fn run(&self) {
@@ -151,21 +129,10 @@ impl Bare {
         for block in blocks {
             state.reset().unwrap();
             // One token a step, as decoding does: the last token's prediction is not needed.
-            for at in 0..block
-                .iter()
-                .map(|lane| lane.len().saturating_sub(1))
-                .max()
-                .unwrap_or(0)
-            {
+            for at in 0..block.iter().map(|lane| lane.len().saturating_sub(1)).max().unwrap_or(0) {
                 let mut runs: Vec<&[Token]> = block
                     .iter()
-                    .map(|lane| {
-                        if at + 1 < lane.len() {
-                            &lane[at..=at]
-                        } else {
-                            &[]
-                        }
-                    })
+                    .map(|lane| if at + 1 < lane.len() { &lane[at..=at] } else { &[] })
                     .collect();
                 runs.resize(self.lanes, &[]);
                 state.step(&runs).unwrap();

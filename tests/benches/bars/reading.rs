@@ -29,9 +29,7 @@ fn cached() {
     let rate = |seconds: f64| FILE as f64 / seconds / 1e6;
     let write = |path: &Path| {
         let mut file = File::create(path).unwrap();
-        bytes
-            .chunks(128 << 10)
-            .for_each(|chunk| file.write_all(chunk).unwrap());
+        bytes.chunks(128 << 10).for_each(|chunk| file.write_all(chunk).unwrap());
         file.sync_all().unwrap();
     };
     let plain = scratch.path("plain");
@@ -50,9 +48,7 @@ fn cached() {
     let through = scratch.path("through");
     fs::create_dir(&through).unwrap();
     let bindfs = Command::new("bindfs").arg(&plain).arg(&through).status();
-    let peer = bindfs
-        .is_ok_and(|status| status.success())
-        .then(|| through.join("big"));
+    let peer = bindfs.is_ok_and(|status| status.success()).then(|| through.join("big"));
     // Past the kernel's pages, which serve every FUSE filesystem alike: the daemon has to answer, from its cache.
     let read = |path: &Path| {
         let mut file = File::open(path).unwrap();
@@ -98,12 +94,7 @@ fn memory(pid: u32) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let of = |key: &str| {
         let line = status.lines().find(|line| line.starts_with(key)).unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .unwrap()
-            .parse::<u64>()
-            .unwrap()
-            << 10
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     };
     (of("VmHWM:"), of("VmRSS:"))
 }

@@ -20,9 +20,7 @@ struct Row {
 
 pub fn print(kinds: &[Kind]) {
     println!("\n### Size\n");
-    println!(
-        "`stored`: blocks in the log; `folder`: all segment files and the index after packing and `lmfs gc`.\n"
-    );
+    println!("`stored`: blocks in the log; `folder`: all segment files and the index after packing and `lmfs gc`.\n");
     println!(
         "| kind | bytes | stored / raw | zstd -19, same blocks / raw | stored / zstd | folder / zstd | packed at |"
     );
@@ -74,12 +72,7 @@ fn measure(kind: &Kind) -> Row {
         .pointer("/block_size")
         .and_then(serde_json::Value::as_u64)
         .expect("status has the block size");
-    let number = |key: &str| {
-        status
-            .get(key)
-            .and_then(serde_json::Value::as_u64)
-            .expect("a number")
-    };
+    let number = |key: &str| status.get(key).and_then(serde_json::Value::as_u64).expect("a number");
     let zstd = |bytes: Vec<u8>| -> u64 {
         let blocks = bytes.chunks(usize::try_from(block).unwrap());
         blocks

@@ -33,17 +33,14 @@ impl<'a> File<'a> {
 
     /// An unsigned integer that must be there.
     pub fn unsigned(self, key: &str) -> Result<u64> {
-        self.optional_unsigned(key)?
-            .ok_or_else(|| Error::Key(key.into()))
+        self.optional_unsigned(key)?.ok_or_else(|| Error::Key(key.into()))
     }
 
     /// An unsigned integer that may be absent; of another type it is an error.
     pub fn optional_unsigned(self, key: &str) -> Result<Option<u64>> {
         match self.value(key) {
             None => Ok(None),
-            Some(Value::Integer(v)) => u64::try_from(*v)
-                .map(Some)
-                .map_err(|_| Error::Key(key.into())),
+            Some(Value::Integer(v)) => u64::try_from(*v).map(Some).map_err(|_| Error::Key(key.into())),
             Some(_) => Err(Error::Key(key.into())),
         }
     }

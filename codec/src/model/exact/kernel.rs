@@ -104,39 +104,14 @@ impl Scratch {
 /// The integer loops. Sums are exact, so their order is free.
 trait Dots: Simd {
     /// `out[t * stride + r] = (sum of q[t] * w[r]) * (rows[t].scale * w.scales[r])` for the rows of `q`.
-    fn product(
-        self,
-        q: &[u8],
-        rows: &[Row],
-        w: &Matrix,
-        out: &mut [f32],
-        stride: usize,
-        then: Then,
-    );
+    fn product(self, q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then);
 
     /// `out[h * stride + 64 i + j]` = query h times key j of group i; groups go around the ring from `first`.
     /// `q` are heads of 64, `sums` their sums.
-    fn scores(
-        self,
-        q: &[u8],
-        sums: &[i32],
-        keys: &[Line],
-        first: usize,
-        groups: usize,
-        out: &mut [i32],
-        stride: usize,
-    );
+    fn scores(self, q: &[u8], sums: &[i32], keys: &[Line], first: usize, groups: usize, out: &mut [i32], stride: usize);
 
     /// `out[64 h + c]` = sum of `weights[h * stride + 64 i + j]` times component c of value j of group i, exact, then f32.
-    fn weigh(
-        self,
-        weights: &[u8],
-        stride: usize,
-        values: &[Line],
-        first: usize,
-        groups: usize,
-        out: &mut [f32],
-    );
+    fn weigh(self, weights: &[u8], stride: usize, values: &[Line], first: usize, groups: usize, out: &mut [f32]);
 }
 
 /// A table of the engine's operations for one instruction set.

@@ -105,16 +105,9 @@ impl ExactLanes {
     ///
     /// # Errors
     /// [`Error::Call`] for no or too many lanes.
-    pub fn new(
-        shape: Arc<Shape>,
-        weights: Arc<Weights>,
-        kernel: &'static Kernel,
-        lanes: usize,
-    ) -> Result<Self> {
+    pub fn new(shape: Arc<Shape>, weights: Arc<Weights>, kernel: &'static Kernel, lanes: usize) -> Result<Self> {
         if lanes == 0 || lanes > 4096 {
-            return Err(Error::Call(format!(
-                "{lanes} lanes; 1 to 4096 are possible"
-            )));
+            return Err(Error::Call(format!("{lanes} lanes; 1 to 4096 are possible")));
         }
         let s = &*shape;
         let max_run = (BATCH / lanes).clamp(1, LONGEST_RUN);
@@ -176,11 +169,7 @@ impl ExactLanes {
     /// fed then.
     pub fn step(&mut self, runs: &[&[u32]]) -> Result<()> {
         if runs.len() != self.lanes() {
-            return Err(Error::Call(format!(
-                "{} runs for {} lanes",
-                runs.len(),
-                self.lanes()
-            )));
+            return Err(Error::Call(format!("{} runs for {} lanes", runs.len(), self.lanes())));
         }
         self.places.clear();
         for (lane, (run, &position)) in runs.iter().zip(&self.positions).enumerate() {
@@ -194,16 +183,9 @@ impl ExactLanes {
             for (position, &token) in (position..).zip(*run) {
                 let token = token as usize;
                 if token >= self.shape.vocabulary {
-                    return Err(Error::Call(format!(
-                        "token {token} of {}",
-                        self.shape.vocabulary
-                    )));
+                    return Err(Error::Call(format!("token {token} of {}", self.shape.vocabulary)));
                 }
-                self.places.push(Place {
-                    token,
-                    lane,
-                    position,
-                });
+                self.places.push(Place { token, lane, position });
             }
         }
         let mut first = 0;
@@ -247,11 +229,7 @@ impl ExactLanes {
         if let Some(profile) = &mut self.profile {
             profile.start(self.places.len());
         }
-        let (weights, shape, kernel) = (
-            Arc::clone(&self.weights),
-            Arc::clone(&self.shape),
-            self.kernel,
-        );
+        let (weights, shape, kernel) = (Arc::clone(&self.weights), Arc::clone(&self.shape), self.kernel);
         let width = shape.width;
         let b = &mut self.buffers;
         for (i, place) in self.places.iter().enumerate() {
@@ -275,10 +253,7 @@ impl ExactLanes {
     fn normed(&mut self, w: &Matrix, head: bool) {
         let (b, width) = (&mut self.buffers, self.shape.width);
         let count = self.places.len();
-        let rows = b
-            .residual
-            .chunks_exact(width)
-            .zip(b.ints.chunks_exact_mut(width));
+        let rows = b.residual.chunks_exact(width).zip(b.ints.chunks_exact_mut(width));
         for ((x, q), row) in rows.zip(&mut b.rows).take(count) {
             *row = (self.kernel.norm_quantize)(x, self.shape.epsilon, q);
             if !(0.0..SCALE_LIMIT).contains(&row.scale) {
@@ -337,13 +312,7 @@ impl ExactLanes {
                 let keys = keys.as_chunks_mut::<HEAD>().0;
                 let values = values.as_chunks::<HEAD>().0;
                 let mut to = self.memory.ring_mut(ring);
-                (self.kernel.remember)(
-                    &mut to,
-                    slot,
-                    &mut keys[head],
-                    &values[head],
-                    &b.rotations[i],
-                );
+                (self.kernel.remember)(&mut to, slot, &mut keys[head], &values[head], &b.rotations[i]);
             }
         }
         self.mark(Stage::Remember);

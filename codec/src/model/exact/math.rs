@@ -39,17 +39,7 @@ pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     let x = s.at_most(s.at_least(x, s.splat(-87.0)), s.splat(87.0));
     let t = s.mul(x, s.splat(std::f32::consts::LOG2_E));
     // 1.3264724e-3, 9.6715130e-3, 5.5507336e-2, 2.4022242e-1, 6.9314700e-1
-    power(
-        s,
-        t,
-        [
-            0x3aad_dd07,
-            0x3c1e_7544,
-            0x3d63_5ba9,
-            0x3e75_fcde,
-            0x3f31_7215,
-        ],
-    )
+    power(s, t, [0x3aad_dd07, 0x3c1e_7544, 0x3d63_5ba9, 0x3e75_fcde, 0x3f31_7215])
 }
 
 /// 2^t for t <= 0, held to -126 and more (NaN counts as -126), relative error about 10^-4: attention's weights keep 8 bits.
@@ -116,11 +106,7 @@ fn largest_of<S: Simd>(s: S, x: S::F) -> f32 {
     let mut half = WAYS / 2;
     while half > 0 {
         for i in 0..half {
-            a[i] = if a[i] > a[i + half] {
-                a[i]
-            } else {
-                a[i + half]
-            };
+            a[i] = if a[i] > a[i + half] { a[i] } else { a[i + half] };
         }
         half /= 2;
     }
@@ -153,12 +139,7 @@ pub fn sum_of_squares<S: Simd>(s: S, x: &[f32]) -> f32 {
 pub fn quantize<S: Simd>(s: S, x: &[f32], inverse: f32, q: &mut [u8]) -> i32 {
     let inverse = s.splat(inverse);
     let mut sum = s.splat_int(0);
-    for (x, q) in x
-        .as_chunks::<WAYS>()
-        .0
-        .iter()
-        .zip(q.as_chunks_mut::<WAYS>().0)
-    {
+    for (x, q) in x.as_chunks::<WAYS>().0.iter().zip(q.as_chunks_mut::<WAYS>().0) {
         let v = s.at_least(s.mul(s.load(x), inverse), s.splat(-LIMIT));
         let v = rounded(s, s.at_most(v, s.splat(LIMIT)));
         sum = s.add_int(sum, v);
@@ -197,10 +178,7 @@ pub fn frequencies(base: f64) -> [u64; 32] {
 #[inline(always)]
 pub fn rotation<S: Simd>(s: S, frequencies: &[u64; 32], position: u64, out: &mut Rotation) {
     const EIGHTH: u64 = 1 << 61;
-    let (cos, sin) = (
-        out.cos.as_chunks_mut::<WAYS>().0,
-        out.sin.as_chunks_mut::<WAYS>().0,
-    );
+    let (cos, sin) = (out.cos.as_chunks_mut::<WAYS>().0, out.sin.as_chunks_mut::<WAYS>().0);
     let parts = frequencies.as_chunks::<WAYS>().0.iter();
     for ((frequencies, cos), sin) in parts.zip(cos).zip(sin) {
         let (mut quadrants, mut offsets) = ([0; WAYS], [0; WAYS]);
@@ -211,10 +189,7 @@ pub fn rotation<S: Simd>(s: S, frequencies: &[u64; 32], position: u64, out: &mut
             offsets[i] = ((phase & ((1 << 62) - 1)) >> 38) as i32 - (1 << 23);
         }
         let quadrant = s.load_int(&quadrants);
-        let turns = s.mul(
-            s.float(s.load_int(&offsets)),
-            s.splat(f32::from_bits((127 - 26) << 23)),
-        );
+        let turns = s.mul(s.float(s.load_int(&offsets)), s.splat(f32::from_bits((127 - 26) << 23)));
         let a = s.mul(turns, s.splat(std::f32::consts::TAU));
         let b = s.mul(a, a);
         // Taylor series: the next terms are below 10^-7 within an eighth of a turn.
@@ -231,8 +206,7 @@ pub fn rotation<S: Simd>(s: S, frequencies: &[u64; 32], position: u64, out: &mut
         let odd = s.sub_int(s.splat_int(0), s.and(quadrant, s.splat_int(1)));
         let (c, n) = (s.bits(cosine), s.bits(sine));
         let swap = s.and(s.xor(c, n), odd);
-        let minus_cos =
-            s.shift_left::<30>(s.and(s.add_int(quadrant, s.splat_int(1)), s.splat_int(2)));
+        let minus_cos = s.shift_left::<30>(s.and(s.add_int(quadrant, s.splat_int(1)), s.splat_int(2)));
         let minus_sin = s.shift_left::<30>(s.and(quadrant, s.splat_int(2)));
         s.store(s.of_bits(s.xor(s.xor(c, swap), minus_cos)), cos);
         s.store(s.of_bits(s.xor(s.xor(n, swap), minus_sin)), sin);
@@ -248,12 +222,7 @@ pub fn rotate<S: Simd>(s: S, x: &mut [f32; 64], r: &Rotation) {
         .0
         .iter_mut()
         .zip(high.as_chunks_mut::<WAYS>().0);
-    let angles = r
-        .cos
-        .as_chunks::<WAYS>()
-        .0
-        .iter()
-        .zip(r.sin.as_chunks::<WAYS>().0);
+    let angles = r.cos.as_chunks::<WAYS>().0.iter().zip(r.sin.as_chunks::<WAYS>().0);
     for ((low, high), (cos, sin)) in pairs.zip(angles) {
         let (a, b) = (s.load(low), s.load(high));
         let (cos, sin) = (s.load(cos), s.load(sin));

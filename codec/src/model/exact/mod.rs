@@ -35,10 +35,7 @@ mod shape;
 mod simd;
 mod split;
 mod tokenizer;
-#[allow(
-    clippy::indexing_slicing,
-    reason = "tensors have the shape that was asked for"
-)]
+#[allow(clippy::indexing_slicing, reason = "tensors have the shape that was asked for")]
 mod weights;
 
 pub use kernel::int8_peak;

@@ -47,9 +47,7 @@ impl ExactModel {
         let bos = bos.map(|id| Token::try_from(id).unwrap_or(Token::MAX));
         let vocabulary = Vocabulary::new(&tokens, bos)?;
         let kernel = Kernel::choose().map_err(|wanted| {
-            CodecError::InvalidOption(format!(
-                "LMFS_KERNEL={wanted}: this machine has no such kernel"
-            ))
+            CodecError::InvalidOption(format!("LMFS_KERNEL={wanted}: this machine has no such kernel"))
         })?;
         let identity = Identity {
             name: name.to_owned(),

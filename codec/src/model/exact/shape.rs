@@ -72,13 +72,9 @@ impl Shape {
             "llama.attention.value_length",
             "llama.rope.dimension_count",
         ] {
-            let size = file
-                .optional_unsigned(key)?
-                .unwrap_or((width / heads) as u64);
+            let size = file.optional_unsigned(key)?.unwrap_or((width / heads) as u64);
             if size != HEAD as u64 {
-                return Err(Error::Unsupported(format!(
-                    "heads of {size} (`{key}`), not {HEAD}"
-                )));
+                return Err(Error::Unsupported(format!("heads of {size} (`{key}`), not {HEAD}")));
             }
         }
         let scaling = file.text("llama.rope.scaling.type").unwrap_or("none");
@@ -107,9 +103,7 @@ impl Shape {
             return Err(Error::Unsupported(format!("a window of {window} tokens")));
         }
         if vocabulary == 0 || vocabulary > 1 << 20 {
-            return Err(Error::Unsupported(format!(
-                "a vocabulary of {vocabulary} tokens"
-            )));
+            return Err(Error::Unsupported(format!("a vocabulary of {vocabulary} tokens")));
         }
         let window = window as usize;
         Ok(Self {

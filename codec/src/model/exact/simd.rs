@@ -63,11 +63,7 @@ pub trait Simd: Copy {
 pub struct Plain;
 
 #[inline(always)]
-fn map<A: Copy, B: Copy, C: Copy + Default>(
-    a: [A; WAYS],
-    b: [B; WAYS],
-    f: impl Fn(A, B) -> C,
-) -> [C; WAYS] {
+fn map<A: Copy, B: Copy, C: Copy + Default>(a: [A; WAYS], b: [B; WAYS], f: impl Fn(A, B) -> C) -> [C; WAYS] {
     let mut c = [C::default(); WAYS];
     for ((c, &a), &b) in c.iter_mut().zip(&a).zip(&b) {
         *c = f(a, b);

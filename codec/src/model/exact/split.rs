@@ -71,9 +71,7 @@ fn word_length(s: &str) -> usize {
     let kind = class(first);
     let letter = |c| class(c) == Class::Letter;
     let newline = |c| c == '\r' || c == '\n';
-    if kind == Class::Letter
-        || (kind != Class::Number && !newline(first) && after.chars().next().is_some_and(letter))
-    {
+    if kind == Class::Letter || (kind != Class::Number && !newline(first) && after.chars().next().is_some_and(letter)) {
         return first.len_utf8() + span(after, letter);
     }
     if kind == Class::Number {
@@ -92,11 +90,7 @@ fn word_length(s: &str) -> usize {
         return at + 1;
     }
     let last = run.char_indices().next_back().map_or(0, |(at, _)| at);
-    if last > 0 && space < s.len() {
-        last
-    } else {
-        space
-    }
+    if last > 0 && space < s.len() { last } else { space }
 }
 
 #[cfg(test)]
@@ -113,10 +107,7 @@ mod tests {
             split("Hello, world's  end"),
             ["Hello", ",", " world", "'s", " ", " end"]
         );
-        assert_eq!(
-            split("it'LL they'Ve 'x"),
-            ["it", "'LL", " they", "'Ve", " '", "x"]
-        );
+        assert_eq!(split("it'LL they'Ve 'x"), ["it", "'LL", " they", "'Ve", " '", "x"]);
         assert_eq!(split("a12 3"), ["a", "1", "2", " ", "3"]);
         assert_eq!(split("x;\r\n\r\n  y"), ["x", ";\r\n\r\n", " ", " y"]);
         assert_eq!(split("  \n \n  z  "), ["  \n \n", " ", " z", "  "]);

@@ -113,12 +113,7 @@ fn runs_lanes_neighbours_and_kernels_do_not_change_a_bit() {
     // A window of 48 slides many times within these lanes.
     let model = model(48);
     let all = model.tokenize(TEXT.as_bytes()).unwrap();
-    let texts = vec![
-        all[..120].to_vec(),
-        all[30..].to_vec(),
-        vec![],
-        all[7..20].to_vec(),
-    ];
+    let texts = vec![all[..120].to_vec(), all[30..].to_vec(), vec![], all[7..20].to_vec()];
     let mut wanted = None;
     for kernel in Kernel::all() {
         // The plain kernel is slow, so it gets the longest runs only.
@@ -133,12 +128,7 @@ fn runs_lanes_neighbours_and_kernels_do_not_change_a_bit() {
             assert_eq!(wanted, &found, "{} in runs of {run}", kernel.name);
             lanes.reset();
             if run == 3 {
-                assert_eq!(
-                    wanted,
-                    &logits(&mut lanes, &texts, 2),
-                    "{} after reset",
-                    kernel.name
-                );
+                assert_eq!(wanted, &logits(&mut lanes, &texts, 2), "{} after reset", kernel.name);
             }
         }
     }
@@ -180,28 +170,19 @@ fn tokens_and_bits_a_byte_are_llama_cpps() {
             let logits = lanes.logits(0, 0);
             let top = logits.iter().fold(f32::MIN, |a, &b| a.max(b));
             let sum: f64 = logits.iter().map(|&v| f64::from(v - top).exp()).sum();
-            bits +=
-                sum.log2() - f64::from(logits[pair[1] as usize] - top) * std::f64::consts::LOG2_E;
+            bits += sum.log2() - f64::from(logits[pair[1] as usize] - top) * std::f64::consts::LOG2_E;
         }
         bits
     };
     let (ours, theirs) = (cost(&exact), cost(&*llama));
-    assert!(
-        (ours / theirs - 1.0).abs() < 0.01,
-        "{ours} bits, llama.cpp {theirs}"
-    );
+    assert!((ours / theirs - 1.0).abs() < 0.01, "{ours} bits, llama.cpp {theirs}");
 }
 
 #[test]
 fn bytes_that_are_no_text_keep_their_place() {
     let model = model(48);
-    let data: Vec<u8> = (0..=255)
-        .chain(*b"text \xc3")
-        .chain((0..=255).rev())
-        .collect();
+    let data: Vec<u8> = (0..=255).chain(*b"text \xc3").chain((0..=255).rev()).collect();
     let mut joined = Vec::new();
-    model
-        .vocabulary()
-        .join(&model.tokenize(&data).unwrap(), &mut joined);
+    model.vocabulary().join(&model.tokenize(&data).unwrap(), &mut joined);
     assert_eq!(joined, data);
 }

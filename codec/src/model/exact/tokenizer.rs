@@ -24,15 +24,10 @@ pub struct Tokenizer {
 
 /// The tokenizer of a file and the bytes of its tokens (none for tokens that stand for no text).
 pub fn load(file: File<'_>) -> Result<(Tokenizer, Vec<Vec<u8>>)> {
-    for (key, wanted) in [
-        ("tokenizer.ggml.model", "gpt2"),
-        ("tokenizer.ggml.pre", "qwen2"),
-    ] {
+    for (key, wanted) in [("tokenizer.ggml.model", "gpt2"), ("tokenizer.ggml.pre", "qwen2")] {
         let found = file.text(key);
         if found != Some(wanted) {
-            return Err(Error::Unsupported(format!(
-                "`{key}` is {found:?}, not {wanted:?}"
-            )));
+            return Err(Error::Unsupported(format!("`{key}` is {found:?}, not {wanted:?}")));
         }
     }
     let texts = file.array("tokenizer.ggml.tokens")?;
@@ -50,9 +45,8 @@ pub fn load(file: File<'_>) -> Result<(Tokenizer, Vec<Vec<u8>>)> {
         tokens.push(match kind {
             KIND_UNKNOWN | KIND_CONTROL | KIND_UNUSED => Vec::new(),
             KIND_USER => text.clone(),
-            _ => decode(text, &alphabet).ok_or_else(|| {
-                Error::Unsupported(format!("token {id} is not written in the byte alphabet"))
-            })?,
+            _ => decode(text, &alphabet)
+                .ok_or_else(|| Error::Unsupported(format!("token {id} is not written in the byte alphabet")))?,
         });
     }
     let tokenizer = Tokenizer::new(&tokens, file.array("tokenizer.ggml.merges")?, &alphabet)?;
@@ -70,9 +64,9 @@ impl Tokenizer {
         }
         let mut byte_tokens = [0; 256];
         for (byte, slot) in (0u8..=255).zip(&mut byte_tokens) {
-            *slot = *ids.get([byte].as_slice()).ok_or_else(|| {
-                Error::Unsupported(format!("the vocabulary has no token for byte {byte:#04x}"))
-            })?;
+            *slot = *ids
+                .get([byte].as_slice())
+                .ok_or_else(|| Error::Unsupported(format!("the vocabulary has no token for byte {byte:#04x}")))?;
         }
         let mut merges = HashMap::with_capacity(lines.len());
         for (rank, line) in (0u32..).zip(lines) {
@@ -80,12 +74,7 @@ impl Tokenizer {
                 return Err(bad());
             };
             // The separator is the first space after the first character, which may be one itself in no alphabet.
-            let cut = line
-                .iter()
-                .skip(1)
-                .position(|&b| b == b' ')
-                .ok_or_else(bad)?
-                + 1;
+            let cut = line.iter().skip(1).position(|&b| b == b' ').ok_or_else(bad)? + 1;
             let (left, right) = line.split_at_checked(cut).ok_or_else(bad)?;
             let left = decode(left, alphabet).ok_or_else(bad)?;
             let right = decode(right.get(1..).unwrap_or_default(), alphabet).ok_or_else(bad)?;
@@ -100,10 +89,7 @@ impl Tokenizer {
                 merges.entry((l, r)).or_insert((rank, m));
             }
         }
-        Ok(Self {
-            merges,
-            byte_tokens,
-        })
+        Ok(Self { merges, byte_tokens })
     }
 
     /// The tokens of any bytes: of its UTF-8 runs as text, of the other bytes one by one.
@@ -122,10 +108,7 @@ impl Tokenizer {
     }
 
     fn byte_token(&self, byte: u8) -> u32 {
-        self.byte_tokens
-            .get(usize::from(byte))
-            .copied()
-            .unwrap_or_default()
+        self.byte_tokens.get(usize::from(byte)).copied().unwrap_or_default()
     }
 }
 

@@ -36,12 +36,7 @@ pub struct Weights {
 /// The order in which a rotary head's rows are kept, so that the partners of a pair are 32 apart.
 fn rotary_order(row: usize) -> usize {
     let (head, i) = (row / HEAD, row % HEAD);
-    head * HEAD
-        + if i < HEAD / 2 {
-            2 * i
-        } else {
-            2 * (i - HEAD / 2) + 1
-        }
+    head * HEAD + if i < HEAD / 2 { 2 * i } else { 2 * (i - HEAD / 2) + 1 }
 }
 
 struct Loader<'a> {
@@ -81,11 +76,8 @@ impl Loader<'_> {
         let norm = self.take(name("ffn_norm"), 1, s.width)?;
         let gate = self.folded(name("ffn_gate"), s.hidden, &norm)?;
         let up = self.folded(name("ffn_up"), s.hidden, &norm)?;
-        let turns = gate
-            .chunks_exact(BLOCK * s.width)
-            .zip(up.chunks_exact(BLOCK * s.width));
-        let gate_up =
-            turns.flat_map(|(g, u)| g.chunks_exact(s.width).chain(u.chunks_exact(s.width)));
+        let turns = gate.chunks_exact(BLOCK * s.width).zip(up.chunks_exact(BLOCK * s.width));
+        let gate_up = turns.flat_map(|(g, u)| g.chunks_exact(s.width).chain(u.chunks_exact(s.width)));
         let gate_up = Matrix::quantize(gate_up, s.width);
         let down = self.take(name("ffn_down"), s.width, s.hidden)?;
         let down = Matrix::quantize(down.chunks_exact(s.hidden), s.hidden);
@@ -122,9 +114,7 @@ impl Weights {
             parameters: 0,
         };
         let embedding = loader.take("token_embd.weight".into(), s.vocabulary, s.width)?;
-        let layers = (0..s.layers)
-            .map(|i| loader.layer(i, s))
-            .collect::<Result<Vec<_>>>()?;
+        let layers = (0..s.layers).map(|i| loader.layer(i, s)).collect::<Result<Vec<_>>>()?;
         let norm = loader.take("output_norm.weight".into(), 1, s.width)?;
         let head = if file.has_tensor("output.weight") {
             loader.folded("output.weight".into(), s.vocabulary, &norm)?
@@ -135,13 +125,9 @@ impl Weights {
         };
         let head = Matrix::quantize(head.chunks_exact(s.width), s.width);
         if head.scales.iter().any(|&scale| scale > 1e6) {
-            return Err(Error::Unsupported(
-                "its output head has weights beyond 10^8".into(),
-            ));
+            return Err(Error::Unsupported("its output head has weights beyond 10^8".into()));
         }
-        let mut unused = file
-            .tensor_names()
-            .filter(|n| !loader.used.iter().any(|u| u == n));
+        let mut unused = file.tensor_names().filter(|n| !loader.used.iter().any(|u| u == n));
         if let Some(name) = unused.next() {
             return Err(Error::Unsupported(format!(
                 "it has a tensor `{name}` that is not of its kind"

@@ -51,9 +51,12 @@ impl<'a> Reader<'a> {
     pub(super) fn count(&mut self, what: &str, least: usize) -> Result<usize, String> {
         let count = self.u64(what)?;
         let most = (self.file.len() - self.at) / least.max(1);
-        usize::try_from(count).ok().filter(|&count| count <= most).ok_or_else(|| {
-            format!("it is truncated or damaged: {what} says {count}, the rest of the file has room for {most}")
-        })
+        usize::try_from(count)
+            .ok()
+            .filter(|&count| count <= most)
+            .ok_or_else(|| {
+                format!("it is truncated or damaged: {what} says {count}, the rest of the file has room for {most}")
+            })
     }
 
     fn string(&mut self, what: &str) -> Result<&'a [u8], String> {
@@ -64,8 +67,7 @@ impl<'a> Reader<'a> {
     pub(super) fn text(&mut self, what: &str) -> Result<String, String> {
         let at = self.at;
         let bytes = self.string(what)?;
-        String::from_utf8(bytes.to_vec())
-            .map_err(|_| format!("damaged: {what} at offset {at} is not UTF-8"))
+        String::from_utf8(bytes.to_vec()).map_err(|_| format!("damaged: {what} at offset {at} is not UTF-8"))
     }
 
     pub(super) fn value(&mut self, kind: u32, key: &str) -> Result<Value, String> {
@@ -93,9 +95,7 @@ impl<'a> Reader<'a> {
             11 => Value::Integer(i64::from_le_bytes(self.fixed(key)?).into()),
             12 => Value::Float(f64::from_le_bytes(self.fixed(key)?)),
             _ => {
-                return Err(format!(
-                    "damaged: metadata {key} has the unknown type {kind}"
-                ));
+                return Err(format!("damaged: metadata {key} has the unknown type {kind}"));
             }
         })
     }
@@ -105,19 +105,13 @@ impl<'a> Reader<'a> {
         let name = self.text("tensor name")?;
         let dimensions = self.u32(&name)?;
         if !(1..=4).contains(&dimensions) {
-            return Err(format!(
-                "damaged: tensor {name} has {dimensions} dimensions"
-            ));
+            return Err(format!("damaged: tensor {name} has {dimensions} dimensions"));
         }
-        let shape: Vec<u64> = (0..dimensions)
-            .map(|_| self.u64(&name))
-            .collect::<Result<_, _>>()?;
+        let shape: Vec<u64> = (0..dimensions).map(|_| self.u64(&name)).collect::<Result<_, _>>()?;
         let kind = self.u32(&name)?;
         let offset = self.u64(&name)?;
-        let len =
-            types::tensor_len(kind, &shape).map_err(|reason| format!("tensor {name} {reason}"))?;
-        let offset = usize::try_from(offset)
-            .map_err(|_| format!("damaged: tensor {name} is at offset {offset}"))?;
+        let len = types::tensor_len(kind, &shape).map_err(|reason| format!("tensor {name} {reason}"))?;
+        let offset = usize::try_from(offset).map_err(|_| format!("damaged: tensor {name} is at offset {offset}"))?;
         Ok(Tensor {
             name,
             shape,

@@ -49,15 +49,11 @@ fn block(kind: u32) -> Option<(u64, u64)> {
 /// Bytes of a tensor's data.
 pub(super) fn tensor_len(kind: u32, shape: &[u64]) -> Result<usize, String> {
     let Some((elements, bytes)) = block(kind) else {
-        return Err(format!(
-            "has the type {kind}, which this version does not know"
-        ));
+        return Err(format!("has the type {kind}, which this version does not know"));
     };
     let row = shape.first().copied().unwrap_or(1);
     if row % elements != 0 {
-        return Err(format!(
-            "has rows of {row}, its type needs a multiple of {elements}"
-        ));
+        return Err(format!("has rows of {row}, its type needs a multiple of {elements}"));
     }
     let count = shape
         .iter()

@@ -47,12 +47,7 @@ fn failed(reason: impl std::fmt::Display) -> Error {
 }
 
 impl LlamaLanes {
-    pub(super) fn open(
-        weights: &Arc<Weights>,
-        lanes: usize,
-        window: usize,
-        threads: i32,
-    ) -> Result<LlamaLanes> {
+    pub(super) fn open(weights: &Arc<Weights>, lanes: usize, window: usize, threads: i32) -> Result<LlamaLanes> {
         let too_many = || Error::InvalidOption(format!("{lanes} lanes: llama.cpp runs 1 to 255"));
         let count = u32::try_from(lanes)
             .ok()
@@ -75,13 +70,8 @@ impl LlamaLanes {
             .with_type_v(KvCacheType::F16)
             .with_offload_kqv(false)
             .with_no_perf(true);
-        let guard = weights
-            .opening
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let context = borrow_forever(weights)
-            .new_context(backend(), params)
-            .map_err(failed)?;
+        let guard = weights.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let context = borrow_forever(weights).new_context(backend(), params).map_err(failed)?;
         drop(guard);
         let overflow = match &weights.model {
             model if model.is_recurrent() => Overflow::Never,
@@ -110,8 +100,7 @@ impl LlamaLanes {
                 Overflow::Never => Ok(true),
                 Overflow::Slide => {
                     let oldest = *position - self.window;
-                    self.context
-                        .clear_kv_cache_seq(Some(id), None, Some(oldest + 1))
+                    self.context.clear_kv_cache_seq(Some(id), None, Some(oldest + 1))
                 }
                 Overflow::Restart => {
                     *position = 0;
@@ -128,10 +117,7 @@ impl LlamaLanes {
     }
 }
 
-#[allow(
-    unsafe_code,
-    reason = "a context and the model it borrows live in one struct"
-)]
+#[allow(unsafe_code, reason = "a context and the model it borrows live in one struct")]
 fn borrow_forever(weights: &Arc<Weights>) -> &'static LlamaModel {
     let model: *const LlamaModel = &weights.model;
     // SAFETY: the only user of this reference is a LlamaContext in a LlamaLanes, which also holds an Arc of the same
@@ -154,11 +140,7 @@ impl Lanes for LlamaLanes {
 
     fn step(&mut self, runs: &[&[Token]]) -> Result<()> {
         if runs.len() != self.lanes() {
-            return Err(failed(format!(
-                "{} runs for {} lanes",
-                runs.len(),
-                self.lanes()
-            )));
+            return Err(failed(format!("{} runs for {} lanes", runs.len(), self.lanes())));
         }
         self.batch.clear();
         self.rows.fill(None);
@@ -173,9 +155,7 @@ impl Lanes for LlamaLanes {
             if let Some(row) = self.rows.get_mut(lane) {
                 *row = Some(self.batch.n_tokens());
             }
-            self.batch
-                .add(token, position, &[sequence], true)
-                .map_err(failed)?;
+            self.batch.add(token, position, &[sequence], true).map_err(failed)?;
         }
         if self.batch.n_tokens() > 0 {
             self.context.decode(&mut self.batch).map_err(failed)?;

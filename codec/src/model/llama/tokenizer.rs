@@ -31,12 +31,7 @@ impl Tokenizer {
         }
     }
 
-    pub(super) fn tokenize(
-        &self,
-        model: &LlamaModel,
-        vocabulary: &Vocabulary,
-        text: &[u8],
-    ) -> Vec<Token> {
+    pub(super) fn tokenize(&self, model: &LlamaModel, vocabulary: &Vocabulary, text: &[u8]) -> Vec<Token> {
         let mut tokens = Vec::with_capacity(text.len() / 2);
         for chunk in text.utf8_chunks() {
             let mut valid = chunk.valid();
@@ -50,13 +45,7 @@ impl Tokenizer {
         tokens
     }
 
-    fn piece(
-        &self,
-        model: &LlamaModel,
-        vocabulary: &Vocabulary,
-        piece: &str,
-        out: &mut Vec<Token>,
-    ) {
+    fn piece(&self, model: &LlamaModel, vocabulary: &Vocabulary, piece: &str, out: &mut Vec<Token>) {
         let start = out.len();
         if self.adds_space {
             let text = [&[SENTINEL], piece.as_bytes()].concat();
@@ -74,11 +63,7 @@ impl Tokenizer {
         } else {
             call(model, piece.as_bytes(), out);
         }
-        if gives_back(
-            vocabulary,
-            out.get(start..).unwrap_or_default(),
-            piece.as_bytes(),
-        ) {
+        if gives_back(vocabulary, out.get(start..).unwrap_or_default(), piece.as_bytes()) {
             vocabulary.canonicalize(out.get_mut(start..).unwrap_or_default());
             return;
         }
@@ -95,11 +80,7 @@ impl Tokenizer {
 
 fn call(model: &LlamaModel, text: &[u8], out: &mut Vec<Token>) {
     let native = model.vocab().tokenize(text, false, false);
-    out.extend(
-        native
-            .iter()
-            .filter_map(|token| Token::try_from(token.0).ok()),
-    );
+    out.extend(native.iter().filter_map(|token| Token::try_from(token.0).ok()));
 }
 
 /// Where to end a piece of at most `limit` bytes: after the last line or before the last space of its second half,
@@ -108,16 +89,11 @@ fn cut(text: &str, limit: usize) -> usize {
     if text.len() <= limit {
         return text.len();
     }
-    let longest = (1..=limit.max(4))
-        .rev()
-        .find(|&at| text.is_char_boundary(at));
+    let longest = (1..=limit.max(4)).rev().find(|&at| text.is_char_boundary(at));
     let end = longest.unwrap_or(text.len());
     let bytes = text.as_bytes().get(..end).unwrap_or_default();
     let half = end / 2;
-    let line = bytes
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map(|at| at + 1);
+    let line = bytes.iter().rposition(|&byte| byte == b'\n').map(|at| at + 1);
     let space = bytes.iter().rposition(|&byte| byte == b' ');
     line.filter(|&at| at > half)
         .or(space.filter(|&at| at > half))

@@ -31,11 +31,7 @@ impl Random {
 }
 
 /// The files that are left of `before` when power is cut after `events`.
-pub(super) fn image(
-    before: &BTreeMap<String, Vec<u8>>,
-    events: &[Event],
-    loss: Loss,
-) -> BTreeMap<String, Vec<u8>> {
+pub(super) fn image(before: &BTreeMap<String, Vec<u8>>, events: &[Event], loss: Loss) -> BTreeMap<String, Vec<u8>> {
     let mut files: BTreeMap<usize, Vec<u8>> = before.values().cloned().enumerate().collect();
     let mut names: BTreeMap<String, usize> = before.keys().cloned().zip(0..).collect();
     let certain = Certain::new(events);
@@ -48,11 +44,7 @@ pub(super) fn image(
                 Loss::Any(_) => random.below(2) == 0,
             };
         match event {
-            Event::Write {
-                file,
-                offset,
-                bytes,
-            } => {
+            Event::Write { file, offset, bytes } => {
                 let data = files.entry(*file).or_default();
                 if survives {
                     write(data, *offset, bytes);

@@ -60,29 +60,19 @@ pub(super) fn check(store: &Store, report: &mut CheckReport) -> Result<()> {
 }
 
 impl Check<'_> {
-    fn found(
-        &mut self,
-        severity: Severity,
-        what: impl Into<String>,
-        place: impl FnOnce(Finding) -> Finding,
-    ) {
-        self.report
-            .findings
-            .push(place(Finding::new(severity, what)));
+    fn found(&mut self, severity: Severity, what: impl Into<String>, place: impl FnOnce(Finding) -> Finding) {
+        self.report.findings.push(place(Finding::new(severity, what)));
     }
 
     /// Looks at all rows that begin with `prefix`; without one, at all rows but inodes.
     fn pass(&mut self, prefix: &[u8]) -> Result<()> {
         let store = self.store;
-        store
-            .state()
-            .index
-            .scan_prefix(prefix, prefix, |key, value| {
-                if !prefix.is_empty() || key.first() != Some(&rows::INODE) {
-                    self.row(key, value);
-                }
-                ControlFlow::<()>::Continue(())
-            })?;
+        store.state().index.scan_prefix(prefix, prefix, |key, value| {
+            if !prefix.is_empty() || key.first() != Some(&rows::INODE) {
+                self.row(key, value);
+            }
+            ControlFlow::<()>::Continue(())
+        })?;
         Ok(())
     }
 
@@ -109,16 +99,8 @@ impl Check<'_> {
                 };
                 self.inodes.insert(inode.ino, seen);
             }
-            Row::Dirent {
-                parent,
-                name,
-                entry,
-            } => self.dirent(parent, name, entry.ino, entry.kind),
-            Row::Extents {
-                ino,
-                first,
-                extents,
-            } => self.extents(ino, first, &extents),
+            Row::Dirent { parent, name, entry } => self.dirent(parent, name, entry.ino, entry.kind),
+            Row::Extents { ino, first, extents } => self.extents(ino, first, &extents),
             Row::Xattr { ino } if !self.inodes.contains_key(&ino) => {
                 self.found(
                     Severity::Error,
@@ -128,11 +110,9 @@ impl Check<'_> {
             }
             Row::Orphan { ino } => match self.inodes.get_mut(&ino) {
                 Some(seen) => seen.orphan = true,
-                None => self.found(
-                    Severity::Error,
-                    "an orphan mark of an inode that does not exist",
-                    |f| f.ino(ino),
-                ),
+                None => self.found(Severity::Error, "an orphan mark of an inode that does not exist", |f| {
+                    f.ino(ino)
+                }),
             },
             Row::Xattr { .. } | Row::Meta => {}
         }
@@ -141,11 +121,7 @@ impl Check<'_> {
     fn dirent(&mut self, parent: u64, name: &[u8], ino: u64, kind: Kind) {
         self.report.dirents += 1;
         let name = String::from_utf8_lossy(name).into_owned();
-        if self
-            .inodes
-            .get(&parent)
-            .is_none_or(|p| p.kind != Kind::Directory)
-        {
+        if self.inodes.get(&parent).is_none_or(|p| p.kind != Kind::Directory) {
             self.found(
                 Severity::Error,
                 format!("the entry {name:?} is in inode {parent}, which is no directory"),
@@ -153,13 +129,21 @@ impl Check<'_> {
             );
         }
         let Some(seen) = self.inodes.get_mut(&ino) else {
-            self.found(Severity::Error, format!("the entry {name:?} of directory {parent} points to inode {ino}, which does not exist"), |f| f.ino(ino));
+            self.found(
+                Severity::Error,
+                format!("the entry {name:?} of directory {parent} points to inode {ino}, which does not exist"),
+                |f| f.ino(ino),
+            );
             return;
         };
         seen.links = seen.links.saturating_add(1);
         let (actual, up, links) = (seen.kind, seen.parent, seen.links);
         if actual != kind {
-            self.found(Severity::Error, format!("the entry {name:?} of directory {parent} says {kind:?}, the inode is a {actual:?}"), |f| f.ino(ino));
+            self.found(
+                Severity::Error,
+                format!("the entry {name:?} of directory {parent} says {kind:?}, the inode is a {actual:?}"),
+                |f| f.ino(ino),
+            );
         }
         if actual == Kind::Directory {
             if links > 1 || ino == ROOT_INO {
@@ -180,9 +164,7 @@ impl Check<'_> {
 
     fn extents(&mut self, ino: u64, first: u64, extents: &[Option<Extent>]) {
         if self.inodes.get(&ino).is_none_or(|s| s.kind != Kind::File) {
-            self.found(Severity::Error, "blocks of an inode that is no file", |f| {
-                f.ino(ino)
-            });
+            self.found(Severity::Error, "blocks of an inode that is no file", |f| f.ino(ino));
         }
         for (block, e) in (first..).zip(extents) {
             let Some(e) = e else { continue };
@@ -192,18 +174,12 @@ impl Check<'_> {
             if let Some(seen) = self.inodes.get_mut(&ino) {
                 seen.found_stored += u64::from(e.r.len);
             }
-            let place = |f: Finding| {
-                f.ino(ino)
-                    .block(block)
-                    .at(e.r.segment, u64::from(e.r.offset))
-            };
+            let place = |f: Finding| f.ino(ino).block(block).at(e.r.segment, u64::from(e.r.offset));
             match self.store.log.segment(e.r.segment) {
                 None => self.found(Severity::Error, "the block's segment is missing", place),
-                Some(s) if s.len() < end => self.found(
-                    Severity::Error,
-                    "the block lies beyond the end of its segment",
-                    place,
-                ),
+                Some(s) if s.len() < end => {
+                    self.found(Severity::Error, "the block lies beyond the end of its segment", place)
+                }
                 Some(_) => self.places.push((e.r.segment, e.r.offset, end, ino, block)),
             }
         }
@@ -217,18 +193,9 @@ impl Check<'_> {
             }
         }
         let mut findings = Vec::new();
-        let mut find =
-            |severity, ino, what: String| findings.push(Finding::new(severity, what).ino(ino));
-        if self
-            .inodes
-            .get(&ROOT_INO)
-            .is_none_or(|s| s.kind != Kind::Directory)
-        {
-            find(
-                Severity::Error,
-                ROOT_INO,
-                "there is no root directory".into(),
-            );
+        let mut find = |severity, ino, what: String| findings.push(Finding::new(severity, what).ino(ino));
+        if self.inodes.get(&ROOT_INO).is_none_or(|s| s.kind != Kind::Directory) {
+            find(Severity::Error, ROOT_INO, "there is no root directory".into());
         }
         for (&ino, s) in &self.inodes {
             let root = ino == ROOT_INO;
@@ -261,10 +228,7 @@ impl Check<'_> {
                 find(
                     Severity::Error,
                     ino,
-                    format!(
-                        "its blocks take {} bytes, the inode says {}",
-                        s.found_stored, s.stored
-                    ),
+                    format!("its blocks take {} bytes, the inode says {}", s.found_stored, s.stored),
                 );
             }
         }
@@ -302,11 +266,9 @@ impl Check<'_> {
         }
         bad.sort_unstable();
         for ino in bad {
-            self.found(
-                Severity::Error,
-                "the directory cannot be reached from the root",
-                |f| f.ino(ino),
-            );
+            self.found(Severity::Error, "the directory cannot be reached from the root", |f| {
+                f.ino(ino)
+            });
         }
     }
 
@@ -316,52 +278,35 @@ impl Check<'_> {
         places.sort_unstable();
         for (a, b) in places.iter().zip(places.iter().skip(1)) {
             if a.0 == b.0 && a.2 > u64::from(b.1) {
-                let what = format!(
-                    "the block overlaps block {} of inode {} in the log",
-                    a.4, a.3
-                );
-                self.found(Severity::Error, what, |f| {
-                    f.ino(b.3).block(b.4).at(b.0, u64::from(b.1))
-                });
+                let what = format!("the block overlaps block {} of inode {} in the log", a.4, a.3);
+                self.found(Severity::Error, what, |f| f.ino(b.3).block(b.4).at(b.0, u64::from(b.1)));
             }
         }
     }
 }
 
 /// Blocks in use, in order, after a given one.
-pub(super) fn blocks(
-    store: &Store,
-    after: Option<(u64, u64)>,
-    limit: usize,
-) -> Result<Vec<(u64, u64, Extent)>> {
+pub(super) fn blocks(store: &Store, after: Option<(u64, u64)>, limit: usize) -> Result<Vec<(u64, u64, Extent)>> {
     let from = after.map_or_else(
         || vec![rows::EXTENTS],
         |(ino, block)| rows::run_key(ino, block / rows::RUN),
     );
     let mut out = Vec::new();
-    let failed = store
-        .state()
-        .index
-        .scan_prefix(&[rows::EXTENTS], &from, |key, value| {
-            let Some(Row::Extents {
-                ino,
-                first,
-                extents,
-            }) = rows::parse(key, value)
-            else {
-                return ControlFlow::Break(Some(Error::Index("a row of extents".into())));
-            };
-            for (block, e) in (first..).zip(extents) {
-                if let Some(e) = e
-                    && after.is_none_or(|a| (ino, block) > a)
-                {
-                    if out.len() == limit {
-                        return ControlFlow::Break(None);
-                    }
-                    out.push((ino, block, e));
+    let failed = store.state().index.scan_prefix(&[rows::EXTENTS], &from, |key, value| {
+        let Some(Row::Extents { ino, first, extents }) = rows::parse(key, value) else {
+            return ControlFlow::Break(Some(Error::Index("a row of extents".into())));
+        };
+        for (block, e) in (first..).zip(extents) {
+            if let Some(e) = e
+                && after.is_none_or(|a| (ino, block) > a)
+            {
+                if out.len() == limit {
+                    return ControlFlow::Break(None);
                 }
+                out.push((ino, block, e));
             }
-            ControlFlow::Continue(())
-        })?;
+        }
+        ControlFlow::Continue(())
+    })?;
     failed.flatten().map_or(Ok(out), Err)
 }

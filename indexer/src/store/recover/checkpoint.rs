@@ -20,22 +20,11 @@ pub(super) fn walk(
     mut each: impl FnMut(&Segment, Item<'_>) -> ControlFlow<Result<()>>,
 ) -> Result<()> {
     for (segment, _) in files.segments.range(from.segment..).map(|(_, s)| s) {
-        let footer = if segment.is_sealed() {
-            segment.footer(io)?
-        } else {
-            None
-        };
+        let footer = if segment.is_sealed() { segment.footer(io)? } else { None };
         let runs = footer.map_or_else(|| vec![(0, segment.len() as u32)], |f| f.runs);
-        let first = if segment.id == from.segment {
-            from.offset
-        } else {
-            0
-        };
+        let first = if segment.id == from.segment { from.offset } else { 0 };
         for (start, end) in runs {
-            let (start, end) = (
-                u64::from(start.max(first)),
-                u64::from(end).min(segment.len()),
-            );
+            let (start, end) = (u64::from(start.max(first)), u64::from(end).min(segment.len()));
             let mut over = false;
             let stopped = scan(io, segment, start, end, |item| {
                 if let Item::Record { frame, .. } = &item
@@ -80,12 +69,7 @@ pub(super) fn complete(io: &dyn Io, files: &Files, from: u32) -> Result<Vec<Posi
 }
 
 /// Reads the checkpoint that begins at `at` into `pages`.
-pub(super) fn load(
-    io: &dyn Io,
-    files: &Files,
-    at: Position,
-    pages: Box<dyn Pages>,
-) -> Result<Replayed> {
+pub(super) fn load(io: &dyn Io, files: &Files, at: Position, pages: Box<dyn Pages>) -> Result<Replayed> {
     let mut reading = Reading {
         at,
         begin: None,
@@ -97,12 +81,10 @@ pub(super) fn load(
     if !files.segments.contains_key(&at.segment) {
         return Err(unusable(at, "the checkpoint's segment is missing"));
     }
-    walk(io, files, at, |segment, item| {
-        match reading.item(segment, item) {
-            Ok(false) => ControlFlow::Continue(()),
-            Ok(true) => ControlFlow::Break(Ok(())),
-            Err(e) => ControlFlow::Break(Err(e)),
-        }
+    walk(io, files, at, |segment, item| match reading.item(segment, item) {
+        Ok(false) => ControlFlow::Continue(()),
+        Ok(true) => ControlFlow::Break(Ok(())),
+        Err(e) => ControlFlow::Break(Err(e)),
     })?;
     let (Some(begin), Some(end)) = (reading.begin, reading.done) else {
         return Err(unusable(at, "the checkpoint is not complete"));
@@ -137,11 +119,7 @@ impl Reading {
     /// Takes one item; true when the checkpoint is complete.
     fn item(&mut self, segment: &Segment, item: Item<'_>) -> Result<bool> {
         let (offset, frame, payload) = match item {
-            Item::Record {
-                offset,
-                frame,
-                payload,
-            } => (offset, frame, payload),
+            Item::Record { offset, frame, payload } => (offset, frame, payload),
             Item::BadPayload { frame, .. } if frame.kind == RecordKind::Block => return Ok(false),
             // If rows were lost here, the count of rows will say so.
             Item::BadPayload { .. } | Item::Garbage { .. } => return Ok(false),
@@ -151,9 +129,7 @@ impl Reading {
             offset: offset as u32,
         };
         match (frame.kind, self.begin) {
-            (RecordKind::CheckpointBegin, None) if here == self.at => {
-                self.begin = Begin::decode(payload)
-            }
+            (RecordKind::CheckpointBegin, None) if here == self.at => self.begin = Begin::decode(payload),
             (_, None) => return Err(unusable(self.at, "no checkpoint begins here")),
             (RecordKind::CheckpointBegin, Some(_)) => {
                 return Err(unusable(self.at, "the checkpoint was given up"));

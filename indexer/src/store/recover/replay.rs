@@ -112,20 +112,13 @@ fn attempt_from(
             since: 0,
         },
     };
-    let mut r = Replay {
-        state,
-        salvage,
-        report,
-    };
-    walk(
-        io,
-        files,
-        start.unwrap_or_default(),
-        |segment, item| match r.item(segment, item) {
+    let mut r = Replay { state, salvage, report };
+    walk(io, files, start.unwrap_or_default(), |segment, item| {
+        match r.item(segment, item) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => ControlFlow::Break(Err(e)),
-        },
-    )?;
+        }
+    })?;
     r.end(io, files)?;
     Ok(r.state)
 }
@@ -139,11 +132,7 @@ struct Replay<'a> {
 impl Replay<'_> {
     fn item(&mut self, segment: &Segment, item: Item<'_>) -> Result<()> {
         match item {
-            Item::Record {
-                offset,
-                frame,
-                payload,
-            } => {
+            Item::Record { offset, frame, payload } => {
                 let is_transaction = frame.kind == RecordKind::Transaction;
                 // How many transactions this record is ahead of us; more than half the range means behind.
                 let ahead = frame.seq.wrapping_sub(self.state.seq as u32);
@@ -192,9 +181,8 @@ impl Replay<'_> {
         let mut r = Reader::new(payload);
         let applied = match r.varint() {
             None => Err("it is empty".to_owned()),
-            Some(_) => decode_transaction(r.rest()).and_then(|changes| {
-                apply::effect(&self.state.index, &changes).map_err(|e| e.to_string())
-            }),
+            Some(_) => decode_transaction(r.rest())
+                .and_then(|changes| apply::effect(&self.state.index, &changes).map_err(|e| e.to_string())),
         };
         match applied {
             Ok(effect) => {
@@ -202,11 +190,7 @@ impl Replay<'_> {
                 self.state.counters.add(&effect.counters);
                 self.state.index.settle()
             }
-            Err(why) => self.lost(
-                segment,
-                offset,
-                format!("transaction {}: {why}", self.state.seq),
-            ),
+            Err(why) => self.lost(segment, offset, format!("transaction {}: {why}", self.state.seq)),
         }
     }
 
@@ -215,11 +199,7 @@ impl Replay<'_> {
         let Some((segment, header)) = files.segments.values().next_back() else {
             return Ok(());
         };
-        let footer = if segment.is_sealed() {
-            segment.footer(io)?
-        } else {
-            None
-        };
+        let footer = if segment.is_sealed() { segment.footer(io)? } else { None };
         let known = [header.map(|h| h.seq), footer.map(|f| f.seq)];
         let Some(last) = known.into_iter().flatten().max() else {
             return Ok(());

@@ -53,11 +53,7 @@ pub(super) fn settle(
         }
         return Ok(None);
     }
-    let cut = survey
-        .broken
-        .iter()
-        .copied()
-        .find(|at| *at >= survey.durable);
+    let cut = survey.broken.iter().copied().find(|at| *at >= survey.durable);
     if let Some(cut) = cut {
         let cut = cut.max(HEADER_LEN as u64);
         report.cut_bytes += segment.len().saturating_sub(cut);
@@ -66,17 +62,13 @@ pub(super) fn settle(
     let sealed = survey.sealed.is_some() && cut.is_none();
     if write {
         let name = segment.name();
-        let file = io
-            .open(&name, true)
-            .map_err(|e| Error::io("open", &name, e))?;
+        let file = io.open(&name, true).map_err(|e| Error::io("open", &name, e))?;
         if cut.is_some() {
-            file.set_len(segment.len())
-                .map_err(|e| Error::io("cut", &name, e))?;
+            file.set_len(segment.len()).map_err(|e| Error::io("cut", &name, e))?;
         }
         // What a killed process wrote may still be in the page cache alone; from here on it counts as durable.
         file.sync_data().map_err(|e| Error::io("sync", &name, e))?;
-        io.sync_dir(FOLDER)
-            .map_err(|e| Error::io("sync", FOLDER, e))?;
+        io.sync_dir(FOLDER).map_err(|e| Error::io("sync", FOLDER, e))?;
         segment.set_file(file);
     }
     if sealed || header.is_none() {
@@ -100,11 +92,7 @@ fn survey(io: &dyn Io, segment: &Segment, to: u64) -> Result<Survey> {
     scan(io, segment, 0, to, |item| {
         let end = item.end();
         match item {
-            Item::Record {
-                offset,
-                frame,
-                payload,
-            } => {
+            Item::Record { offset, frame, payload } => {
                 s.records += 1;
                 match frame.kind {
                     RecordKind::Footer => {

@@ -64,8 +64,7 @@ impl Job {
     /// # Errors
     /// What went wrong, with the input's name.
     pub fn run(&self, models: &mut Models, options: StreamOptions) -> anyhow::Result<()> {
-        self.work_on(models, options)
-            .with_context(|| self.input.to_string())
+        self.work_on(models, options).with_context(|| self.input.to_string())
     }
 
     fn work_on(&self, models: &mut Models, options: StreamOptions) -> anyhow::Result<()> {
@@ -170,9 +169,7 @@ impl fmt::Display for Input {
 }
 
 fn output_name(input: &Path, work: Work) -> anyhow::Result<PathBuf> {
-    let has_suffix = input
-        .extension()
-        .is_some_and(|extension| extension == SUFFIX);
+    let has_suffix = input.extension().is_some_and(|extension| extension == SUFFIX);
     match (work, has_suffix) {
         (Work::Compress, true) => {
             bail!("already has the suffix .{SUFFIX}; use -o to compress it again")
@@ -246,16 +243,10 @@ fn decompress(
     models: &mut Models,
     options: StreamOptions,
 ) -> anyhow::Result<(u64, Vec<String>)> {
-    let mut decoder = Decoder::new(
-        input,
-        |header: &ContainerHeader| models.for_reading(header),
-        options,
-    );
+    let mut decoder = Decoder::new(input, |header: &ContainerHeader| models.for_reading(header), options);
     let mut bytes = 0;
     while let Some(chunk) = decoder.next_chunk()? {
-        output
-            .write_all(&chunk)
-            .context("cannot write the output")?;
+        output.write_all(&chunk).context("cannot write the output")?;
         bytes += chunk.len() as u64;
     }
     let lost = decoder
@@ -306,19 +297,13 @@ pub fn describe(path: &Path) -> anyhow::Result<Row> {
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ratio = self
-            .ratio
-            .map_or(String::new(), |ratio| format!(", ratio {ratio:.3}"));
-        let model = self.model_digest.map_or("no model".to_owned(), |digest| {
-            format!("model {}", digest.short())
-        });
+        let ratio = self.ratio.map_or(String::new(), |ratio| format!(", ratio {ratio:.3}"));
+        let model = self
+            .model_digest
+            .map_or("no model".to_owned(), |digest| format!("model {}", digest.short()));
         let (bytes, stored) = (size::show(self.bytes), size::show(self.stored_bytes));
         let block = size::show(self.block_size as u64);
-        write!(
-            f,
-            "{}: {bytes} in {stored}{ratio}; {block} blocks, {model}",
-            self.path
-        )
+        write!(f, "{}: {bytes} in {stored}{ratio}; {block} blocks, {model}", self.path)
     }
 }
 

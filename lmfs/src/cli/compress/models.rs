@@ -45,9 +45,7 @@ impl Models {
     pub fn for_writing(&mut self) -> Result<Codec> {
         match self.asked.clone() {
             Some(Asked::Nothing) => self.without(),
-            Some(Asked::Source(source)) => self
-                .open(&source, EngineChoice::Auto)
-                .map(|(_, codec)| codec),
+            Some(Asked::Source(source)) => self.open(&source, EngineChoice::Auto).map(|(_, codec)| codec),
             None => self
                 .open(&ModelSource::builtin_default()?, EngineChoice::Auto)
                 .map(|(_, codec)| codec),
@@ -75,10 +73,7 @@ impl Models {
                 return Ok(codec);
             }
         }
-        match builtin::list()
-            .iter()
-            .find(|model| model.digest() == digest)
-        {
+        match builtin::list().iter().find(|model| model.digest() == digest) {
             Some(model) => self
                 .open(&ModelSource::Builtin(model.name), engine)
                 .map(|(_, codec)| codec),

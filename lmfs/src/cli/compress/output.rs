@@ -80,8 +80,7 @@ impl Output {
         let shown = path.display().to_string();
         let end = temporary.stream_position()?;
         let file = temporary.as_file();
-        file.set_len(end)
-            .with_context(|| format!("cannot write {shown}"))?;
+        file.set_len(end).with_context(|| format!("cannot write {shown}"))?;
         settle(file, like).with_context(|| format!("cannot set mode and times of {shown}"))?;
         let named = if force {
             temporary.persist(&path)

@@ -25,14 +25,10 @@ pub enum Failure {
     #[error("{0}")]
     Refused(String),
     /// Not a word for half a minute.
-    #[error(
-        "the daemon does not answer; its log may say why (lmfs.log in the store, or the journal)"
-    )]
+    #[error("the daemon does not answer; its log may say why (lmfs.log in the store, or the journal)")]
     Silent,
     /// The daemon ended before it answered.
-    #[error(
-        "the daemon ended before it answered; its log may say why (lmfs.log in the store, or the journal)"
-    )]
+    #[error("the daemon ended before it answered; its log may say why (lmfs.log in the store, or the journal)")]
     Gone,
     /// What came back is not the protocol.
     #[error("the daemon's answer makes no sense ({0}); is it another version of lmfs?")]
@@ -55,14 +51,7 @@ impl Client {
                 stream.set_write_timeout(Some(PATIENCE))?;
                 Ok(Some(Client { stream }))
             }
-            Err(e)
-                if matches!(
-                    e.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
-                ) =>
-            {
-                Ok(None)
-            }
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
             Err(e) => Err(e),
         }
     }
@@ -71,11 +60,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn call(
-        mut self,
-        request: &Request,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Value, Failure> {
+    pub fn call(mut self, request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Value, Failure> {
         let mut line = serde_json::to_vec(request).map_err(|e| Failure::Garbled(e.to_string()))?;
         line.push(b'\n');
         self.stream.write_all(&line).map_err(read_failure)?;
@@ -124,12 +109,7 @@ mod tests {
     }
 
     impl Service for Fake {
-        fn handle(
-            &self,
-            request: Request,
-            progress: &(dyn Fn(Progress) + Sync),
-            stop: &Stop,
-        ) -> Result<Value, String> {
+        fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
             match request {
                 Request::Status => Ok(serde_json::json!({"ratio": 0.25})),
                 Request::Sync => {
@@ -186,10 +166,7 @@ mod tests {
         .unwrap_err();
         assert_eq!(refused.to_string(), "nothing to pack");
         // A panic in one request is told to its client and harms nobody else.
-        assert!(matches!(
-            call(&deep, &Request::Shutdown).0,
-            Err(Failure::Refused(_))
-        ));
+        assert!(matches!(call(&deep, &Request::Shutdown).0, Err(Failure::Refused(_))));
         call(&deep, &Request::Status).0.unwrap();
 
         drop(server);
@@ -215,9 +192,7 @@ mod tests {
         let fake = Arc::new(Fake::default());
         let _server = Server::start(dir.path(), fake.clone()).unwrap();
         let client = Client::connect(dir.path()).unwrap().unwrap();
-        (&client.stream)
-            .write_all(b"{\"request\":\"gc\"}\n")
-            .unwrap();
+        (&client.stream).write_all(b"{\"request\":\"gc\"}\n").unwrap();
         drop(client);
         let deadline = Instant::now() + Duration::from_secs(20);
         while !fake.stopped.load(Ordering::SeqCst) {

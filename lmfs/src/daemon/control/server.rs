@@ -29,12 +29,7 @@ pub trait Service: Send + Sync + 'static {
     ///
     /// # Errors
     /// A message for the client's user.
-    fn handle(
-        &self,
-        request: Request,
-        progress: &(dyn Fn(Progress) + Sync),
-        stop: &Stop,
-    ) -> Result<Value, String>;
+    fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String>;
 }
 
 /// A listening control socket; its file is removed when this is dropped.
@@ -104,14 +99,12 @@ fn accept(listener: &UnixListener, service: &Arc<dyn Service>, clients: &Arc<Ato
             continue;
         }
         let (service, left) = (service.clone(), clients.clone());
-        let spawned = thread::Builder::new()
-            .name("control-client".into())
-            .spawn(move || {
-                if let Err(error) = converse(&stream, &service) {
-                    tracing::debug!("control client: {error}");
-                }
-                left.fetch_sub(1, Ordering::Relaxed);
-            });
+        let spawned = thread::Builder::new().name("control-client".into()).spawn(move || {
+            if let Err(error) = converse(&stream, &service) {
+                tracing::debug!("control client: {error}");
+            }
+            left.fetch_sub(1, Ordering::Relaxed);
+        });
         if let Err(error) = spawned {
             clients.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!("control socket: cannot start a thread: {error}");
@@ -140,18 +133,16 @@ fn converse(stream: &UnixStream, service: &Arc<dyn Service>) -> io::Result<()> {
     let stop = Stop::new();
     let worker = {
         let (service, stop) = (service.clone(), stop.clone());
-        thread::Builder::new()
-            .name("control-work".into())
-            .spawn(move || {
-                let progress = |progress| {
-                    // Nobody listens any more when the client left.
-                    let _ = tell.send(Reply::Progress(progress));
-                };
-                match service.handle(request, &progress, &stop) {
-                    Ok(result) => Reply::Done { result },
-                    Err(message) => Reply::Error { message },
-                }
-            })?
+        thread::Builder::new().name("control-work".into()).spawn(move || {
+            let progress = |progress| {
+                // Nobody listens any more when the client left.
+                let _ = tell.send(Reply::Progress(progress));
+            };
+            match service.handle(request, &progress, &stop) {
+                Ok(result) => Reply::Done { result },
+                Err(message) => Reply::Error { message },
+            }
+        })?
     };
     let relayed = relay(stream, &told);
     if relayed.is_err() {

@@ -28,11 +28,7 @@ fn a_damaged_block_fails_alone_and_is_counted_once() {
     disk.fs.write(ino, 0, &bytes, false).unwrap();
     disk.fs.fsync(ino).unwrap();
     // A block whose extent leads to other bytes.
-    let wrong = disk
-        .fs
-        .store
-        .append_block(ino, 1, b"not a block at all")
-        .unwrap();
+    let wrong = disk.fs.store.append_block(ino, 1, b"not a block at all").unwrap();
     let old = disk.fs.store.extent(ino, 1).unwrap().unwrap();
     let new = lmfs_indexer::Extent { r: wrong, ..old };
     disk.fs

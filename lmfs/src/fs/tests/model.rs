@@ -8,30 +8,12 @@ const MAX: u64 = 40_000;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Write {
-        offset: u64,
-        len: usize,
-        byte: u8,
-    },
+    Write { offset: u64, len: usize, byte: u8 },
     Truncate(u64),
-    Punch {
-        offset: u64,
-        len: u64,
-    },
-    Zero {
-        offset: u64,
-        len: u64,
-        keep_size: bool,
-    },
-    Copy {
-        from: u64,
-        to: u64,
-        len: u64,
-    },
-    Read {
-        offset: u64,
-        len: u32,
-    },
+    Punch { offset: u64, len: u64 },
+    Zero { offset: u64, len: u64, keep_size: bool },
+    Copy { from: u64, to: u64, len: u64 },
+    Read { offset: u64, len: u32 },
     Flush,
     Fsync,
     Swap(u64),
@@ -112,16 +94,10 @@ fn run(steps: Vec<Step>) {
                 model.resize(size as usize, 0);
             }
             Step::Punch { offset, len } => {
-                disk.fs
-                    .fallocate(ino, offset, len, Allocate::PunchHole)
-                    .unwrap();
+                disk.fs.fallocate(ino, offset, len, Allocate::PunchHole).unwrap();
                 zero(&mut model, offset, len);
             }
-            Step::Zero {
-                offset,
-                len,
-                keep_size,
-            } => {
+            Step::Zero { offset, len, keep_size } => {
                 disk.fs
                     .fallocate(ino, offset, len, Allocate::ZeroRange { keep_size })
                     .unwrap();
@@ -148,10 +124,7 @@ fn run(steps: Vec<Step>) {
             Step::Read { offset, len } => {
                 let start = model.len().min(offset as usize);
                 let end = model.len().min(offset as usize + len as usize);
-                assert_eq!(
-                    disk.fs.read_wait(ino, offset, len).unwrap(),
-                    model[start..end]
-                );
+                assert_eq!(disk.fs.read_wait(ino, offset, len).unwrap(), model[start..end]);
             }
             Step::Flush => disk.fs.flush(ino).unwrap(),
             Step::Fsync => disk.fs.fsync(ino).unwrap(),

@@ -35,8 +35,7 @@ fn rename_moves_replaces_exchanges_and_refuses() {
     let disk = Disk::new();
     let (a, b) = (disk.dir(ROOT, "a"), disk.dir(ROOT, "b"));
     let below = disk.dir(a, "below");
-    let rename =
-        |from, name: &[u8], to, new: &[u8], mode| disk.fs.rename(from, name, to, new, mode);
+    let rename = |from, name: &[u8], to, new: &[u8], mode| disk.fs.rename(from, name, to, new, mode);
     assert_eq!(
         errno(rename(ROOT, b"a", below, b"a", RenameMode::Replace)),
         Errno::INVAL
@@ -99,10 +98,7 @@ fn links_count_and_names_are_bounded() {
     assert_eq!(errno(disk.fs.link(ROOT, ROOT, b"root")), Errno::PERM);
     disk.fs.unlink(ROOT, b"file").unwrap();
     assert_eq!(disk.fs.lookup(ROOT, b"other").unwrap().nlink, 1);
-    let create = |name: &[u8]| {
-        disk.fs
-            .create(ROOT, name, Create::new(Kind::File, 0o600), ME)
-    };
+    let create = |name: &[u8]| disk.fs.create(ROOT, name, Create::new(Kind::File, 0o600), ME);
     create(&[0xfe; 255]).unwrap();
     assert_eq!(errno(create(&[b'x'; 256])), Errno::NAMETOOLONG);
     assert_eq!(errno(create(b"a/b")), Errno::INVAL);
@@ -117,12 +113,7 @@ fn a_listing_goes_on_where_it_was_whatever_is_removed_and_added() {
     let name = |i: u32| format!("{i:05}");
     for i in 0..1000 {
         disk.fs
-            .create(
-                dir,
-                name(i * 2).as_bytes(),
-                Create::new(Kind::File, 0o600),
-                ME,
-            )
+            .create(dir, name(i * 2).as_bytes(), Create::new(Kind::File, 0o600), ME)
             .unwrap();
     }
     let fh = disk.fs.opendir(dir).unwrap();
@@ -146,12 +137,7 @@ fn a_listing_goes_on_where_it_was_whatever_is_removed_and_added() {
         // Behind the reader names go and come; far before it one goes.
         disk.fs.unlink(dir, name(round * 2).as_bytes()).unwrap();
         disk.fs
-            .create(
-                dir,
-                name(round * 2 + 1).as_bytes(),
-                Create::new(Kind::File, 0o600),
-                ME,
-            )
+            .create(dir, name(round * 2 + 1).as_bytes(), Create::new(Kind::File, 0o600), ME)
             .unwrap();
         if round == 0 {
             disk.fs.unlink(dir, name(1998).as_bytes()).unwrap();
@@ -175,21 +161,14 @@ fn attributes_are_kept_listed_and_refused() {
     assert_eq!(errno(set(b"user.a", XattrMode::Create)), Errno::EXIST);
     assert_eq!(errno(set(b"user.b", XattrMode::Replace)), Errno::NODATA);
     assert_eq!(errno(set(b"user.lmfs.stat", XattrMode::Any)), Errno::PERM);
-    assert_eq!(
-        errno(set(b"system.other", XattrMode::Any)),
-        Errno::OPNOTSUPP
-    );
+    assert_eq!(errno(set(b"system.other", XattrMode::Any)), Errno::OPNOTSUPP);
     assert_eq!(disk.fs.listxattr(ino).unwrap(), [b"user.a".to_vec()]);
     disk.fs.write(ino, 0, &[7; 10_000], false).unwrap();
     disk.fs.fsync(ino).unwrap();
-    let stat: serde_json::Value =
-        serde_json::from_slice(&disk.fs.getxattr(ino, b"user.lmfs.stat").unwrap()).unwrap();
+    let stat: serde_json::Value = serde_json::from_slice(&disk.fs.getxattr(ino, b"user.lmfs.stat").unwrap()).unwrap();
     assert_eq!(stat["size"], 10_000);
     assert_eq!(stat["blocks"]["zstd"], 3);
-    assert_eq!(
-        errno(disk.fs.getxattr(ino, b"user.lmfs.pid")),
-        Errno::NODATA
-    );
+    assert_eq!(errno(disk.fs.getxattr(ino, b"user.lmfs.pid")), Errno::NODATA);
     disk.fs.removexattr(ino, b"user.a").unwrap();
     assert!(disk.reopen().fs.listxattr(ino).unwrap().is_empty());
 }

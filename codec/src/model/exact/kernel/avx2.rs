@@ -3,9 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{
-    Context, ContextMut, Dots, GROUP, Kernel, Row, Scratch, Span, Then, portable, simd, table,
-};
+use super::{Context, ContextMut, Dots, GROUP, Kernel, Row, Scratch, Span, Then, portable, simd, table};
 use crate::model::exact::math::{self, Rotation};
 use crate::model::exact::matrix::{BLOCK, Line, Matrix};
 use crate::model::exact::shape::HEAD;
@@ -168,8 +166,7 @@ impl<const VNNI: bool> Avx<VNNI> {
     ) {
         let columns = 4 * lines.len();
         // SAFETY: the caller's promise.
-        let sums =
-            unsafe { self.dot::<false, M>(lines.as_ptr(), 1, lines.len(), q.as_ptr(), columns) };
+        let sums = unsafe { self.dot::<false, M>(lines.as_ptr(), 1, lines.len(), q.as_ptr(), columns) };
         for ((sums, row), out) in sums.into_iter().zip(rows).zip(out.chunks_mut(stride)) {
             let (to, _) = out.as_chunks_mut::<WAYS>();
             let offset = self.splat_int(row.sum.wrapping_mul(128));
@@ -189,24 +186,9 @@ impl<const VNNI: bool> Avx<VNNI> {
 
 impl<const VNNI: bool> Dots for Avx<VNNI> {
     #[inline(always)]
-    fn product(
-        self,
-        q: &[u8],
-        rows: &[Row],
-        w: &Matrix,
-        out: &mut [f32],
-        stride: usize,
-        then: Then,
-    ) {
-        assert!(
-            q.len() == rows.len() * w.columns
-                && w.rows <= stride
-                && out.len() >= rows.len() * stride
-        );
-        let blocks = w
-            .lines
-            .chunks_exact(w.columns / 4)
-            .zip(w.scales.as_chunks::<BLOCK>().0);
+    fn product(self, q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then) {
+        assert!(q.len() == rows.len() * w.columns && w.rows <= stride && out.len() >= rows.len() * stride);
+        let blocks = w.lines.chunks_exact(w.columns / 4).zip(w.scales.as_chunks::<BLOCK>().0);
         for (block, (lines, scales)) in blocks.enumerate() {
             let mut t = 0;
             while t < rows.len() {
@@ -247,9 +229,7 @@ impl<const VNNI: bool> Dots for Avx<VNNI> {
             let lines = &blocks[(from + i) % blocks.len()];
             for (h, sum) in sums.iter().enumerate() {
                 // SAFETY: 16 lines, and 64 bytes of head h by the assertion.
-                let [dots] = unsafe {
-                    self.dot::<false, 1>(lines.as_ptr(), 1, BLOCK, q.as_ptr().add(h * HEAD), HEAD)
-                };
+                let [dots] = unsafe { self.dot::<false, 1>(lines.as_ptr(), 1, BLOCK, q.as_ptr().add(h * HEAD), HEAD) };
                 let dots = self.sub_int(dots, self.splat_int(sum.wrapping_mul(128)));
                 if let Some(to) = out[h * stride + i * BLOCK..].first_chunk_mut() {
                     self.store_int(dots, to);
@@ -259,15 +239,7 @@ impl<const VNNI: bool> Dots for Avx<VNNI> {
     }
 
     #[inline(always)]
-    fn weigh(
-        self,
-        weights: &[u8],
-        stride: usize,
-        values: &[Line],
-        first: usize,
-        groups: usize,
-        out: &mut [f32],
-    ) {
+    fn weigh(self, weights: &[u8], stride: usize, values: &[Line], first: usize, groups: usize, out: &mut [f32]) {
         let ring = values.len() / GROUP;
         let before = groups.min(ring - first);
         let parts = [
@@ -282,15 +254,8 @@ impl<const VNNI: bool> Dots for Avx<VNNI> {
                     let (here, rest) = weights.split_at(lines.len());
                     weights = rest;
                     // SAFETY: every fourth line from `c` on; as many weights as lines.
-                    let [part] = unsafe {
-                        self.dot::<true, 1>(
-                            lines.as_ptr().add(c),
-                            4,
-                            lines.len() / 4,
-                            here.as_ptr(),
-                            0,
-                        )
-                    };
+                    let [part] =
+                        unsafe { self.dot::<true, 1>(lines.as_ptr().add(c), 4, lines.len() / 4, here.as_ptr(), 0) };
                     sum = self.add_int(sum, part);
                 }
                 self.store(self.float(sum), out);

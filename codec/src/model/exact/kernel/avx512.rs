@@ -3,19 +3,13 @@
 
 use std::arch::x86_64::*;
 
-use super::{
-    Context, ContextMut, Dots, GROUP, Kernel, Row, Scratch, Span, Then, portable, simd, table,
-};
+use super::{Context, ContextMut, Dots, GROUP, Kernel, Row, Scratch, Span, Then, portable, simd, table};
 use crate::model::exact::math::{self, Rotation};
 use crate::model::exact::matrix::{BLOCK, Line, Matrix, PANEL};
 use crate::model::exact::shape::HEAD;
 use crate::model::exact::simd::{Simd, WAYS};
 
-static KERNEL: Kernel = table!(
-    "avx512vnni",
-    Avx512,
-    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
-);
+static KERNEL: Kernel = table!("avx512vnni", Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni");
 
 /// The table, if this CPU has the instructions.
 pub(super) fn kernel() -> Option<&'static Kernel> {
@@ -93,20 +87,8 @@ impl Simd for Avx512 {
 
 impl Dots for Avx512 {
     #[inline(always)]
-    fn product(
-        self,
-        q: &[u8],
-        rows: &[Row],
-        w: &Matrix,
-        out: &mut [f32],
-        stride: usize,
-        then: Then,
-    ) {
-        assert!(
-            q.len() == rows.len() * w.columns
-                && w.rows <= stride
-                && out.len() >= rows.len() * stride
-        );
+    fn product(self, q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then) {
+        assert!(q.len() == rows.len() * w.columns && w.rows <= stride && out.len() >= rows.len() * stride);
         // SAFETY: `self` proves the features; the assertion bounds what the tiles read and write.
         unsafe { product(q, rows, w, out, stride, then) }
     }
@@ -141,15 +123,7 @@ impl Dots for Avx512 {
     }
 
     #[inline(always)]
-    fn weigh(
-        self,
-        weights: &[u8],
-        stride: usize,
-        values: &[Line],
-        first: usize,
-        groups: usize,
-        out: &mut [f32],
-    ) {
+    fn weigh(self, weights: &[u8], stride: usize, values: &[Line], first: usize, groups: usize, out: &mut [f32]) {
         let ring = values.len() / GROUP;
         let heads = out.len() / HEAD;
         assert!(weights.len() >= (heads - 1) * stride + groups * GROUP);
@@ -221,8 +195,7 @@ unsafe fn tile<const M: usize>(
             let w0 = _mm512_loadu_si512(panel.add(g).cast());
             let w1 = _mm512_loadu_si512(panel.add(groups + g).cast());
             for i in 0..M {
-                let four =
-                    _mm512_set1_epi32(q.add(i * columns + 4 * g).cast::<i32>().read_unaligned());
+                let four = _mm512_set1_epi32(q.add(i * columns + 4 * g).cast::<i32>().read_unaligned());
                 a[i][0] = _mm512_dpbusd_epi32(a[i][0], w0, four);
                 a[i][1] = _mm512_dpbusd_epi32(a[i][1], w1, four);
             }
@@ -252,13 +225,7 @@ unsafe fn tile<const M: usize>(
 /// `q` has `H` rows of 64, `keys` 64 lines, `out` `H - 1` strides and 64 elements.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn scores<const H: usize>(
-    q: &[u8],
-    sums: &[i32],
-    keys: &[Line],
-    out: &mut [i32],
-    stride: usize,
-) {
+unsafe fn scores<const H: usize>(q: &[u8], sums: &[i32], keys: &[Line], out: &mut [i32], stride: usize) {
     let mut a = [[_mm512_setzero_si512(); 4]; H];
     for h in 0..H {
         a[h] = [_mm512_set1_epi32(sums[h].wrapping_mul(-128)); 4];
@@ -272,8 +239,7 @@ unsafe fn scores<const H: usize>(
                 *k = _mm512_loadu_si512(keys.add(block * BLOCK + g).cast());
             }
             for h in 0..H {
-                let four =
-                    _mm512_set1_epi32(q.add(h * HEAD + 4 * g).cast::<i32>().read_unaligned());
+                let four = _mm512_set1_epi32(q.add(h * HEAD + 4 * g).cast::<i32>().read_unaligned());
                 for block in 0..4 {
                     a[h][block] = _mm512_dpbusd_epi32(a[h][block], k[block], four);
                 }
@@ -283,12 +249,7 @@ unsafe fn scores<const H: usize>(
     for h in 0..H {
         for block in 0..4 {
             // SAFETY: 64 results from `h * stride` on.
-            unsafe {
-                _mm512_storeu_si512(
-                    out.as_mut_ptr().add(h * stride + block * BLOCK).cast(),
-                    a[h][block],
-                )
-            }
+            unsafe { _mm512_storeu_si512(out.as_mut_ptr().add(h * stride + block * BLOCK).cast(), a[h][block]) }
         }
     }
 }
@@ -299,12 +260,7 @@ unsafe fn scores<const H: usize>(
 /// The weights have `H - 1` strides and as many elements as `parts` have lines; `out` has `H` rows of 64.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-unsafe fn weigh<const H: usize>(
-    weights: &[u8],
-    stride: usize,
-    parts: [&[Line]; 2],
-    out: &mut [f32],
-) {
+unsafe fn weigh<const H: usize>(weights: &[u8], stride: usize, parts: [&[Line]; 2], out: &mut [f32]) {
     let mut a = [[_mm512_setzero_si512(); 4]; H];
     let mut weights = weights.as_ptr();
     for part in parts {
@@ -317,8 +273,7 @@ unsafe fn weigh<const H: usize>(
                     *v = _mm512_loadu_si512(lines.add(c).cast());
                 }
                 for h in 0..H {
-                    let four =
-                        _mm512_set1_epi32(weights.add(h * stride).cast::<i32>().read_unaligned());
+                    let four = _mm512_set1_epi32(weights.add(h * stride).cast::<i32>().read_unaligned());
                     for c in 0..4 {
                         a[h][c] = _mm512_dpbusd_epi32(a[h][c], four, v[c]);
                     }

@@ -140,12 +140,7 @@ pub fn attend<D: Dots>(
 fn scaled<S: Simd>(s: S, scores: &[i32], scale: f32, keys: &[f32], first: usize, out: &mut [f32]) {
     let keys = keys.as_chunks::<WAYS>().0;
     let mut at = first * (GROUP / WAYS);
-    for (score, out) in scores
-        .as_chunks::<WAYS>()
-        .0
-        .iter()
-        .zip(out.as_chunks_mut::<WAYS>().0)
-    {
+    for (score, out) in scores.as_chunks::<WAYS>().0.iter().zip(out.as_chunks_mut::<WAYS>().0) {
         let scale = s.mul(s.splat(scale), s.load(&keys[at]));
         s.store(s.mul(s.float(s.load_int(score)), scale), out);
         at = if at + 1 == keys.len() { 0 } else { at + 1 };
@@ -155,25 +150,13 @@ fn scaled<S: Simd>(s: S, scores: &[i32], scale: f32, keys: &[f32], first: usize,
 /// Logits to weights. With e = 2^(logit - largest), the total is the sum of round(255 e), and a weight is
 /// round(e * (value scale * unit)). Weights of slots beyond the span are undefined: the caller clears them.
 #[inline(always)]
-fn weights<S: Simd>(
-    s: S,
-    logits: &[f32],
-    values: &[f32],
-    unit: f32,
-    first: usize,
-    to: &mut [u8],
-) -> i32 {
+fn weights<S: Simd>(s: S, logits: &[f32], values: &[f32], unit: f32, first: usize, to: &mut [u8]) -> i32 {
     let top = s.splat(math::largest(s, logits, f32::NEG_INFINITY));
     let (unit, limit) = (s.splat(unit), s.splat(WEIGHT_LIMIT));
     let values = values.as_chunks::<WAYS>().0;
     let mut at = first * (GROUP / WAYS);
     let mut total = s.splat_int(0);
-    for (x, to) in logits
-        .as_chunks::<WAYS>()
-        .0
-        .iter()
-        .zip(to.as_chunks_mut::<WAYS>().0)
-    {
+    for (x, to) in logits.as_chunks::<WAYS>().0.iter().zip(to.as_chunks_mut::<WAYS>().0) {
         let e = math::coarse_power(s, s.sub(s.load(x), top));
         total = s.add_int(total, math::rounded(s, s.mul(e, limit)));
         let w = s.mul(e, s.mul(s.load(&values[at]), unit));
@@ -187,10 +170,7 @@ fn weights<S: Simd>(
 #[inline(always)]
 fn largest_scale(scales: &[f32], span: Span) -> f32 {
     let before = span.count.min(scales.len() - span.start);
-    let parts = [
-        &scales[span.start..][..before],
-        &scales[..span.count - before],
-    ];
+    let parts = [&scales[span.start..][..before], &scales[..span.count - before]];
     let mut most = [1e-30; WAYS];
     for part in parts {
         let (chunks, rest) = part.as_chunks::<WAYS>();

@@ -15,9 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     swiglu_quantize: |x, between, q| portable::swiglu_quantize(Plain, x, between, q),
     rotation: |frequencies, position, out| math::rotation(Plain, frequencies, position, out),
     remember: |to, slot, key, value, r| portable::remember(Plain, to, slot, key, value, r),
-    attend: |q, r, context, span, scratch, out| {
-        portable::attend(Plain, q, r, context, span, scratch, out)
-    },
+    attend: |q, r, context, span, scratch, out| portable::attend(Plain, q, r, context, span, scratch, out),
 };
 
 /// Adds, for the 16 columns of a line, the products of its four bytes with `four`.
@@ -43,25 +41,10 @@ fn add_offset_line(sums: &mut [i32; BLOCK], line: &Line, four: &[u8; 4]) {
 }
 
 impl Dots for Plain {
-    fn product(
-        self,
-        q: &[u8],
-        rows: &[Row],
-        w: &Matrix,
-        out: &mut [f32],
-        stride: usize,
-        then: Then,
-    ) {
-        let blocks = w
-            .lines
-            .chunks_exact(w.columns / 4)
-            .zip(w.scales.as_chunks::<BLOCK>().0);
+    fn product(self, q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then) {
+        let blocks = w.lines.chunks_exact(w.columns / 4).zip(w.scales.as_chunks::<BLOCK>().0);
         for (block, (lines, scales)) in blocks.enumerate() {
-            for ((row, q), out) in rows
-                .iter()
-                .zip(q.chunks_exact(w.columns))
-                .zip(out.chunks_mut(stride))
-            {
+            for ((row, q), out) in rows.iter().zip(q.chunks_exact(w.columns)).zip(out.chunks_mut(stride)) {
                 let mut sums = [row.sum.wrapping_mul(-128); BLOCK];
                 for (line, four) in lines.iter().zip(q.as_chunks::<4>().0) {
                     add_offset_line(&mut sums, line, four);
@@ -85,13 +68,7 @@ impl Dots for Plain {
         stride: usize,
     ) {
         let ring = keys.len() / GROUP;
-        for ((q, sum), out) in q
-            .as_chunks::<HEAD>()
-            .0
-            .iter()
-            .zip(sums)
-            .zip(out.chunks_mut(stride))
-        {
+        for ((q, sum), out) in q.as_chunks::<HEAD>().0.iter().zip(sums).zip(out.chunks_mut(stride)) {
             for (i, to) in out
                 .as_chunks_mut::<BLOCK>()
                 .0
@@ -101,25 +78,14 @@ impl Dots for Plain {
             {
                 let block = (first * GROUP / BLOCK + i) % (ring * GROUP / BLOCK);
                 *to = [sum.wrapping_mul(-128); BLOCK];
-                for (line, four) in keys[block * BLOCK..][..BLOCK]
-                    .iter()
-                    .zip(q.as_chunks::<4>().0)
-                {
+                for (line, four) in keys[block * BLOCK..][..BLOCK].iter().zip(q.as_chunks::<4>().0) {
                     add_offset_line(to, line, four);
                 }
             }
         }
     }
 
-    fn weigh(
-        self,
-        weights: &[u8],
-        stride: usize,
-        values: &[Line],
-        first: usize,
-        groups: usize,
-        out: &mut [f32],
-    ) {
+    fn weigh(self, weights: &[u8], stride: usize, values: &[Line], first: usize, groups: usize, out: &mut [f32]) {
         let fours = values.len() / 4;
         for (h, out) in out.as_chunks_mut::<HEAD>().0.iter_mut().enumerate() {
             let mut sums = [0_i32; HEAD];
@@ -127,13 +93,7 @@ impl Dots for Plain {
             for (i, four) in weights.iter().enumerate().take(groups * GROUP / 4) {
                 let lines = &values[(first * GROUP / 4 + i) % fours * 4..][..4];
                 for (line, sums) in lines.iter().zip(sums.as_chunks_mut::<BLOCK>().0) {
-                    add_line(
-                        sums,
-                        line,
-                        four,
-                        |value| i32::from(value.cast_signed()),
-                        i32::from,
-                    );
+                    add_line(sums, line, four, |value| i32::from(value.cast_signed()), i32::from);
                 }
             }
             for (out, &sum) in out.iter_mut().zip(&sums) {
