@@ -224,7 +224,7 @@ fn files_that_are_no_models_are_refused_with_the_reason() {
 }
 
 #[test]
-fn every_bit_flip_of_a_model_block_is_noticed() {
+fn every_bit_flip_of_a_model_block_is_noticed_or_harmless() {
     let model = load(
         &ModelSource::builtin_default().unwrap(),
         EngineChoice::Auto,
@@ -239,7 +239,11 @@ fn every_bit_flip_of_a_model_block_is_noticed() {
         for bit in 0..block.len() * 8 {
             let mut flipped = block.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(codec.decode(&flipped, &Stop::new()).is_err(), "bit {bit}");
+            // The last bits of the coder's ending may not matter; then the same bytes come back.
+            if let Ok(decoded) = codec.decode(&flipped, &Stop::new()) {
+                assert_eq!(decoded, text, "bit {bit}");
+                assert!(bit / 8 + 1 == block.len(), "bit {bit} is not in the last byte");
+            }
         }
         for len in 0..block.len() {
             assert!(codec.decode(&block[..len], &Stop::new()).is_err(), "{len} bytes");
