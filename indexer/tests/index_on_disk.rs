@@ -74,7 +74,10 @@ fn a_clean_close_spares_reading_the_log_and_a_crash_does_not() {
     assert_eq!(report.rebuilt, None);
     assert_whole(&store);
     let bytes = store.totals().index_bytes;
-    println!("index: {} bytes for {FILES} files", bytes);
+    let all: Vec<_> = files(&dir.path().join("index")).collect();
+    let sum: u64 = all.iter().map(|f| fs::metadata(f).unwrap().len()).sum();
+    println!("index: {bytes} bytes for {FILES} files");
+    assert_eq!(bytes, sum, "sled began to write blobs: {all:?}");
     assert!(bytes > 0);
     add(&store, 2 + FILES);
     store.sync().unwrap();

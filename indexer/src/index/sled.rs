@@ -16,8 +16,9 @@ pub(crate) const INDEX_FOLDER: &str = "index";
 /// Pages that sled keeps in memory.
 const CACHE_BYTES: u64 = 32 << 20;
 
-/// Bytes that sled's file grows by. Its default of 512 KiB costs a small store more than its data.
-const SEGMENT_BYTES: usize = 64 << 10;
+/// Bytes that sled's file grows by. The default of 512 KiB costs a small store more than its data; with 128 KiB and less
+/// sled puts large nodes into files of their own (`blobs/`), which it may forget to delete.
+const SEGMENT_BYTES: usize = 256 << 10;
 
 /// Before each key, because the first page's key is empty.
 const PREFIX: u8 = b'p';
