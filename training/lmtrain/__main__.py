@@ -11,8 +11,10 @@ def main():
     parser = argparse.ArgumentParser(prog="lmtrain", description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
 
-    step = steps.add_parser("tokenizer", help="train the tokenizer on a sample of the corpus")
-    step.add_argument("--corpus", type=Path, required=True, help="the unpacked training corpus")
+    step = steps.add_parser("tokenizer", help="train the tokenizer on a sample of the corpus, or take a model's")
+    source = step.add_mutually_exclusive_group(required=True)
+    source.add_argument("--corpus", type=Path, help="the unpacked training corpus")
+    source.add_argument("--like", type=Path, help="a GGUF model whose tokens to take as they are")
     step.add_argument("--mix", type=Path, default=HERE / "mix.toml")
     step.add_argument("--vocabulary", type=int, default=4096)
     step.add_argument("--megabytes", type=float, default=40)
@@ -65,6 +67,11 @@ def main():
     if arguments.step == "tokenizer":
         from . import corpus, tokenizer
 
+        if arguments.like:
+            from . import gguf_model
+
+            tokenizer.take(gguf_model.GgufModel(arguments.like), arguments.out)
+            return
         mix = corpus.read_mix(arguments.mix)
         tokenizer.train(arguments.corpus, mix, arguments.vocabulary, arguments.megabytes, arguments.out)
     elif arguments.step == "pack":

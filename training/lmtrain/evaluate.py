@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from .tokenizer import utf8_runs
+from .tokenizer import of_model, utf8_runs
 
 BLOCK = 64 * 1024
 LANES = 16
@@ -58,19 +58,7 @@ def read(path, limit):
 
 def encoder(model):
     """A function from bytes to token ids, made from the model's own vocabulary."""
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-
-    from .tokenizer import PATTERN
-
-    vocabulary = {text: token for token, text in enumerate(model.fields["tokenizer.ggml.tokens"])}
-    merges = [tuple(pair.split(" ")) for pair in model.fields["tokenizer.ggml.merges"]]
-    bpe = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    bpe = of_model(model)
     single = {piece[0]: token for token, piece in enumerate(model.token_bytes) if len(piece) == 1}
 
     def encode(data):

@@ -35,14 +35,7 @@ def byte_characters():
 
 def train(corpus, mix, vocabulary, megabytes, path):
     """Trains a tokenizer on a sample of the mix and writes it to `path` (JSON)."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = _cutting(models.BPE())
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=["<s>"],
@@ -51,6 +44,35 @@ def train(corpus, mix, vocabulary, megabytes, path):
         show_progress=False,
     )
     tokenizer.train_from_iterator(_sample(corpus, mix, megabytes), trainer=trainer)
+    _write(tokenizer, path)
+
+
+def take(model, path):
+    """Writes the tokenizer of a shipped model (a `GgufModel`) to `path`, so that training goes on with its tokens."""
+    _write(of_model(model), path)
+
+
+def of_model(model):
+    """The tokenizer of a `GgufModel`, for valid UTF-8."""
+    vocabulary = {text: token for token, text in enumerate(model.fields["tokenizer.ggml.tokens"])}
+    merges = [tuple(pair.split(" ")) for pair in model.fields["tokenizer.ggml.merges"]]
+    return _cutting(models.BPE(vocab=vocabulary, merges=merges))
+
+
+def _cutting(model):
+    """A tokenizer of `model` that cuts words as `PATTERN` says."""
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _write(tokenizer, path):
     description = json.loads(tokenizer.to_str())
     # Without this a literal "<s>" in a text (it is an HTML tag) would become token 0.
     description["added_tokens"] = []

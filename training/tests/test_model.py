@@ -16,6 +16,7 @@ from lmtrain.gguf_model import GgufModel
 from lmtrain.loss import cross_entropy
 from lmtrain.model import Model
 from lmtrain.optimizer import orthogonalize
+from lmtrain.tokenizer import ByteTokenizer, take
 from lmtrain.transplant import shared_keys, shared_values, transplant
 
 from . import corpus
@@ -133,10 +134,11 @@ class Runs(unittest.TestCase):
         model = GgufModel(path)
         self.assertEqual(model.fields["llama.attention.sliding_window"], 64)
         self.assertEqual(model.fields["llama.context_length"], 64)
-        from lmtrain.tokenizer import ByteTokenizer
-
         data = corpus.sample() + bytes(range(256))
         self.assertEqual(encoder(model)(data), ByteTokenizer(self.tokenizer).encode(data))
+        taken = self.folder / "taken.json"
+        take(model, taken)
+        self.assertEqual(ByteTokenizer(taken).encode(data), ByteTokenizer(self.tokenizer).encode(data))
 
     def test_a_transplant_of_what_fits_changes_nothing(self):
         path = self.folder / "old.gguf"
