@@ -16,7 +16,7 @@ pub struct Totals {
     pub log_bytes: u64,
     /// Bytes of segment files that garbage collection can win back, estimated.
     pub dead_bytes: u64,
-    /// Bytes of the index on disk.
+    /// Bytes that the index takes on disk, holes not counted.
     pub index_bytes: u64,
     /// Inodes of all kinds.
     pub inodes: u64,

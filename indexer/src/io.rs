@@ -24,6 +24,8 @@ pub struct Entry {
     pub name: String,
     /// Length in bytes.
     pub len: u64,
+    /// Bytes it takes on the disk: holes do not count, the rest of a last block does.
+    pub allocated: u64,
 }
 
 /// A store's folder. Paths are relative to it, "folder/file" at most; no symbolic link is ever followed.

@@ -154,7 +154,7 @@ impl Store {
         totals.dead_bytes = totals.log_bytes.saturating_sub(live);
         // Files that come and go while sled works are worth no error.
         let files = self.io.list(INDEX_FOLDER).unwrap_or_default();
-        totals.index_bytes = files.iter().map(|f| f.len).sum();
+        totals.index_bytes = files.iter().map(|f| f.allocated).sum();
         totals
     }
 }

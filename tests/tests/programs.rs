@@ -138,15 +138,11 @@ fn rsync_copies_nothing_the_second_time() {
     mount.umount();
 }
 
-fn number(finished: Finished, line: usize, column: usize) -> u64 {
+/// The numbers in a line of what a program printed.
+fn numbers(finished: Finished, line: usize) -> Vec<u64> {
     let text = finished.ok().stdout;
-    let found = text
-        .lines()
-        .nth(line)
-        .and_then(|line| line.split_whitespace().nth(column));
-    found
-        .and_then(|word| word.parse().ok())
-        .unwrap_or_else(|| panic!("no number in {text}"))
+    let words = text.lines().nth(line).into_iter().flat_map(str::split_whitespace);
+    words.filter_map(|word| word.parse().ok()).collect()
 }
 
 #[test]
@@ -156,7 +152,7 @@ fn du_shows_the_saving_and_df_the_space() {
     copy_in(&data("logs"), &mount.path("logs"));
     copy_in(&data("code/flask/config.py"), &mount.path("config.py"));
     let du =
-        |path: &Path, more: &[&str]| number(run(Command::new("du").args(["-s", "-B1"]).args(more).arg(path)), 0, 0);
+        |path: &Path, more: &[&str]| numbers(run(Command::new("du").args(["-s", "-B1"]).args(more).arg(path)), 0)[0];
     let logs = mount.path("logs");
     run(Command::new("sync").arg("-f").arg(&logs)).ok();
     let (apparent, first) = (du(&logs, &["--apparent-size"]), du(&logs, &[]));
@@ -172,9 +168,14 @@ fn du_shows_the_saving_and_df_the_space() {
     let after = du(&file, &[]);
     assert!(after < before, "packed: {before} to {after}");
 
-    let df = |column| number(run(Command::new("df").args(["-B1"]).arg(&logs)), 1, column);
-    let (size, used, free) = (df(1), df(2), df(3));
-    let disk = number(run(Command::new("df").args(["-B1"]).arg(scratch.store())), 1, 3);
+    let df = |path: &Path| {
+        let shown = ["-B1", "--output=size,used,avail"];
+        numbers(run(Command::new("df").args(shown).arg(path)), 1)
+    };
+    let [size, used, free] = df(&logs)[..] else {
+        panic!("df shows no three numbers");
+    };
+    let disk = df(&scratch.store())[2];
     assert!(size >= used + free && used > 0);
     let apart = free.abs_diff(disk) as f64 / disk as f64;
     assert!(apart < 0.05, "df says {free} bytes are free, the disk below has {disk}");

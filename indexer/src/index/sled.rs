@@ -8,7 +8,11 @@ use super::pages::{Entry, Pages};
 use crate::io::Io;
 use crate::{Error, Result};
 use ::sled::{Batch, Config, Db, Mode};
+use rustix::fs::{FallocateFlags, OFlags};
+use std::fs::OpenOptions;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 
 /// Folder of sled's files, in the store.
 pub(crate) const INDEX_FOLDER: &str = "index";
@@ -23,8 +27,15 @@ const SEGMENT_BYTES: usize = 256 << 10;
 /// Before each key, because the first page's key is empty.
 const PREFIX: u8 = b'p';
 
-/// Pages in sled's files. None only after the files were let go.
-pub(crate) struct SledPages(Option<Db>);
+/// sled's one large file.
+const DATA_FILE: &str = "db";
+
+/// Pages in sled's files.
+pub(crate) struct SledPages {
+    /// None only after the files were let go.
+    db: Option<Db>,
+    folder: PathBuf,
+}
 
 /// Runs an operation of sled; errors and panics become [`Error::Index`].
 fn guarded<T>(run: impl FnOnce() -> ::sled::Result<T>) -> Result<T> {
@@ -53,12 +64,16 @@ impl SledPages {
         let path = root.join(INDEX_FOLDER);
         refuse_links(&path)?;
         let config = Config::new()
-            .path(path)
+            .path(&path)
             .cache_capacity(CACHE_BYTES)
             .mode(Mode::LowSpace)
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None);
-        guarded(|| config.open()).map(|db| Some(Self(Some(db))))
+        let db = guarded(|| config.open())?;
+        Ok(Some(Self {
+            db: Some(db),
+            folder: path,
+        }))
     }
 
     /// Opens an empty index in place of whatever is there; None for a store that does not lie on disk.
@@ -69,12 +84,12 @@ impl SledPages {
     }
 
     fn db(&self) -> Result<&Db> {
-        self.0.as_ref().ok_or_else(|| Error::Index("sled is closed".into()))
+        self.db.as_ref().ok_or_else(|| Error::Index("sled is closed".into()))
     }
 }
 
 /// sled opens its files by name, so a link among them could lead it out of the store.
-fn refuse_links(path: &std::path::Path) -> Result<()> {
+fn refuse_links(path: &Path) -> Result<()> {
     let io = |e| Error::io("list", INDEX_FOLDER, e);
     for entry in std::fs::read_dir(path).map_err(io)? {
         let entry = entry.map_err(io)?;
@@ -123,9 +138,46 @@ impl Pages for SledPages {
 impl Drop for SledPages {
     fn drop(&mut self) {
         // sled writes while it is dropped, and may panic there too.
-        let db = self.0.take();
+        let db = self.db.take();
         if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
             tracing::warn!("sled panicked while closing the index: it will be made again from the log");
         }
+        // Worth no error: the file is right without holes, too.
+        if let Err(e) = free_zero_tail(&self.folder.join(DATA_FILE)) {
+            tracing::debug!("the unused end of the index stays on the disk: {e}");
+        }
     }
+}
+
+/// Gives back the blocks of the zeros that a file ends with; its length and contents stay.
+///
+/// sled fills its file up to a whole segment: in a small store that is far more than the rows.
+fn free_zero_tail(path: &Path) -> std::io::Result<()> {
+    const PIECE: u64 = 64 << 10;
+    /// Holes are whole blocks of the filesystem below; nearly all have blocks of this size.
+    const BLOCK: u64 = 4096;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)?;
+    let len = file.metadata()?.len();
+    let mut zeros_from = len;
+    let mut piece = Vec::new();
+    while zeros_from > 0 {
+        let start = (zeros_from - 1) / PIECE * PIECE;
+        piece.resize((zeros_from - start) as usize, 0);
+        file.read_exact_at(&mut piece, start)?;
+        if let Some(last) = piece.iter().rposition(|&b| b != 0) {
+            zeros_from = start + last as u64 + 1;
+            break;
+        }
+        zeros_from = start;
+    }
+    let hole = zeros_from.next_multiple_of(BLOCK);
+    if hole < len {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(&file, flags, hole, len - hole)?;
+    }
+    Ok(())
 }

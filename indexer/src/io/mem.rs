@@ -65,6 +65,7 @@ impl Io for MemIo {
                 (!name.contains('/')).then(|| Entry {
                     name: name.to_owned(),
                     len: lock(&v.0).len() as u64,
+                    allocated: lock(&v.0).len() as u64,
                 })
             })
             .collect())

@@ -72,10 +72,10 @@ impl Io for RealIo {
                 other => other?,
             };
             if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-                let len = u64::try_from(stat.st_size).unwrap_or(0);
                 out.push(Entry {
                     name: name.to_owned(),
-                    len,
+                    len: u64::try_from(stat.st_size).unwrap_or(0),
+                    allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
                 });
             }
         }

@@ -1,6 +1,7 @@
 //! Size: what a packed store takes beside zstd -19 at the same block size, by kind. And that it all comes back.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use lmfs::eval::{Compressor, Zstd};
 use lmfs_codec::Stop;
@@ -20,7 +21,9 @@ struct Row {
 
 pub fn print(kinds: &[Kind]) {
     println!("\n### Size\n");
-    println!("`stored`: blocks in the log; `folder`: all segment files and the index after packing and `lmfs gc`.\n");
+    println!(
+        "`stored`: blocks in the log; `folder`: what all segment files and the index take on the disk after packing and `lmfs gc`.\n"
+    );
     println!(
         "| kind | bytes | stored / raw | zstd -19, same blocks / raw | stored / zstd | folder / zstd | packed at |"
     );
@@ -86,7 +89,7 @@ fn measure(kind: &Kind) -> Row {
         raw: kind.bytes,
         zstd: kind.contents().map(|(_, bytes)| zstd(bytes)).sum(),
         stored: number("stored_bytes"),
-        folder: files.map(|path| fs::metadata(path).unwrap().len()).sum(),
+        folder: files.map(|path| fs::metadata(path).unwrap().blocks() * 512).sum(),
         seconds: packing,
     }
 }
