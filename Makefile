@@ -4,6 +4,7 @@
 # make soak     the tests of chance many times over: hours of kill -9 and flipped bits
 # make bench    the numbers of docs/BENCHMARKS.md, measured again (EVAL=folder: on an evaluation corpus of your own)
 # make install  into DESTDIR/PREFIX
+# make train    a built-in model made again: MODEL=small CORPUS=folder (training/README.md)
 
 CARGO   ?= cargo
 PREFIX  ?= /usr/local
@@ -61,3 +62,5 @@ install: build
 	$(INSTALL) -D -m 755 $(LMFS) $(DESTDIR)$(PREFIX)/bin/lmfs
 	$(INSTALL) -D -m 644 systemd/lmfs@.service $(DESTDIR)$(UNITDIR)/lmfs@.service
 	$(INSTALL) -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/lmfs README.md docs/*.md
+
+include training/train.mk

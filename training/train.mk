@@ -1,5 +1,4 @@
-# The built-in models, made again: make train MODEL=small CORPUS=folder [BUDGET=3700 seconds] [START=models/first.gguf]
-# Include this file from the Makefile, or run `make -f training/train.mk train ...` in the repository's root.
+# The built-in models, made again: make train MODEL=small CORPUS=folder [BUDGET=3700 seconds] [START=models/small.gguf] [LIKE=the model whose tokens to keep]
 # What it writes stays under RUNS; an interrupted run goes on where it stopped.
 
 MODEL   ?= small
@@ -9,6 +8,7 @@ RUNS    ?= training/runs
 TOKENS  ?= 72e6
 BUDGET  ?= 3700
 START   ?=
+LIKE    ?=
 RATE    ?= $(if $(START),0.6,1.0)
 PYTHON  ?= $(TRAINING_VENV)/bin/python
 
@@ -39,7 +39,7 @@ $(RUNS)/tokens/pack.json: $(RUNS)/tokenizer.json training/mix.toml
 	$(LMTRAIN) pack --corpus $(CORPUS) --tokenizer $< --tokens $(TOKENS) --out $(RUNS)/tokens
 
 $(RUNS)/tokenizer.json: $(TRAINING_VENV)/bin/python
-	$(LMTRAIN) tokenizer --corpus $(CORPUS) --out $@
+	$(LMTRAIN) tokenizer $(if $(LIKE),--like $(LIKE),--corpus $(CORPUS)) --out $@
 
 $(TRAINING_VENV)/bin/python: training/requirements.txt
 	python3 -m venv $(TRAINING_VENV)
