@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use lmfs_codec::model::EngineChoice;
 
 use super::size;
 use crate::daemon::PackMode;
@@ -97,6 +98,18 @@ Examples:
 
 An output file appears only when it is whole; it has the mode and times of its input.";
 
+/// Which model is to compress, and what runs it.
+#[derive(Debug, Args)]
+pub struct ModelChoice {
+    /// Language model: builtin:NAME, the path of a GGUF file, or none [default: the best built-in model]
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// What runs the model when compressing: exact (integers: the same bits on every machine), llama (llama.cpp:
+    /// every model it loads) or auto (exact where it knows the model's shape). What is read says itself what runs it
+    #[arg(long, value_name = "ENGINE", default_value = "auto")]
+    pub engine: EngineChoice,
+}
+
 /// `lmfs compress` and `lmfs decompress`
 #[derive(Debug, Args)]
 #[command(after_help = STREAM_EXAMPLES)]
@@ -124,9 +137,9 @@ pub struct Stream {
     /// Blocks coded at a time; 0 for one per core
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
-    /// Language model: builtin:NAME, the path of a GGUF file, or none [default: the best built-in model]
-    #[arg(long, value_name = "MODEL")]
-    pub model: Option<String>,
+    /// The model and what runs it.
+    #[command(flatten)]
+    pub choice: ModelChoice,
     /// Bytes in a block, a power of two from 4KiB to 1MiB [default: 64KiB]
     #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size)]
     pub block_size: Option<u32>,
@@ -169,9 +182,9 @@ pub struct Eval {
     /// Bytes in a block
     #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size, default_value = "64KiB")]
     pub block_size: u32,
-    /// Language model: builtin:NAME, the path of a GGUF file, or none [default: the best built-in model]
-    #[arg(long, value_name = "MODEL")]
-    pub model: Option<String>,
+    /// The model and what runs it.
+    #[command(flatten)]
+    pub choice: ModelChoice,
     /// Leave out what the other programs make of whole files
     #[arg(long)]
     pub blocks_only: bool,
@@ -204,6 +217,9 @@ pub enum ModelCommand {
     Show {
         /// builtin:NAME, or the path of a GGUF file
         model: String,
+        /// What is to run it: exact, llama or auto
+        #[arg(long, value_name = "ENGINE", default_value = "auto")]
+        engine: EngineChoice,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
@@ -225,9 +241,9 @@ loads and whose vocabulary can express all 256 bytes will do; the larger the mod
 pub struct Init {
     /// Folder to make; it must be new or empty
     pub store: PathBuf,
-    /// Language model: builtin:NAME, the path of a GGUF file, or none [default: the best built-in model]
-    #[arg(long, value_name = "MODEL")]
-    pub model: Option<String>,
+    /// The model and what runs it.
+    #[command(flatten)]
+    pub choice: ModelChoice,
     /// Bytes in a block, a power of two from 4KiB to 1MiB: small blocks are read faster at random, large ones
     /// take less space
     #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size,

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use lmfs_codec::Stop;
+use lmfs_codec::model::EngineChoice;
 use lmfs_codec::stream::{self, StreamOptions};
 
 use super::args::{Stream, Test};
@@ -62,7 +63,7 @@ pub fn run(args: &Stream, decompress: bool, quiet: bool) -> anyhow::Result<ExitC
     let block_size = args.block_size;
     process(
         jobs.collect(),
-        Models::new(args.model.as_deref())?,
+        Models::new(args.choice.model.as_deref(), args.choice.engine)?,
         args.threads,
         block_size,
         quiet,
@@ -85,7 +86,7 @@ pub fn test(args: &Test, quiet: bool) -> anyhow::Result<ExitCode> {
     });
     process(
         jobs.collect(),
-        Models::new(args.model.as_deref())?,
+        Models::new(args.model.as_deref(), EngineChoice::Auto)?,
         args.threads,
         None,
         quiet,

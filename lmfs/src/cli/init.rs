@@ -15,13 +15,14 @@ use crate::store::{Folder, NewStore};
 /// # Errors
 /// A folder in use, a model that cannot be used.
 pub fn run(args: &args::Init, quiet: bool) -> anyhow::Result<ExitCode> {
-    let model = match args.model.as_deref() {
+    let model = match args.choice.model.as_deref() {
         None => Some(ModelSource::builtin_default()?),
         Some("none") => None,
         Some(text) => Some(text.parse()?),
     };
     let new = NewStore {
         model,
+        engine: args.choice.engine,
         block_size: args.block_size,
     };
     let folder = new.make(&args.store)?;

@@ -16,7 +16,7 @@ use crate::store::Digest;
 pub fn run(args: &Model) -> anyhow::Result<ExitCode> {
     match &args.command {
         ModelCommand::List { json } => list(*json),
-        ModelCommand::Show { model, json } => show(model, *json),
+        ModelCommand::Show { model, engine, json } => show(model, *engine, *json),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -46,9 +46,9 @@ fn list(as_json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(name: &str, as_json: bool) -> anyhow::Result<()> {
+fn show(name: &str, engine: EngineChoice, as_json: bool) -> anyhow::Result<()> {
     let source: ModelSource = name.parse()?;
-    let model = load(&source, EngineChoice::Auto, &LoadOptions::default())?;
+    let model = load(&source, engine, &LoadOptions::default())?;
     let identity = model.identity();
     let card = match source {
         ModelSource::Builtin(name) => Some(builtin::find(name)?.card),

@@ -22,6 +22,8 @@ pub(super) const CONFIG_KEY: &[u8] = b"config";
 pub struct NewStore {
     /// The language model; `None` for a store without one.
     pub model: Option<ModelSource>,
+    /// What is to run it; the store remembers what that came to.
+    pub engine: EngineChoice,
     /// Bytes in a block: a power of two from 4 KiB to 1 MiB.
     pub block_size: u32,
 }
@@ -34,7 +36,7 @@ impl NewStore {
     pub fn make(&self, path: &Path) -> Result<Folder> {
         Folder::check_new(path)?;
         // Everything that can be wrong with the model is found before anything is written.
-        let model = self.model.as_ref().map(probe).transpose()?;
+        let model = self.model.as_ref().map(|model| probe(model, self.engine)).transpose()?;
         let path = Folder::prepare(path)?;
         let (gguf, model) = model.map_or((None, None), |(gguf, model)| (Some(gguf), Some(model)));
         let config = Config {
@@ -69,14 +71,9 @@ fn fill(path: &Path, config: Config, gguf: Option<&[u8]>) -> Result<Folder> {
 }
 
 /// Loads a model and runs its probe: the file's bytes and what the store has to know about it.
-fn probe(source: &ModelSource) -> Result<(Vec<u8>, ModelConfig)> {
+fn probe(source: &ModelSource, engine: EngineChoice) -> Result<(Vec<u8>, ModelConfig)> {
     let gguf = source.read()?;
-    let model = load_bytes(
-        &source.to_string(),
-        gguf.clone(),
-        EngineChoice::Auto,
-        &LoadOptions::default(),
-    )?;
+    let model = load_bytes(&source.to_string(), gguf.clone(), engine, &LoadOptions::default())?;
     let identity = model.identity().clone();
     let codec = Codec::new(Some(model), Options::default())?;
     let config = ModelConfig {

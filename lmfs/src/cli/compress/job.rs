@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use lmfs_codec::Stop;
+use lmfs_codec::model::Engine;
 use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, SeekableReader, StreamOptions};
 use serde::Serialize;
 
@@ -266,6 +267,7 @@ pub struct Row {
     bytes: u64,
     ratio: Option<f64>,
     block_size: usize,
+    engine: Option<Engine>,
     model_digest: Option<Digest>,
 }
 
@@ -291,6 +293,7 @@ pub fn describe(path: &Path) -> anyhow::Result<Row> {
         bytes,
         ratio: (bytes > 0).then(|| stored_bytes as f64 / bytes as f64),
         block_size: header.block_size,
+        engine: header.model.map(|(engine, _)| engine),
         model_digest: header.model.map(|(_, digest)| Digest(digest)),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, builtin, load};
+use lmfs_codec::model::{Engine, EngineChoice, LoadOptions, ModelSource, builtin, load};
 use lmfs_codec::stream::ContainerHeader;
 use lmfs_codec::{Codec, Error, Options, Result};
 
@@ -12,7 +12,12 @@ use crate::store::Digest;
 pub struct Models {
     /// What the user named; `None` for the built-in models.
     asked: Option<Asked>,
-    loaded: HashMap<Option<[u8; 32]>, Codec>,
+    /// What runs the model that compresses.
+    engine: EngineChoice,
+    /// The codec that compresses, once it was needed.
+    writer: Option<Codec>,
+    /// By what a container names: the engine and the model's digest.
+    loaded: HashMap<Option<(Engine, [u8; 32])>, Codec>,
 }
 
 #[derive(Debug, Clone)]
@@ -22,11 +27,11 @@ enum Asked {
 }
 
 impl Models {
-    /// `text` as for `--model`: `builtin:NAME`, a path, `none`.
+    /// `text` as for `--model`: `builtin:NAME`, a path, `none`; `engine` counts for compressing only.
     ///
     /// # Errors
     /// A built-in model that there is not.
-    pub fn new(text: Option<&str>) -> Result<Models> {
+    pub fn new(text: Option<&str>, engine: EngineChoice) -> Result<Models> {
         let asked = match text {
             None => None,
             Some("none") => Some(Asked::Nothing),
@@ -34,6 +39,8 @@ impl Models {
         };
         Ok(Models {
             asked,
+            engine,
+            writer: None,
             loaded: HashMap::new(),
         })
     }
@@ -43,13 +50,15 @@ impl Models {
     /// # Errors
     /// A model that cannot be used.
     pub fn for_writing(&mut self) -> Result<Codec> {
-        match self.asked.clone() {
-            Some(Asked::Nothing) => self.without(),
-            Some(Asked::Source(source)) => self.open(&source, EngineChoice::Auto).map(|(_, codec)| codec),
-            None => self
-                .open(&ModelSource::builtin_default()?, EngineChoice::Auto)
-                .map(|(_, codec)| codec),
+        if let Some(codec) = &self.writer {
+            return Ok(codec.clone());
         }
+        let codec = match self.asked.clone() {
+            Some(Asked::Nothing) => self.without()?,
+            Some(Asked::Source(source)) => self.open(&source, self.engine)?.1,
+            None => self.open(&ModelSource::builtin_default()?, self.engine)?.1,
+        };
+        Ok(self.writer.insert(codec).clone())
     }
 
     /// The codec for a container.
@@ -60,12 +69,12 @@ impl Models {
         let Some((engine, digest)) = header.model else {
             return self.without();
         };
-        if let Some(codec) = self.loaded.get(&Some(digest)) {
+        if let Some(codec) = self.loaded.get(&header.model) {
             return Ok(codec.clone());
         }
         let engine = match engine {
-            lmfs_codec::model::Engine::Llama => EngineChoice::Llama,
-            lmfs_codec::model::Engine::Exact => EngineChoice::Exact,
+            Engine::Llama => EngineChoice::Llama,
+            Engine::Exact => EngineChoice::Exact,
         };
         if let Some(Asked::Source(source)) = self.asked.clone() {
             let (found, codec) = self.open(&source, engine)?;
@@ -94,21 +103,11 @@ impl Models {
     }
 
     fn open(&mut self, source: &ModelSource, engine: EngineChoice) -> Result<([u8; 32], Codec)> {
-        if let Some(codec) = self.already(source) {
-            return Ok(codec);
-        }
         let model = load(source, engine, &LoadOptions::default())?;
-        let digest = model.identity().digest;
+        let identity = model.identity();
+        let key = (identity.engine, identity.digest);
         let codec = Codec::new(Some(model), Options::default())?;
-        self.loaded.insert(Some(digest), codec.clone());
-        Ok((digest, codec))
-    }
-
-    fn already(&self, source: &ModelSource) -> Option<([u8; 32], Codec)> {
-        let ModelSource::Builtin(name) = source else {
-            return None;
-        };
-        let digest = builtin::find(name).ok()?.digest();
-        Some((digest, self.loaded.get(&Some(digest))?.clone()))
+        self.loaded.insert(Some(key), codec.clone());
+        Ok((key.1, codec))
     }
 }
