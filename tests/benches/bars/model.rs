@@ -28,9 +28,24 @@ pub fn print(kinds: &[Kind]) {
         text.len()
     );
 
-    let scratch = Scratch::with_store(&[]);
+    println!("\n### Speed of model blocks\n");
+    println!(
+        "{} bytes of text, {} cores; the bare loop is over the same model, on all cores.\n",
+        text.len(),
+        cores()
+    );
+    println!("| engine | what | KB/s | beside the bare loop |");
+    println!("|---|---|---|---|");
+    for engine in ["exact", "llama"] {
+        measure(engine, &text);
+    }
+}
+
+/// The built-in model by one engine: bare, read through the mount, packed.
+fn measure(engine: &str, text: &[u8]) {
+    let scratch = Scratch::with_store(&["--engine", engine]);
     let mount = scratch.mount(&[]);
-    fs::write(mount.path("text"), &text).unwrap();
+    fs::write(mount.path("text"), text).unwrap();
     lmfs_tests::run(std::process::Command::new("sync").arg("-f").arg(mount.path("text"))).ok();
     let packing = seconds(|| drop(mount.pack(&[])));
     let status = mount.status();
@@ -58,11 +73,11 @@ pub fn print(kinds: &[Kind]) {
         .unwrap();
     let model = model::load(
         &model::ModelSource::Path(model),
-        model::EngineChoice::Auto,
+        engine.parse().unwrap(),
         &model::LoadOptions::default(),
     )
     .unwrap();
-    let bare = Bare::new(model, &text, block, lanes);
+    let bare = Bare::new(model, text, block, lanes);
     let (mut reading, mut looping) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..3 {
         let mount = scratch.mount(&[]);
@@ -71,26 +86,12 @@ pub fn print(kinds: &[Kind]) {
         looping = looping.min(best(1, || seconds(|| bare.run())));
     }
     let rate = |seconds: f64| text.len() as f64 / seconds / 1000.0;
-    println!("\n### Speed of model blocks\n");
-    println!(
-        "{} bytes of text, blocks of {block} bytes, {lanes} lanes, {} cores. Engine: {}.\n",
-        text.len(),
-        cores(),
-        bare.model.identity().engine
-    );
-    println!("| what | KB/s | beside the bare loop |");
-    println!("|---|---|---|");
-    println!("| bare loop over the model, all cores | {:.1} | 1.00 |", rate(looping));
-    println!(
-        "| cold sequential reading through the mount | {:.1} | {:.2} |",
-        rate(reading),
-        looping / reading
-    );
-    println!(
-        "| packing with verification | {:.1} | {:.2} |",
-        rate(packing),
-        looping / packing
-    );
+    let line = |what: &str, spent: f64| {
+        println!("| {engine} | {what} | {:.1} | {:.2} |", rate(spent), looping / spent);
+    };
+    line(&format!("bare loop: {lanes} lanes, blocks of {block} bytes"), looping);
+    line("cold sequential reading through the mount", reading);
+    line("packing with verification", packing);
 }
 
 fn cores() -> usize {
