@@ -2,6 +2,7 @@
 # make demo     see it work: a store, a mount, real files, packed by the model, read back after a crash
 # make test     everything that has to hold: format, lints, licences, unit, doc and whole-system tests
 # make soak     the tests of chance many times over: hours of kill -9 and flipped bits
+# make fuzz     one fuzz target for long (TARGET=block, SECONDS=600): see fuzz/README.md
 # make bench    the numbers of docs/BENCHMARKS.md, measured again (EVAL=folder: on an evaluation corpus of your own)
 # make install  into DESTDIR/PREFIX
 # make train    a built-in model made again: MODEL=small CORPUS=folder (training/README.md)
@@ -17,7 +18,7 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := target/release/lmfs
 
-.PHONY: build setup setup-test setup-bench demo test fmt clippy deny unit soak bench install
+.PHONY: build setup setup-test setup-bench demo test fmt clippy deny unit soak fuzz bench install
 build: setup
 	$(CARGO) build $(FLAGS) -p lmfs
 
@@ -53,6 +54,12 @@ unit:
 soak: setup-test
 	$(CARGO) build $(FLAGS) --workspace
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage -- --nocapture
+
+TARGET  ?= block
+SECONDS ?= 600
+fuzz:
+	LMFS_FUZZ_SEEDS=fuzz/corpus $(CARGO) test $(FLAGS) -p lmfs-codec --test fuzz
+	$(CARGO) +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048
 
 bench: setup-bench
 	$(CARGO) build $(FLAGS) --workspace

@@ -24,6 +24,7 @@
 mod decoder;
 mod encoder;
 mod format;
+mod layout;
 mod options;
 mod pipeline;
 mod seekable;

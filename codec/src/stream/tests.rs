@@ -5,7 +5,7 @@ use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use super::*;
 use crate::{Codec, Error, Options, Result, Stop};
 
-fn codec() -> Codec {
+pub(super) fn codec() -> Codec {
     Codec::new(
         None,
         Options {
@@ -16,7 +16,7 @@ fn codec() -> Codec {
     .unwrap()
 }
 
-fn options() -> StreamOptions {
+pub(super) fn options() -> StreamOptions {
     StreamOptions {
         block_size: 4096,
         threads: 2,
@@ -24,14 +24,14 @@ fn options() -> StreamOptions {
     }
 }
 
-fn text(len: usize) -> Vec<u8> {
+pub(super) fn text(len: usize) -> Vec<u8> {
     (0_u32..)
         .flat_map(|i| format!("{i} and {}, ", i.wrapping_mul(2_654_435_761)).into_bytes())
         .take(len)
         .collect()
 }
 
-fn compress(raw: &[u8]) -> Vec<u8> {
+pub(super) fn compress(raw: &[u8]) -> Vec<u8> {
     let mut encoder = Encoder::new(Vec::new(), codec(), options()).unwrap();
     encoder.write_all(raw).unwrap();
     encoder.finish().unwrap()
@@ -216,32 +216,6 @@ fn a_stop_ends_both_directions() {
     let container = compress(&text(10));
     let mut decoder = Decoder::new(&container[..], |_: &_| Ok(codec()), options);
     assert!(matches!(decoder.next_chunk(), Err(Error::Interrupted)));
-}
-
-#[test]
-fn the_asynchronous_forms_do_the_same() {
-    let runtime = ::tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(async {
-        let raw = text(300_000);
-        let mut container = Vec::new();
-        let read = tokio::compress(&raw[..], &mut container, codec(), options())
-            .await
-            .unwrap();
-        assert_eq!(read, raw.len() as u64);
-        assert_eq!(container, compress(&raw));
-        let mut out = Vec::new();
-        tokio::decompress(&container[..], &mut out, |_| Ok(codec()), options())
-            .await
-            .unwrap();
-        assert_eq!(out, raw);
-        let mut out = Vec::new();
-        let cut = &container[..container.len() / 2];
-        let error = tokio::decompress(cut, &mut out, |_| Ok(codec()), options())
-            .await
-            .unwrap_err();
-        assert!(matches!(error, Error::Damaged { .. }));
-        assert!(!out.is_empty() && raw.starts_with(&out));
-    });
 }
 
 /// The hex dumps of docs/FORMAT.md, which are also the oldest samples of these formats.

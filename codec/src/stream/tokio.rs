@@ -1,10 +1,15 @@
-//! Asynchronous forms of the encoder and decoder, on tokio's traits and its threads for blocking work.
+//! Asynchronous forms of the encoder, the decoder and the seekable reader, on tokio's traits and its threads for blocking
+//! work.
+
+mod seekable;
 
 use std::io::{Read, Write};
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::sync::mpsc::{Receiver, Sender, channel};
 use ::tokio::task::spawn_blocking;
+
+pub use seekable::SeekableReader;
 
 use super::{ContainerHeader, Decoder, Encoder, StreamOptions};
 use crate::{Codec, Error, Result};
@@ -145,3 +150,6 @@ impl Write for Sink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Where everything is in a file of containers. No IO: whoever reads, in whatever way, asks here what to read next.
+
+use std::ops::Range;
+
+use super::format::{ContainerHeader, Footer, SeekTable};
+use crate::block::decode_as;
+use crate::{Codec, Error, Result, Stop};
+
+/// One container.
+struct Part {
+    header: ContainerHeader,
+    /// First byte of content.
+    raw_start: u64,
+    /// Offset of each block in the source, and of the end of the last.
+    offsets: Vec<u64>,
+    table: SeekTable,
+}
+
+/// What is to be read next.
+enum Want {
+    Footer,
+    Header(Footer),
+    Table(Footer, ContainerHeader),
+}
+
+/// Finds all containers of a source, backwards from its end.
+pub(super) struct Finder {
+    /// End of the container that is being looked at.
+    end: u64,
+    want: Want,
+    parts: Vec<Part>,
+}
+
+impl Finder {
+    /// For a source of `len` bytes.
+    pub(super) fn new(len: u64) -> Result<Finder> {
+        if len == 0 {
+            return Err(Error::damaged("container", "it is empty"));
+        }
+        Ok(Finder {
+            end: len,
+            want: Want::Footer,
+            parts: Vec::new(),
+        })
+    }
+
+    /// Which bytes of the source to hand to [`take`](Finder::take) next; `None` when all was found.
+    pub(super) fn next(&self) -> Result<Option<Range<u64>>> {
+        if self.end == 0 {
+            return Ok(None);
+        }
+        let footer_at = self.end.checked_sub(Footer::LEN as u64).ok_or_else(short)?;
+        Ok(Some(match &self.want {
+            Want::Footer => footer_at..self.end,
+            Want::Header(footer) => {
+                let start = self.start(footer)?;
+                start..start + ContainerHeader::LEN as u64
+            }
+            // Both lengths were checked against the source: the table is not longer than the file.
+            Want::Table(footer, _) => footer_at.checked_sub(footer.table_len).ok_or_else(short)?..footer_at,
+        }))
+    }
+
+    fn start(&self, footer: &Footer) -> Result<u64> {
+        self.end.checked_sub(footer.container_len).ok_or_else(short)
+    }
+
+    /// Looks at the bytes that were asked for.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        self.want = match std::mem::replace(&mut self.want, Want::Footer) {
+            Want::Footer => Want::Header(Footer::parse(bytes)?),
+            Want::Header(footer) => Want::Table(footer, ContainerHeader::parse(bytes)?),
+            Want::Table(footer, header) => {
+                let start = self.start(&footer)?;
+                let table_at = self.end - Footer::LEN as u64 - footer.table_len;
+                let table = SeekTable::parse(bytes)?;
+                let first = start + ContainerHeader::LEN as u64;
+                let ends = table.stored.iter().scan(first, |at, &len| {
+                    *at += u64::from(len);
+                    Some(*at)
+                });
+                let offsets: Vec<u64> = std::iter::once(first).chain(ends).collect();
+                if offsets.last() != Some(&table_at) || !table.fits(header.block_size) {
+                    return Err(Error::damaged(
+                        "container",
+                        "its blocks are not those of its seek table",
+                    ));
+                }
+                self.parts.push(Part {
+                    header,
+                    raw_start: 0,
+                    offsets,
+                    table,
+                });
+                self.end = start;
+                Want::Footer
+            }
+        };
+        Ok(())
+    }
+
+    /// What was found.
+    pub(super) fn finish(mut self) -> Result<Found> {
+        self.parts.reverse();
+        let mut len = 0_u64;
+        for part in &mut self.parts {
+            part.raw_start = len;
+            let sum = len.checked_add(part.table.raw_len);
+            len = sum.ok_or_else(|| Error::damaged("container", "its contents are longer than 2^64 bytes"))?;
+        }
+        Ok(Found { parts: self.parts, len })
+    }
+}
+
+/// All containers of a source, without what decodes them.
+pub(super) struct Found {
+    parts: Vec<Part>,
+    len: u64,
+}
+
+impl Found {
+    /// Asks for the codec of each container, in the order of the source.
+    pub(super) fn with(self, codec_of: impl FnMut(&ContainerHeader) -> Result<Codec>) -> Result<Layout> {
+        let headers = self.parts.iter().map(|part| &part.header);
+        let codecs = headers.map(codec_of).collect::<Result<_>>()?;
+        Ok(Layout { found: self, codecs })
+    }
+}
+
+/// All containers of a source.
+pub(super) struct Layout {
+    found: Found,
+    /// One for each part.
+    codecs: Vec<Codec>,
+}
+
+impl Layout {
+    /// Bytes of content.
+    pub(super) fn len(&self) -> u64 {
+        self.found.len
+    }
+
+    /// The block with this byte of content.
+    pub(super) fn block(&self, offset: u64) -> Result<Place> {
+        let gone = || Error::damaged("container", format!("there is no block with byte {offset}"));
+        let parts = &self.found.parts;
+        let index = parts.partition_point(|part| part.raw_start + part.table.raw_len <= offset);
+        let (part, codec) = parts.get(index).zip(self.codecs.get(index)).ok_or_else(gone)?;
+        let size = part.header.block_size as u64;
+        let number = offset.checked_sub(part.raw_start).ok_or_else(gone)? / size;
+        let at = usize::try_from(number).map_err(|_| gone())?;
+        let (Some(&from), Some(&to)) = (part.offsets.get(at), part.offsets.get(at + 1)) else {
+            return Err(gone());
+        };
+        let start = part.raw_start + number * size;
+        Ok(Place {
+            stored: from..to,
+            start,
+            len: size.min(part.raw_start + part.table.raw_len - start),
+            number,
+            codec: codec.clone(),
+            fingerprint: part.header.fingerprint,
+        })
+    }
+}
+
+/// A block: where it is, and what decodes it.
+pub(super) struct Place {
+    /// Its bytes in the source.
+    pub(super) stored: Range<u64>,
+    /// First byte of content.
+    start: u64,
+    /// Bytes of content.
+    len: u64,
+    number: u64,
+    codec: Codec,
+    fingerprint: [u8; 8],
+}
+
+impl Place {
+    /// Decodes what was read at [`stored`](Place::stored).
+    pub(super) fn decode(&self, stored: &[u8], stop: &Stop) -> Result<Block> {
+        let bytes = decode_as(&self.codec, stored, &self.fingerprint, stop)?;
+        if bytes.len() as u64 != self.len {
+            let (number, found, expected) = (self.number, bytes.len(), self.len);
+            let reason = format!("block {number} has {found} bytes, not {expected}");
+            return Err(Error::damaged("container", reason));
+        }
+        Ok(Block {
+            start: self.start,
+            bytes,
+        })
+    }
+}
+
+/// A decoded block.
+pub(super) struct Block {
+    /// First byte of content.
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Block {
+    /// What it has from `offset` of the content on; `None` if that byte is in another block.
+    pub(super) fn from(&self, offset: u64) -> Option<&[u8]> {
+        let skip = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(skip..).filter(|rest| !rest.is_empty())
+    }
+}
+
+/// What is wrong when a read of the source ends `missing` bytes early.
+pub(super) fn ends_early(missing: u64) -> Error {
+    Error::damaged("container", format!("it ends {missing} bytes early"))
+}
+
+fn short() -> Error {
+    Error::damaged(
+        "container",
+        "its footer's lengths do not fit: it is truncated, or something follows it",
+    )
+}

@@ -1,0 +1,139 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::io::{self, Cursor, SeekFrom};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, ReadBuf};
+
+use super::super::tests::{codec, compress, options, text};
+use super::*;
+
+#[test]
+fn the_asynchronous_forms_do_the_same() {
+    blocking_on(async {
+        let raw = text(300_000);
+        let mut container = Vec::new();
+        let read = super::compress(&raw[..], &mut container, codec(), options())
+            .await
+            .unwrap();
+        assert_eq!(read, raw.len() as u64);
+        assert_eq!(container, compress(&raw));
+        let mut out = Vec::new();
+        decompress(&container[..], &mut out, |_| Ok(codec()), options())
+            .await
+            .unwrap();
+        assert_eq!(out, raw);
+        let mut out = Vec::new();
+        let cut = &container[..container.len() / 2];
+        let error = decompress(cut, &mut out, |_| Ok(codec()), options()).await.unwrap_err();
+        assert!(matches!(error, Error::Damaged { .. }));
+        assert!(!out.is_empty() && raw.starts_with(&out));
+    });
+}
+
+/// A source that gives little at a time, makes its reader wait in between, and counts.
+struct Slow {
+    inner: Cursor<Vec<u8>>,
+    read: Arc<AtomicU64>,
+    waits: bool,
+}
+
+impl AsyncRead for Slow {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.waits = !self.waits;
+        if self.waits {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut piece = [0; 700];
+        let len = buffer.remaining().min(piece.len());
+        let len = std::io::Read::read(&mut self.inner, &mut piece[..len])?;
+        buffer.put_slice(&piece[..len]);
+        self.read.fetch_add(len as u64, Ordering::Relaxed);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncSeek for Slow {
+    fn start_seek(mut self: Pin<&mut Self>, to: SeekFrom) -> io::Result<()> {
+        std::io::Seek::seek(&mut self.inner, to).map(drop)
+    }
+
+    fn poll_complete(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        Poll::Ready(Ok(self.inner.position()))
+    }
+}
+
+fn blocking_on<T>(work: impl Future<Output = T>) -> T {
+    ::tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap()
+        .block_on(work)
+}
+
+#[test]
+fn any_part_can_be_read_asynchronously_and_only_that() {
+    blocking_on(async {
+        let (a, b) = (text(300_000), text(7000));
+        let raw = [a.clone(), b.clone()].concat();
+        let read = Arc::new(AtomicU64::new(0));
+        let source = Slow {
+            inner: Cursor::new([compress(&a), compress(&b)].concat()),
+            read: Arc::clone(&read),
+            waits: false,
+        };
+        let mut reader = SeekableReader::open(source, |_| Ok(codec())).await.unwrap();
+        assert_eq!(reader.len(), raw.len() as u64);
+        let tables = read.load(Ordering::Relaxed);
+        for (offset, len) in [
+            (0, 10),
+            (4090, 20),
+            (299_990, 20),
+            (306_990, 10),
+            (306_990, 20),
+            (500_000, 5),
+        ] {
+            let mut part = Vec::new();
+            reader.seek(SeekFrom::Start(offset)).await.unwrap();
+            (&mut reader).take(len).read_to_end(&mut part).await.unwrap();
+            let from = raw.len().min(offset as usize);
+            let to = raw.len().min(from + len as usize);
+            assert_eq!(part, raw[from..to], "{len} bytes at {offset}");
+        }
+        let blocks = read.load(Ordering::Relaxed) - tables;
+        assert!(
+            tables < 1000 && blocks < 7 * 4096,
+            "{tables} and {blocks} bytes were read"
+        );
+        let mut part = [0; 100];
+        assert_eq!(reader.read_at(200_000, &mut part).await.unwrap(), 100);
+        assert_eq!(part, raw[200_000..200_100]);
+        assert!(reader.seek(SeekFrom::Current(-1_000_000)).await.is_err());
+    });
+}
+
+#[test]
+fn a_damaged_block_read_asynchronously_is_an_error_and_the_others_are_not() {
+    blocking_on(async {
+        let raw = text(20_000);
+        let mut container = compress(&raw);
+        container[60 + 30] ^= 1;
+        let mut reader = SeekableReader::open(Cursor::new(container), |_| Ok(codec()))
+            .await
+            .unwrap();
+        let mut part = [0; 50];
+        for _ in 0..2 {
+            let error = reader.read_at(10, &mut part).await.unwrap_err();
+            assert!(matches!(error, Error::Damaged { .. }), "{error}");
+            assert_eq!(reader.read_at(9000, &mut part).await.unwrap(), 50);
+            assert_eq!(part, raw[9000..9050]);
+        }
+    });
+}

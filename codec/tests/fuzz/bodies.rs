@@ -1,0 +1,425 @@
+//! What the fuzz targets do: plain functions over bytes that return, or panic when something that must hold does not.
+//!
+//! `codec/tests/fuzz.rs` runs them for a moment on every `make test`; `fuzz/` runs them for hours under libFuzzer.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+use std::sync::{Arc, LazyLock};
+
+use lmfs_codec::coder::{Coder, Decoder as BitDecoder, Encoder as BitEncoder};
+use lmfs_codec::decisions::{Alone, Place, Tree};
+use lmfs_codec::distribution::Distribution;
+use lmfs_codec::mix::{self, Predictor, Shape};
+use lmfs_codec::model::gguf::Gguf;
+use lmfs_codec::model::{EngineChoice, LanguageModel, LoadOptions, ModelSource, Vocabulary, load, load_bytes};
+use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, SeekableReader, StreamOptions};
+use lmfs_codec::{Codec, Error, Header, Method, Options, Stop};
+
+use super::common::{Vocab, Weights, model};
+
+/// A fuzz target: its name under `fuzz/fuzz_targets`, its body, and inputs to start from.
+pub struct Target {
+    pub name: &'static str,
+    pub run: fn(&[u8]),
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+pub const TARGETS: [Target; 6] = [
+    Target {
+        name: "block",
+        run: block,
+        seeds: block_seeds,
+    },
+    Target {
+        name: "container",
+        run: container,
+        seeds: container_seeds,
+    },
+    Target {
+        name: "tokenizer",
+        run: tokenizer,
+        seeds: texts,
+    },
+    Target {
+        name: "coder",
+        run: coder,
+        seeds: texts,
+    },
+    Target {
+        name: "mixer",
+        run: mixer,
+        seeds: mixer_seeds,
+    },
+    Target {
+        name: "gguf",
+        run: gguf,
+        seeds: gguf_seeds,
+    },
+];
+
+const TEXT: &[u8] = b"It was the best of times, 12 + 30 = 42, {\"id\": 7, \"ok\": true}\r\n\xc3\xa4\xe6\xbc\xa2 \xff\0";
+
+fn texts() -> Vec<Vec<u8>> {
+    vec![
+        TEXT.to_vec(),
+        TEXT.repeat(5),
+        (0..=255).collect(),
+        vec![b' '; 300],
+        "  the \u{2581}\u{a0}\u{fffd}<s></s><0x41>𝄞".as_bytes().to_vec(),
+    ]
+}
+
+fn tiny(vocab: Vocab) -> Arc<dyn LanguageModel> {
+    load_bytes(
+        "tiny",
+        model(vocab, Weights::Q8_0),
+        EngineChoice::Llama,
+        &LoadOptions::default(),
+    )
+    .unwrap()
+}
+
+fn builtin(engine: EngineChoice) -> Arc<dyn LanguageModel> {
+    load(
+        &ModelSource::builtin_default().unwrap(),
+        engine,
+        &LoadOptions::default(),
+    )
+    .unwrap()
+}
+
+/// Codecs to try, by what they may do: nothing but zstd, a tiny model on llama.cpp, that model alone.
+fn codecs() -> &'static [Codec; 3] {
+    static CODECS: LazyLock<[Codec; 3]> = LazyLock::new(|| {
+        let model = tiny(Vocab::Bpe);
+        let with = |change: fn(&mut Options)| {
+            let mut options = Options::default();
+            options.lanes = Some(2);
+            change(&mut options);
+            Codec::new(Some(Arc::clone(&model)), options).unwrap()
+        };
+        [
+            with(|options| (options.mix, options.model) = (false, false)),
+            with(|_| ()),
+            with(|options| options.lm_only = true),
+        ]
+    });
+    &CODECS
+}
+
+/// Decoding any bytes as a block, as they are and behind a header that fits; and encoding them.
+pub fn block(data: &[u8]) {
+    let [plain, full, lm] = codecs();
+    let stop = Stop::new();
+    let decode = |block: &[u8]| {
+        if let Ok(raw) = full.decode(block, &stop) {
+            assert_eq!(crc32fast::hash(&raw), Header::parse(block).unwrap().raw_crc);
+        }
+    };
+    decode(data);
+    // The first bytes say what the rest is the payload of: what lies behind the checksums is reached at once.
+    if let Some((&[method, lanes, low, high], payload)) = data.split_first_chunk::<4>() {
+        let method = Method::ALL[usize::from(method) % Method::ALL.len()];
+        let len = usize::from(u16::from_le_bytes([low, high]));
+        let (lanes, len) = match method {
+            Method::Raw => (0, payload.len()),
+            Method::Zstd => (0, len),
+            Method::Mix => (1, len),
+            // As long as a fuzzer has patience for.
+            Method::Model | Method::Lm => (u16::from(lanes).clamp(1, 255), len % 512),
+        };
+        let header = Header {
+            version: Header::VERSION,
+            method,
+            lanes,
+            raw_len: u32::try_from(len).unwrap(),
+            payload_len: u32::try_from(payload.len()).unwrap(),
+            raw_crc: crc32fast::hash(payload),
+            params: full.params(method),
+        };
+        decode(&[&header.to_bytes(), payload].concat());
+    }
+    let raw = &data[..data.len().min(100)];
+    for codec in [plain, full, lm] {
+        let block = codec.encode(raw, &stop).unwrap();
+        assert!(block.len() <= raw.len() + Header::LEN);
+        assert_eq!(full.decode(&block, &stop).unwrap(), raw);
+    }
+}
+
+fn block_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = texts();
+    let stop = Stop::new();
+    for codec in codecs() {
+        for text in texts() {
+            let block = codec.encode(&text, &stop).unwrap();
+            let header = Header::parse(&block).unwrap();
+            let len = u16::try_from(text.len()).unwrap().to_le_bytes();
+            let lead = [header.method as u8, header.lanes as u8, len[0], len[1]];
+            seeds.push([&lead, &block[Header::LEN..]].concat());
+            seeds.push(block);
+        }
+    }
+    seeds
+}
+
+fn stream_options(recover: bool) -> StreamOptions {
+    let mut options = StreamOptions::default();
+    (options.block_size, options.threads, options.recover) = (4096, 1, recover);
+    options
+}
+
+/// All of a container, strictly or with recovery; how it ended; and whether anything was missing.
+fn decompress(data: &[u8], recover: bool) -> (Vec<u8>, Result<(), Error>, bool) {
+    let mut decoder = Decoder::new(data, |_: &_| Ok(codecs()[0].clone()), stream_options(recover));
+    let mut out = Vec::new();
+    let end = loop {
+        match decoder.next_chunk() {
+            Ok(Some(chunk)) => out.extend(chunk),
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+        assert!(
+            out.len() <= (data.len() + 100) << 17,
+            "{} bytes from {}",
+            out.len(),
+            data.len()
+        );
+    };
+    (out, end, !decoder.missing().is_empty())
+}
+
+/// Reading any bytes as containers: the strict way, with recovery and at random give the same bytes or an error.
+pub fn container(data: &[u8]) {
+    for data in [data.to_vec(), resealed(data)] {
+        let (out, end, _) = decompress(&data, false);
+        let (recovered, also, missing) = decompress(&data, true);
+        let source = Cursor::new(&data);
+        let random = SeekableReader::new(source, |_: &ContainerHeader| Ok(codecs()[0].clone()), Stop::new());
+        if end.is_ok() {
+            assert!(also.is_ok() && recovered == out && !missing);
+            let mut random = random.expect("what reads from the start reads at random");
+            assert_eq!(random.len(), out.len() as u64);
+            let middle = out.len() / 2;
+            let mut rest = Vec::new();
+            random.seek(SeekFrom::Start(middle as u64)).unwrap();
+            random.read_to_end(&mut rest).unwrap();
+            assert_eq!(rest, out[middle..]);
+        } else {
+            assert!(also.is_err() || missing, "recovery says what was wrong");
+            if let Ok(mut random) = random {
+                let mut buffer = [0; 100];
+                for at in [0, random.len() / 2, random.len().saturating_sub(1), u64::MAX] {
+                    let _ = random.read_at(at, &mut buffer);
+                }
+            }
+        }
+    }
+}
+
+/// The same bytes with checksums that fit wherever a header, a block, a table or a footer seems to start.
+fn resealed(data: &[u8]) -> Vec<u8> {
+    let mut data = data.to_vec();
+    for at in 0..data.len() {
+        let magic: [u8; 4] = match data.get(at..at + 4) {
+            Some(bytes) => bytes.try_into().unwrap(),
+            None => break,
+        };
+        let len = match &magic {
+            b"\xb5LMZ" => ContainerHeader::LEN,
+            b"\xb5END" => 24,
+            b"\xb5TAB" => {
+                let count = data
+                    .get(at + 4..at + 8)
+                    .map_or(0, |n| u32::from_le_bytes(n.try_into().unwrap()));
+                24 + 4 * (count as usize).min(1 << 16)
+            }
+            [0xb5, 0x4c, ..] => Header::LEN,
+            _ => continue,
+        };
+        if let Some(part) = data.get_mut(at..at + len) {
+            let (covered, crc) = part.split_at_mut(len - 4);
+            crc.copy_from_slice(&crc32fast::hash(covered).to_le_bytes());
+        }
+    }
+    data
+}
+
+fn container_seeds() -> Vec<Vec<u8>> {
+    let compress = |raw: &[u8]| {
+        let mut encoder = Encoder::new(Vec::new(), codecs()[0].clone(), stream_options(false)).unwrap();
+        encoder.write_all(raw).unwrap();
+        encoder.finish().unwrap()
+    };
+    let noise: Vec<u8> = (0..300_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let all = [&b""[..], TEXT, &TEXT.repeat(130), &noise].map(compress);
+    [&all[..], &[all.concat()]].concat()
+}
+
+/// Any bytes to tokens and back, by both engines and both kinds of tokenizers of llama.cpp.
+pub fn tokenizer(data: &[u8]) {
+    static MODELS: LazyLock<[Arc<dyn LanguageModel>; 4]> = LazyLock::new(|| {
+        [
+            builtin(EngineChoice::Exact),
+            builtin(EngineChoice::Llama),
+            tiny(Vocab::Bpe),
+            tiny(Vocab::Spm),
+        ]
+    });
+    for model in &*MODELS {
+        let tokens = model.tokenize(data).expect("any bytes have tokens");
+        let mut joined = Vec::new();
+        model.vocabulary().join(&tokens, &mut joined);
+        assert_eq!(joined, data);
+        let without = tokens.iter().find(|&&token| model.vocabulary().bytes(token).is_empty());
+        assert_eq!(without, None, "a token that no decoder can name");
+    }
+}
+
+/// Decisions of any probability, and tokens of any distribution, through the arithmetic coder and back.
+pub fn coder(data: &[u8]) {
+    let decisions: Vec<(bool, u32)> = data
+        .chunks_exact(2)
+        .map(|pair| {
+            (
+                pair[0] ^ pair[1] & 1 == 1,
+                u32::from(u16::from_le_bytes([pair[0], pair[1]])),
+            )
+        })
+        .map(|(bit, p)| (bit, if p % 7 == 0 { p % 5 } else { p }))
+        .collect();
+    let mut encoder = BitEncoder::new(Vec::new());
+    let mut ideal = 0.0;
+    for &(bit, p) in &decisions {
+        encoder.code(bit, p);
+        let p = f64::from(p.clamp(1, 65535)) / 65536.0;
+        ideal -= if bit { p.log2() } else { (1.0 - p).log2() };
+    }
+    let stream = encoder.finish();
+    assert!(
+        stream.len() as f64 * 8.0 <= ideal * 1.001 + 33.0,
+        "{} bytes for {ideal} bits",
+        stream.len()
+    );
+    let mut decoder = BitDecoder::new(&stream);
+    decisions
+        .iter()
+        .for_each(|&(bit, p)| assert_eq!(decoder.code(false, p), bit));
+    decoder.finish().expect("the encoder's own stream has the right length");
+    let mut decoder = BitDecoder::new(data);
+    decisions.iter().for_each(|&(_, p)| {
+        decoder.code(false, p);
+    });
+    let _ = decoder.finish();
+    tokens(data);
+}
+
+/// Tokens with logits of any bits: infinities, huge and tiny numbers, no numbers at all.
+fn tokens(data: &[u8]) {
+    static SHARED: LazyLock<(Arc<dyn LanguageModel>, Tree)> = LazyLock::new(|| {
+        let model = tiny(Vocab::Spm);
+        let tree = Tree::new(model.vocabulary());
+        (model, tree)
+    });
+    let (model, tree) = &*SHARED;
+    let vocabulary = model.vocabulary();
+    let tokens = model.tokenize(&data[..data.len().min(40)]).unwrap();
+    let text_len: usize = tokens.iter().map(|&token| vocabulary.bytes(token).len()).sum();
+    let logits = |step: usize| -> Vec<f32> {
+        let at = |i: usize| data.get((i * 4 + step) % data.len().max(1)).copied().unwrap_or(0);
+        let logit = |i: usize| match at(i) % 3 {
+            0 => f32::from_bits(u32::from_le_bytes([at(i), at(i + 1), at(i + 2), at(i + 3)])),
+            _ => f32::from(at(i + 1)) / 8.0 - 16.0,
+        };
+        (0..vocabulary.len()).map(logit).collect()
+    };
+    let mut encoder = BitEncoder::new(Vec::new());
+    through(vocabulary, tree, &mut encoder, text_len, &tokens, &logits);
+    let stream = encoder.finish();
+    let mut decoder = BitDecoder::new(&stream);
+    assert_eq!(through(vocabulary, tree, &mut decoder, text_len, &[], &logits), tokens);
+    decoder.finish().unwrap();
+}
+
+/// Codes tokens up to `left` bytes; those given are encoded, without any they are decoded.
+fn through<C: Coder>(
+    vocabulary: &Vocabulary,
+    tree: &Tree,
+    coder: &mut C,
+    mut left: usize,
+    known: &[u32],
+    logits: &dyn Fn(usize) -> Vec<f32>,
+) -> Vec<u32> {
+    let mut distribution = Distribution::new(vocabulary);
+    let mut out = Vec::new();
+    while left > 0 {
+        distribution.set(&logits(out.len()));
+        let token = known.get(out.len()).copied().unwrap_or_default();
+        let place = Place { lane: 0, left };
+        let token = tree
+            .code(vocabulary, &distribution, coder, &mut Alone, place, token)
+            .unwrap();
+        left -= vocabulary.bytes(token).len();
+        out.push(token);
+    }
+    out
+}
+
+/// Any bytes through the adaptive models alone, in every shape, and any bytes as what they made.
+pub fn mixer(data: &[u8]) {
+    let mut predictor = Predictor::new();
+    let (lead, raw) = data
+        .split_first_chunk::<3>()
+        .map_or(([0; 3], data), |(lead, raw)| (*lead, raw));
+    let payload = mix::encode(&mut predictor, raw);
+    assert_eq!(mix::decode(&mut predictor, &payload, raw.len()).unwrap(), raw);
+    let shape = match lead[0] % 4 {
+        0 => Shape::Plain,
+        1 => Shape::Records(u16::from_le_bytes([lead[1], lead[2]]).max(1)),
+        channels => Shape::Sound(channels - 1),
+    };
+    let payload = mix::encode_as(&mut predictor, raw, shape);
+    assert_eq!(
+        mix::decode(&mut predictor, &payload, raw.len()).unwrap(),
+        raw,
+        "{shape:?}"
+    );
+    let _ = mix::decode(&mut predictor, data, usize::from(lead[1]) * 16);
+}
+
+fn mixer_seeds() -> Vec<Vec<u8>> {
+    let samples: Vec<u8> = (0..400_i32)
+        .flat_map(|i| ((i * i % 3000 - 1500) as i16).to_le_bytes())
+        .collect();
+    let mut seeds = Vec::new();
+    for lead in [[0, 0, 0], [1, 4, 0], [1, 255, 255], [2, 9, 0], [3, 9, 0]] {
+        seeds.extend([&samples[..], TEXT].map(|raw| [&lead, raw].concat()));
+    }
+    seeds
+}
+
+/// Any bytes as a model file, up to the engine that computes everything itself.
+pub fn gguf(data: &[u8]) {
+    if let Ok(gguf) = Gguf::parse(data) {
+        gguf.parameters();
+        let _ = gguf.check_model();
+        let _ = load_bytes("fuzz", data.to_vec(), EngineChoice::Exact, &LoadOptions::default());
+    }
+}
+
+fn gguf_seeds() -> Vec<Vec<u8>> {
+    vec![
+        model(Vocab::Bpe, Weights::Q8_0),
+        model(Vocab::Spm, Weights::F16),
+        model(Vocab::Bpe, Weights::Q4K),
+    ]
+}
