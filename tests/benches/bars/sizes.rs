@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::time::Duration;
 
 use lmfs::eval::{Compressor, Zstd};
 use lmfs_codec::Stop;
@@ -9,6 +11,9 @@ use lmfs_tests::{Scratch, diff};
 
 use crate::corpus::Kind;
 use crate::seconds;
+
+/// A whole corpus takes its time.
+const DEADLINE: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Default)]
 struct Row {
@@ -63,7 +68,9 @@ fn measure(kind: &Kind) -> Row {
     kind.copy_to(&original);
     let mount = scratch.mount(&[]);
     lmfs_tests::copy_in(&original, &copy);
-    let packing = seconds(|| drop(mount.pack(&[])));
+    let mut pack = Command::new(lmfs_tests::lmfs_path());
+    pack.arg("pack").arg(scratch.mountpoint());
+    let packing = seconds(|| drop(lmfs_tests::run_within(&mut pack, DEADLINE).ok()));
     let status = mount.status();
     mount.umount();
     scratch.lmfs("gc", &[]).ok();
