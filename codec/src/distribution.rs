@@ -10,6 +10,7 @@
 )]
 
 use crate::model::{Token, Vocabulary};
+use crate::simd::{self, Simd, Task, WAYS};
 
 /// Version of the mapping from logits to probabilities; part of a block's parameters.
 pub const VERSION: u8 = 1;
@@ -67,7 +68,11 @@ impl Distribution {
                 &self.gathered
             }
         };
-        fill(logits, &mut self.frequencies, &mut self.before);
+        simd::run(Fill {
+            logits,
+            frequencies: &mut self.frequencies,
+            before: &mut self.before,
+        });
     }
 
     /// Sum of the frequencies of all ranks below `rank`.
@@ -84,80 +89,99 @@ impl Distribution {
     }
 }
 
-fn fill(logits: &[f32], frequencies: &mut [u32], before: &mut [u64]) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        #[allow(unsafe_code, reason = "eight elements at a time instead of four")]
-        // SAFETY: the CPU has AVX2. The function is the portable one, compiled for it.
-        return unsafe { fill_avx2(logits, frequencies, before) };
+/// Frequencies and sums of groups from logits in rank order; [`Distribution`] has what they mean.
+struct Fill<'a> {
+    logits: &'a [f32],
+    frequencies: &'a mut [u32],
+    before: &'a mut [u64],
+}
+
+impl Task for Fill<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let max = s.splat(largest(s, self.logits));
+        let mut sum = 0_u64;
+        let groups = self.logits.chunks(GROUP).zip(self.frequencies.as_chunks_mut().0);
+        for ((logits, frequencies), before) in groups.zip(&mut *self.before) {
+            *before = sum;
+            let mut padded = [-LIMIT; GROUP];
+            let whole = logits.first_chunk().unwrap_or_else(|| {
+                padded[..logits.len()].copy_from_slice(logits);
+                &padded
+            });
+            let mut group = fill_group(s, whole, max, frequencies);
+            for beyond in &mut frequencies[logits.len()..] {
+                group = group.wrapping_sub(*beyond);
+                *beyond = 0;
+            }
+            sum = sum.wrapping_add(u64::from(group));
+        }
+        if let Some(last) = self.before.last_mut() {
+            *last = sum;
+        }
     }
-    fill_portable(logits, frequencies, before);
 }
 
-/// The same code with wider registers. AVX2 does not contain FMA, and rustc never contracts: the bits are the same.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn fill_avx2(logits: &[f32], frequencies: &mut [u32], before: &mut [u64]) {
-    fill_portable(logits, frequencies, before);
-}
-
+/// The largest logit, between -[`LIMIT`] and [`LIMIT`]; NaN counts as minus infinity.
 #[inline(always)]
-fn fill_portable(logits: &[f32], frequencies: &mut [u32], before: &mut [u64]) {
-    let mut maxima = [-LIMIT; 16];
-    let mut chunks = logits.chunks_exact(16);
-    for chunk in &mut chunks {
-        for (max, &logit) in maxima.iter_mut().zip(chunk) {
-            *max = if logit > *max { logit } else { *max };
+fn largest<S: Simd>(s: S, logits: &[f32]) -> f32 {
+    let (chunks, rest) = logits.as_chunks::<WAYS>();
+    let mut maxima = [s.splat(-LIMIT); 4];
+    let (fours, ones) = chunks.as_chunks::<4>();
+    for four in fours {
+        for (max, chunk) in maxima.iter_mut().zip(four) {
+            *max = s.at_least(s.load(chunk), *max);
         }
     }
-    let rest = chunks.remainder().iter();
-    let max = maxima
-        .iter()
-        .chain(rest)
-        .fold(-LIMIT, |max, &logit| if logit > max { logit } else { max });
-    let max = if max < LIMIT { max } else { LIMIT };
+    for chunk in ones {
+        maxima[0] = s.at_least(s.load(chunk), maxima[0]);
+    }
+    let [a, b, c, d] = maxima;
+    let mut last = [-LIMIT; WAYS];
+    s.store(s.at_least(s.at_least(a, b), s.at_least(c, d)), &mut last);
+    let all = last.iter().chain(rest);
+    let max = all.fold(-LIMIT, |max, &logit| if logit > max { logit } else { max });
+    if max < LIMIT { max } else { LIMIT }
+}
 
-    let mut sum = 0_u64;
-    for ((logits, frequencies), before) in logits
-        .chunks(GROUP)
-        .zip(frequencies.chunks_mut(GROUP))
-        .zip(&mut *before)
-    {
-        *before = sum;
-        let mut group = 0_u32;
-        for (&logit, frequency) in logits.iter().zip(frequencies) {
-            *frequency = scaled_exp(logit, max);
-            group = group.wrapping_add(*frequency);
-        }
-        sum += u64::from(group);
+/// The frequencies of 64 logits, and their sum.
+#[inline(always)]
+fn fill_group<S: Simd>(s: S, logits: &[f32; GROUP], max: S::F, frequencies: &mut [u32; GROUP]) -> u32 {
+    let mut sum = s.splat_int(0);
+    let parts = logits.as_chunks::<WAYS>().0.iter();
+    for (logits, frequencies) in parts.zip(frequencies.as_chunks_mut::<WAYS>().0) {
+        let frequency = scaled_exp(s, s.load(logits), max);
+        s.store_unsigned(frequency, frequencies);
+        sum = s.add_int(sum, frequency);
     }
-    if let Some(last) = before.last_mut() {
-        *last = sum;
-    }
+    let mut sums = [0; WAYS];
+    s.store_unsigned(sum, &mut sums);
+    sums.iter().fold(0, |sum: u32, &f| sum.wrapping_add(f))
 }
 
 /// e^(logit - max) * 2^25, rounded down, at least 1.
 #[inline(always)]
-fn scaled_exp(logit: f32, max: f32) -> u32 {
+fn scaled_exp<S: Simd>(s: S, logit: S::F, max: S::F) -> S::I {
     /// 1.5 * 2^23: added to a small number it leaves the nearest integer in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
-    // These comparisons are false for NaN, which makes it the least logit.
-    let logit = if logit > -LIMIT { logit } else { -LIMIT };
-    let logit = if logit < max { logit } else { max };
-    let exponent = (logit - max) * std::f32::consts::LOG2_E;
-    let exponent = if exponent > -40.0 { exponent } else { -40.0 };
-    let rounded = exponent + ROUND;
-    let x = exponent - (rounded - ROUND);
+    // NaN becomes the least logit.
+    let logit = s.at_most(s.at_least(logit, s.splat(-LIMIT)), max);
+    let exponent = s.mul(s.sub(logit, max), s.splat(std::f32::consts::LOG2_E));
+    let exponent = s.at_least(exponent, s.splat(-40.0));
+    let rounded = s.add(exponent, s.splat(ROUND));
+    let x = s.sub(exponent, s.sub(rounded, s.splat(ROUND)));
     // 2^x for |x| <= 1/2: Taylor to the fifth power, relative error below 3e-6.
-    let mut power = 0.001_333_355_8_f32;
+    let mut power = s.splat(0.001_333_355_8);
     for coefficient in [0.009_618_129, 0.055_504_11, 0.240_226_5, std::f32::consts::LN_2, 1.0] {
-        power = power * x + coefficient;
+        power = s.add(s.mul(power, x), s.splat(coefficient));
     }
     // The integer part goes straight into the exponent field.
-    let value = f32::from_bits(power.to_bits().wrapping_add(rounded.to_bits() << 23));
+    let value = s.of_bits(s.add_int(s.bits(power), s.shift_left::<23>(s.bits(rounded))));
     // At most 2^25, so every conversion is exact after rounding down.
-    let frequency = (value * (1_i32 << SCALE_BITS) as f32) as i32;
-    if frequency > 1 { frequency as u32 } else { 1 }
+    let scaled = s.mul(value, s.splat((1_i32 << SCALE_BITS) as f32));
+    s.truncate(s.at_least(scaled, s.splat(1.0)))
 }
 
 #[cfg(test)]
@@ -247,13 +271,62 @@ mod tests {
         }
     }
 
+    /// docs/FORMAT.md, "Frequencies", for one token, without vectors.
+    fn frequency(logit: f32, max: f32) -> u32 {
+        let logit = if logit > -LIMIT { logit } else { -LIMIT };
+        let logit = if logit < max { logit } else { max };
+        let exponent = (logit - max) * std::f32::consts::LOG2_E;
+        let exponent = if exponent > -40.0 { exponent } else { -40.0 };
+        let rounded = exponent + 12_582_912.0;
+        let x = exponent - (rounded - 12_582_912.0);
+        let mut power = 0.001_333_355_8_f32;
+        for coefficient in [0.009_618_129, 0.055_504_11, 0.240_226_5, std::f32::consts::LN_2, 1.0] {
+            power = power * x + coefficient;
+        }
+        let value = f32::from_bits(power.to_bits().wrapping_add(rounded.to_bits() << 23));
+        ((value * 33_554_432.0) as u32).max(1)
+    }
+
     #[test]
-    fn wide_registers_give_the_same_frequencies() {
-        let logits: Vec<f32> = noise(1).map(|x| x * 30.0).chain([f32::NAN]).take(1000).collect();
-        let (mut portable, mut dispatched) = ((vec![0; 1024], vec![0; 17]), (vec![0; 1024], vec![0; 17]));
-        fill_portable(&logits, &mut portable.0, &mut portable.1);
-        fill(&logits, &mut dispatched.0, &mut dispatched.1);
-        assert_eq!(portable, dispatched);
+    fn all_vectors_give_the_frequencies_of_the_definition() {
+        let odd = [f32::NAN, f32::NEG_INFINITY, -0.0, f32::MIN, -1e-40];
+        for n in [1, 15, 16, 63, 64, 65, 256, 1000, 4096] {
+            for spread in [0.0, 1.0, 30.0, 1e3, 1e35] {
+                let logits = noise(1).map(|x| (x - 0.5) * spread).chain(odd);
+                let logits: Vec<f32> = logits.take(n).chain(odd).collect();
+                let max = logits
+                    .iter()
+                    .fold(-LIMIT, |max, &v| if v > max { v } else { max })
+                    .min(LIMIT);
+                let expected: Vec<u32> = logits.iter().map(|&v| frequency(v, max)).collect();
+                let groups = logits.len().div_ceil(GROUP);
+                let (mut frequencies, mut before) = (vec![7; groups * GROUP], vec![7; groups + 1]);
+                let sums = || -> Vec<u64> {
+                    let sums = expected
+                        .chunks(GROUP)
+                        .map(|g| g.iter().map(|&f| u64::from(f)).sum::<u64>());
+                    let all = [0].into_iter().chain(sums);
+                    all.scan(0, |sum, group| {
+                        *sum += group;
+                        Some(*sum)
+                    })
+                    .collect()
+                };
+                for set in 0..simd::kinds() {
+                    simd::run_with(
+                        set,
+                        Fill {
+                            logits: &logits,
+                            frequencies: &mut frequencies,
+                            before: &mut before,
+                        },
+                    );
+                    assert_eq!(frequencies[..logits.len()], expected, "{n} {spread} {set}");
+                    assert!(frequencies[logits.len()..].iter().all(|&f| f == 0));
+                    assert_eq!(before, sums(), "{n} {spread} {set}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -266,12 +339,9 @@ mod tests {
             (-17.0, 1),
             (-1e9, 1),
         ];
-        for (logit, frequency) in expected {
-            assert!(
-                scaled_exp(logit, 0.0).abs_diff(frequency) <= 40,
-                "{logit}: {}",
-                scaled_exp(logit, 0.0)
-            );
+        for (logit, known) in expected {
+            let found = frequency(logit, 0.0);
+            assert!(found.abs_diff(known) <= 40, "{logit}: {found}");
         }
     }
 

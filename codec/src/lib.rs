@@ -21,6 +21,7 @@ pub mod distribution;
 mod error;
 pub mod mix;
 pub mod model;
+mod simd;
 mod stop;
 pub mod stream;
 

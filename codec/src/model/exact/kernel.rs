@@ -13,7 +13,7 @@ mod avx512;
 
 use super::math::Rotation;
 use super::matrix::{Line, Matrix};
-use super::simd::Simd;
+use crate::simd::Simd;
 
 /// A row of int8 activations: value = q * scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -184,23 +184,6 @@ macro_rules! table {
 }
 #[cfg(target_arch = "x86_64")]
 use table;
-
-/// Writes methods of [`Simd`] that are one instruction each.
-#[cfg(target_arch = "x86_64")]
-macro_rules! simd {
-    ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $body:expr;)*) => {
-        $(
-            #[inline(always)]
-            fn $name(self, $($arg: $ty),*) -> $ret {
-                // SAFETY: `self` proves the features; memory is only touched through references to whole vectors.
-                #[allow(unused_unsafe, reason = "some instructions are safe to name")]
-                unsafe { $body }
-            }
-        )*
-    };
-}
-#[cfg(target_arch = "x86_64")]
-use simd;
 
 impl Kernel {
     /// The tables this machine can run, the fastest first; the last is always `scalar`.

@@ -3,7 +3,7 @@
 //! Only IEEE 754 binary32 add, subtract, multiply, divide, square root and comparisons, in the order written, without
 //! contraction. They are written once over [`Simd`] and inlined into functions compiled per instruction set.
 
-use super::simd::{Simd, WAYS};
+use crate::simd::{Simd, WAYS};
 
 /// 1.5 * 2^23: adding it rounds |x| < 2^22 to the nearest integer, ties to even, into the low bits.
 const MAGIC: f32 = 12_582_912.0;

@@ -1,7 +1,7 @@
 //! Weights as bytes, in the one layout that all kernels read.
 
 use super::math;
-use super::simd::Plain;
+use crate::simd::Plain;
 
 /// 64 bytes on a cache line of their own.
 #[derive(Clone, Copy, Debug)]

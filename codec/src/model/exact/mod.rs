@@ -32,7 +32,6 @@ mod model;
 mod pages;
 mod profile;
 mod shape;
-mod simd;
 mod split;
 mod tokenizer;
 #[allow(clippy::indexing_slicing, reason = "tensors have the shape that was asked for")]

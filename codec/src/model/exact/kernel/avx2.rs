@@ -3,11 +3,12 @@
 
 use std::arch::x86_64::*;
 
-use super::{Context, ContextMut, Dots, GROUP, Kernel, Row, Scratch, Span, Then, portable, simd, table};
+use super::{Context, ContextMut, Dots, GROUP, Kernel, Row, Scratch, Span, Then, portable, table};
 use crate::model::exact::math::{self, Rotation};
 use crate::model::exact::matrix::{BLOCK, Line, Matrix};
 use crate::model::exact::shape::HEAD;
-use crate::model::exact::simd::{Simd, WAYS};
+use crate::simd::avx2::{Avx, Avx2, AvxVnni};
+use crate::simd::{Simd, WAYS};
 
 static AVX2: Kernel = table!("avx2", Avx2, "avx2");
 static AVX_VNNI: Kernel = table!("avxvnni", AvxVnni, "avx2,avxvnni");
@@ -17,21 +18,6 @@ pub(super) fn kernels() -> [Option<&'static Kernel>; 2] {
     let avx2 = is_x86_feature_detected!("avx2");
     let vnni = avx2 && is_x86_feature_detected!("avxvnni");
     [vnni.then_some(&AVX_VNNI), avx2.then_some(&AVX2)]
-}
-
-/// Proof that the CPU has AVX2, and AVX-VNNI if `VNNI`.
-#[derive(Clone, Copy)]
-struct Avx<const VNNI: bool>(());
-
-type Avx2 = Avx<false>;
-type AvxVnni = Avx<true>;
-
-impl<const VNNI: bool> Avx<VNNI> {
-    /// # Safety
-    /// The CPU must have the features.
-    unsafe fn assume() -> Self {
-        Self(())
-    }
 }
 
 /// Sums of 16 columns for `M` rows of fours.
@@ -260,63 +246,6 @@ impl<const VNNI: bool> Dots for Avx<VNNI> {
                 }
                 self.store(self.float(sum), out);
             }
-        }
-    }
-}
-
-/// An operation on both halves.
-macro_rules! both {
-    ($op:ident($($arg:ident),*)) => {
-        [$op($($arg[0]),*), $op($($arg[1]),*)]
-    };
-}
-
-impl<const VNNI: bool> Simd for Avx<VNNI> {
-    type F = [__m256; 2];
-    type I = [__m256i; 2];
-
-    simd! {
-        fn splat(x: f32) -> Self::F = [_mm256_set1_ps(x); 2];
-        fn load(x: &[f32; WAYS]) -> Self::F = [_mm256_loadu_ps(x.as_ptr()), _mm256_loadu_ps(x.as_ptr().add(8))];
-        fn store(x: Self::F, to: &mut [f32; WAYS]) -> () = {
-            _mm256_storeu_ps(to.as_mut_ptr(), x[0]);
-            _mm256_storeu_ps(to.as_mut_ptr().add(8), x[1]);
-        };
-        fn add(a: Self::F, b: Self::F) -> Self::F = both!(_mm256_add_ps(a, b));
-        fn sub(a: Self::F, b: Self::F) -> Self::F = both!(_mm256_sub_ps(a, b));
-        fn mul(a: Self::F, b: Self::F) -> Self::F = both!(_mm256_mul_ps(a, b));
-        fn div(a: Self::F, b: Self::F) -> Self::F = both!(_mm256_div_ps(a, b));
-        fn at_least(x: Self::F, low: Self::F) -> Self::F = both!(_mm256_max_ps(x, low));
-        fn at_most(x: Self::F, high: Self::F) -> Self::F = both!(_mm256_min_ps(x, high));
-        fn float(x: Self::I) -> Self::F = both!(_mm256_cvtepi32_ps(x));
-        fn bits(x: Self::F) -> Self::I = both!(_mm256_castps_si256(x));
-        fn of_bits(x: Self::I) -> Self::F = both!(_mm256_castsi256_ps(x));
-        fn splat_int(x: i32) -> Self::I = [_mm256_set1_epi32(x); 2];
-        fn load_int(x: &[i32; WAYS]) -> Self::I =
-            [_mm256_loadu_si256(x.as_ptr().cast()), _mm256_loadu_si256(x.as_ptr().add(8).cast())];
-        fn store_int(x: Self::I, to: &mut [i32; WAYS]) -> () = {
-            _mm256_storeu_si256(to.as_mut_ptr().cast(), x[0]);
-            _mm256_storeu_si256(to.as_mut_ptr().add(8).cast(), x[1]);
-        };
-        fn store_bytes(x: Self::I, to: &mut [u8; WAYS]) -> () = {
-            let low = _mm256_set1_epi32(255);
-            // Quarters 0 2 1 3 after the first pack, which the permutation puts in order.
-            let words = _mm256_packus_epi32(_mm256_and_si256(x[0], low), _mm256_and_si256(x[1], low));
-            let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
-            let bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-            _mm_storeu_si128(to.as_mut_ptr().cast(), bytes);
-        };
-        fn add_int(a: Self::I, b: Self::I) -> Self::I = both!(_mm256_add_epi32(a, b));
-        fn sub_int(a: Self::I, b: Self::I) -> Self::I = both!(_mm256_sub_epi32(a, b));
-        fn and(a: Self::I, b: Self::I) -> Self::I = both!(_mm256_and_si256(a, b));
-        fn xor(a: Self::I, b: Self::I) -> Self::I = both!(_mm256_xor_si256(a, b));
-    }
-    #[inline(always)]
-    fn shift_left<const N: u32>(self, x: Self::I) -> Self::I {
-        // SAFETY: `self` proves the features.
-        unsafe {
-            let n = _mm_cvtsi32_si128(N.cast_signed());
-            [_mm256_sll_epi32(x[0], n), _mm256_sll_epi32(x[1], n)]
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::{Context, ContextMut, Dots, GROUP, HEADS, Row, Scratch, Span, WEIGHT_LIMIT};
 use crate::model::exact::math::{self, LIMIT, Rotation};
 use crate::model::exact::shape::HEAD;
-use crate::model::exact::simd::{Simd, WAYS};
+use crate::simd::{Simd, WAYS};
 
 /// Scores become powers of two: log2(e) / sqrt(64).
 const TO_POWER: f32 = 0.125 * std::f32::consts::LOG2_E;

@@ -4,7 +4,7 @@ use super::{Dots, GROUP, Kernel, Row, Then, portable};
 use crate::model::exact::math;
 use crate::model::exact::matrix::{BLOCK, Line, Matrix};
 use crate::model::exact::shape::HEAD;
-use crate::model::exact::simd::Plain;
+use crate::simd::Plain;
 
 /// The table in plain Rust.
 pub static KERNEL: Kernel = Kernel {

@@ -1,7 +1,85 @@
-//! Sixteen elements side by side: the operations that the floating-point stages are written in.
+//! Sixteen elements side by side: the operations that the exact arithmetic is written in.
 //!
 //! An implementation is a proof that the CPU has its instructions. Each operation is the IEEE 754 or two's complement
 //! one on every element, so all implementations give the same bits; `Plain` is the definition.
+
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
+
+/// Work written once for all instruction sets.
+pub trait Task {
+    /// What it computes.
+    type Output;
+
+    /// Does it. Implementations are `#[inline(always)]`, to be compiled with the caller's instructions.
+    fn run<S: Simd>(self, s: S) -> Self::Output;
+}
+
+/// Does a task with the widest vectors that this CPU has.
+#[inline]
+pub fn run<T: Task>(task: T) -> T::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if let Some(s) = avx512::Avx512::detect() {
+            return s.run(task);
+        }
+        if let Some(s) = avx2::Avx2::detect() {
+            return s.run(task);
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    if let Some(s) = neon::Neon::detect() {
+        return s.run(task);
+    }
+    task.run(Plain)
+}
+
+/// How many kinds of vectors this CPU has.
+#[cfg(test)]
+pub fn kinds() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    return 1 + usize::from(avx2::Avx2::detect().is_some()) + usize::from(avx512::Avx512::detect().is_some());
+    #[cfg(target_arch = "aarch64")]
+    return 1 + usize::from(neon::Neon::detect().is_some());
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    1
+}
+
+/// Does a task with one of the [`kinds`], 0 being [`Plain`].
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+pub fn run_with<T: Task>(kind: usize, task: T) -> T::Output {
+    match kind {
+        #[cfg(target_arch = "x86_64")]
+        1 => avx2::Avx2::detect().unwrap().run(task),
+        #[cfg(target_arch = "x86_64")]
+        2 => avx512::Avx512::detect().unwrap().run(task),
+        #[cfg(target_arch = "aarch64")]
+        1 => neon::Neon::detect().unwrap().run(task),
+        _ => task.run(Plain),
+    }
+}
+
+/// Writes methods of [`Simd`] that are one instruction each.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! simd {
+    ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty = $body:expr;)*) => {
+        $(
+            #[inline(always)]
+            fn $name(self, $($arg: $ty),*) -> $ret {
+                // SAFETY: `self` proves the features; memory is only touched through references to whole vectors.
+                #[allow(unused_unsafe, reason = "some instructions are safe to name")]
+                unsafe { $body }
+            }
+        )*
+    };
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use simd;
 
 /// Elements of a vector.
 pub const WAYS: usize = 16;
@@ -31,6 +109,8 @@ pub trait Simd: Copy {
     fn at_least(self, x: Self::F, low: Self::F) -> Self::F;
     /// `x` where it is less than `high`, else `high`: also for NaN.
     fn at_most(self, x: Self::F, high: Self::F) -> Self::F;
+    /// The integer part of numbers from 0 to 2^30.
+    fn truncate(self, x: Self::F) -> Self::I;
     /// The nearest f32, ties to even.
     fn float(self, x: Self::I) -> Self::F;
     /// The bits of `x`.
@@ -44,6 +124,8 @@ pub trait Simd: Copy {
     fn load_int(self, x: &[i32; WAYS]) -> Self::I;
     /// Elements to memory.
     fn store_int(self, x: Self::I, to: &mut [i32; WAYS]);
+    /// Elements to memory, as unsigned integers.
+    fn store_unsigned(self, x: Self::I, to: &mut [u32; WAYS]);
     /// The low byte of each element to memory.
     fn store_bytes(self, x: Self::I, to: &mut [u8; WAYS]);
     /// a + b, wrapping.
@@ -112,6 +194,10 @@ impl Simd for Plain {
         map(x, high, |x, high| if x < high { x } else { high })
     }
     #[inline(always)]
+    fn truncate(self, x: Self::F) -> Self::I {
+        x.map(|x| x as i32)
+    }
+    #[inline(always)]
     fn float(self, x: Self::I) -> Self::F {
         x.map(|x| x as f32)
     }
@@ -134,6 +220,10 @@ impl Simd for Plain {
     #[inline(always)]
     fn store_int(self, x: Self::I, to: &mut [i32; WAYS]) {
         *to = x;
+    }
+    #[inline(always)]
+    fn store_unsigned(self, x: Self::I, to: &mut [u32; WAYS]) {
+        *to = x.map(i32::cast_unsigned);
     }
     #[inline(always)]
     fn store_bytes(self, x: Self::I, to: &mut [u8; WAYS]) {
