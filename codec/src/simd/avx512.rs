@@ -5,18 +5,24 @@ use std::arch::x86_64::*;
 
 use super::{Simd, Task, WAYS, simd};
 
-/// Proof that the CPU has AVX-512 F, BW, DQ and VL.
+/// Proof that the CPU has AVX-512 F, BW, DQ and VL, and VNNI if `VNNI`.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx512(());
+pub struct Wide<const VNNI: bool>(());
 
-impl Avx512 {
+/// Proof that the CPU has AVX-512 F, BW, DQ and VL.
+pub type Avx512 = Wide<false>;
+/// Proof that the CPU has AVX-512 F, BW, DQ, VL and VNNI.
+pub type Avx512Vnni = Wide<true>;
+
+impl<const VNNI: bool> Wide<VNNI> {
     /// The proof, if it can be given.
     #[inline]
     pub fn detect() -> Option<Self> {
         let has = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl");
+            && is_x86_feature_detected!("avx512vl")
+            && (!VNNI || is_x86_feature_detected!("avx512vnni"));
         has.then_some(Self(()))
     }
 
@@ -32,7 +38,7 @@ impl Avx512 {
     #[inline]
     pub fn run<T: Task>(self, task: T) -> T::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        fn compiled<T: Task>(s: Avx512, task: T) -> T::Output {
+        fn compiled<T: Task, const VNNI: bool>(s: Wide<VNNI>, task: T) -> T::Output {
             task.run(s)
         }
         // SAFETY: `self` proves the features.
@@ -40,7 +46,7 @@ impl Avx512 {
     }
 }
 
-impl Simd for Avx512 {
+impl<const VNNI: bool> Simd for Wide<VNNI> {
     type F = __m512;
     type I = __m512i;
 

@@ -1,19 +1,23 @@
 //! The engine's inner loops, one table of functions per instruction set.
 //!
-//! Every table computes the same bits: integer dot products are exact, and the floating-point parts are one source
-//! ([`portable`]) compiled once per instruction set. Only the three integer loops of [`Dots`] are written per set.
+//! Every table computes the same bits, and all are one source ([`product`], [`attention`], [`rows`]) compiled once per
+//! instruction set: sets differ in the few operations of [`Simd`](crate::simd::Simd) and [`Dot`](dot::Dot), whose results do not.
 
-mod portable;
+mod attention;
+mod dot;
+mod product;
+mod rows;
 mod scalar;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 
-use super::math::Rotation;
+use super::math::{self, Rotation};
 use super::matrix::{Line, Matrix};
-use crate::simd::Simd;
 
 /// A row of int8 activations: value = q * scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -37,13 +41,11 @@ pub enum Then {
 pub const GROUP: usize = 64;
 /// Query heads that attend together to one key/value head at most; more are done in turns.
 pub const HEADS: usize = 4;
-/// The largest attention weight: they are bytes.
-pub const WEIGHT_LIMIT: f32 = 255.0;
 
 /// What one lane remembers for one key/value head: rings of int8 rows with a scale each.
 ///
-/// Slot s of the keys: byte `4 * (s % 16) + c % 4` of line `s / 16 * 16 + c / 4` is key component c plus 128. Of the
-/// values: byte `4 * (c % 16) + s % 4` of line `s / 4 * 4 + c / 16` is value component c.
+/// Slot s of the keys: byte `4 * (s % 16) + c % 4` of line `s / 16 * 16 + c / 4` is key component c plus 128. The values
+/// are four planes of 16 components each: byte `4 * (c % 16) + s % 4` of line `s / 4` of plane `c / 16` is component c.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// Keys.
@@ -81,9 +83,9 @@ pub struct Span {
 /// Buffers of the attention of [`HEADS`] heads, sized for a ring.
 #[derive(Clone, Debug)]
 pub struct Scratch {
-    scores: Vec<i32>,
     logits: Vec<f32>,
     weights: Vec<u8>,
+    units: Vec<f32>,
     /// Elements per head.
     stride: usize,
 }
@@ -93,33 +95,20 @@ impl Scratch {
     pub fn new(slots: usize) -> Self {
         let stride = slots + GROUP;
         Self {
-            scores: vec![0; stride * HEADS],
             logits: vec![0.0; stride * HEADS],
             weights: vec![0; stride * HEADS],
+            units: vec![0.0; stride],
             stride,
         }
     }
 }
 
-/// The integer loops. Sums are exact, so their order is free.
-trait Dots: Simd {
-    /// `out[t * stride + r] = (sum of q[t] * w[r]) * (rows[t].scale * w.scales[r])` for the rows of `q`.
-    fn product(self, q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then);
-
-    /// `out[h * stride + 64 i + j]` = query h times key j of group i; groups go around the ring from `first`.
-    /// `q` are heads of 64, `sums` their sums.
-    fn scores(self, q: &[u8], sums: &[i32], keys: &[Line], first: usize, groups: usize, out: &mut [i32], stride: usize);
-
-    /// `out[64 h + c]` = sum of `weights[h * stride + 64 i + j]` times component c of value j of group i, exact, then f32.
-    fn weigh(self, weights: &[u8], stride: usize, values: &[Line], first: usize, groups: usize, out: &mut [f32]);
-}
-
 /// A table of the engine's operations for one instruction set.
 #[allow(clippy::type_complexity, reason = "plain function pointers")]
 pub struct Kernel {
-    /// Its name: `scalar`, `avx2`, `avxvnni`, `avx512vnni`.
+    /// Its name: `scalar`, `neon`, `avx2`, `avxvnni`, `avx512vnni`.
     pub name: &'static str,
-    /// Quantized activations times a matrix, see [`Dots`]; `out` has `stride >= w.rows` per row.
+    /// Quantized activations times a matrix; `out` has `stride >= w.rows` per row.
     pub product: fn(&[u8], &[Row], &Matrix, &mut [f32], usize, Then),
     /// RMSNorm without gain, quantized.
     pub norm_quantize: fn(&[f32], f32, &mut [u8]) -> Row,
@@ -143,24 +132,24 @@ impl std::fmt::Debug for Kernel {
 
 /// Makes a [`Kernel`] whose functions are compiled with `$features`. `$dots` is a proof that the CPU has them; the
 /// functions make their own because a function pointer cannot carry one: see the SAFETY comment.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! table {
     ($name:literal, $dots:ident, $features:literal) => {
         table!(@ $name, $dots, $features,
             product(q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then)
-                = |s| s.product(q, rows, w, out, stride, then);
+                = |s| product::product(s, q, rows, w, out, stride, then);
             norm_quantize(x: &[f32], epsilon: f32, q: &mut [u8]) -> Row
-                = |s| portable::norm_quantize(s, x, epsilon, q);
+                = |s| rows::norm_quantize(s, x, epsilon, q);
             quantize(x: &[f32], q: &mut [u8]) -> Row
-                = |s| portable::quantize(s, x, q);
+                = |s| rows::quantize(s, x, q);
             swiglu_quantize(x: &[f32], between: &mut [f32], q: &mut [u8]) -> Row
-                = |s| portable::swiglu_quantize(s, x, between, q);
+                = |s| rows::swiglu_quantize(s, x, between, q);
             rotation(frequencies: &[u64; 32], position: u64, out: &mut Rotation)
                 = |s| math::rotation(s, frequencies, position, out);
             remember(to: &mut ContextMut<'_>, slot: usize, key: &mut [f32; 64], value: &[f32; 64], r: &Rotation)
-                = |s| portable::remember(s, to, slot, key, value, r);
+                = |s| attention::remember(s, to, slot, key, value, r);
             attend(q: &mut [f32], r: &Rotation, context: &Context<'_>, span: Span, scratch: &mut Scratch, out: &mut [f32])
-                = |s| portable::attend(s, q, r, context, span, scratch, out);
+                = |s| attention::attend(s, q, r, context, span, scratch, out);
         )
     };
     (@ $name:literal, $dots:ident, $features:literal,
@@ -182,20 +171,46 @@ macro_rules! table {
         }
     };
 }
+
+/// The tables of this architecture, those that this CPU can run.
 #[cfg(target_arch = "x86_64")]
-use table;
+fn fast() -> [Option<&'static Kernel>; 3] {
+    use crate::simd::avx2::{Avx2, AvxVnni};
+    use crate::simd::avx512::Avx512Vnni;
+
+    static AVX512: Kernel = table!(
+        "avx512vnni",
+        Avx512Vnni,
+        "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni"
+    );
+    static AVX_VNNI: Kernel = table!("avxvnni", AvxVnni, "avx2,avxvnni");
+    static AVX2: Kernel = table!("avx2", Avx2, "avx2");
+    [
+        Avx512Vnni::detect().map(|_| &AVX512),
+        AvxVnni::detect().map(|_| &AVX_VNNI),
+        Avx2::detect().map(|_| &AVX2),
+    ]
+}
+
+/// The tables of this architecture, those that this CPU can run.
+#[cfg(target_arch = "aarch64")]
+fn fast() -> [Option<&'static Kernel>; 1] {
+    use crate::simd::neon::NeonDot;
+
+    static NEON: Kernel = table!("neon", NeonDot, "neon,dotprod");
+    [NeonDot::detect().map(|_| &NEON)]
+}
+
+/// No tables of this architecture.
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn fast() -> [Option<&'static Kernel>; 0] {
+    []
+}
 
 impl Kernel {
     /// The tables this machine can run, the fastest first; the last is always `scalar`.
     pub fn all() -> impl Iterator<Item = &'static Kernel> {
-        #[cfg(target_arch = "x86_64")]
-        let fast = {
-            let [vnni, avx2] = avx2::kernels();
-            [avx512::kernel(), vnni, avx2]
-        };
-        #[cfg(not(target_arch = "x86_64"))]
-        let fast: [Option<&'static Kernel>; 0] = [];
-        fast.into_iter().flatten().chain([&scalar::KERNEL])
+        fast().into_iter().flatten().chain([&scalar::KERNEL])
     }
 
     /// The fastest table, or the one that the environment variable `LMFS_KERNEL` names (for tests and reports).

@@ -62,11 +62,4 @@ impl Matrix {
     pub fn work(&self) -> u64 {
         (self.rows * self.columns) as u64
     }
-
-    /// The packed panel of rows `32 * i..32 * i + 32`: two blocks of `columns / 4` lines.
-    #[inline(always)]
-    pub fn panel(&self, i: usize) -> &[Line] {
-        let lines = 2 * self.columns / 4;
-        &self.lines[i * lines..][..lines]
-    }
 }

@@ -1,0 +1,92 @@
+//! Exact sums of products of bytes: the few operations in which instruction sets differ, and the one loop over them.
+
+use crate::model::exact::matrix::Line;
+use crate::simd::Simd;
+
+/// Four bytes of each of 16 columns, times four bytes of a row, summed into 16 i32.
+///
+/// There are two kinds. With `SIGNED`, lines are signed bytes (values) and rows are unsigned (attention weights). Without,
+/// lines are signed bytes with 128 on top (weights, keys) and rows are signed (activations, queries).
+pub trait Dot: Simd {
+    /// A line, ready to be multiplied.
+    type Line: Copy;
+    /// Four bytes of a row, ready to be multiplied.
+    type Four: Copy;
+    /// 16 sums under way.
+    type Sum: Copy;
+    /// What a sum has too much, in sums of the row's bytes, without `SIGNED` and with.
+    const OFFSETS: [i32; 2];
+    /// Rows that are multiplied together at most: as many as registers hold sums of.
+    const ROWS: usize;
+    /// Whether registers hold the sums of so many rows for two blocks of a matrix, or of four rows for four blocks.
+    const WIDE: bool;
+
+    /// Reads a line.
+    fn line<const SIGNED: bool>(self, line: &Line) -> Self::Line;
+    /// Reads four bytes of a row.
+    fn four<const SIGNED: bool>(self, four: &[u8; 4]) -> Self::Four;
+    /// Sums of nothing.
+    fn nothing(self) -> Self::Sum;
+    /// Adds the products.
+    fn dot<const SIGNED: bool>(self, sum: Self::Sum, line: Self::Line, four: Self::Four) -> Self::Sum;
+    /// The sums.
+    fn sums(self, sum: Self::Sum) -> Self::I;
+}
+
+/// Adds to `sums[i][p]` the products of the lines of `blocks[p]` with the fours of `rows[i]`.
+#[inline(always)]
+pub fn add_products<D: Dot, const SIGNED: bool, const M: usize, const P: usize>(
+    s: D,
+    blocks: &[&[Line]; P],
+    rows: &[&[[u8; 4]]; M],
+    sums: &mut [[D::Sum; P]; M],
+) {
+    let count = blocks[0].len();
+    let (mut blocks, mut rows) = (*blocks, *rows);
+    for block in &mut blocks {
+        *block = &block[..count];
+    }
+    for row in &mut rows {
+        *row = &row[..count];
+    }
+    for g in 0..count {
+        let mut lines = [s.line::<SIGNED>(&blocks[0][g]); P];
+        for p in 1..P {
+            lines[p] = s.line::<SIGNED>(&blocks[p][g]);
+        }
+        for i in 0..M {
+            let four = s.four::<SIGNED>(&rows[i][g]);
+            for p in 0..P {
+                sums[i][p] = s.dot::<SIGNED>(sums[i][p], lines[p], four);
+            }
+        }
+    }
+}
+
+/// Work on some consecutive rows at a time.
+pub trait Tile {
+    /// Does it for the `M` rows from `first` on.
+    fn run<const M: usize>(&mut self, first: usize);
+}
+
+/// Does a work for `rows` rows, at most `most` at a time.
+#[inline(always)]
+pub fn in_tiles(most: usize, rows: usize, tile: &mut impl Tile) {
+    let mut at = 0;
+    while at < rows {
+        let left = rows - at;
+        if most >= 8 && left >= 8 {
+            tile.run::<8>(at);
+            at += 8;
+        } else if most >= 4 && left >= 4 {
+            tile.run::<4>(at);
+            at += 4;
+        } else if left >= 2 {
+            tile.run::<2>(at);
+            at += 2;
+        } else {
+            tile.run::<1>(at);
+            at += 1;
+        }
+    }
+}
