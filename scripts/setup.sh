@@ -6,8 +6,8 @@ set -eu
 # command-or-file:package
 build="cmake:cmake clang:clang c++:g++ pkg-config:pkg-config fusermount3:fuse3 /dev/fuse:fuse3"
 test="$build diff:diffutils git:git rsync:rsync sqlite3:sqlite3 tar:tar xz:xz-utils setfattr:attr setfacl:acl
-      systemd-analyze:systemd unshare:util-linux"
-bench="$test bindfs:bindfs"
+      systemd-analyze:systemd unshare:util-linux script:bsdutils"
+bench="$test bindfs:bindfs zpaq:zpaq 7z:p7zip-full brotli:brotli"
 libclang=$(ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* 2>/dev/null | head -n 1 || true)
 
 missing=

@@ -19,6 +19,7 @@ pub mod coder;
 pub mod decisions;
 pub mod distribution;
 mod error;
+mod level;
 pub mod mix;
 pub mod model;
 mod simd;
@@ -27,4 +28,5 @@ pub mod stream;
 
 pub use block::{Codec, Fingerprint, Header, MAX_BLOCK, MIN_BLOCK, Method, Options};
 pub use error::{Error, Result};
+pub use level::Level;
 pub use stop::Stop;

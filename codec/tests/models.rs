@@ -6,7 +6,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Random, Vocab, Weights, model};
+use common::{Random, Vocab, Weights, model, recurrent_model};
 use lmfs_codec::model::{EngineChoice, LanguageModel, LoadOptions, ModelSource, Token, load, load_bytes};
 use lmfs_codec::{Codec, Error, Header, Method, Options, Stop};
 
@@ -82,6 +82,28 @@ fn blocks_return_with_every_kind_of_model() {
                         "{vocab:?} {weights:?}"
                     );
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn recurrent_models_go_through_the_same_door() {
+    let model = load_bytes("mamba", recurrent_model(), EngineChoice::Auto, &LoadOptions::default()).unwrap();
+    assert_eq!(model.identity().architecture, "mamba");
+    let expected = bits(&*model, 4, false, 80, false);
+    assert!(expected.iter().any(|&bits| f32::from_bits(bits).abs() > 0.1));
+    assert!(bits(&*model, 4, false, 80, true) == expected, "after reset");
+    assert!(bits(&*model, 1, false, 80, false) == expected, "a single lane");
+    assert!(bits(&*model, 16, false, 80, false) == expected, "more lanes");
+    assert!(bits(&*model, 4, true, 80, false) == expected, "beside idle lanes");
+    for lanes in [1, 3] {
+        let codec = codec(&model, lanes, |options| options.lm_only = true);
+        let mixed = self::codec(&model, lanes, |_| ());
+        for text in texts() {
+            for codec in [&codec, &mixed] {
+                let block = codec.encode(&text, &Stop::new()).unwrap();
+                assert_eq!(codec.decode(&block, &Stop::new()).unwrap(), text);
             }
         }
     }

@@ -7,6 +7,7 @@ mod eval;
 mod gc;
 mod init;
 mod interrupt;
+mod level;
 mod model;
 mod mount;
 mod mount_config;
@@ -67,9 +68,9 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => Ok(check::run(args, quiet)),
         Command::Rebuild(args) => rebuild::run(args, quiet),
         Command::Gc(args) => gc::run(args, quiet),
-        Command::Compress(args) => compress::run(args, false, quiet),
-        Command::Decompress(args) => compress::run(args, true, quiet),
-        Command::Test(args) => compress::test(args, quiet),
+        Command::Compress(args) => compress::run(args, false, cli.verbosity),
+        Command::Decompress(args) => compress::run(args, true, cli.verbosity),
+        Command::Test(args) => compress::test(args, cli.verbosity),
         Command::List(args) => compress::list(args),
         Command::Model(args) => model::run(args),
         Command::Eval(args) => eval::run(args, quiet),

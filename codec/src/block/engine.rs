@@ -51,7 +51,10 @@ impl Predicting {
         match method {
             Method::Raw | Method::Zstd => 0,
             Method::Mix => 1,
-            Method::Model | Method::Lm => options.lanes.unwrap_or_else(|| default_lanes(len)).clamp(1, len.max(1)),
+            Method::Model | Method::Lm => options
+                .lanes
+                .unwrap_or_else(|| (len / LANE).clamp(1, options.most_lanes))
+                .clamp(1, len.max(1)),
         }
     }
 
@@ -130,10 +133,8 @@ impl Predicting {
     }
 }
 
-/// About a kilobyte a lane, 16 lanes at most: docs/BENCHMARKS.md has the measurements.
-fn default_lanes(len: usize) -> usize {
-    (len / 1024).clamp(1, 16)
-}
+/// Bytes a lane, unless that gives too many lanes: docs/BENCHMARKS.md, "Latency", has the measurements.
+const LANE: usize = 1024;
 
 fn params(model: Option<&dyn LanguageModel>, method: Method) -> [u8; 8] {
     let mut hash = Sha256::new();

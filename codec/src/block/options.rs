@@ -16,8 +16,11 @@ pub struct Options {
     pub zstd_level: i32,
     /// zstd level of [`Codec::first_copy`](crate::Codec::first_copy).
     pub first_copy_level: i32,
-    /// Lanes of a model block; `None` chooses by the block's length.
+    /// Lanes of a model block; `None` chooses by the block's length: one a kilobyte, [`most_lanes`](Options::most_lanes)
+    /// at most.
     pub lanes: Option<usize>,
+    /// Most lanes of a model block whose number is not given. Fewer lanes see more context each and are slower.
+    pub most_lanes: usize,
     /// Decoding states kept open for reuse. Each costs its lanes' KV caches. Threads beyond it open and drop their own.
     pub max_states: usize,
 }
@@ -32,6 +35,7 @@ impl Default for Options {
             zstd_level: 19,
             first_copy_level: 1,
             lanes: None,
+            most_lanes: 16,
             max_states: threads,
         }
     }
@@ -48,7 +52,8 @@ impl Options {
                 "zstd level {level} is not between 1 and 22"
             )));
         }
-        if let Some(lanes) = self.lanes.filter(|lanes| !(1..=Header::MAX_LANES).contains(lanes)) {
+        let lanes = [self.lanes.unwrap_or(1), self.most_lanes];
+        if let Some(lanes) = lanes.into_iter().find(|lanes| !(1..=Header::MAX_LANES).contains(lanes)) {
             return Err(Error::InvalidOption(format!(
                 "{lanes} lanes: 1 to {} are possible",
                 Header::MAX_LANES

@@ -119,7 +119,12 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 self.options.report(self.done);
                 Ok(raw)
             }
-            Some(Ok(Err(error @ Error::Damaged { .. }))) if self.options.recover => Ok(self.gap(len, error)),
+            // The model may seem to be another one because the container's header is damaged.
+            Some(Ok(Err(error @ (Error::Damaged { .. } | Error::MissingModel { .. } | Error::ForeignNumerics))))
+                if self.options.recover =>
+            {
+                Ok(self.gap(len, error))
+            }
             Some(Ok(Err(error)) | Err(error)) => Err(self.located(error)),
             None => Err(Error::damaged("container", "a block is missing")),
         }
@@ -177,7 +182,11 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                     format!("it is truncated after {} bytes of content", current.raw),
                 ));
             }
-            Err(error) => return Err(error),
+            Err(error @ Error::NewerFormat { .. }) => return Err(error),
+            Err(error) => {
+                let reason = format!("{error} (content from byte {} on)", current.raw);
+                return Err(Error::damaged("container", reason));
+            }
         };
         let raw_len = header.raw_len as usize;
         if (current.short || raw_len > current.header.block_size || raw_len == 0) && !current.skipped {
@@ -223,13 +232,25 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         if self.ahead.is_empty() {
             return Err(Error::damaged("container", "it is empty"));
         }
-        let header = ContainerHeader::parse(&self.ahead).map_err(|error| match error {
-            Error::Damaged { what, reason } if self.containers > 0 => Error::Damaged {
+        let after = self.containers > 0;
+        let parsed = ContainerHeader::parse(&self.ahead).map_err(|error| match error {
+            Error::Damaged { what, reason } if after => Error::Damaged {
                 what,
                 reason: format!("after its end: {reason}"),
             },
             other => other,
-        })?;
+        });
+        let skipped = parsed.is_err();
+        let header = match parsed {
+            Err(error) if self.options.recover => match self.next_container()? {
+                Some(header) => {
+                    self.steps.push_back(Step::Gap(0, error));
+                    header
+                }
+                None => return Err(error),
+            },
+            other => other?,
+        };
         self.use_up(ContainerHeader::LEN);
         self.containers += 1;
         let codec = (self.codec_of)(&header)?;
@@ -241,9 +262,35 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             raw: 0,
             length,
             short: false,
-            skipped: false,
+            skipped,
         });
         Ok(())
+    }
+
+    /// Where a header should be and is damaged: what it seems to say if a block follows it, or else the next header that is
+    /// intact. It is what is ahead then. `None` if there is neither.
+    fn next_container(&mut self) -> Result<Option<ContainerHeader>> {
+        self.fill(ContainerHeader::LEN + Header::LEN)?;
+        let behind = self.ahead.get(ContainerHeader::LEN..).unwrap_or_default();
+        if Header::parse_prefix(behind).is_ok() {
+            return Ok(Some(ContainerHeader::guess(&self.ahead)));
+        }
+        while !self.ahead.is_empty() {
+            self.skip();
+            self.fill(ContainerHeader::LEN)?;
+            if let Ok(header) = ContainerHeader::parse(&self.ahead) {
+                return Ok(Some(header));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Drops what is ahead up to the next byte that every magic begins with, at least one byte; returns how many.
+    fn skip(&mut self) -> usize {
+        let next = self.ahead.iter().skip(1).position(|&byte| byte == 0xb5);
+        let skip = next.map_or(self.ahead.len(), |at| at + 1);
+        self.ahead.drain(..skip);
+        skip
     }
 
     fn table(&mut self, current: &Current) -> Result<()> {
@@ -297,8 +344,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         current.skipped = true;
         let len = current.header.block_size;
         loop {
-            self.ahead.remove(0);
-            current.length += 1;
+            current.length += self.skip() as u64;
             self.fill(Header::LEN)?;
             if self.ahead.len() < Header::LEN
                 || self.ahead.starts_with(&TABLE_MAGIC)
@@ -306,15 +352,6 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             {
                 break;
             }
-            // Jump over what cannot be a magic, without moving the buffer byte by byte.
-            let skip = self
-                .ahead
-                .iter()
-                .skip(1)
-                .position(|&byte| byte == 0xb5)
-                .unwrap_or(self.ahead.len() - 1);
-            self.ahead.drain(..skip);
-            current.length += skip as u64;
         }
         current.raw += len as u64;
         self.steps.push_back(Step::Gap(len, error));

@@ -146,6 +146,32 @@ impl ContainerHeader {
     }
 }
 
+impl ContainerHeader {
+    /// What a damaged header seems to say: its blocks say themselves whether that fits them.
+    pub(super) fn guess(bytes: &[u8]) -> ContainerHeader {
+        let word = bytes.get(12..).and_then(|rest| rest.first_chunk()).copied();
+        let size = word.map_or(0, u32::from_le_bytes) as usize;
+        let possible = (MIN_BLOCK..=MAX_BLOCK).contains(&size);
+        let digest: [u8; 32] = bytes
+            .get(16..)
+            .and_then(|rest| rest.first_chunk())
+            .copied()
+            .unwrap_or_default();
+        let engine = match bytes.get(9) {
+            Some(1) => Engine::Llama,
+            _ => Engine::Exact,
+        };
+        // Without a model the digest is zeros; a few other bytes among them are the damage.
+        let named = digest.iter().filter(|&&byte| byte != 0).count() > digest.len() / 2;
+        ContainerHeader {
+            version: ContainerHeader::VERSION,
+            block_size: if possible { size } else { MAX_BLOCK },
+            model: named.then_some((engine, digest)),
+            fingerprint: [0; 8],
+        }
+    }
+}
+
 /// Where the blocks are, and a checksum of the whole content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeekTable {

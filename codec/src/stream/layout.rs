@@ -169,9 +169,9 @@ pub(super) struct Place {
     /// Its bytes in the source.
     pub(super) stored: Range<u64>,
     /// First byte of content.
-    start: u64,
+    pub(super) start: u64,
     /// Bytes of content.
-    len: u64,
+    pub(super) len: u64,
     number: u64,
     codec: Codec,
     fingerprint: [u8; 8],

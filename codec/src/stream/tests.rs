@@ -133,12 +133,43 @@ fn recovery_fills_gaps_with_zeros_and_lists_them() {
 }
 
 #[test]
+fn recovery_survives_a_damaged_header_and_finds_the_next_container() {
+    let (a, b) = (text(9000), text(5000));
+    let (first, second) = (compress(&a), compress(&b));
+    // Every byte of the header but those of the block size, and the size itself.
+    for at in 0..ContainerHeader::LEN {
+        let mut damaged = [first.clone(), second.clone()].concat();
+        damaged[at] ^= 0x81;
+        let mut reader = decoder(&damaged, true);
+        let mut out = Vec::new();
+        reader.read_to_end(&mut out).unwrap();
+        assert!(!reader.missing().is_empty(), "byte {at}");
+        assert_eq!(out, [a.clone(), b.clone()].concat(), "byte {at}");
+    }
+    // Header and first block gone: the second container is found.
+    let mut damaged = [first, second].concat();
+    damaged[..100].fill(0);
+    let mut reader = decoder(&damaged, true);
+    let mut out = Vec::new();
+    reader.read_to_end(&mut out).unwrap();
+    assert_eq!((out, reader.missing().len()), (b, 1));
+    // Nothing to be found is an error and no empty content.
+    assert!(decompress(&[0; 500], true).1.is_err());
+}
+
+#[test]
 fn any_part_can_be_read() {
     let (a, b) = (text(30_000), text(7000));
     let raw = [a.clone(), b.clone()].concat();
     let source = Cursor::new([compress(&a), compress(&b)].concat());
     let mut reader = SeekableReader::new(source, |_| Ok(codec()), Stop::new()).unwrap();
     assert_eq!(reader.len(), raw.len() as u64);
+    assert_eq!(reader.block_at(5000), Some(4096..8192));
+    assert_eq!(reader.block_at(30_001), Some(30_000..34_096));
+    assert_eq!(
+        (reader.block_at(36_999), reader.block_at(37_000)),
+        (Some(34_096..37_000), None)
+    );
     for (offset, len) in [
         (0, 10),
         (4090, 20),

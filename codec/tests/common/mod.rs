@@ -220,49 +220,120 @@ fn tokenizer(writer: &mut Writer, vocab: Vocab) -> u64 {
     tokens.len() as u64
 }
 
+/// Dimensions of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    pub width: u64,
+    pub hidden: u64,
+    pub layers: u32,
+    pub heads: u64,
+    pub kv_heads: u64,
+    pub context: u32,
+    /// Scale of the last norm: the smaller, the more equal are all tokens.
+    pub confidence: f32,
+}
+
 /// A llama-architecture model with two layers.
 pub fn model(vocab: Vocab, weights: Weights) -> Vec<u8> {
-    let width: u64 = if weights == Weights::Q4K { 256 } else { 64 };
+    let width = if weights == Weights::Q4K { 256 } else { 64 };
+    let size = Size {
+        width,
+        hidden: width,
+        layers: 2,
+        heads: 2,
+        kv_heads: 1,
+        context: 64,
+        confidence: 1.0,
+    };
+    model_of(size, vocab, weights)
+}
+
+/// A llama-architecture model of any size.
+pub fn model_of(size: Size, vocab: Vocab, weights: Weights) -> Vec<u8> {
+    let Size { width, hidden, .. } = size;
+    let head = width / size.heads;
     let mut writer = Writer::default();
     let random = &mut Random(42);
     writer.text("general.architecture", "llama");
     for (key, value) in [
-        ("context_length", 64),
+        ("context_length", size.context),
         ("embedding_length", width as u32),
-        ("block_count", 2),
-        ("feed_forward_length", width as u32),
-        ("attention.head_count", 2),
-        ("attention.head_count_kv", 1),
-        ("rope.dimension_count", width as u32 / 2),
+        ("block_count", size.layers),
+        ("feed_forward_length", hidden as u32),
+        ("attention.head_count", size.heads as u32),
+        ("attention.head_count_kv", size.kv_heads as u32),
+        ("rope.dimension_count", head as u32),
     ] {
         writer.integer(&format!("llama.{key}"), value);
     }
     writer.entry("llama.attention.layer_norm_rms_epsilon", 6, &1e-5_f32.to_le_bytes());
     let tokens = tokenizer(&mut writer, vocab);
     matrix(&mut writer, "token_embd.weight", width, tokens, weights, random);
-    let ones: Vec<u8> = (0..width).flat_map(|_| 1.0_f32.to_le_bytes()).collect();
-    writer.tensor("output_norm.weight", &[width], 0, &ones);
-    for layer in 0..2 {
-        for (name, rows) in [
-            ("attn_q", width),
-            ("attn_k", width / 2),
-            ("attn_v", width / 2),
-            ("attn_output", width),
-            ("ffn_gate", width),
-            ("ffn_up", width),
-            ("ffn_down", width),
+    let constant = |value: f32| -> Vec<u8> { (0..width).flat_map(|_| value.to_le_bytes()).collect() };
+    let ones = constant(1.0);
+    writer.tensor("output_norm.weight", &[width], 0, &constant(size.confidence));
+    for layer in 0..size.layers {
+        for (name, columns, rows) in [
+            ("attn_q", width, width),
+            ("attn_k", width, head * size.kv_heads),
+            ("attn_v", width, head * size.kv_heads),
+            ("attn_output", width, width),
+            ("ffn_gate", width, hidden),
+            ("ffn_up", width, hidden),
+            ("ffn_down", hidden, width),
         ] {
-            matrix(
-                &mut writer,
-                &format!("blk.{layer}.{name}.weight"),
-                width,
-                rows,
-                weights,
-                random,
-            );
+            let name = format!("blk.{layer}.{name}.weight");
+            matrix(&mut writer, &name, columns, rows, weights, random);
         }
         writer.tensor(&format!("blk.{layer}.attn_norm.weight"), &[width], 0, &ones);
         writer.tensor(&format!("blk.{layer}.ffn_norm.weight"), &[width], 0, &ones);
+    }
+    writer.finish()
+}
+
+/// A recurrent model (Mamba) with two layers: a state of fixed size where others have a cache.
+pub fn recurrent_model() -> Vec<u8> {
+    let (width, inner, state, rank, kernel) = (64_u64, 128_u64, 16_u64, 4_u64, 4_u64);
+    let mut writer = Writer::default();
+    let random = &mut Random(42);
+    writer.text("general.architecture", "mamba");
+    for (key, value) in [
+        ("context_length", 64),
+        ("embedding_length", width),
+        ("feed_forward_length", 0),
+        ("attention.head_count", 0),
+        ("block_count", 2),
+        ("ssm.conv_kernel", kernel),
+        ("ssm.inner_size", inner),
+        ("ssm.state_size", state),
+        ("ssm.time_step_rank", rank),
+    ] {
+        writer.integer(&format!("mamba.{key}"), value as u32);
+    }
+    writer.entry("mamba.attention.layer_norm_rms_epsilon", 6, &1e-5_f32.to_le_bytes());
+    let tokens = tokenizer(&mut writer, Vocab::Bpe);
+    let floats = |count: u64, value: &dyn Fn(u64) -> f32| -> Vec<u8> {
+        (0..count).flat_map(|i| value(i).to_le_bytes()).collect()
+    };
+    matrix(&mut writer, "token_embd.weight", width, tokens, Weights::F32, random);
+    writer.tensor("output_norm.weight", &[width], 0, &floats(width, &|_| 1.0));
+    for layer in 0..2 {
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        writer.tensor(&name("attn_norm.weight"), &[width], 0, &floats(width, &|_| 1.0));
+        for (part, columns, rows) in [
+            ("ssm_in.weight", width, 2 * inner),
+            ("ssm_conv1d.weight", kernel, inner),
+            ("ssm_x.weight", inner, rank + 2 * state),
+            ("ssm_dt.weight", rank, inner),
+            ("ssm_out.weight", inner, width),
+        ] {
+            matrix(&mut writer, &name(part), columns, rows, Weights::F32, random);
+        }
+        writer.tensor(&name("ssm_conv1d.bias"), &[inner], 0, &floats(inner, &|_| 0.1));
+        writer.tensor(&name("ssm_dt.bias"), &[inner], 0, &floats(inner, &|_| -1.0));
+        let decay = floats(state * inner, &|i| -((i % state + 1) as f32));
+        writer.tensor(&name("ssm_a"), &[state, inner], 0, &decay);
+        writer.tensor(&name("ssm_d"), &[inner], 0, &floats(inner, &|_| 1.0));
     }
     writer.finish()
 }

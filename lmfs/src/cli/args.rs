@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use lmfs_codec::model::EngineChoice;
 
+pub use super::level::LevelFlags;
 use super::size;
 use crate::daemon::PackMode;
 use crate::store::DEFAULT_BLOCK_SIZE;
@@ -95,8 +96,16 @@ Examples:
   lmfs decompress -c notes.txt.lmz | less
   tar -I 'lmfs compress' -cf docs.tar.lmz docs
   tar -I 'lmfs compress' -xf docs.tar.lmz
+  lmfs compress -1 -c big | ssh host lmfs decompress -o big
 
-An output file appears only when it is whole; it has the mode and times of its input.";
+Levels (docs/BENCHMARKS.md has sizes and speeds; --model and --block-size change parts of one):
+  -1 -2    zstd in blocks of 1 MiB: fast, stronger
+  -3 -4 -5 adaptive models in blocks of 64 KiB, 256 KiB, 1 MiB
+  -6       language model in blocks of 64 KiB: the default
+  -7 -8    the same in blocks of 256 KiB, 1 MiB: smaller, slower to read at random
+  -9       the same with more context: smallest, slow
+
+An output file appears only when it is whole; it has the mode, times and, where allowed, the owner of its input.";
 
 /// Which model is to compress, and what runs it.
 #[derive(Debug, Args)]
@@ -137,10 +146,13 @@ pub struct Stream {
     /// Blocks coded at a time; 0 for one per core
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub threads: usize,
+    /// How hard to compress.
+    #[command(flatten)]
+    pub level: LevelFlags,
     /// The model and what runs it.
     #[command(flatten)]
     pub choice: ModelChoice,
-    /// Bytes in a block, a power of two from 4KiB to 1MiB [default: 64KiB]
+    /// Bytes in a block, a power of two from 4KiB to 1MiB [default: the level's, 64KiB]
     #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size)]
     pub block_size: Option<u32>,
     /// When decompressing: go on after damage, with zeros for what is missing, and say which bytes these are

@@ -10,11 +10,11 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
-use lmfs_codec::Stop;
 use lmfs_codec::model::EngineChoice;
 use lmfs_codec::stream::{self, StreamOptions};
+use lmfs_codec::{Level, Stop};
 
-use super::args::{Stream, Test};
+use super::args::{Stream, Test, Verbosity};
 use super::interrupt::stop_on_interrupt;
 use super::output::{Meter, is_broken_pipe};
 use crate::daemon::control::Progress;
@@ -29,7 +29,7 @@ pub const SUFFIX: &str = "lmz";
 ///
 /// # Errors
 /// Options that make no sense together. What is wrong with single files is printed, and the others are processed.
-pub fn run(args: &Stream, decompress: bool, quiet: bool) -> anyhow::Result<ExitCode> {
+pub fn run(args: &Stream, decompress: bool, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     let decompress = decompress || args.decompress;
     let inputs = inputs(&args.files);
     if args.output.is_some() && inputs.len() > 1 {
@@ -38,7 +38,9 @@ pub fn run(args: &Stream, decompress: bool, quiet: bool) -> anyhow::Result<ExitC
             inputs.len()
         );
     }
-    let to_stdout = args.stdout || (args.output.is_none() && inputs.iter().all(|input| *input == Input::Stdin));
+    let to_dash = args.output.as_ref().is_some_and(|output| output.as_os_str() == "-");
+    let to_stdout =
+        args.stdout || to_dash || (args.output.is_none() && inputs.iter().all(|input| *input == Input::Stdin));
     if to_stdout && !decompress && !args.force && io::stdout().is_terminal() {
         bail!("compressed data is not written to a terminal; name a file with -o, or use -f to force it");
     }
@@ -58,15 +60,19 @@ pub fn run(args: &Stream, decompress: bool, quiet: bool) -> anyhow::Result<ExitC
         output: args.output.clone(),
         force: args.force,
         remove: args.rm && !args.keep,
-        verbose: !quiet && io::stderr().is_terminal(),
+        verbose: verbosity.verbose > 0 || (!verbosity.quiet && io::stderr().is_terminal()),
     });
-    let block_size = args.block_size;
+    let level = args.level.0;
+    let block_size = args
+        .block_size
+        .map_or(Ok(level.block_size), usize::try_from)
+        .context("--block-size")?;
     process(
         jobs.collect(),
-        Models::new(args.choice.model.as_deref(), args.choice.engine)?,
+        Models::new(args.choice.model.as_deref(), args.choice.engine, level)?,
         args.threads,
         block_size,
-        quiet,
+        verbosity.quiet,
     )
 }
 
@@ -74,7 +80,7 @@ pub fn run(args: &Stream, decompress: bool, quiet: bool) -> anyhow::Result<ExitC
 ///
 /// # Errors
 /// As for [`run`].
-pub fn test(args: &Test, quiet: bool) -> anyhow::Result<ExitCode> {
+pub fn test(args: &Test, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     let jobs = inputs(&args.files).into_iter().map(|input| Job {
         input,
         work: Work::Test,
@@ -82,14 +88,14 @@ pub fn test(args: &Test, quiet: bool) -> anyhow::Result<ExitCode> {
         output: None,
         force: true,
         remove: false,
-        verbose: !quiet,
+        verbose: !verbosity.quiet,
     });
     process(
         jobs.collect(),
-        Models::new(args.model.as_deref(), EngineChoice::Auto)?,
+        Models::new(args.model.as_deref(), EngineChoice::Auto, Level::DEFAULT)?,
         args.threads,
-        None,
-        quiet,
+        Level::DEFAULT.block_size,
+        verbosity.quiet,
     )
 }
 
@@ -104,7 +110,7 @@ fn process(
     jobs: Vec<Job>,
     mut models: Models,
     threads: usize,
-    block_size: Option<u32>,
+    block_size: usize,
     quiet: bool,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop_on_interrupt()?;
@@ -126,15 +132,13 @@ fn process(
     Ok(code)
 }
 
-fn stream_options(job: &Job, threads: usize, block_size: Option<u32>, stop: &Stop, quiet: bool) -> StreamOptions {
+fn stream_options(job: &Job, threads: usize, block_size: usize, stop: &Stop, quiet: bool) -> StreamOptions {
     let mut options = StreamOptions::default();
     options.stop = stop.clone();
+    options.block_size = block_size;
     options.recover = matches!(job.work, Work::Decompress { recover: true });
     if threads > 0 {
         options.threads = threads;
-    }
-    if let Some(size) = block_size {
-        options.block_size = usize::try_from(size).unwrap_or(options.block_size);
     }
     // Beside a pipe a bar would only be in the way.
     if io::stderr().is_terminal() && !quiet && !job.to_stdout {

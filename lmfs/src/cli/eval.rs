@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use lmfs_codec::Level;
+
 use super::compress::Models;
 use super::interrupt::stop_on_interrupt;
 use super::output::Meter;
@@ -17,7 +19,7 @@ use crate::eval::{Compressor, Gzip, Lmfs, Options, Xz, Zstd, evaluate, find_file
 /// Files that cannot be read, a model that cannot be used.
 pub fn run(args: &args::Eval, quiet: bool) -> anyhow::Result<ExitCode> {
     let files = find_files(&args.paths)?;
-    let codec = Models::new(args.choice.model.as_deref(), args.choice.engine)?.for_writing()?;
+    let codec = Models::new(args.choice.model.as_deref(), args.choice.engine, Level::DEFAULT)?.for_writing()?;
     let lmfs = Lmfs::new("lmfs", codec);
     let compressors: [&dyn Compressor; 4] = [&lmfs, &Gzip, &Zstd, &Xz];
     let options = Options {

@@ -10,8 +10,12 @@
 )]
 
 mod corpus;
+mod latency;
 mod metadata;
 mod model;
+mod onelane;
+mod peers;
+mod pipe;
 mod reading;
 mod sizes;
 
@@ -31,11 +35,15 @@ fn main() {
     let kinds = corpus::kinds(&eval, if cap == 0 { u64::MAX } else { cap });
 
     type Section<'a> = (&'a str, &'a dyn Fn());
-    let sections: [Section; 4] = [
+    let sections: [Section; 8] = [
         ("sizes", &|| sizes::print(&kinds)),
         ("model", &|| model::print(&kinds)),
         ("reading", &|| reading::print()),
         ("metadata", &|| metadata::print()),
+        ("peers", &|| peers::print(&kinds)),
+        ("latency", &|| latency::print(&kinds)),
+        ("onelane", &|| onelane::print(&kinds)),
+        ("pipe", &|| pipe::print()),
     ];
     for (name, print) in sections {
         if wanted.is_empty() || wanted.iter().any(|w| w == name) {

@@ -14,20 +14,7 @@ use crate::{best, seconds};
 const BYTES: usize = 512 << 10;
 
 pub fn print(kinds: &[Kind]) {
-    let text: Vec<u8> = kinds
-        .iter()
-        .filter(|kind| ["text", "large", "wikitext2", "canterbury", "subtitles"].contains(&kind.name.as_str()))
-        .flat_map(|kind| kind.contents().map(|(_, bytes)| bytes).collect::<Vec<_>>())
-        .filter(|bytes| std::str::from_utf8(bytes).is_ok())
-        .flatten()
-        .take(BYTES)
-        .collect();
-    assert!(
-        text.len() > 64 << 10,
-        "EVAL has too little text to measure speed on: {} bytes",
-        text.len()
-    );
-
+    let text = text(kinds, BYTES);
     println!("\n### Speed of model blocks\n");
     println!(
         "{} bytes of text, {} cores; the bare loop is over the same model, on all cores.\n",
@@ -39,6 +26,24 @@ pub fn print(kinds: &[Kind]) {
     for engine in ["exact", "llama"] {
         measure(engine, &text);
     }
+}
+
+/// Text of all kinds that have some, at most `most` bytes.
+pub fn text(kinds: &[Kind], most: usize) -> Vec<u8> {
+    let text: Vec<u8> = kinds
+        .iter()
+        .filter(|kind| ["text", "large", "wikitext2", "canterbury", "subtitles"].contains(&kind.name.as_str()))
+        .flat_map(|kind| kind.contents().map(|(_, bytes)| bytes).collect::<Vec<_>>())
+        .filter(|bytes| std::str::from_utf8(bytes).is_ok())
+        .flatten()
+        .take(most)
+        .collect();
+    assert!(
+        text.len() > 64 << 10,
+        "EVAL has too little text to measure speed on: {} bytes",
+        text.len()
+    );
+    text
 }
 
 /// The built-in model by one engine: bare, read through the mount, packed.

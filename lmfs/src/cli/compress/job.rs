@@ -3,12 +3,13 @@
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use lmfs_codec::Stop;
 use lmfs_codec::model::Engine;
-use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, SeekableReader, StreamOptions};
+use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, Progress, SeekableReader, StreamOptions};
 use serde::Serialize;
 
 use super::SUFFIX;
@@ -75,19 +76,27 @@ impl Job {
             bytes: 0,
         };
         let output = self.open_output()?;
-        let (written, lost) = match self.work {
-            Work::Compress => (
-                compress(&mut counted, output, metadata.as_ref(), models, options)?,
-                Vec::new(),
-            ),
-            _ => decompress(&mut counted, output, metadata.as_ref(), models, options)?,
+        let like = metadata.as_ref();
+        let (written, lost) = match (self.work, &self.input) {
+            (Work::Compress, _) => (compress(&mut counted, output, like, models, options)?, Vec::new()),
+            (Work::Decompress { recover: true }, Input::File(path)) if like.is_some_and(Metadata::is_file) => {
+                let mut output = output;
+                match recover(path, &mut output, models, &options)? {
+                    Some(restored) => {
+                        output.finish(like)?;
+                        restored
+                    }
+                    None => decompress(&mut counted, output, like, models, options)?,
+                }
+            }
+            _ => decompress(&mut counted, output, like, models, options)?,
         };
         if self.verbose && !self.to_stdout {
             eprintln!("{}", self.report(counted.bytes, written));
         }
         if !lost.is_empty() {
             bail!(
-                "damaged, the output has zeros where bytes could not be had:\n  {}",
+                "damaged; the output has zeros where bytes could not be had:\n  {}",
                 lost.join("\n  ")
             );
         }
@@ -237,13 +246,15 @@ fn compress(
 }
 
 /// Bytes written, and which of them are zeros because of damage.
+type Restored = (u64, Vec<String>);
+
 fn decompress(
     input: &mut impl Read,
     mut output: Output,
     like: Option<&Metadata>,
     models: &mut Models,
     options: StreamOptions,
-) -> anyhow::Result<(u64, Vec<String>)> {
+) -> anyhow::Result<Restored> {
     let mut decoder = Decoder::new(input, |header: &ContainerHeader| models.for_reading(header), options);
     let mut bytes = 0;
     while let Some(chunk) = decoder.next_chunk()? {
@@ -253,10 +264,54 @@ fn decompress(
     let lost = decoder
         .missing()
         .iter()
-        .map(|(range, why)| format!("bytes {} to {}: {why}", range.start, range.end));
-    let lost = lost.collect();
+        .map(|(range, why)| missing(range, why))
+        .collect();
     output.finish(like)?;
     Ok((bytes, lost))
+}
+
+fn missing(range: &Range<u64>, why: &lmfs_codec::Error) -> String {
+    match range.is_empty() {
+        true => format!("at byte {}: {why}", range.start),
+        false => format!("bytes {} to {} are missing: {why}", range.start, range.end - 1),
+    }
+}
+
+/// Goes through a file by its seek tables, which say exactly what a damaged block had. `None` if a table is damaged: then only
+/// reading from the start can help.
+fn recover(
+    path: &Path,
+    output: &mut Output,
+    models: &mut Models,
+    options: &StreamOptions,
+) -> anyhow::Result<Option<Restored>> {
+    let codec_of = |header: &ContainerHeader| models.for_reading(header);
+    let file = File::open(path)?;
+    let stored = file.metadata()?.len();
+    let mut reader = match SeekableReader::new(file, codec_of, options.stop.clone()) {
+        Ok(reader) => reader,
+        Err(lmfs_codec::Error::Damaged { .. }) => return Ok(None),
+        Err(other) => return Err(other.into()),
+    };
+    let (mut at, mut lost) = (0, Vec::new());
+    while let Some(range) = reader.block_at(at) {
+        let mut block = vec![0; usize::try_from(range.end - at)?];
+        match reader.read_at(at, &mut block) {
+            Ok(_) => {}
+            Err(error @ (lmfs_codec::Error::Io { .. } | lmfs_codec::Error::Interrupted)) => return Err(error.into()),
+            Err(error) => lost.push(missing(&range, &error)),
+        }
+        output.write_all(&block).context("cannot write the output")?;
+        at = range.end;
+        if let Some(report) = &options.progress {
+            let share = at as f64 / reader.len() as f64;
+            report(Progress {
+                raw: at,
+                stored: (stored as f64 * share) as u64,
+            });
+        }
+    }
+    Ok(Some((at, lost)))
 }
 
 /// What `lmfs list` shows of a file.
@@ -282,7 +337,7 @@ pub fn describe(path: &Path) -> anyhow::Result<Row> {
     // Nothing is decoded, so any codec does.
     let codec = lmfs_codec::Codec::new(None, lmfs_codec::Options::default())?;
     let codec_of = |header: &ContainerHeader| {
-        first = Some(header.clone());
+        first.get_or_insert_with(|| header.clone());
         Ok(codec.clone())
     };
     let bytes = SeekableReader::new(file, codec_of, Stop::new())?.len();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use lmfs_codec::model::{Engine, EngineChoice, LoadOptions, ModelSource, builtin, load};
 use lmfs_codec::stream::ContainerHeader;
-use lmfs_codec::{Codec, Error, Options, Result};
+use lmfs_codec::{Codec, Error, Level, Options, Result};
 
 use crate::store::Digest;
 
@@ -14,10 +14,19 @@ pub struct Models {
     asked: Option<Asked>,
     /// What runs the model that compresses.
     engine: EngineChoice,
+    /// How hard to compress.
+    level: Level,
     /// The codec that compresses, once it was needed.
     writer: Option<Codec>,
     /// By what a container names: the engine and the model's digest.
     loaded: HashMap<Option<(Engine, [u8; 32])>, Codec>,
+}
+
+/// Digests of different models differ in about 128 bits.
+const MOST_DAMAGED_BITS: u32 = 32;
+
+fn differing_bits(a: &[u8; 32], b: &[u8; 32]) -> u32 {
+    a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
 }
 
 #[derive(Debug, Clone)]
@@ -27,11 +36,11 @@ enum Asked {
 }
 
 impl Models {
-    /// `text` as for `--model`: `builtin:NAME`, a path, `none`; `engine` counts for compressing only.
+    /// `text` as for `--model`: `builtin:NAME`, a path, `none`; `engine` and `level` count for compressing only.
     ///
     /// # Errors
     /// A built-in model that there is not.
-    pub fn new(text: Option<&str>, engine: EngineChoice) -> Result<Models> {
+    pub fn new(text: Option<&str>, engine: EngineChoice, level: Level) -> Result<Models> {
         let asked = match text {
             None => None,
             Some("none") => Some(Asked::Nothing),
@@ -40,6 +49,7 @@ impl Models {
         Ok(Models {
             asked,
             engine,
+            level,
             writer: None,
             loaded: HashMap::new(),
         })
@@ -53,11 +63,16 @@ impl Models {
         if let Some(codec) = &self.writer {
             return Ok(codec.clone());
         }
-        let codec = match self.asked.clone() {
-            Some(Asked::Nothing) => self.without()?,
-            Some(Asked::Source(source)) => self.open(&source, self.engine)?.1,
-            None => self.open(&ModelSource::builtin_default()?, self.engine)?.1,
+        let source = match (self.asked.clone(), self.level.model) {
+            (Some(Asked::Nothing), _) | (None, None) => None,
+            (Some(Asked::Source(source)), _) => Some(source),
+            (None, Some(name)) => Some(ModelSource::Builtin(name)),
         };
+        let model = source.map(|source| load(&source, self.engine, &LoadOptions::default()));
+        let model = model.transpose()?;
+        let mut options = self.level.options();
+        options.model = model.is_some();
+        let codec = Codec::new(model, options)?;
         Ok(self.writer.insert(codec).clone())
     }
 
@@ -82,7 +97,9 @@ impl Models {
                 return Ok(codec);
             }
         }
-        match builtin::list().iter().find(|model| model.digest() == digest) {
+        // A digest that is nearly one of ours is that one, read with --recover from a header that is damaged.
+        let near = |model: &&builtin::Builtin| differing_bits(&model.digest(), &digest) <= MOST_DAMAGED_BITS;
+        match builtin::list().iter().find(near) {
             Some(model) => self
                 .open(&ModelSource::Builtin(model.name), engine)
                 .map(|(_, codec)| codec),

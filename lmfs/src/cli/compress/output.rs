@@ -2,7 +2,7 @@
 
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -27,6 +27,8 @@ pub enum Output {
         /// Zeros become holes.
         sparse: bool,
     },
+    /// A device or a FIFO that was there: written to, never replaced.
+    Special(File),
     /// Nowhere.
     Sink,
 }
@@ -37,6 +39,14 @@ impl Output {
     /// # Errors
     /// It exists and `force` is not set, or its folder takes no files.
     pub fn file(path: PathBuf, force: bool, sparse: bool) -> anyhow::Result<Output> {
+        if let Ok(there) = path.metadata()
+            && !there.is_file()
+            && !there.is_dir()
+        {
+            let file = File::options().write(true).open(&path);
+            let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
+            return Ok(Output::Special(file));
+        }
         if !force && path.symlink_metadata().is_ok() {
             bail!(
                 "{} already exists; use -f to replace it, or -o for another name",
@@ -94,13 +104,15 @@ impl Output {
     }
 }
 
-/// Mode 0666 less the umask for what came from a pipe.
+/// Mode, owner and times; mode 0666 less the umask for what came from a pipe.
 fn settle(file: &File, like: Option<&Metadata>) -> io::Result<()> {
     let Some(like) = like else {
         let mask = rustix::process::umask(rustix::fs::Mode::empty());
         rustix::process::umask(mask);
         return file.set_permissions(Permissions::from_mode(0o666 & !mask.bits()));
     };
+    // Only the administrator may give files away; for others the output is simply theirs.
+    let _ = std::os::unix::fs::fchown(file, Some(like.uid()), Some(like.gid()));
     file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o777))?;
     let times = std::fs::FileTimes::new()
         .set_modified(like.modified()?)
@@ -112,6 +124,7 @@ impl Write for Output {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
             Output::Stdout(out) => out.write(buf),
+            Output::Special(file) => file.write(buf),
             Output::Sink => Ok(buf.len()),
             Output::File {
                 temporary,
@@ -134,6 +147,7 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Output::Stdout(out) => out.flush(),
+            Output::Special(file) => file.flush(),
             Output::Sink => Ok(()),
             Output::File { temporary, .. } => temporary.flush(),
         }
