@@ -1,6 +1,7 @@
 # make          build the program
 # make demo     see it work: a store, a mount, real files, packed by the model, read back after a crash
 # make test     everything that has to hold: format, lints, licences, unit, doc and whole-system tests
+# make test-aarch64  the exact engine on another architecture, in an emulator
 # make soak     the tests of chance many times over: hours of kill -9 and flipped bits
 # make fuzz     one fuzz target for long (TARGET=block, SECONDS=600): see fuzz/README.md
 # make bench    the numbers of docs/BENCHMARKS.md, measured again (EVAL=folder: on an evaluation corpus of your own)
@@ -18,7 +19,7 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := target/release/lmfs
 
-.PHONY: build setup setup-test setup-bench demo test fmt clippy deny unit soak fuzz bench install
+.PHONY: build setup setup-test setup-bench demo test test-aarch64 fmt clippy deny unit soak fuzz bench install
 build: setup
 	$(CARGO) build $(FLAGS) -p lmfs
 
@@ -50,6 +51,10 @@ deny:
 unit:
 	$(CARGO) build $(FLAGS) --workspace
 	$(CARGO) test $(FLAGS) --workspace
+
+# The exact engine on another architecture: installs a cross compiler and an emulator.
+test-aarch64:
+	sh scripts/test-aarch64.sh
 
 soak: setup-test
 	$(CARGO) build $(FLAGS) --workspace

@@ -7,6 +7,7 @@
 pub mod builtin;
 pub mod exact;
 pub mod gguf;
+#[cfg(feature = "llama")]
 pub mod llama;
 mod source;
 mod vocabulary;

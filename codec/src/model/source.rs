@@ -6,7 +6,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::exact::ExactModel;
-use super::llama::Llama;
 use super::{LanguageModel, builtin};
 use crate::{Error, Result};
 
@@ -141,9 +140,22 @@ fn start(
         EngineChoice::Exact => return Ok(Arc::new(exact()?)),
         EngineChoice::Auto => match exact() {
             Ok(model) => return Ok(Arc::new(model)),
+            #[cfg(not(feature = "llama"))]
+            Err(reason) => return Err(reason),
+            #[cfg(feature = "llama")]
             Err(reason) => tracing::info!("llama.cpp runs {name}: {reason}"),
         },
         EngineChoice::Llama => {}
     }
-    Ok(Arc::new(Llama::load(name, gguf, path, options)?))
+    llama(name, gguf, path, options)
+}
+
+#[cfg(feature = "llama")]
+fn llama(name: &str, gguf: Vec<u8>, path: Option<&Path>, options: &LoadOptions) -> Result<Arc<dyn LanguageModel>> {
+    Ok(Arc::new(super::llama::Llama::load(name, gguf, path, options)?))
+}
+
+#[cfg(not(feature = "llama"))]
+fn llama(name: &str, _: Vec<u8>, _: Option<&Path>, _: &LoadOptions) -> Result<Arc<dyn LanguageModel>> {
+    Err(Error::unusable(name, "this program was built without llama.cpp"))
 }

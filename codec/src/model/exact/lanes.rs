@@ -101,16 +101,22 @@ pub struct ExactLanes {
 }
 
 impl ExactLanes {
-    /// Opens `lanes` empty lanes.
+    /// Opens `lanes` empty lanes, which can be fed up to `max_run` tokens a step; `None`: as many as are fast.
     ///
     /// # Errors
     /// [`Error::Call`] for no or too many lanes.
-    pub fn new(shape: Arc<Shape>, weights: Arc<Weights>, kernel: &'static Kernel, lanes: usize) -> Result<Self> {
+    pub fn new(
+        shape: Arc<Shape>,
+        weights: Arc<Weights>,
+        kernel: &'static Kernel,
+        lanes: usize,
+        max_run: Option<usize>,
+    ) -> Result<Self> {
         if lanes == 0 || lanes > 4096 {
             return Err(Error::Call(format!("{lanes} lanes; 1 to 4096 are possible")));
         }
         let s = &*shape;
-        let max_run = (BATCH / lanes).clamp(1, LONGEST_RUN);
+        let max_run = max_run.unwrap_or((BATCH / lanes).clamp(1, LONGEST_RUN));
         // All tokens of a run are remembered before the first attends, so the ring has room for window and run.
         let slots = (s.window + max_run - 1).next_multiple_of(GROUP);
         let batch = lanes * max_run;

@@ -85,15 +85,20 @@ impl ExactModel {
     }
 
     fn lanes(&self, lanes: usize) -> Result<ExactLanes> {
-        self.open_with(self.kernel, lanes)
+        self.open_with(self.kernel, lanes, None)
     }
 
-    pub(super) fn open_with(&self, kernel: &'static Kernel, lanes: usize) -> Result<ExactLanes> {
+    pub(super) fn open_with(
+        &self,
+        kernel: &'static Kernel,
+        lanes: usize,
+        max_run: Option<usize>,
+    ) -> Result<ExactLanes> {
         let (shape, weights) = (Arc::clone(&self.shape), Arc::clone(&self.weights));
-        ExactLanes::new(shape, weights, kernel, lanes).map_err(failed)
+        ExactLanes::new(shape, weights, kernel, lanes, max_run).map_err(failed)
     }
 
-    /// The kernels in use: `scalar`, `avx2`, `avxvnni`, `avx512vnni`.
+    /// The kernels in use: `scalar`, `neon`, `avx2`, `avxvnni`, `avx512vnni`.
     pub fn kernel(&self) -> &'static str {
         self.kernel.name
     }

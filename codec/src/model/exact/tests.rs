@@ -1,12 +1,15 @@
 //! Every kernel against the plain one, and the promise of the engine: lanes, runs and kernels give the same bits.
 
+mod agreement;
+mod reference;
+
 use proptest::prelude::*;
 
 use super::kernel::{Kernel, Row, Then};
 use super::lanes::ExactLanes;
 use super::matrix::Matrix;
 use crate::model::exact::ExactModel;
-use crate::model::{EngineChoice, LanguageModel, LoadOptions, builtin, load_bytes};
+use crate::model::{LanguageModel, LoadOptions, builtin};
 
 const TEXT: &str = "fn main() { println!(\"Hello, world! It's 42.\"); }\n\n  Ünïcödé: Привет, 日本語 ½ Ⅷ\u{a0}\u{3000}x\r\n\
     The quick brown fox jumps over the lazy dog; they've said it'LL do.\t\t<tag attr='1'/>\n\n\n{\"key\": [1, 2.5e-3]}  ";
@@ -122,7 +125,7 @@ fn runs_lanes_neighbours_and_kernels_do_not_change_a_bit() {
         } else {
             vec![1, 3, 16]
         } {
-            let mut lanes = model.open_with(kernel, texts.len()).unwrap();
+            let mut lanes = model.open_with(kernel, texts.len(), None).unwrap();
             let found = logits(&mut lanes, &texts, run);
             let wanted = wanted.get_or_insert_with(|| found.clone());
             assert_eq!(wanted, &found, "{} in runs of {run}", kernel.name);
@@ -133,29 +136,32 @@ fn runs_lanes_neighbours_and_kernels_do_not_change_a_bit() {
         }
     }
     let wanted = wanted.unwrap();
-    let mut alone = model.open_with(Kernel::all().next().unwrap(), 1).unwrap();
+    let mut alone = model.open_with(Kernel::all().next().unwrap(), 1, None).unwrap();
     assert_eq!(wanted[1], logits(&mut alone, &texts[1..2], 64)[0]);
 }
 
 #[test]
 fn calls_that_do_not_fit_are_errors_and_change_nothing() {
     let model = model(48);
-    let mut lanes = model.open_with(Kernel::all().next().unwrap(), 2).unwrap();
+    let mut lanes = model.open_with(Kernel::all().next().unwrap(), 2, None).unwrap();
     let long = vec![1; lanes.max_run() + 1];
     assert!(lanes.step(&[&[1]]).is_err());
     assert!(lanes.step(&[&[1], &[9999]]).is_err());
     assert!(lanes.step(&[&[1], &long]).is_err());
     lanes.step(&[&[0, 5], &[]]).unwrap();
     let found = bits(lanes.logits(0, 1));
-    let mut fresh = model.open_with(Kernel::all().next().unwrap(), 2).unwrap();
+    let mut fresh = model.open_with(Kernel::all().next().unwrap(), 2, None).unwrap();
     fresh.step(&[&[0], &[]]).unwrap();
     fresh.step(&[&[5], &[]]).unwrap();
     assert_eq!(found, bits(fresh.logits(0, 0)));
     assert!(model.open(0).is_err());
 }
 
+#[cfg(feature = "llama")]
 #[test]
 fn tokens_and_bits_a_byte_are_llama_cpps() {
+    use crate::model::{EngineChoice, load_bytes};
+
     let exact = model(512);
     let gguf = builtin::find("first").unwrap().gguf.to_vec();
     let llama = load_bytes("first", gguf, EngineChoice::Llama, &LoadOptions::default()).unwrap();
