@@ -96,7 +96,7 @@ fn main() {
                                 &distribution,
                                 &mut Same,
                                 &mut record,
-                                Place { lane, left: usize::MAX },
+                                Place { lane, left: raw.len() },
                                 token,
                             );
                         }

@@ -24,8 +24,8 @@ struct State {
 
 /// Transitions and counts of all states; state 0 has seen nothing.
 pub(super) struct Histories {
-    /// `next[state][bit]`.
-    pub(super) next: [[u8; 2]; 256],
+    /// `next[bit][state]`.
+    pub(super) next: [[u8; 256]; 2],
     /// Counts of zeros and ones.
     pub(super) counts: [[u8; 2]; 256],
     /// How many states are in use.
@@ -66,7 +66,7 @@ const fn after(state: State, bit: usize) -> State {
 
 const fn build() -> Histories {
     let mut states = [State { n: [0, 0], tail: 0 }; 256];
-    let mut next = [[0u8; 2]; 256];
+    let mut next = [[0u8; 256]; 2];
     let mut len = 1;
     let mut done = 0;
     while done < len {
@@ -81,7 +81,7 @@ const fn build() -> Histories {
                 states[len] = to;
                 len += 1;
             }
-            next[done][bit] = i as u8;
+            next[bit][done] = i as u8;
             bit += 1;
         }
         done += 1;
@@ -112,9 +112,9 @@ mod tests {
     fn histories_fit_a_byte_and_count() {
         assert!(HISTORIES.len <= 256, "{}", HISTORIES.len);
         assert!(HISTORIES.len > 200, "{} states: room for more", HISTORIES.len);
-        for (state, next) in HISTORIES.next.iter().enumerate().take(HISTORIES.len) {
+        for state in 0..HISTORIES.len {
             for bit in 0..2 {
-                let to = usize::from(next[bit]);
+                let to = usize::from(HISTORIES.next[bit][state]);
                 assert!(to > 0 && to < HISTORIES.len);
                 assert!(HISTORIES.counts[to][bit] >= 1);
                 assert!(HISTORIES.counts[to][1 - bit] <= HISTORIES.counts[state][1 - bit]);
@@ -127,10 +127,10 @@ mod tests {
         for bit in 0..2 {
             let mut state = 0usize;
             for _ in 0..100 {
-                state = usize::from(HISTORIES.next[state][bit]);
+                state = usize::from(HISTORIES.next[bit][state]);
             }
             assert_eq!(HISTORIES.counts[state][bit], BOUND[0]);
-            assert_eq!(usize::from(HISTORIES.next[state][bit]), state);
+            assert_eq!(usize::from(HISTORIES.next[bit][state]), state);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::ends;
 use super::maps::{Cell, Map, untrained};
 use super::matching;
 use super::mixer::WEIGHT_BITS;
-use super::predictor::{APMS, INPUTS, LAST_SETS, MIXERS, SETS};
+use super::predictor::{APMS, INPUTS, LAST_SETS, MIXERS, PLACES, SETS};
 
 /// Maps of histories, mixing weights, final maps and the quality of matches.
 pub(super) struct Learned {
@@ -40,9 +40,9 @@ impl Learned {
     /// What training starts from.
     pub(super) fn untrained(language_model: bool) -> Self {
         let mut weights = [0; INPUTS];
-        weights[0] = if language_model { (1 << WEIGHT_BITS) / 2 } else { 0 };
-        for w in &mut weights[2..2 + CONTEXTS] {
-            *w = (1 << WEIGHT_BITS) / if language_model { 8 } else { 5 };
+        weights[PLACES[0]] = if language_model { (1 << WEIGHT_BITS) / 2 } else { 0 };
+        for place in &PLACES[2..2 + CONTEXTS] {
+            weights[*place] = (1 << WEIGHT_BITS) / if language_model { 8 } else { 5 };
         }
         let mut end_weights = [0; ends::INPUTS];
         end_weights[0] = 1 << WEIGHT_BITS;
@@ -61,7 +61,10 @@ impl Learned {
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let weight = |w: &i32| ((w + (1 << (STORED_SHIFT - 1))) >> STORED_SHIFT).clamp(-32768, 32767) as i16 as u16;
         let maps = self.maps.iter().flatten().map(|cell| cell.p() as u16);
-        let weights = self.weights.iter().flatten().map(weight);
+        let weights = self
+            .weights
+            .iter()
+            .flat_map(|set| PLACES.map(|place| weight(&set[place])));
         let last = self.last.iter().flatten().map(weight);
         let apms = self.apms.iter().flatten().copied();
         let matches = self.matches.iter().map(|cell| cell.p() as u16);
@@ -92,7 +95,9 @@ impl Learned {
             .flatten()
             .for_each(|cell| *cell = Cell::new(next()));
         let mut weight = |w: &mut i32| *w = i32::from(next() as i16) << STORED_SHIFT;
-        state.weights.iter_mut().flatten().for_each(&mut weight);
+        for set in &mut state.weights {
+            PLACES.iter().for_each(|&place| weight(&mut set[place]));
+        }
         state.last.iter_mut().flatten().for_each(&mut weight);
         state.apms.iter_mut().flatten().for_each(|node| *node = next());
         state.matches.iter_mut().for_each(|cell| *cell = Cell::new(next()));

@@ -2,7 +2,7 @@
 
 use super::context::Lane;
 use super::maps::Cell;
-use super::math::hash;
+use super::math::{hash, prefetch};
 
 /// Bytes hashed to find an occurrence.
 const MIN: u32 = 5;
@@ -102,6 +102,17 @@ impl Matcher {
         }
     }
 
+    #[inline(always)]
+    fn slot_of(&self, lane: &Lane) -> usize {
+        (hash(lane.last & ((1 << (8 * MIN)) - 1), 77) >> self.shift) as usize
+    }
+
+    /// Asks for the memory that [`advance`](Self::advance) will need if the lane comes to stand like this.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, lane: &Lane) {
+        prefetch(&self.places, self.slot_of(lane));
+    }
+
     /// Moves a lane's match past the byte just appended, or looks for a new one, and remembers this place.
     #[inline(always)]
     pub(super) fn advance(&mut self, m: &mut Match, lanes: &[Lane], me: usize, block: &[u8]) {
@@ -118,7 +129,7 @@ impl Matcher {
         if lane.at - lane.start < MIN {
             return;
         }
-        let slot = (hash(lane.last & ((1 << (8 * MIN)) - 1), 77) >> self.shift) as usize;
+        let slot = self.slot_of(lane);
         if m.len == 0 {
             let place = self.places[slot];
             if place > 0 && known(place, lanes) {

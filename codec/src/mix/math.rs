@@ -42,10 +42,12 @@ static SQUASH: [u16; SQUASH_LEN] = build_squash();
 /// Probabilities below this are looked up one by one, the others in steps of 16.
 const FINE: u32 = 4096;
 const STRETCH_LEN: usize = FINE as usize + (32768 - FINE as usize) / 16 + 1;
+/// The table's length in memory, a power of two, so that a masked index needs no check.
+const STRETCH_ROOM: usize = STRETCH_LEN.next_power_of_two();
 
-const fn build_stretch() -> [i16; STRETCH_LEN] {
+const fn build_stretch() -> [i16; STRETCH_ROOM] {
     // For q = min(p, 1 - p): the x whose logistic, rounded to the nearest x, is q. Walk x down from 0 in half steps.
-    let mut table = [0i16; STRETCH_LEN];
+    let mut table = [0i16; STRETCH_ROOM];
     let mut e = 1u128 << 62;
     // e = exp(-h / 512); 1 - logistic is the small side.
     let mut h = 0u32;
@@ -75,17 +77,28 @@ const fn build_stretch() -> [i16; STRETCH_LEN] {
 }
 
 /// Stretched values of the smaller of p and 1 - p, [`stretch`].
-static STRETCH: [i16; STRETCH_LEN] = build_stretch();
+static STRETCH: [i16; STRETCH_ROOM] = build_stretch();
 
 /// `ln(p / (1 - p)) * 256` of a probability `p / 65536`; any `p` is accepted and limited to the table.
 #[inline(always)]
 pub(super) fn stretch(p: u32) -> i32 {
     let p = p & 0xFFFF;
-    let low = p < 32768;
-    let q = if low { p } else { 65536 - p };
-    let index = if q < FINE { q } else { FINE + ((q - FINE) >> 4) };
-    let x = i32::from(STRETCH[index as usize]);
-    if low { x } else { -x }
+    let x = small_side(stretch_index(p));
+    if p < 32768 { x } else { -x }
+}
+
+/// Where [`small_side`] finds the stretch of `p / 65536`, but for its sign: that of `p - 32768`.
+#[inline(always)]
+pub(super) fn stretch_index(p: u32) -> u32 {
+    let q = p.min(65536u32.wrapping_sub(p));
+    // The other branch is the larger one exactly where q >= FINE.
+    q.min(FINE.wrapping_add(q.wrapping_sub(FINE) >> 4))
+}
+
+/// The stretched value of the smaller of p and 1 - p.
+#[inline(always)]
+pub(super) fn small_side(index: u32) -> i32 {
+    i32::from(STRETCH[index as usize & (STRETCH_ROOM - 1)])
 }
 
 /// `65536 / (1 + e^(-x / 256))`, at least 1 and at most 65535; `x` is limited to ±[`LIMIT`].
@@ -99,6 +112,23 @@ pub(super) fn squash(x: i32) -> i32 {
 pub(super) fn hash(value: u64, salt: u64) -> u64 {
     let x = (value ^ salt.wrapping_mul(0x9FB2_1C65_1E98_DF25)).wrapping_mul(0xD1B5_4A32_D192_ED03);
     (x ^ x >> 29).wrapping_mul(0xAEF1_7502_108E_F2D9)
+}
+
+/// Asks for the memory of an entry that is about to be needed. Any index is allowed.
+#[inline(always)]
+pub(super) fn prefetch<T>(table: &[T], index: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: prefetching is a hint that touches no memory as far as the program can see; wrapping_add makes no promise
+        // about the address, and SSE is part of x86_64.
+        #[allow(unsafe_code, reason = "no safe way to ask for a cache line")]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(table.as_ptr().wrapping_add(index).cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (table, index);
 }
 
 #[cfg(test)]

@@ -5,17 +5,32 @@ use super::context::{CONTEXTS, Lane};
 use super::ends::{Ends, Hint};
 use super::history::HISTORIES;
 use super::learned::Learned;
-use super::maps::{Cell, Map};
+use super::maps::{Cell, Map, Row, WIDTH};
 use super::matching::{Match, Matcher};
 use super::math::{hash, squash, stretch};
 use super::mixer::Mixer;
 use super::shape::Shape;
-use super::slots::Slots;
+use super::slots::{Slot, Slots};
 
-/// Inputs of the mixer: language model (2), histories (2 each), match (2), order-1 counter, constant, unused.
-pub(super) const INPUTS: usize = 32;
-const HISTORY_INPUTS: usize = 2;
-const MATCH_INPUTS: usize = HISTORY_INPUTS + 2 * CONTEXTS;
+/// Inputs of the mixer: histories (stretched), language model (2), match (2); histories (linear), order-1 counter,
+/// constant, unused.
+pub(super) const INPUTS: usize = 2 * WIDTH;
+/// Where the inputs are whose weights the learned files hold: language model, histories, match, order-1 counter, constant.
+pub(super) const PLACES: [usize; INPUTS] = {
+    let mut places = [0; INPUTS];
+    let mut i = 0;
+    while i < INPUTS {
+        places[i] = match i {
+            0..2 => CONTEXTS + i,
+            2..14 => i - 2,
+            14..26 => WIDTH + i - 14,
+            26..28 => CONTEXTS + 2 + i - 26,
+            _ => i,
+        };
+        i += 1;
+    }
+    places
+};
 /// First-layer mixers, and how many weight sets each has.
 pub(super) const MIXERS: usize = 4;
 pub(super) const SETS: [u32; MIXERS] = [8 * 8, 256, 6 * 8, 512];
@@ -50,6 +65,8 @@ pub struct Predictor {
     // The byte under way.
     hashes: [u64; CONTEXTS],
     found: [u32; CONTEXTS],
+    /// Copies of the slots found, written back at the end of the half byte.
+    now: [Slot; CONTEXTS],
     /// Bits so far behind a leading one, and their number.
     partial: u32,
     bits: u32,
@@ -58,6 +75,7 @@ pub struct Predictor {
     // The bit under way.
     inputs: [i32; INPUTS],
     states: [u8; CONTEXTS],
+    row: Row,
     direct: usize,
 }
 
@@ -85,11 +103,13 @@ impl Predictor {
             stride: 0,
             hashes: [0; CONTEXTS],
             found: [0; CONTEXTS],
+            now: [[0; 16]; CONTEXTS],
             partial: 1,
             bits: 0,
             node: 1,
             inputs: [0; INPUTS],
             states: [0; CONTEXTS],
+            row: Row::new(),
             direct: 0,
         };
         predictor.reset(&[0], false);
@@ -221,25 +241,16 @@ impl Predictor {
         if self.bits & 3 == 0 {
             self.locate(lane);
         }
-        let x = &mut self.inputs;
-        let mut confidence = 0;
+        let (mut lm_inputs, mut confidence) = ([0; 2], 0);
         if let Some(p) = lm {
             let s = stretch(p);
-            x[0] = s;
-            x[1] = (p as i32 - 32768) >> 6;
+            lm_inputs = [s, (p as i32).wrapping_sub(32768) >> 6];
             confidence = (s.unsigned_abs() >> 8).min(7);
-        } else {
-            x[0] = 0;
-            x[1] = 0;
         }
         for i in 0..CONTEXTS {
-            self.states[i] = self.slots.slot(self.found[i])[self.node];
+            self.states[i] = self.now[i][self.node & 15];
         }
-        for i in 0..CONTEXTS {
-            let cell = self.maps[i][usize::from(self.states[i])];
-            x[HISTORY_INPUTS + i] = cell.stretched();
-            x[HISTORY_INPUTS + CONTEXTS + i] = (cell.p() - 32768) >> 6;
-        }
+        self.row.load(&self.maps, &self.states);
         // How many of the orders 2 to 6 have seen anything.
         let mut hits = 0;
         for i in 2..7 {
@@ -247,14 +258,18 @@ impl Predictor {
         }
         let m = self.matches[lane];
         let s = self.matcher.predict(m, self.partial, self.bits);
-        x[MATCH_INPUTS] = s;
-        x[MATCH_INPUTS + 1] = (squash(s) - 32768) >> 6;
+        let match_inputs = [s, squash(s).wrapping_sub(32768) >> 6];
         let len_class = self.matcher.class(m);
         let c1 = u32::from(self.lanes[lane].last as u8);
         let order1 = c1 << 8 | self.partial;
         self.direct = order1 as usize;
-        x[MATCH_INPUTS + 2] = self.order1[self.direct].stretched();
-        x[MATCH_INPUTS + 3] = 256;
+        let direct = self.order1[self.direct].stretched();
+        let x = &mut self.inputs;
+        self.row.inputs(
+            x,
+            [lm_inputs[0], lm_inputs[1], match_inputs[0], match_inputs[1]],
+            [direct, 256, 0, 0],
+        );
         // With a language model the place in its token matters more than the byte before.
         let last_set = if lm.is_some() {
             let place = self.lanes[lane].token_len.min(3);
@@ -273,13 +288,10 @@ impl Predictor {
     #[inline(always)]
     fn update_any(&mut self, lane: usize, bit: bool) {
         self.mixer.update(&self.inputs, bit, RATE, LAST_RATE);
+        self.row.update(&mut self.maps, &self.states, bit, MAP_RATE);
+        let next = &HISTORIES.next[usize::from(bit)];
         for i in 0..CONTEXTS {
-            let state = usize::from(self.states[i]);
-            self.maps[i][state].update(bit, MAP_RATE);
-        }
-        for i in 0..CONTEXTS {
-            let state = usize::from(self.states[i]);
-            self.slots.slot_mut(self.found[i])[self.node] = HISTORIES.next[state][usize::from(bit)];
+            self.now[i][self.node & 15] = next[usize::from(self.states[i])];
         }
         self.order1[self.direct].update(bit, ORDER1_RATE);
         self.matcher.update(self.bits, bit);
@@ -302,8 +314,12 @@ impl Predictor {
         self.partial = self.partial << 1 | u32::from(bit);
         self.node = (self.node << 1 | usize::from(bit)) & 15;
         self.bits += 1;
+        if self.bits & 3 == 3 {
+            self.foresee(lane);
+        }
         if self.bits & 3 == 0 {
             self.node = 1;
+            self.slots.store(&self.found, &self.now);
             if self.bits == 8 {
                 let byte = self.partial as u8;
                 let me = &mut self.lanes[lane];
@@ -319,21 +335,45 @@ impl Predictor {
         }
     }
 
+    /// One bit before a half byte ends, asks for the memory of both that may follow: a bit's work hides the wait.
+    #[inline(always)]
+    fn foresee(&mut self, lane: usize) {
+        for bit in 0..2 {
+            let partial = self.partial << 1 | bit;
+            let mut hashes = self.hashes;
+            if self.bits == 3 {
+                for hash_of in &mut hashes {
+                    *hash_of = hash(*hash_of, u64::from(partial));
+                }
+            } else {
+                let mut then = self.lanes[lane].clone();
+                then.push(partial as u8);
+                if then.at as usize >= self.block.len() {
+                    return;
+                }
+                then.contexts(&self.block, self.stride, &mut hashes);
+                self.matcher.prefetch(&then);
+            }
+            self.slots.prefetch(&hashes);
+        }
+    }
+
     /// Slots of the half byte that starts; at the first of a byte, also its contexts.
     #[inline(always)]
     fn locate(&mut self, lane: usize) {
+        let mut hashes = self.hashes;
         if self.bits == 0 {
-            self.lanes[lane].contexts(&self.block, self.stride, &mut self.hashes);
+            self.lanes[lane].contexts(&self.block, self.stride, &mut hashes);
+            self.hashes = hashes;
             self.matcher.begin(self.matches[lane], &self.block);
-            self.slots.find(&self.hashes, &mut self.found);
         } else {
             let partial = u64::from(self.partial);
-            let mut hashes = self.hashes;
-            for i in 0..CONTEXTS {
-                hashes[i] = hash(hashes[i], partial);
+            for hash_of in &mut hashes {
+                *hash_of = hash(*hash_of, partial);
             }
-            self.slots.find(&hashes, &mut self.found);
         }
+        self.slots.find(&hashes, &mut self.found);
+        self.slots.load(&self.found, &mut self.now);
     }
 
     /// The probability that the token of `lane` ends here, in units of 1/65536. `rank`: identifies the token so far;
@@ -357,7 +397,14 @@ impl Predictor {
     /// Notes that a token of `lane` is complete.
     #[inline]
     pub fn token(&mut self, lane: usize) {
-        self.lanes[lane].end_token();
+        let lane = &mut self.lanes[lane];
+        lane.end_token();
+        if lane.at as usize >= self.block.len() {
+            return;
+        }
+        let mut hashes = [0; CONTEXTS];
+        lane.contexts(&self.block, self.stride, &mut hashes);
+        self.slots.prefetch(&hashes);
     }
 }
 

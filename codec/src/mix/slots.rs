@@ -1,5 +1,7 @@
 //! The hash table of bit histories: one 16-byte slot per (context, half byte).
 
+use super::math;
+
 /// A check byte, never 0 in a slot in use, and fifteen histories, one for each partial half byte (1, 2..3, 4..7, 8..15).
 pub(super) type Slot = [u8; 16];
 /// Slots that share a cache line and may stand in for each other.
@@ -35,15 +37,18 @@ impl Slots {
         self.shift = 64 - log2_lines;
     }
 
-    /// The slots of all `hashes`: those that carry their check bytes, or cleared ones.
+    /// Asks for the lines of all `hashes` before any is needed, so that the waits for memory overlap.
+    #[inline(always)]
+    pub(super) fn prefetch<const K: usize>(&self, hashes: &[u64; K]) {
+        for hash in hashes {
+            math::prefetch(&self.lines, (hash >> self.shift) as usize);
+        }
+    }
+
+    /// The slots of all `hashes`: those that carry their check bytes, or cleared ones. Two contexts may be given one
+    /// slot; [`load`](Self::load) then gives both a copy, and both will be written back with the same bits.
     #[inline(always)]
     pub(super) fn find<const K: usize>(&mut self, hashes: &[u64; K], found: &mut [u32; K]) {
-        // Ask for all lines before any is needed, so that the waits for memory overlap.
-        let mut touched = 0;
-        for i in 0..K {
-            touched |= self.lines[(hashes[i] >> self.shift) as usize].0[0][0];
-        }
-        std::hint::black_box(touched);
         for i in 0..K {
             let hash = hashes[i];
             let index = (hash >> self.shift) as u32;
@@ -66,13 +71,19 @@ impl Slots {
         }
     }
 
+    /// Copies the slots found.
     #[inline(always)]
-    pub(super) fn slot(&self, index: u32) -> &Slot {
-        &self.lines[(index >> 2) as usize].0[(index & 3) as usize]
+    pub(super) fn load<const K: usize>(&self, found: &[u32; K], slots: &mut [Slot; K]) {
+        for i in 0..K {
+            slots[i] = self.lines[(found[i] >> 2) as usize].0[(found[i] & 3) as usize];
+        }
     }
 
+    /// Writes the copies back.
     #[inline(always)]
-    pub(super) fn slot_mut(&mut self, index: u32) -> &mut Slot {
-        &mut self.lines[(index >> 2) as usize].0[(index & 3) as usize]
+    pub(super) fn store<const K: usize>(&mut self, found: &[u32; K], slots: &[Slot; K]) {
+        for i in 0..K {
+            self.lines[(found[i] >> 2) as usize].0[(found[i] & 3) as usize] = slots[i];
+        }
     }
 }
