@@ -160,8 +160,13 @@ pub(crate) fn validate_inode(inode: &Inode) -> Result<(), String> {
     Ok(())
 }
 
+/// Numbers are given out one after another: one beyond 2^63 was never reached, and there has to be a next one.
 fn number(ino: u64) -> Result<(), String> {
-    if ino == 0 { Err("inode number 0".into()) } else { Ok(()) }
+    if ino == 0 || ino > i64::MAX as u64 {
+        Err(format!("inode number {ino}"))
+    } else {
+        Ok(())
+    }
 }
 
 /// Files end at 2^63 bytes and blocks have a byte at least.

@@ -41,7 +41,8 @@ pub struct TagTotals {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub(crate) inodes: i64,
-    pub(crate) logical: i64,
+    /// Sparse files are as large as one likes, so their sum may pass 64 bits.
+    pub(crate) logical: i128,
     /// By tag: blocks, bytes, raw bytes.
     pub(crate) tags: BTreeMap<u8, [i64; 3]>,
     /// By segment: bytes of the records of blocks in use.
@@ -55,7 +56,7 @@ impl Counters {
     pub(crate) fn inode(&mut self, inode: &Inode, sign: i64) {
         self.inodes += sign;
         if inode.kind == Kind::File {
-            self.logical = self.logical.saturating_add(sign.saturating_mul(inode.size as i64));
+            self.logical += i128::from(sign) * i128::from(inode.size);
         }
         self.max_ino = self.max_ino.max(inode.ino);
     }
@@ -88,7 +89,7 @@ impl Counters {
     /// Adds a transaction's share.
     pub(crate) fn add(&mut self, other: &Self) {
         self.inodes += other.inodes;
-        self.logical = self.logical.saturating_add(other.logical);
+        self.logical += other.logical;
         for (tag, more) in &other.tags {
             let mine = self.tags.entry(*tag).or_default();
             mine.iter_mut().zip(more).for_each(|(a, b)| *a += b);
@@ -122,7 +123,7 @@ impl Counters {
             })
             .collect();
         Totals {
-            logical_bytes: positive(self.logical),
+            logical_bytes: u64::try_from(self.logical.max(0)).unwrap_or(u64::MAX),
             stored_bytes: by_tag.values().map(|t| t.bytes).sum(),
             inodes: positive(self.inodes),
             blocks: by_tag.values().map(|t| t.blocks).sum(),

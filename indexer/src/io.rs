@@ -12,7 +12,7 @@ mod fault;
 mod mem;
 mod real;
 
-pub use crash::{CrashIo, Loss};
+pub use crash::{CrashIo, Loss, Replay};
 pub use fault::{Fault, FaultIo};
 pub use mem::MemIo;
 pub use real::RealIo;

@@ -198,3 +198,63 @@ fn a_segment_that_could_not_be_deleted_is_deleted_by_the_next_collection() {
     println!("seed {SEED}: {runs} runs");
     assert!(runs > 10);
 }
+
+/// A bad sector stopped garbage collection for good: it gave up at the first segment that it could not read.
+#[test]
+fn bad_sectors_stop_no_collection_and_cost_only_what_lies_in_them() {
+    const BLOCK: usize = 300;
+    let mut random = Random(SEED);
+    let (mut moved, mut kept) = (0, 0);
+    for round in 0..rounds(20, 300) {
+        let when = format!("seed {SEED}, round {round}");
+        let memory = MemIo::new();
+        let io = Arc::new(FaultIo::new(Arc::new(memory.clone())));
+        let mut create = CreateOptions::new([1; 16]);
+        create.segment_size = 4096;
+        let store = Store::create(io.clone(), create).unwrap();
+        let mut tree = Tree::default();
+        for ino in 2..10 {
+            let blocks = (0..20).map(|n| (n, BLOCK)).collect();
+            tree.run(&store, &Op::Write(ino, blocks), &mut random, &mut |_| ())
+                .unwrap();
+        }
+        store.checkpoint().unwrap();
+        for ino in 2..10 {
+            tree.run(&store, &Op::Truncate(ino, 10), &mut random, &mut |_| ())
+                .unwrap();
+        }
+        let before = store.totals();
+        let files = memory.files();
+        let (path, bytes) = files.iter().nth(random.below(files.len() as u64 - 2) as usize).unwrap();
+        let start = random.below(bytes.len() as u64) / 512 * 512;
+        io.bad_place(path, start..start + 512);
+        let report = collect(&store).unwrap_or_else(|e| panic!("{when}: {e}"));
+        assert!(report.deleted > 1 && report.moved_blocks > 40, "{when}: {report:?}");
+        assert!(store.totals().log_bytes < before.log_bytes, "{when}");
+        moved += report.moved_blocks;
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let all = CheckOptions { log: true };
+        let findings = store.check(&all, &stop, &mut |_, _| ()).unwrap().findings;
+        let here = |f: &Finding| f.segment.is_some_and(|id| *path == format!("segments/{id:08x}.seg"));
+        assert!(findings.iter().all(here), "{when}: {findings:?}");
+        // Collecting goes on, whatever is asked of the store.
+        tree.run(&store, &Op::Unlink(2), &mut random, &mut |_| ()).unwrap();
+        collect(&store).unwrap();
+        for ino in tree.files.keys() {
+            for (block, bytes) in &tree.files[ino].blocks {
+                let extent = store.extent(*ino, *block).unwrap().unwrap();
+                match store.read_block_of(*ino, *block, extent.r) {
+                    Ok(found) => assert_eq!(found, **bytes, "{when}"),
+                    Err(Error::Io { .. }) => kept += 1,
+                    Err(e) => panic!("{when}: {e}"),
+                }
+            }
+        }
+        drop(store);
+        // A disk whose bad sector was replaced shows all of it.
+        let (store, _) = Store::open(Arc::new(memory), options()).unwrap();
+        assert_shows(&store, &tree, &when);
+    }
+    println!("seed {SEED}: {moved} blocks moved beside bad sectors, {kept} blocks in them kept");
+    assert!(kept > 0 && moved > kept);
+}

@@ -48,7 +48,7 @@ pub struct Collected {
     pub moved_blocks: u64,
     /// Their bytes.
     pub moved_bytes: u64,
-    /// Blocks in use that could not be read; their segments stay.
+    /// What could not be read or deleted, and stays where it is.
     pub damaged: Vec<String>,
 }
 
@@ -84,9 +84,6 @@ pub fn collect(store: &Store, effort: Effort, stop: &Stop, progress: &mut dyn Fn
         flag.fetch_or(stop.is_set(), Ordering::Relaxed);
         progress(report);
     })?;
-    for damage in &report.damaged {
-        tracing::warn!("cannot be moved, so its segment stays: {damage}");
-    }
     Ok(Collected {
         segments: report.examined,
         deleted_segments: report.deleted,

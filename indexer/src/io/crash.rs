@@ -6,11 +6,12 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 mod image;
+mod replay;
 
 pub use image::Loss;
+pub use replay::Replay;
 
 /// What was asked of the folder. Files are numbered, since names come and go.
-#[derive(Clone)]
 enum Event {
     Create { path: String, file: usize },
     Rename { from: String, to: String },
@@ -80,11 +81,16 @@ impl CrashIo {
         self.record().events.iter().take(at).filter(|e| e.is_sync()).count()
     }
 
+    /// What power cuts leave, going from the first event to the last.
+    pub fn replay(&self) -> Replay {
+        Replay::new(Arc::clone(&self.before), Arc::clone(&self.record))
+    }
+
     /// The files that a power cut after the first `at` events leaves.
     pub fn crash(&self, at: usize, loss: Loss) -> BTreeMap<String, Vec<u8>> {
-        let record = self.record();
-        let events = record.events.get(..at).unwrap_or(&record.events);
-        image::image(&self.before, events, loss)
+        let mut replay = self.replay();
+        while replay.at() < at && replay.advance() {}
+        replay.image(loss).files()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Entry, File, Io};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How the disk fails.
@@ -39,7 +40,11 @@ struct Plan {
 pub struct FaultIo {
     inner: Arc<dyn Io>,
     plan: Arc<Mutex<Plan>>,
+    bad: BadPlaces,
 }
+
+/// Places that cannot be read, by path.
+type BadPlaces = Arc<Mutex<Vec<(String, Range<u64>)>>>;
 
 enum Verdict {
     Pass,
@@ -79,7 +84,14 @@ impl FaultIo {
         Self {
             inner,
             plan: Arc::default(),
+            bad: Arc::default(),
         }
+    }
+
+    /// From now on reading any of these bytes of a file is EIO, however often it is tried: a bad sector.
+    pub fn bad_place(&self, path: &str, bytes: Range<u64>) {
+        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        bad.push((path.to_owned(), bytes));
     }
 
     fn plan<T>(&self, with: impl FnOnce(&mut Plan) -> T) -> T {
@@ -109,10 +121,12 @@ impl FaultIo {
         self.plan(|p| p.hits)
     }
 
-    fn file(&self, inner: Arc<dyn File>) -> Arc<dyn File> {
+    fn file(&self, path: &str, inner: Arc<dyn File>) -> Arc<dyn File> {
         Arc::new(FaultFile {
             inner,
+            path: path.to_owned(),
             plan: Arc::clone(&self.plan),
+            bad: Arc::clone(&self.bad),
         })
     }
 
@@ -134,12 +148,12 @@ impl Io for FaultIo {
 
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
         self.ask(Call::Grow)?;
-        self.inner.create(path).map(|f| self.file(f))
+        self.inner.create(path).map(|f| self.file(path, f))
     }
 
     fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
         self.ask(Call::Other)?;
-        self.inner.open(path, write).map(|f| self.file(f))
+        self.inner.open(path, write).map(|f| self.file(path, f))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -170,7 +184,9 @@ impl Io for FaultIo {
 
 struct FaultFile {
     inner: Arc<dyn File>,
+    path: String,
     plan: Arc<Mutex<Plan>>,
+    bad: BadPlaces,
 }
 
 impl FaultFile {
@@ -182,6 +198,12 @@ impl FaultFile {
 impl File for FaultFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.ask(Call::Other)?;
+        let end = offset.saturating_add(buf.len() as u64);
+        let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let hit = |(path, at): &(String, Range<u64>)| *path == self.path && at.start < end && offset < at.end;
+        if bad.iter().any(hit) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
         self.inner.read_at(buf, offset)
     }
 

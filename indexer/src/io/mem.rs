@@ -11,8 +11,9 @@ pub struct MemIo {
     files: Arc<Mutex<BTreeMap<String, Arc<MemFile>>>>,
 }
 
+/// Contents are shared until they are written to, so that many folders can begin as the same one at no cost.
 #[derive(Default)]
-struct MemFile(Mutex<Vec<u8>>);
+struct MemFile(Mutex<Arc<Vec<u8>>>);
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
@@ -26,6 +27,11 @@ impl MemIo {
 
     /// A folder with these files.
     pub fn from_files(files: impl IntoIterator<Item = (String, Vec<u8>)>) -> Self {
+        Self::from_shared(files.into_iter().map(|(k, v)| (k, Arc::new(v))))
+    }
+
+    /// A folder with these files, whose contents are copied only when they are written to.
+    pub fn from_shared(files: impl IntoIterator<Item = (String, Arc<Vec<u8>>)>) -> Self {
         let files = files
             .into_iter()
             .map(|(k, v)| (k, Arc::new(MemFile(Mutex::new(v)))))
@@ -39,7 +45,7 @@ impl MemIo {
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         lock(&self.files)
             .iter()
-            .map(|(k, v)| (k.clone(), lock(&v.0).clone()))
+            .map(|(k, v)| (k.clone(), lock(&v.0).to_vec()))
             .collect()
     }
 
@@ -62,10 +68,12 @@ impl Io for MemIo {
             .iter()
             .filter_map(|(k, v)| {
                 let name = k.strip_prefix(&prefix)?;
+                // Locked once: the guard of a field's expression lives until the last field is done.
+                let len = lock(&v.0).len() as u64;
                 (!name.contains('/')).then(|| Entry {
                     name: name.to_owned(),
-                    len: lock(&v.0).len() as u64,
-                    allocated: lock(&v.0).len() as u64,
+                    len,
+                    allocated: len,
                 })
             })
             .collect())
@@ -132,6 +140,7 @@ impl File for MemFile {
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         let mut data = lock(&self.0);
+        let data = Arc::make_mut(&mut data);
         let from = usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let to = from.checked_add(buf.len()).ok_or(io::ErrorKind::FileTooLarge)?;
         if data.len() < to {
@@ -149,7 +158,7 @@ impl File for MemFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        lock(&self.0).resize(len, 0);
+        Arc::make_mut(&mut lock(&self.0)).resize(len, 0);
         Ok(())
     }
 

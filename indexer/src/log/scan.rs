@@ -2,8 +2,8 @@
 
 use super::frame::{FRAME_LEN, Frame};
 use super::segment::{HEADER_LEN, Segment};
-use crate::Result;
 use crate::io::Io;
+use crate::{Error, Result};
 use std::ops::ControlFlow;
 
 /// What is found at a place of a segment.
@@ -18,13 +18,15 @@ pub(crate) enum Item<'a> {
     BadPayload { offset: u64, frame: Frame },
     /// Bytes that are no record.
     Garbage { offset: u64, end: u64 },
+    /// A record, or the place of one, that the disk does not give.
+    Unreadable { offset: u64, end: u64, error: Error },
 }
 
 impl Item<'_> {
     pub(crate) fn end(&self) -> u64 {
         match self {
             Self::Record { offset, frame, .. } | Self::BadPayload { offset, frame } => offset + frame.record_len(),
-            Self::Garbage { end, .. } => *end,
+            Self::Garbage { end, .. } | Self::Unreadable { end, .. } => *end,
         }
     }
 }
@@ -39,13 +41,24 @@ struct Window<'a> {
     bytes: Vec<u8>,
 }
 
-impl Window<'_> {
+impl<'a> Window<'a> {
+    fn new(io: &'a dyn Io, segment: &'a Segment) -> Self {
+        Self {
+            io,
+            segment,
+            start: 0,
+            bytes: Vec::new(),
+        }
+    }
+
     /// `len` bytes at `offset`, fewer at the end of the file.
     fn get(&mut self, offset: u64, len: usize) -> Result<&[u8]> {
         let have = offset.checked_sub(self.start).and_then(|o| usize::try_from(o).ok());
         let inside = have.is_some_and(|o| o + len <= self.bytes.len());
         if !inside {
-            self.bytes = self.segment.read(self.io, offset, len.max(WINDOW))?;
+            let read = |len| self.segment.read(self.io, offset, len);
+            // A bad sector must not take its surroundings along.
+            self.bytes = read(len.max(WINDOW)).or_else(|_| read(len))?;
             self.start = offset;
         }
         let from = (offset - self.start) as usize;
@@ -62,34 +75,10 @@ pub(crate) fn scan<B>(
     to: u64,
     mut each: impl FnMut(Item<'_>) -> ControlFlow<B>,
 ) -> Result<Option<B>> {
-    let mut window = Window {
-        io,
-        segment,
-        start: 0,
-        bytes: Vec::new(),
-    };
+    let mut window = Window::new(io, segment);
     let mut at = from.max(HEADER_LEN as u64);
     while at < to {
-        let frame = Frame::decode(window.get(at, FRAME_LEN)?, segment.salt, at);
-        let item = match frame {
-            Some(frame) if at + frame.record_len() <= to => {
-                let record = window.get(at, frame.record_len() as usize)?;
-                let payload = record.get(FRAME_LEN..).unwrap_or_default();
-                if payload.len() == frame.len as usize && frame.payload_crc(payload) == frame.crc {
-                    Item::Record {
-                        offset: at,
-                        frame,
-                        payload,
-                    }
-                } else {
-                    Item::BadPayload { offset: at, frame }
-                }
-            }
-            _ => Item::Garbage {
-                offset: at,
-                end: resync(&mut window, at + 1, to)?,
-            },
-        };
+        let item = item(&mut window, at, to)?;
         at = item.end();
         if let ControlFlow::Break(b) = each(item) {
             return Ok(Some(b));
@@ -98,22 +87,67 @@ pub(crate) fn scan<B>(
     Ok(None)
 }
 
-/// The next place from `at` on where a whole record stands, or `to`.
-fn resync(window: &mut Window<'_>, mut at: u64, to: u64) -> Result<u64> {
-    while at < to {
-        let salt = window.segment.salt;
-        if let Some(frame) = Frame::decode(window.get(at, FRAME_LEN)?, salt, at)
-            && at + frame.record_len() <= to
-        {
-            let record = window.get(at, frame.record_len() as usize)?;
-            if record
-                .get(FRAME_LEN..)
-                .is_some_and(|payload| frame.payload_crc(payload) == frame.crc)
-            {
-                return Ok(at);
-            }
+/// What is at `at`.
+fn item<'w>(window: &'w mut Window<'_>, at: u64, to: u64) -> Result<Item<'w>> {
+    let salt = window.segment.salt;
+    let frame = match window.get(at, FRAME_LEN) {
+        Ok(bytes) => Frame::decode(bytes, salt, at),
+        Err(error) => return unreadable(at, resync(window, at + 1, to), error),
+    };
+    let Some(frame) = frame.filter(|f| at + f.record_len() <= to) else {
+        let end = resync(window, at + 1, to);
+        return Ok(Item::Garbage { offset: at, end });
+    };
+    let record = match window.get(at, frame.record_len() as usize) {
+        Ok(record) => record,
+        Err(error) => return unreadable(at, at + frame.record_len(), error),
+    };
+    let payload = record.get(FRAME_LEN..).unwrap_or_default();
+    let good = payload.len() == frame.len as usize && frame.payload_crc(payload) == frame.crc;
+    Ok(if good {
+        Item::Record {
+            offset: at,
+            frame,
+            payload,
         }
-        at += 1;
+    } else {
+        Item::BadPayload { offset: at, frame }
+    })
+}
+
+/// An error of the disk is a thing to be found; any other is one.
+fn unreadable<'w>(offset: u64, end: u64, error: Error) -> Result<Item<'w>> {
+    match error {
+        Error::Io { .. } => Ok(Item::Unreadable { offset, end, error }),
+        e => Err(e),
     }
-    Ok(to)
+}
+
+/// The next place from `from` on, up to `to`, where a whole record stands, or `to`.
+pub(crate) fn next_record(io: &dyn Io, segment: &Segment, from: u64, to: u64) -> u64 {
+    resync(&mut Window::new(io, segment), from, to)
+}
+
+/// Bytes that a disk reads or does not read together, at least.
+const SECTOR: u64 = 512;
+
+fn resync(window: &mut Window<'_>, mut at: u64, to: u64) -> u64 {
+    while at < to {
+        match item_begins(window, at, to) {
+            Ok(true) => return at,
+            Ok(false) => at += 1,
+            // Mostly the sector where the record would begin: what lies in it cannot be found.
+            Err(_) => at = (at / SECTOR + 1) * SECTOR,
+        }
+    }
+    to
+}
+
+fn item_begins(window: &mut Window<'_>, at: u64, to: u64) -> Result<bool> {
+    let salt = window.segment.salt;
+    let Some(frame) = Frame::decode(window.get(at, FRAME_LEN)?, salt, at).filter(|f| at + f.record_len() <= to) else {
+        return Ok(false);
+    };
+    let payload = window.get(at, frame.record_len() as usize)?.get(FRAME_LEN..);
+    Ok(payload.is_some_and(|payload| frame.payload_crc(payload) == frame.crc))
 }

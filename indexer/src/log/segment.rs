@@ -243,8 +243,18 @@ impl Segment {
         Ok((ino, block, record))
     }
 
-    /// The footer of a sealed segment, None where there is none that can be believed.
-    pub(crate) fn footer(&self, io: &dyn Io) -> Result<Option<Footer>> {
+    /// The footer of a sealed segment, None where there is none that can be believed or read.
+    pub(crate) fn footer(&self, io: &dyn Io) -> Option<Footer> {
+        match self.read_footer(io) {
+            Ok(footer) => footer,
+            Err(e) => {
+                tracing::warn!("{e}");
+                None
+            }
+        }
+    }
+
+    fn read_footer(&self, io: &dyn Io) -> Result<Option<Footer>> {
         let len = self.len();
         let Some(at) = len.checked_sub(TRAILER_LEN as u64) else {
             return Ok(None);

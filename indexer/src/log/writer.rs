@@ -254,6 +254,9 @@ impl Log {
     /// Begins the next segment.
     fn start(&self, head: &mut Head) -> Result<Arc<Segment>> {
         let id = head.next_segment;
+        let Some(next) = id.checked_add(1) else {
+            return Err(Error::InvalidChange("no segment number is left".into()));
+        };
         let name = segment_name(id);
         let file = match self.io.create(&name) {
             // Left behind when its header could not be written.
@@ -282,7 +285,7 @@ impl Log {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(id, Arc::clone(&segment));
-        head.next_segment = id + 1;
+        head.next_segment = next;
         head.end = HEADER_LEN as u64;
         head.segment = Some(Arc::clone(&segment));
         Ok(segment)

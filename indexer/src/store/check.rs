@@ -129,6 +129,11 @@ impl Store {
                     Item::Record { frame, .. } => over = frame.kind == RecordKind::Footer,
                     Item::BadPayload { offset, frame } => bad.push((offset, end, Some(frame.kind))),
                     Item::Garbage { offset, end } => bad.push((offset, end, None)),
+                    Item::Unreadable { offset, end, error } => {
+                        let what = format!("{} bytes of the log: {error}", end - offset);
+                        let finding = Finding::new(Severity::Error, what).at(segment.id, offset);
+                        report.findings.push(finding);
+                    }
                 }
                 report.log_bytes = before + end;
                 progress(report.log_bytes, total);

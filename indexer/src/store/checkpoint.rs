@@ -28,9 +28,11 @@ impl Begin {
 
     pub(crate) fn decode(payload: &[u8]) -> Option<Self> {
         let mut r = Reader::new(payload);
+        // Both are counted on from here.
+        let mut number = || r.varint().filter(|n| *n <= i64::MAX as u64);
         Some(Self {
-            seq: r.varint()?,
-            max_ino: r.varint()?,
+            seq: number()?,
+            max_ino: number()?,
         })
     }
 }

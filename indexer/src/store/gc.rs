@@ -5,7 +5,7 @@
 //! transactions needed for opening goes only after a checkpoint that makes them superfluous.
 
 use super::Store;
-use crate::log::{FRAME_LEN, Frame, HEADER_LEN, RecordKind, Segment};
+use crate::log::{FRAME_LEN, Frame, HEADER_LEN, RecordKind, Segment, next_record};
 use crate::types::{BlockRef, Extent};
 use crate::wire::Reader;
 use crate::{Change, Error, Result};
@@ -45,7 +45,7 @@ pub struct GcReport {
     pub moved_blocks: u64,
     /// Bytes of the copied blocks.
     pub moved_bytes: u64,
-    /// Blocks in use that could not be read; their segments stay.
+    /// What could not be read or deleted, and stays where it is.
     pub damaged: Vec<String>,
 }
 
@@ -70,11 +70,12 @@ impl Store {
             report: GcReport::default(),
         };
         run.report.candidates = candidates.len() as u64;
-        for segment in candidates {
-            run.examine(&segment)?;
+        let examined = candidates.iter().try_for_each(|segment| run.examine(segment));
+        // What is empty already goes also when the disk is full: that makes room.
+        if matches!(examined, Ok(()) | Err(Error::NoSpace { .. })) {
+            run.release()?;
         }
-        run.release()?;
-        Ok(run.report)
+        examined.map(|()| run.report)
     }
 
     /// Whether a segment holds no block in use, nor one whose transaction is still to come.
@@ -137,19 +138,27 @@ impl Run<'_> {
 
     /// Copies all blocks in use out of a segment.
     fn empty(&mut self, segment: &Segment) -> Result<()> {
+        let io = self.store.io.as_ref();
         let mut at = HEADER_LEN as u64;
         let mut batch = Vec::new();
         while at < segment.len() && self.store.state().counters.live.contains_key(&segment.id) {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
-            let start = segment.read(self.store.io.as_ref(), at, FRAME_LEN + 20)?;
-            let Some(frame) = Frame::decode(&start, segment.salt, at) else {
-                // Lost the way: the index knows which blocks are still to be found here.
-                self.report
-                    .damaged
-                    .push(format!("{} at offset {at}: no record", segment.name()));
-                break;
+            let start = segment.read(io, at, FRAME_LEN + 20);
+            let frame = match &start {
+                Ok(start) => Frame::decode(start, segment.salt, at).ok_or("no record".to_owned()),
+                Err(e) => Err(e.to_string()),
+            };
+            let (frame, start) = match (frame, start) {
+                (Ok(frame), Ok(start)) => (frame, start),
+                (frame, _) => {
+                    let why = frame.err().unwrap_or_default();
+                    let name = segment.name();
+                    self.report.damaged.push(format!("{name} at offset {at}: {why}"));
+                    at = next_record(io, segment, at + 1, segment.len());
+                    continue;
+                }
             };
             if frame.kind == RecordKind::Footer {
                 // What follows is the trailer, no record.
@@ -171,7 +180,8 @@ impl Run<'_> {
                         self.report.moved_bytes += u64::from(r.len);
                         self.copied += frame.record_len();
                     }
-                    Err(e @ Error::Damaged { .. }) => self.report.damaged.push(e.to_string()),
+                    // It stays where it is, and so does its segment; all others are still worth the work.
+                    Err(e @ (Error::Damaged { .. } | Error::Io { .. })) => self.report.damaged.push(e.to_string()),
                     Err(e) => return Err(e),
                 }
                 if batch.len() >= BATCH {
@@ -235,7 +245,15 @@ impl Run<'_> {
             if !self.store.is_garbage(segment.id) {
                 continue;
             }
-            self.store.log.remove(segment.id)?;
+            match self.store.log.remove(segment.id) {
+                Ok(()) => {}
+                // The next collection tries again.
+                Err(e @ Error::Io { .. }) => {
+                    self.report.damaged.push(e.to_string());
+                    continue;
+                }
+                Err(e) => return Err(e),
+            }
             self.report.deleted += 1;
             self.report.freed_bytes += segment.len();
         }

@@ -81,7 +81,8 @@ impl Mark {
         for _ in 0..count {
             segments.push((r.varint32()?, r.varint()?));
         }
-        r.is_empty().then_some(Self {
+        let countable = seq.max(max_ino).max(since) <= i64::MAX as u64;
+        (r.is_empty() && countable).then_some(Self {
             store_id,
             clean,
             rows,

@@ -102,12 +102,20 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
             )?
         }
     };
-    let next_segment = files
-        .segments
-        .keys()
-        .chain(replayed.counters.live.keys())
-        .max()
-        .map_or(1, |id| id + 1);
+    let used = files.segments.keys().chain(replayed.counters.live.keys());
+    let next_segment = used.max().map_or(Some(1), |id| id.checked_add(1));
+    let next_segment = match next_segment {
+        Some(id) => id,
+        // Nothing can be appended, so nothing is.
+        None if !write => u32::MAX,
+        None => {
+            return Err(Error::LogDamaged {
+                segment: u32::MAX,
+                offset: 0,
+                why: "there is no segment number left after it".into(),
+            });
+        }
+    };
     let missing = replayed
         .counters
         .live
@@ -194,20 +202,38 @@ fn new_pages(io: &dyn Io, write: bool) -> Result<Box<dyn Pages>> {
     Ok(Box::new(MemPages::default()))
 }
 
+/// Bytes that no segment has: places in it are numbers of 32 bits.
+const MAX_LEN: u64 = u32::MAX as u64;
+
 /// Lists the segments and reads their headers.
 fn list(io: &dyn Io, options: &OpenOptions) -> Result<Files> {
     let mut headers = BTreeMap::new();
-    for entry in io.list(FOLDER).map_err(|e| Error::io("list", FOLDER, e))? {
-        let Some(id) = segment_number(&entry.name) else {
-            continue;
-        };
+    let entries = io.list(FOLDER).map_err(|e| Error::io("list", FOLDER, e))?;
+    let mut numbered: Vec<_> = entries
+        .into_iter()
+        .filter_map(|e| Some((segment_number(&e.name)?, e.len)))
+        .collect();
+    numbered.sort_unstable();
+    let newest = numbered.last().map(|(id, _)| *id);
+    for (id, len) in numbered {
         let name = segment_name(id);
+        if len > MAX_LEN {
+            return Err(Error::LogDamaged {
+                segment: id,
+                offset: MAX_LEN,
+                why: format!("the file has {len} bytes, no segment has more than {MAX_LEN}"),
+            });
+        }
         let mut bytes = vec![0; HEADER_LEN];
         let file = io.open(&name, false).map_err(|e| Error::io("open", &name, e))?;
-        let n = read_full(file.as_ref(), &mut bytes, 0).map_err(|e| Error::io("read", &name, e))?;
-        bytes.truncate(n);
+        match read_full(file.as_ref(), &mut bytes, 0) {
+            Ok(n) => bytes.truncate(n),
+            // The newest one's decides what is cut off.
+            Err(e) if Some(id) == newest && !options.salvage => return Err(Error::io("read", &name, e)),
+            Err(_) => bytes.clear(),
+        }
         let header = Header::decode(&bytes, &name)?.filter(|h| h.segment == id);
-        headers.insert(id, (entry.len, header));
+        headers.insert(id, (len, header));
     }
     if headers.is_empty() {
         return Err(Error::NotAStore(format!("there are no segment files in {FOLDER}/")));

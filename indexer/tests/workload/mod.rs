@@ -31,6 +31,18 @@ pub struct Tree {
     pub step: u64,
     pub names: BTreeMap<Vec<u8>, u64>,
     pub files: BTreeMap<u64, FileModel>,
+    pub packing: Packing,
+}
+
+/// Blocks packed and not swapped in yet: inode, block, what was packed, the result. It is no part of what a store shows,
+/// so all are equal.
+#[derive(Clone, Default, Debug)]
+pub struct Packing(Vec<(u64, u64, BlockRef, Extent)>);
+
+impl PartialEq for Packing {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +56,10 @@ pub enum Op {
     /// To the name of another file, which is replaced.
     Rename(u64, u64),
     Xattr(u64, usize),
+    /// Encodes a file's blocks anew and makes them durable ...
+    Pack(u64),
+    /// ... and swaps them in, unless the file changed or was moved meanwhile.
+    Swap,
     Sync,
     Checkpoint,
     Collect,
@@ -54,7 +70,7 @@ pub fn history(random: &mut Random, len: usize) -> Vec<Op> {
     (0..len)
         .map(|_| {
             let ino = 2 + r(8);
-            match r(40) {
+            match r(48) {
                 0..=16 => {
                     let blocks = (0..1 + r(3)).map(|_| (r(100), 1 + r(700) as usize));
                     Op::Write(ino, blocks.collect())
@@ -66,10 +82,30 @@ pub fn history(random: &mut Random, len: usize) -> Vec<Op> {
                 26..=28 => Op::Xattr(ino, r(40) as usize),
                 29..=35 => Op::Sync,
                 36 => Op::Checkpoint,
-                _ => Op::Collect,
+                37..=39 => Op::Collect,
+                40..=43 => Op::Pack(ino),
+                _ => Op::Swap,
             }
         })
         .collect()
+}
+
+const RAW: u8 = 1;
+const PACKED: u8 = 2;
+
+/// What packing makes of a block: something shorter or longer that holds the same.
+fn pack(bytes: &[u8]) -> Vec<u8> {
+    let mut packed: Vec<u8> = bytes.iter().rev().copied().collect();
+    packed.push(b'P');
+    packed
+}
+
+fn unpack(tag: u8, mut bytes: Vec<u8>) -> Vec<u8> {
+    if tag == PACKED {
+        assert_eq!(bytes.pop(), Some(b'P'));
+        bytes.reverse();
+    }
+    bytes
 }
 
 pub fn options() -> OpenOptions {
@@ -103,6 +139,15 @@ fn inode(ino: u64, nlink: u32) -> Inode {
     }
 }
 
+/// `short`, or `long` when `LMFS_SOAK` is set (`make soak`).
+pub fn rounds(short: usize, long: usize) -> usize {
+    if std::env::var_os("LMFS_SOAK").is_some() {
+        long
+    } else {
+        short
+    }
+}
+
 pub fn collect(store: &Store) -> Result<GcReport> {
     let gc = GcOptions {
         max_live: 0.9,
@@ -112,6 +157,19 @@ pub fn collect(store: &Store) -> Result<GcReport> {
 }
 
 impl Tree {
+    fn pack(&mut self, store: &Store, ino: u64) -> Result<()> {
+        for (block, extent) in (0..).zip(store.extents(ino, 0..100)?) {
+            let Some(old) = extent.filter(|e| e.tag == RAW) else {
+                continue;
+            };
+            let bytes = pack(&store.read_block_of(ino, block, old.r)?);
+            let r = store.append_block(ino, block, &bytes)?;
+            let new = Extent { r, tag: PACKED, ..old };
+            self.packing.0.push((ino, block, old.r, new));
+        }
+        store.sync()
+    }
+
     fn named(&self, ino: u64) -> Option<Vec<u8>> {
         let found = self.names.iter().find(|(_, i)| **i == ino);
         found.map(|(n, _)| n.clone())
@@ -127,6 +185,14 @@ impl Tree {
             Op::Sync => return store.sync(),
             Op::Checkpoint => return store.checkpoint(),
             Op::Collect => return collect(store).map(drop),
+            Op::Pack(ino) => return self.pack(store, *ino),
+            Op::Swap => {
+                for (ino, block, old, new) in std::mem::take(&mut self.packing).0 {
+                    appended.push(new.r);
+                    tx.push(Change::SwapExtent { ino, block, old, new });
+                }
+                next.packing = Packing::default();
+            }
             Op::Write(ino, blocks) => {
                 if !next.files.contains_key(ino) {
                     let entry = Dirent {
@@ -155,7 +221,7 @@ impl Tree {
                     };
                     appended.push(r);
                     let raw_len = *len as u32;
-                    let extent = Extent { r, tag: 1, raw_len };
+                    let extent = Extent { r, tag: RAW, raw_len };
                     tx.push(Change::PutExtents {
                         ino: *ino,
                         first: *block,
@@ -261,7 +327,8 @@ impl Tree {
             }
             for (block, e) in (0..).zip(store.extents(*ino, 0..100)?) {
                 if let Some(e) = e {
-                    let bytes = store.read_block_of(*ino, block, e.r)?;
+                    let bytes = unpack(e.tag, store.read_block_of(*ino, block, e.r)?);
+                    assert_eq!(bytes.len(), e.raw_len as usize);
                     file.blocks.insert(block, Rc::new(bytes));
                 }
             }

@@ -71,7 +71,11 @@ fn look(store: &Store, stop: &Stop, before: String) -> String {
                     "collected garbage"
                 );
             }
-            String::new()
+            let trouble = done.damaged.join("; ");
+            if !trouble.is_empty() && trouble != before {
+                tracing::warn!("garbage collection left alone what it could not read or delete: {trouble}");
+            }
+            trouble
         }
         Err(Error::Interrupted) => before,
         Err(error) => {

@@ -20,7 +20,7 @@ pub(super) fn walk(
     mut each: impl FnMut(&Segment, Item<'_>) -> ControlFlow<Result<()>>,
 ) -> Result<()> {
     for (segment, _) in files.segments.range(from.segment..).map(|(_, s)| s) {
-        let footer = if segment.is_sealed() { segment.footer(io)? } else { None };
+        let footer = if segment.is_sealed() { segment.footer(io) } else { None };
         let runs = footer.map_or_else(|| vec![(0, segment.len() as u32)], |f| f.runs);
         let first = if segment.id == from.segment { from.offset } else { 0 };
         for (start, end) in runs {
@@ -122,7 +122,7 @@ impl Reading {
             Item::Record { offset, frame, payload } => (offset, frame, payload),
             Item::BadPayload { frame, .. } if frame.kind == RecordKind::Block => return Ok(false),
             // If rows were lost here, the count of rows will say so.
-            Item::BadPayload { .. } | Item::Garbage { .. } => return Ok(false),
+            Item::BadPayload { .. } | Item::Garbage { .. } | Item::Unreadable { .. } => return Ok(false),
         };
         let here = Position {
             segment: segment.id,

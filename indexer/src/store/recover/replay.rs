@@ -141,7 +141,7 @@ impl Replay<'_> {
                 }
                 let missing = u64::from(ahead) - u64::from(is_transaction);
                 if missing > 0 {
-                    let (first, last) = (self.state.seq + 1, self.state.seq + missing);
+                    let (first, last) = (self.state.seq.saturating_add(1), self.state.seq.saturating_add(missing));
                     self.lost(
                         segment,
                         offset,
@@ -164,6 +164,12 @@ impl Replay<'_> {
                 self.report.warnings.push(text);
                 Ok(())
             }
+            Item::Unreadable { offset, error, .. } => {
+                self.report
+                    .warnings
+                    .push(format!("{} cannot be read at offset {offset}: {error}", segment.name()));
+                Ok(())
+            }
             // Whether a transaction was lost here shows in the number of the next record.
             Item::BadPayload { offset, .. } | Item::Garbage { offset, .. } => {
                 self.report
@@ -175,7 +181,7 @@ impl Replay<'_> {
     }
 
     fn transaction(&mut self, segment: &Segment, offset: u64, payload: &[u8]) -> Result<()> {
-        self.state.seq += 1;
+        self.state.seq = self.state.seq.saturating_add(1);
         self.report.transactions += 1;
         self.state.since += payload.len() as u64;
         let mut r = Reader::new(payload);
@@ -199,13 +205,13 @@ impl Replay<'_> {
         let Some((segment, header)) = files.segments.values().next_back() else {
             return Ok(());
         };
-        let footer = if segment.is_sealed() { segment.footer(io)? } else { None };
+        let footer = if segment.is_sealed() { segment.footer(io) } else { None };
         let known = [header.map(|h| h.seq), footer.map(|f| f.seq)];
         let Some(last) = known.into_iter().flatten().max() else {
             return Ok(());
         };
         if last > self.state.seq {
-            let first = self.state.seq + 1;
+            let first = self.state.seq.saturating_add(1);
             let end = segment.len();
             self.lost(
                 segment,

@@ -21,6 +21,8 @@ struct Survey {
     durable: u64,
     /// Where bytes that are no records begin.
     broken: Vec<u64>,
+    /// The last place that the disk does not give.
+    unreadable: Option<(u64, Error)>,
     records: u64,
     footer: Footer,
     /// Where the footer's record ends.
@@ -42,6 +44,10 @@ pub(super) fn settle(
     let mut survey = survey(io, &segment, segment.len())?;
     if let Some((_, len)) = floor.filter(|(floor, _)| *floor == id) {
         survey.durable = survey.durable.max(len);
+    }
+    if write && let Some((_, error)) = survey.unreadable.take_if(|(at, _)| *at >= survey.durable) {
+        // Whether it was promised to anyone cannot be known, so it must not be cut off.
+        return Err(error);
     }
     if header.is_none() && survey.records == 0 && survey.durable == 0 {
         // A crash between making the file and writing its header.
@@ -113,6 +119,10 @@ fn survey(io: &dyn Io, segment: &Segment, to: u64) -> Result<Survey> {
                 s.footer.note(offset as u32, end as u32);
             }
             Item::BadPayload { offset, .. } | Item::Garbage { offset, .. } => s.broken.push(offset),
+            Item::Unreadable { offset, error, .. } => {
+                s.broken.push(offset);
+                s.unreadable = Some((offset, error));
+            }
         }
         ControlFlow::<()>::Continue(())
     })?;
