@@ -16,6 +16,8 @@ pub struct Totals {
     pub log_bytes: u64,
     /// Bytes of segment files that garbage collection can win back, estimated.
     pub dead_bytes: u64,
+    /// Bytes of all parity files.
+    pub parity_bytes: u64,
     /// Bytes that the index takes on disk, holes not counted.
     pub index_bytes: u64,
     /// Inodes of all kinds.

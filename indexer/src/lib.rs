@@ -25,6 +25,7 @@ mod error;
 mod index;
 pub mod io;
 mod log;
+mod parity;
 mod store;
 mod types;
 mod wire;
@@ -34,8 +35,10 @@ pub use change::{Change, MAX_EXTENTS};
 pub use counters::{TagTotals, Totals};
 pub use error::{Error, Result};
 pub use io::{Io, MemIo, RealIo};
+pub use parity::{MAX_PARITY, Outcome, ScrubReport, SegmentDamage, scrub};
 pub use store::check::{CheckOptions, CheckReport, Finding, Severity};
 pub use store::gc::{GcOptions, GcReport};
+pub use store::protect::Protected;
 pub use store::{
     CommitReport, CreateOptions, DEFAULT_SEGMENT, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, Store,
 };

@@ -14,6 +14,7 @@ mod commit;
 pub(crate) mod gc;
 mod mark;
 mod open;
+pub(crate) mod protect;
 mod read;
 mod recover;
 
@@ -47,6 +48,8 @@ pub struct OpenOptions {
     pub store_id: Option<[u8; 16]>,
     /// Bytes after which a segment is sealed.
     pub segment_size: u32,
+    /// Parity that new segments get, in percent of their bytes, at most [`crate::MAX_PARITY`]; 0: none.
+    pub parity: u8,
 }
 
 impl Default for OpenOptions {
@@ -56,6 +59,7 @@ impl Default for OpenOptions {
             salvage: false,
             store_id: None,
             segment_size: DEFAULT_SEGMENT,
+            parity: 0,
         }
     }
 }
@@ -106,6 +110,7 @@ pub struct Store {
     segment_size: u32,
     /// Blocks appended whose transaction is still to come, by segment and offset: no garbage yet.
     pending: Mutex<BTreeSet<(u32, u32)>>,
+    protection: protect::Protection,
 }
 
 /// What a commit changes.
@@ -125,6 +130,11 @@ impl Store {
     /// Identity of the store, as its log says.
     pub fn store_id(&self) -> [u8; 16] {
         self.store_id
+    }
+
+    /// Number of the last transaction.
+    pub fn seq(&self) -> u64 {
+        self.log.seq()
     }
 
     /// Whether the store was opened for reading only.
@@ -152,6 +162,7 @@ impl Store {
         let live = self.state().counters.live_bytes();
         totals.log_bytes = self.log.segments().iter().map(|s| s.len()).sum();
         totals.dead_bytes = totals.log_bytes.saturating_sub(live);
+        totals.parity_bytes = self.protection.bytes();
         // Files that come and go while sled works are worth no error.
         let files = self.io.list(INDEX_FOLDER).unwrap_or_default();
         totals.index_bytes = files.iter().map(|f| f.allocated).sum();

@@ -245,7 +245,8 @@ impl Run<'_> {
             if !self.store.is_garbage(segment.id) {
                 continue;
             }
-            match self.store.log.remove(segment.id) {
+            let gone = self.store.unprotect(segment.id);
+            match gone.and_then(|()| self.store.log.remove(segment.id)) {
                 Ok(()) => {}
                 // The next collection tries again.
                 Err(e @ Error::Io { .. }) => {

@@ -1,11 +1,13 @@
 //! Making, opening and closing a store.
 
 use super::mark::Mark;
+use super::protect::Protection;
 use super::recover::{self, Found};
 use super::{CreateOptions, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, State, Store};
 use crate::index::INDEX_FOLDER;
 use crate::io::Io;
 use crate::log::{self, FOLDER, Log, LogOptions};
+use crate::parity::MAX_PARITY;
 use crate::types::{Inode, Kind, ROOT_INO, Time};
 use crate::{Change, Error, Result};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -69,6 +71,13 @@ impl Store {
                 options.segment_size
             )));
         }
+        if options.parity > MAX_PARITY {
+            return Err(Error::InvalidChange(format!(
+                "a parity of {} percent, at most {MAX_PARITY} are possible",
+                options.parity
+            )));
+        }
+        let protection = Protection::find(io.as_ref(), options.parity)?;
         let log_options = LogOptions {
             store_id: found.store_id,
             segment_size: options.segment_size,
@@ -87,6 +96,7 @@ impl Store {
             collecting: Mutex::new(()),
             pending: Mutex::default(),
             segment_size: options.segment_size,
+            protection,
         })
     }
 
@@ -105,6 +115,11 @@ impl Store {
             if let Err(e) = noted {
                 tracing::warn!("{e}");
             }
+        }
+        // Parity is for the years to come; that it could not be made today is no failure of what was stored.
+        match self.protect_all(&mut |_| true) {
+            Ok(done) => done.refused.iter().for_each(|why| tracing::warn!("{why}")),
+            Err(e) => tracing::warn!("no parity for what was written last: {e}"),
         }
         let state = self.state.into_inner();
         let mut state = state.unwrap_or_else(PoisonError::into_inner);

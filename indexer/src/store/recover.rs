@@ -6,6 +6,7 @@ use crate::counters::Counters;
 use crate::index::{Index, MemPages, Pages, RowSum, SledPages};
 use crate::io::{Io, read_full};
 use crate::log::{FOLDER, Footer, HEADER_LEN, Header, Position, Resume, Segment, segment_name, segment_number};
+use crate::parity::{self, Layout, parity_number};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,14 +82,17 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
     let mut files = list(io.as_ref(), options)?;
     let mut report = OpenReport::default();
     let mark = Mark::read(io.as_ref()).filter(|m| m.store_id == files.store_id);
-    let floor = mark.as_ref().and_then(|m| m.segments.last().copied());
+    let vouched = vouched(io.as_ref(), &files.store_id)?;
+    let by_parity = vouched.map(|l| (l.segment, l.covered));
+    let floor = mark.as_ref().and_then(|m| m.segments.last().copied()).max(by_parity);
     if let Some(damage) = floor.and_then(|floor| files.lost_since(floor)) {
         if write {
             return Err(damage);
         }
         report.warnings.push(damage.to_string());
     }
-    let head = tail::settle(io.as_ref(), &mut files, floor, write, &mut report)?;
+    let sealed = vouched.filter(|l| l.sealed).map(|l| l.segment);
+    let head = tail::settle(io.as_ref(), &mut files, floor, sealed, write, &mut report)?;
     let replayed = match saved(io.as_ref(), &files, mark, write) {
         Ok(state) => state,
         Err(doubt) => {
@@ -262,6 +266,17 @@ fn list(io: &dyn Io, options: &OpenOptions) -> Result<Files> {
         .map(|(id, (len, header))| (id, (Arc::new(Segment::new(id, &store_id, len, true)), header)))
         .collect();
     Ok(Files { store_id, segments })
+}
+
+/// What the newest parity file vouches for: parity is made only of what is durable.
+fn vouched(io: &dyn Io, store_id: &[u8; 16]) -> Result<Option<Layout>> {
+    let there = io.list(FOLDER).map_err(|e| Error::io("list", FOLDER, e))?;
+    let Some(newest) = there.iter().rev().find_map(|e| parity_number(&e.name)) else {
+        return Ok(None);
+    };
+    Ok(parity::read(io, newest, store_id)?
+        .and_then(|p| p.ok())
+        .map(|p| p.layout))
 }
 
 /// The newest segment, if appending may go on in it, with what it holds.

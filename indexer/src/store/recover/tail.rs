@@ -29,11 +29,13 @@ struct Survey {
     sealed: Option<u64>,
 }
 
-/// Cuts the log's tail and says where appending goes on. `floor` is a segment and how much of it was durable for sure.
+/// Cuts the log's tail and says where appending goes on. `floor` is a segment and how much of it was durable for sure;
+/// `sealed` one that was sealed, whatever became of its footer.
 pub(super) fn settle(
     io: &dyn Io,
     files: &mut Files,
     floor: Option<(u32, u64)>,
+    sealed: Option<u32>,
     write: bool,
     report: &mut OpenReport,
 ) -> Result<HeadSegment> {
@@ -65,7 +67,7 @@ pub(super) fn settle(
         report.cut_bytes += segment.len().saturating_sub(cut);
         segment.set_len(cut);
     }
-    let sealed = survey.sealed.is_some() && cut.is_none();
+    let sealed = sealed == Some(id) || (survey.sealed.is_some() && cut.is_none());
     if write {
         let name = segment.name();
         let file = io.open(&name, true).map_err(|e| Error::io("open", &name, e))?;

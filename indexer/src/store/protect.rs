@@ -1,0 +1,166 @@
+//! Parity for the segments of an open store.
+
+use super::Store;
+use crate::io::Io;
+use crate::log::{FOLDER, Segment};
+use crate::parity::{self, Layout, make, parity_name, parity_number};
+use crate::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What making parity did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Protected {
+    /// Segments that have new parity.
+    pub made: u64,
+    /// Segments that are damaged and therefore get none, in words.
+    pub refused: Vec<String>,
+}
+
+/// The parity file of a segment.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Bytes of the segment that it protects, once somebody asked.
+    covered: Option<u64>,
+    /// Bytes it takes.
+    bytes: u64,
+}
+
+/// Parity files that are there.
+pub(super) struct Protection {
+    percent: u8,
+    files: Mutex<BTreeMap<u32, Known>>,
+    /// Damaged segments, which need not be looked at again and again.
+    refused: Mutex<BTreeSet<u32>>,
+}
+
+impl Protection {
+    pub(super) fn find(io: &dyn Io, percent: u8) -> Result<Self> {
+        let there = io.list(FOLDER).map_err(|e| Error::io("list", FOLDER, e))?;
+        let files = there.iter().filter_map(|e| {
+            let known = Known {
+                covered: None,
+                bytes: e.len,
+            };
+            Some((parity_number(&e.name)?, known))
+        });
+        Ok(Self {
+            percent,
+            files: Mutex::new(files.collect()),
+            refused: Mutex::default(),
+        })
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.files().values().map(|k| k.bytes).sum()
+    }
+
+    fn files(&self) -> MutexGuard<'_, BTreeMap<u32, Known>> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Makes the parity that sealed segments lack, if the store was opened with parity. Call it now and then, when
+    /// nobody waits. `watch` hears of bytes read and ends the work by saying false.
+    ///
+    /// It takes memory for about two segments while it works.
+    pub fn protect(&self, watch: &mut dyn FnMut(u64) -> bool) -> Result<Protected> {
+        self.protect_those(|s| s.is_sealed(), watch)
+    }
+
+    /// As [`Store::protect`], with what the growing segment holds so far. All of it must be durable.
+    pub(super) fn protect_all(&self, watch: &mut dyn FnMut(u64) -> bool) -> Result<Protected> {
+        self.protect_those(|_| true, watch)
+    }
+
+    fn protect_those(&self, which: impl Fn(&Segment) -> bool, watch: &mut dyn FnMut(u64) -> bool) -> Result<Protected> {
+        let mut done = Protected::default();
+        if self.protection.percent == 0 || self.read_only {
+            return Ok(done);
+        }
+        for segment in self.log.segments().into_iter().filter(|s| which(s)) {
+            // No segment may go while its parity is made.
+            let _no_collection = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.log.segment(segment.id).is_none() || self.protection.refused().contains(&segment.id) {
+                continue;
+            }
+            let len = segment.len();
+            if self.covered(segment.id)? == Some(len) {
+                continue;
+            }
+            // A segment that is just being sealed is durable when this returns; parity vouches for that.
+            self.log.sync()?;
+            let layout = Layout::plan(
+                segment.id,
+                self.store_id,
+                len,
+                segment.is_sealed(),
+                self.protection.percent,
+            );
+            let mut pace = |n| watch(n).then_some(()).ok_or(Error::Interrupted);
+            match make(self.io.as_ref(), &segment, &layout, &mut pace)? {
+                Ok(()) => {
+                    let known = Known {
+                        covered: Some(len),
+                        bytes: layout.file_len(),
+                    };
+                    self.protection.files().insert(segment.id, known);
+                    done.made += 1;
+                }
+                Err(why) => {
+                    self.protection.refused().insert(segment.id);
+                    done.refused
+                        .push(format!("{} gets no parity, for it is damaged: {why}", segment.name()));
+                }
+            }
+        }
+        self.drop_strays()?;
+        Ok(done)
+    }
+
+    /// How much of a segment its parity covers; None if it has none that can be used.
+    fn covered(&self, id: u32) -> Result<Option<u64>> {
+        let Some(known) = self.protection.files().get(&id).copied() else {
+            return Ok(None);
+        };
+        if known.covered.is_some() {
+            return Ok(known.covered);
+        }
+        let covered = match parity::read(self.io.as_ref(), id, &self.store_id)? {
+            Some(Ok(parity)) => Some(parity.layout.covered),
+            Some(Err(why)) => {
+                tracing::warn!("{}: {why}; it is made anew", parity_name(id));
+                None
+            }
+            None => None,
+        };
+        if let Some(known) = self.protection.files().get_mut(&id) {
+            known.covered = covered;
+        }
+        Ok(covered)
+    }
+
+    /// Parity files whose segment is gone: a crash came between the two deletions.
+    fn drop_strays(&self) -> Result<()> {
+        let ids: Vec<u32> = self.protection.files().keys().copied().collect();
+        for id in ids.into_iter().filter(|id| self.log.segment(*id).is_none()) {
+            self.unprotect(id)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the parity file of a segment that is to go.
+    pub(super) fn unprotect(&self, id: u32) -> Result<()> {
+        if self.protection.files().contains_key(&id) {
+            parity::remove(self.io.as_ref(), id)?;
+            self.protection.files().remove(&id);
+        }
+        self.protection.refused().remove(&id);
+        Ok(())
+    }
+}
