@@ -16,7 +16,7 @@ if [ "$(uname -m)" != aarch64 ]; then
 fi
 
 test() {
-    ${CARGO:-cargo} test --release --locked --target $target -p lmfs-codec --no-default-features "$@"
+    ${CARGO:-cargo} test --release --locked --target $target --target-dir target/aarch64 -p lmfs-codec --no-default-features "$@"
 }
 test --lib -- exact:: distribution:: simd::
 test --test golden

@@ -59,15 +59,20 @@ impl Distribution {
     /// of the logits. `logits` has one entry per token of the vocabulary, in the order of token ids; tokens that are
     /// not expressible are left out.
     pub fn set(&mut self, logits: &[f32]) {
-        let logits = match self.consecutive {
-            Some(first) => &logits[first..first + self.order.len()],
-            None => {
-                for (to, &token) in self.gathered.iter_mut().zip(&self.order) {
-                    *to = logits[token as usize];
-                }
-                &self.gathered
-            }
-        };
+        if let Some(first) = self.consecutive {
+            return self.set_ranked(&logits[first..first + self.order.len()]);
+        }
+        let mut gathered = std::mem::take(&mut self.gathered);
+        for (to, &token) in gathered.iter_mut().zip(&self.order) {
+            *to = logits[token as usize];
+        }
+        self.set_ranked(&gathered);
+        self.gathered = gathered;
+    }
+
+    /// [`set`](Self::set) from the logits of the expressible tokens in rank order. Those of other tokens are not told.
+    pub fn set_ranked(&mut self, logits: &[f32]) {
+        assert_eq!(logits.len(), self.order.len(), "a logit for every rank");
         simd::run(Fill {
             logits,
             frequencies: &mut self.frequencies,

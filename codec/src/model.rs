@@ -95,4 +95,10 @@ pub trait Lanes: Send {
     /// After [`step`](Lanes::step): the prediction of what follows `runs[lane][i]`, one logit (natural logarithm,
     /// unnormalized) per token of the vocabulary, in the order of token ids. Empty if the lane fed no such token.
     fn logits(&self, lane: usize, i: usize) -> &[f32];
+
+    /// The same logits of the expressible tokens by rank ([`Vocabulary::sorted`]), from engines that have them in that
+    /// order: nobody needs to gather them then.
+    fn ranked(&self, _lane: usize, _i: usize) -> Option<&[f32]> {
+        None
+    }
 }

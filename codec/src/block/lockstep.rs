@@ -134,16 +134,21 @@ pub(super) fn code<S: Side, R: Refine>(
         lanes.step(&runs)?;
         for i in 0..run {
             for (index, lane) in states.iter_mut().enumerate().filter(|(_, lane)| lane.left > 0) {
-                let logits = lanes.logits(index, i);
-                if logits.len() != vocabulary.len() {
+                let ranked = lanes.ranked(index, i);
+                let logits = ranked.unwrap_or_else(|| lanes.logits(index, i));
+                let wanted = ranked.map_or(vocabulary.len(), |_| vocabulary.sorted().len());
+                if logits.len() != wanted {
                     let found = logits.len();
-                    let reason = format!("{found} logits where the vocabulary has {} tokens", vocabulary.len());
                     return Err(Error::Engine {
                         engine: model.identity().engine,
-                        reason,
+                        reason: format!("{found} logits where the vocabulary has {wanted} tokens"),
                     });
                 }
-                tables.distribution.set(logits);
+                if ranked.is_some() {
+                    tables.distribution.set_ranked(logits);
+                } else {
+                    tables.distribution.set(logits);
+                }
                 lane.next += 1;
                 let token = lane.tokens.get(lane.next).copied().unwrap_or_default();
                 let place = Place {

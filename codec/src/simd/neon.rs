@@ -8,12 +8,14 @@ use super::{Simd, Task, WAYS, simd};
 
 /// Proof that the CPU has NEON, and the dot product instructions if `DOT`.
 #[derive(Clone, Copy, Debug)]
-pub struct Neon<const DOT: bool = false>(());
+pub struct Quarters<const DOT: bool>(());
 
+/// Proof that the CPU has NEON.
+pub type Neon = Quarters<false>;
 /// Proof that the CPU has NEON and its dot products.
-pub type NeonDot = Neon<true>;
+pub type NeonDot = Quarters<true>;
 
-impl<const DOT: bool> Neon<DOT> {
+impl<const DOT: bool> Quarters<DOT> {
     /// The proof, if it can be given.
     #[inline]
     pub fn detect() -> Option<Self> {
@@ -33,7 +35,7 @@ impl<const DOT: bool> Neon<DOT> {
     #[inline]
     pub fn run<T: Task>(self, task: T) -> T::Output {
         #[target_feature(enable = "neon")]
-        fn compiled<T: Task, const DOT: bool>(s: Neon<DOT>, task: T) -> T::Output {
+        fn compiled<T: Task, const DOT: bool>(s: Quarters<DOT>, task: T) -> T::Output {
             task.run(s)
         }
         // SAFETY: `self` proves the features.
@@ -54,7 +56,7 @@ macro_rules! all {
     };
 }
 
-impl<const DOT: bool> Simd for Neon<DOT> {
+impl<const DOT: bool> Simd for Quarters<DOT> {
     type F = [float32x4_t; 4];
     type I = [int32x4_t; 4];
 

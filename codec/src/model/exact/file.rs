@@ -88,7 +88,7 @@ impl<'a> File<'a> {
                 tensor.kind
             ))
         })?;
-        if values.len() != rows * columns || values.iter().any(|v| !v.is_finite()) {
+        if values.len() != rows * columns || !all_finite(&values) {
             return Err(fail("has values that are not finite, or too few".into()));
         }
         Ok(values)
@@ -112,16 +112,29 @@ fn to_f32(tensor: &Tensor, bytes: &[u8]) -> Option<Vec<f32>> {
             .chunks_exact(2)
             .map(|b| f32::from_bits(u32::from(u16::from_le_bytes(array(b))) << 16))
             .collect(),
-        8 => data
-            .chunks_exact(34)
-            .flat_map(|b| {
-                let (scale, q) = b.split_at_checked(2).unwrap_or((&[], &[]));
+        8 => {
+            let mut values = Vec::with_capacity(data.len() / 34 * 32);
+            for block in data.chunks_exact(34) {
+                let (scale, q) = block.split_at_checked(2).unwrap_or((&[], &[]));
                 let scale = f16_to_f32(u16::from_le_bytes(array(scale)));
-                q.iter().map(move |&q| scale * f32::from(q.cast_signed()))
-            })
-            .collect(),
+                values.extend(q.iter().map(|&q| scale * f32::from(q.cast_signed())));
+            }
+            values
+        }
         _ => return None,
     })
+}
+
+/// Whether no value is infinite or NaN: the sum of their products with 0 is 0 then, in any order.
+fn all_finite(values: &[f32]) -> bool {
+    let (chunks, rest) = values.as_chunks::<16>();
+    let mut sums = [0.0_f32; 16];
+    for chunk in chunks {
+        for (sum, v) in sums.iter_mut().zip(chunk) {
+            *sum += v * 0.0;
+        }
+    }
+    sums.iter().all(|&sum| sum == 0.0) && rest.iter().all(|v| v.is_finite())
 }
 
 /// The first `N` bytes of `b`, which has them by construction (zeros otherwise).

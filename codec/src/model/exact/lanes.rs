@@ -1,5 +1,6 @@
 //! A decoding state: the contexts of some lanes, and the step that feeds them tokens.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::error::{Error, Result};
@@ -97,6 +98,8 @@ pub struct ExactLanes {
     places: Vec<Place>,
     memory: Memory,
     buffers: Buffers,
+    /// The logits of each row by token, made when somebody asks.
+    by_token: Vec<OnceCell<Vec<f32>>>,
     profile: Option<Box<Profile>>,
 }
 
@@ -145,6 +148,7 @@ impl ExactLanes {
             places: Vec::with_capacity(batch),
             memory: Memory::new(s.layers * lanes * s.kv_heads, slots),
             buffers,
+            by_token: vec![OnceCell::new(); batch],
             profile: None,
             shape,
             weights,
@@ -200,19 +204,42 @@ impl ExactLanes {
             *position += run.len() as u64;
             first += run.len();
         }
+        for row in &mut self.by_token[..first] {
+            row.take();
+        }
         self.forward();
         Ok(())
     }
 
-    /// The logits after token `i` of the last run of `lane`; empty if there was none.
+    /// The logits after token `i` of the last run of `lane`, in the order of [`Weights::order`].
+    pub fn rows(&self, lane: usize, i: usize) -> Option<&[f32]> {
+        let row = self.row(lane, i)?;
+        Some(&self.buffers.logits[row * self.weights.head.rows..][..self.shape.vocabulary])
+    }
+
+    /// The logits after token `i` of the last run of `lane`, by token; empty if there was none.
     pub fn logits(&self, lane: usize, i: usize) -> &[f32] {
-        match self.fed.get(lane) {
-            Some(&(first, count)) if i < count => {
-                let stride = self.weights.head.rows;
-                &self.buffers.logits[(first + i) * stride..][..self.shape.vocabulary]
+        let (Some(row), Some(ordered)) = (self.row(lane, i), self.rows(lane, i)) else {
+            return &[];
+        };
+        self.by_token[row].get_or_init(|| {
+            let mut by_token = vec![0.0; ordered.len()];
+            for (&token, &logit) in self.weights.order.iter().zip(ordered) {
+                by_token[token as usize] = logit;
             }
-            _ => &[],
-        }
+            by_token
+        })
+    }
+
+    /// The row of the last step that holds token `i` of the run of `lane`.
+    fn row(&self, lane: usize, i: usize) -> Option<usize> {
+        let &(first, count) = self.fed.get(lane)?;
+        (i < count).then_some(first + i)
+    }
+
+    /// The weights.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
     }
 
     /// Measures the time of stages from now on; it costs a little.

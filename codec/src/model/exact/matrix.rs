@@ -1,7 +1,7 @@
 //! Weights as bytes, in the one layout that all kernels read.
 
 use super::math;
-use crate::simd::Plain;
+use crate::simd::{self, Simd, Task};
 
 /// 64 bytes on a cache line of their own.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +45,7 @@ impl Matrix {
                 m.lines.resize(m.rows / BLOCK * groups, Line([128; 64]));
                 m.scales.resize(m.rows, 0.0);
             }
-            let most = math::magnitude(Plain, row);
-            math::quantize(Plain, row, math::LIMIT / most, &mut q);
-            m.scales[at] = most / math::LIMIT;
+            m.scales[at] = simd::run(Quantize { row, q: &mut q });
             let block = &mut m.lines[at / BLOCK * groups..][..groups];
             for (line, four) in block.iter_mut().zip(q.chunks_exact(4)) {
                 for (byte, &q) in line.0[at % BLOCK * 4..][..4].iter_mut().zip(four) {
@@ -61,5 +59,22 @@ impl Matrix {
     /// Multiply-adds of a product with one row.
     pub fn work(&self) -> u64 {
         (self.rows * self.columns) as u64
+    }
+}
+
+/// Quantizes a row and returns its scale.
+struct Quantize<'a> {
+    row: &'a [f32],
+    q: &'a mut [u8],
+}
+
+impl Task for Quantize<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) -> f32 {
+        let most = math::magnitude(s, self.row);
+        math::quantize(s, self.row, math::LIMIT / most, self.q);
+        most / math::LIMIT
     }
 }

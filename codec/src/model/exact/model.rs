@@ -40,12 +40,12 @@ impl ExactModel {
         let file = File::new(&parsed, gguf);
         let (tokenizer, tokens) = tokenizer::load(file).map_err(unusable)?;
         let shape = Shape::read(file, tokens.len(), options.context).map_err(unusable)?;
-        let weights = Weights::load(file, &shape).map_err(unusable)?;
         let bos = file
             .optional_unsigned("tokenizer.ggml.bos_token_id")
             .map_err(unusable)?;
         let bos = bos.map(|id| Token::try_from(id).unwrap_or(Token::MAX));
         let vocabulary = Vocabulary::new(&tokens, bos)?;
+        let weights = Weights::load(file, &shape, vocabulary.sorted()).map_err(unusable)?;
         let kernel = Kernel::choose().map_err(|wanted| {
             CodecError::InvalidOption(format!("LMFS_KERNEL={wanted}: this machine has no such kernel"))
         })?;
@@ -142,6 +142,10 @@ impl Lanes for ExactLanes {
 
     fn logits(&self, lane: usize, i: usize) -> &[f32] {
         self.logits(lane, i)
+    }
+
+    fn ranked(&self, lane: usize, i: usize) -> Option<&[f32]> {
+        self.rows(lane, i)?.get(..self.weights().ranks)
     }
 }
 

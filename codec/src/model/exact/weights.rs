@@ -25,8 +25,12 @@ pub struct Weights {
     pub embedding: Vec<f32>,
     /// The layers in order.
     pub layers: Vec<Layer>,
-    /// The output head, the final norm's gain folded in.
+    /// The output head, the final norm's gain folded in; its rows are tokens in the order of `order`.
     pub head: Matrix,
+    /// The token of each row of the head: the expressible ones by rank, then the others.
+    pub order: Vec<u32>,
+    /// How many tokens are expressible.
+    pub ranks: usize,
     /// Multiply-adds of a token in matrix products.
     pub work: u64,
     /// Weights in the file.
@@ -90,6 +94,16 @@ impl Loader<'_> {
     }
 }
 
+/// `ranked`, and behind them what they lack of the tokens below `count`.
+fn with_the_rest(ranked: &[u32], count: usize) -> Vec<u32> {
+    let mut others = vec![true; count];
+    for &token in ranked {
+        others[token as usize] = false;
+    }
+    let others = (0..).zip(others).filter_map(|(token, other)| other.then_some(token));
+    ranked.iter().copied().chain(others).collect()
+}
+
 fn line(m: &[f32], row: usize, width: usize) -> &[f32] {
     &m[row * width..][..width]
 }
@@ -107,7 +121,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::Tensor`] for absent or misshapen tensors, [`Error::Unsupported`] for tensors this engine has no use for.
-    pub fn load(file: File<'_>, s: &Shape) -> Result<Self> {
+    pub fn load(file: File<'_>, s: &Shape, ranked: &[u32]) -> Result<Self> {
         let mut loader = Loader {
             file,
             used: Vec::new(),
@@ -123,7 +137,8 @@ impl Weights {
             fold(&mut head, &norm);
             head
         };
-        let head = Matrix::quantize(head.chunks_exact(s.width), s.width);
+        let order = with_the_rest(ranked, s.vocabulary);
+        let head = Matrix::quantize(order.iter().map(|&t| line(&head, t as usize, s.width)), s.width);
         if head.scales.iter().any(|&scale| scale > 1e6) {
             return Err(Error::Unsupported("its output head has weights beyond 10^8".into()));
         }
@@ -139,6 +154,8 @@ impl Weights {
             embedding,
             layers,
             head,
+            order,
+            ranks: ranked.len(),
             work,
             parameters: loader.parameters,
         })
