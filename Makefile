@@ -69,6 +69,7 @@ fuzz:
 
 bench: setup-bench
 	$(CARGO) build $(FLAGS) --workspace
+	$(CARGO) bench --profile release --locked -p lmfs-indexer --bench many_files
 	EVAL=$(abspath $(EVAL)) $(CARGO) bench --profile release --locked -p lmfs-tests --bench bars
 
 install: build

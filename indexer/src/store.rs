@@ -12,6 +12,8 @@ pub(crate) mod check;
 pub(crate) mod checkpoint;
 mod commit;
 pub(crate) mod gc;
+#[cfg(test)]
+mod hostile;
 mod mark;
 mod open;
 pub(crate) mod protect;

@@ -13,6 +13,12 @@ pub(crate) type Delta = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// Overlay rows beyond which commits begin to merge them into pages.
 const OVERLAY_BYTES: usize = 8 << 20;
 
+/// A page with fewer bytes than this is joined with the next one, ...
+const SMALL: usize = TARGET / 3;
+
+/// ... and with so many at most at a time, since a commit waits for it.
+const MOST_JOINED: usize = 16;
+
 /// All rows. Every page names the key of the page after it, so a page that went missing is noticed.
 pub(crate) struct Index {
     overlay: Delta,
@@ -218,33 +224,61 @@ impl Index {
             return Ok(());
         };
         let page = self.page(&first)?;
-        let mut rows: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let (mut rows, mut merged) = (BTreeMap::new(), Vec::new());
+        let (mut changes, mut next) = (Vec::new(), page.next.clone());
+        self.gather(&page, &mut rows, &mut merged)?;
+        // What deletes left of a page goes into the next one.
+        while changes.len() < MOST_JOINED
+            && rows.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>() < SMALL
+            && let Some(key) = next.take()
+        {
+            let later = self.page(&key)?;
+            if later.key != key {
+                return Err(bad("a page is missing"));
+            }
+            self.gather(&later, &mut rows, &mut merged)?;
+            next = later.next;
+            changes.push((key, None));
+        }
+        self.cursor = next.clone().unwrap_or_default();
+        // A row's key may be that of a page that goes: of two changes the later one holds.
+        changes.append(&mut cut(page.key, next, rows.into_iter()));
+        self.pages.write(changes)?;
+        for k in &merged {
+            if let Some(v) = self.overlay.remove(k) {
+                let bytes = k.len() + v.as_ref().map_or(0, Vec::len) + 64;
+                self.overlay_bytes = self.overlay_bytes.saturating_sub(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the rows of a page as they are now, and the keys of those that are new.
+    fn gather(&self, page: &Page, rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, merged: &mut Vec<Vec<u8>>) -> Result<()> {
         let mut old = Rows::new(&page.body);
         while let Some((k, v)) = old.next()? {
             rows.insert(k.to_vec(), v.to_vec());
         }
         let end = page.next.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let new: Vec<_> = self
-            .overlay
-            .range::<[u8], _>((Bound::Included(&page.key[..]), end))
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        for (k, v) in new.iter().cloned() {
+        let new = self.overlay.range::<[u8], _>((Bound::Included(&page.key[..]), end));
+        for (k, v) in new {
             match v {
-                Some(v) => rows.insert(k, v),
-                None => rows.remove(&k),
+                Some(v) => rows.insert(k.clone(), v.clone()),
+                None => rows.remove(k),
             };
+            merged.push(k.clone());
         }
-        let changes = cut(page.key, page.next.clone(), rows.into_iter());
-        self.pages.write(changes)?;
-        for (k, v) in &new {
-            self.overlay.remove(k);
-            self.overlay_bytes = self
-                .overlay_bytes
-                .saturating_sub(k.len() + v.as_ref().map_or(0, Vec::len) + 64);
-        }
-        self.cursor = page.next.unwrap_or_default();
         Ok(())
+    }
+
+    /// The same rows in new pages.
+    pub(crate) fn copy_to(&self, pages: Box<dyn Pages>) -> Result<Self> {
+        let mut loader = Loader::new(pages);
+        let failed = self.scan(b"", |k, v| match loader.push(k, v) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(e) => ControlFlow::Break(e),
+        })?;
+        failed.map_or_else(|| loader.finish(), Err)
     }
 }
 
@@ -326,5 +360,81 @@ impl Loader {
         self.ready.push((self.key, Some(page)));
         self.pages.write(self.ready)?;
         Ok(Index::new(self.pages))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::pages::{Entry, MemPages};
+    use super::*;
+    use proptest::prelude::*;
+    use std::sync::{Arc, Mutex};
+
+    /// Pages that can be counted from outside.
+    #[derive(Clone, Default)]
+    struct Counted(Arc<Mutex<(MemPages, usize)>>);
+
+    impl Pages for Counted {
+        fn floor(&self, key: &[u8]) -> Result<Option<Entry>> {
+            self.0.lock().unwrap().0.floor(key)
+        }
+
+        fn write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+            let mut pages = self.0.lock().unwrap();
+            pages.0.write(changes)?;
+            pages.1 = pages.0.count();
+            Ok(())
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn row(n: u32) -> (Vec<u8>, Vec<u8>) {
+        (format!("row {n:08}").into_bytes(), vec![n as u8; 40])
+    }
+
+    /// They stayed, one after the other, and were read for every listing.
+    #[test]
+    fn pages_emptied_by_deletes_are_joined() {
+        let pages = Counted::default();
+        let mut index = Index::new(Box::new(pages.clone()));
+        index.apply((0..20_000).map(row).map(|(k, v)| (k, Some(v))).collect());
+        index.flush().unwrap();
+        let full = pages.0.lock().unwrap().1;
+        let deleted = (0..20_000).filter(|n| n % 100 != 0);
+        index.apply(deleted.map(|n| (row(n).0, None)).collect());
+        index.flush().unwrap();
+        let left = pages.0.lock().unwrap().1;
+        println!("{full} pages, {left} after deleting 99 %");
+        assert!(full > 200 && left * 10 < full, "{left} of {full}");
+        let sum = index.read_all(|_, _| Some(())).unwrap();
+        assert_eq!(sum.rows, 200);
+    }
+
+    proptest! {
+        #[test]
+        fn rows_written_and_deleted_are_those_of_a_map(
+            rounds in proptest::collection::vec(proptest::collection::btree_map(0u32..3000, any::<bool>(), 1..800), 1..8),
+        ) {
+            let mut index = Index::new(Box::new(MemPages::default()));
+            let mut map = BTreeMap::new();
+            for round in rounds {
+                index.apply(round.iter().map(|(n, put)| (row(*n).0, put.then(|| row(*n).1))).collect());
+                for (n, put) in round {
+                    let (k, v) = row(n);
+                    if put { map.insert(k, v); } else { map.remove(&k); }
+                }
+                index.flush().unwrap();
+                let mut found = BTreeMap::new();
+                index.read_all(|k, v| { found.insert(k.to_vec(), v.to_vec()); Some(()) }).unwrap();
+                prop_assert_eq!(&found, &map);
+            }
+            let copy = index.copy_to(Box::new(MemPages::default())).unwrap();
+            let sums = [&index, &copy].map(|i| i.read_all(|_, _| Some(())).unwrap());
+            prop_assert_eq!(sums[0], sums[1]);
+        }
     }
 }

@@ -21,6 +21,13 @@ pub(crate) trait Pages: Send + Sync {
 #[derive(Default)]
 pub(crate) struct MemPages(BTreeMap<Vec<u8>, Vec<u8>>);
 
+#[cfg(test)]
+impl MemPages {
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl Pages for MemPages {
     fn floor(&self, key: &[u8]) -> Result<Option<Entry>> {
         let below = self.0.range::<[u8], _>((Bound::Unbounded, Bound::Included(key)));

@@ -50,7 +50,8 @@ pub(crate) fn split_key(key: &[u8]) -> Option<(u8, u64, &[u8])> {
 
 /// Number of the run that a key names.
 pub(crate) fn run_of(rest: &[u8]) -> Option<u64> {
-    Some(u64::from_be_bytes(rest.try_into().ok()?)).filter(|run| *run <= u64::MAX / RUN)
+    // Blocks are numbered up to 2^63 - 1.
+    Some(u64::from_be_bytes(rest.try_into().ok()?)).filter(|run| *run <= i64::MAX as u64 / RUN)
 }
 
 /// An inode row: what the file's blocks take in the log, then the inode.

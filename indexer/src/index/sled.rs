@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const INDEX_FOLDER: &str = "index";
 
 /// Pages that sled keeps in memory.
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 64 << 20;
 
 /// Bytes that sled's file grows by. The default of 512 KiB costs a small store more than its data; with 128 KiB and less
 /// sled puts large nodes into files of their own (`blobs/`), which it may forget to delete.

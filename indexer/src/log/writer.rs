@@ -8,7 +8,7 @@ use crate::io::{File, Io, write_full};
 use crate::types::BlockRef;
 use crate::wire::put_varint;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -52,6 +52,8 @@ pub(crate) struct Log {
     io: Arc<dyn Io>,
     options: LogOptions,
     segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    /// Deleted since the log was opened: what else is not there is missing.
+    removed: Mutex<BTreeSet<u32>>,
     head: Mutex<Head>,
     durability: Durability,
     /// Newest segment whose folder entry is durable.
@@ -80,6 +82,7 @@ impl Log {
             io,
             options,
             segments: RwLock::new(resume.segments),
+            removed: Mutex::default(),
             head: Mutex::new(head),
             durability: Durability::new(durable),
             linked: AtomicU32::new(durable.segment),
@@ -106,6 +109,10 @@ impl Log {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&id)
             .cloned()
+    }
+
+    fn removed(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.removed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn seq(&self) -> u64 {
@@ -344,8 +351,8 @@ impl Log {
     pub(crate) fn read_block(&self, r: BlockRef) -> Result<(u64, u64, Vec<u8>)> {
         match self.segment(r.segment) {
             Some(segment) => segment.read_block(self.io.as_ref(), r),
-            None if r.segment < self.head().next_segment => Err(Error::Moved { segment: r.segment }),
-            None => Err(damaged(r, "there is no such segment")),
+            None if self.removed().contains(&r.segment) => Err(Error::Moved { segment: r.segment }),
+            None => Err(damaged(r, "its segment is missing")),
         }
     }
 
@@ -357,6 +364,7 @@ impl Log {
             segment.file(self.io.as_ref())?;
         }
         self.io.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
+        self.removed().insert(id);
         self.segments
             .write()
             .unwrap_or_else(PoisonError::into_inner)

@@ -4,7 +4,7 @@ use super::mark::Mark;
 use super::protect::Protection;
 use super::recover::{self, Found};
 use super::{CreateOptions, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, State, Store};
-use crate::index::INDEX_FOLDER;
+use crate::index::{INDEX_FOLDER, Index, MemPages, SledPages};
 use crate::io::Io;
 use crate::log::{self, FOLDER, Log, LogOptions};
 use crate::parity::MAX_PARITY;
@@ -131,10 +131,31 @@ impl Store {
     }
 }
 
+/// An index that takes four times its rows and this many bytes is copied when it is put away.
+const LOOSE: u64 = 4 << 20;
+
 /// Writes the index out, reads it back and vouches for it.
 fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Result<()> {
     state.index.flush()?;
-    let rows = state.index.read_all(|_, _| Some(()))?;
+    let mut held = 0u64;
+    let rows = state.index.read_all(|k, v| {
+        held += (k.len() + v.len()) as u64;
+        Some(())
+    })?;
+    let files = io.list(INDEX_FOLDER).unwrap_or_default();
+    let taken: u64 = files.iter().map(|f| f.allocated).sum();
+    if taken > held.saturating_mul(4).saturating_add(LOOSE) {
+        // sled keeps the space of what was deleted. The mark is dirty, so a crash here costs a rebuild at most.
+        let small = state.index.copy_to(Box::new(MemPages::default()))?;
+        state.index = Index::new(Box::new(MemPages::default()));
+        if let Some(pages) = SledPages::create(io)? {
+            state.index = small.copy_to(Box::new(pages))?;
+            state.index.flush()?;
+            if state.index.read_all(|_, _| Some(()))? != rows {
+                return Err(Error::Index("a copy with other rows".into()));
+            }
+        }
+    }
     let segments = log.segments();
     let mark = Mark {
         store_id,

@@ -1,4 +1,4 @@
-//! Garbage collection in the background of a mount.
+//! Garbage collection and checkpoints in the background of a mount.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -62,6 +62,12 @@ impl Drop for Keeper {
 
 /// Collects what is due. Returns what is wrong, which is logged only when it is not what was wrong `before`.
 fn look(store: &Store, stop: &Stop, before: String) -> String {
+    // So that opening after a crash need not replay everything that ever happened.
+    match store.checkpoint_if_due() {
+        Ok(true) => tracing::info!("wrote a checkpoint"),
+        Ok(false) => {}
+        Err(error) => tracing::debug!("cannot write a checkpoint, will try again: {error}"),
+    }
     match collect(store, Effort::Background, stop, &mut |_| ()) {
         Ok(done) => {
             if done.deleted_segments > 0 {

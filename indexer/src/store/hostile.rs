@@ -1,0 +1,423 @@
+//! Stores that no lmfs wrote: records with right checksums and contents that no filesystem may hold. What cannot be
+//! right is refused with its place; what only contradicts the rest is found by the check and harms nothing else.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use super::checkpoint::{Begin, End};
+use crate::change::encode_changes;
+use crate::index::page::Writer;
+use crate::index::rows;
+use crate::log::{Header, Position, RecordKind, segment_name};
+use crate::wire::{put_bytes, put_varint};
+use crate::{
+    BlockRef, Change, CheckOptions, CreateOptions, Dirent, Error, Extent, GcOptions, Inode, Kind, MemIo, OpenOptions,
+    ROOT_INO, Result, Store, Time,
+};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+const GOOD: u64 = 2;
+
+fn inode(ino: u64, kind: Kind) -> Inode {
+    let time = Time::default();
+    Inode {
+        ino,
+        kind,
+        perm: 0o644,
+        uid: 0,
+        gid: 0,
+        rdev: 0,
+        nlink: if kind == Kind::Directory { 2 } else { 1 },
+        size: 5,
+        atime: time,
+        mtime: time,
+        ctime: time,
+        crtime: time,
+        parent: if kind == Kind::Directory { ROOT_INO } else { 0 },
+        target: Vec::new(),
+    }
+}
+
+fn name(parent: u64, name: &[u8], ino: u64, kind: Kind) -> Change {
+    Change::PutDirent {
+        parent,
+        name: name.to_vec(),
+        entry: Dirent { ino, kind },
+    }
+}
+
+fn extent(ino: u64, first: u64, segment: u32, offset: u32, len: u32, raw_len: u32) -> Change {
+    let r = BlockRef { segment, offset, len };
+    let extents = vec![Some(Extent { r, tag: 0, raw_len })];
+    Change::PutExtents { ino, first, extents }
+}
+
+/// A store with one good file.
+fn store() -> (MemIo, Store) {
+    let io = MemIo::new();
+    let store = Store::create(Arc::new(io.clone()), CreateOptions::new([1; 16])).unwrap();
+    let r = store.append_block(GOOD, 0, b"bytes").unwrap();
+    let extents = vec![Some(Extent { r, tag: 0, raw_len: 5 })];
+    let _made = store
+        .commit(vec![
+            Change::PutInode(inode(GOOD, Kind::File)),
+            name(ROOT_INO, b"good", GOOD, Kind::File),
+            Change::PutExtents {
+                ino: GOOD,
+                first: 0,
+                extents,
+            },
+        ])
+        .unwrap();
+    (io, store)
+}
+
+fn open(io: &MemIo, salvage: bool) -> Result<Store> {
+    let options = OpenOptions {
+        salvage,
+        ..OpenOptions::default()
+    };
+    Store::open(Arc::new(MemIo::from_files(io.files())), options).map(|(store, _)| store)
+}
+
+fn assert_good(store: &Store, what: &str) {
+    let extent = store.extent(GOOD, 0).unwrap().unwrap();
+    assert_eq!(store.read_block_of(GOOD, 0, extent.r).unwrap(), b"bytes", "{what}");
+}
+
+/// The log with this transaction at its end, which may be no transaction at all.
+fn with_transaction(bytes: &[u8]) -> MemIo {
+    let (io, store) = store();
+    store.log.append_transaction(bytes).unwrap();
+    store.sync().unwrap();
+    io
+}
+
+fn assert_refused(io: &MemIo, what: &str) {
+    match open(io, false) {
+        Err(Error::LogDamaged { segment, why, .. }) => {
+            assert!(segment > 0 && why.len() > 10, "{what}: {why}");
+            println!("{what}: {why}");
+        }
+        Err(e) => panic!("{what}: {e}"),
+        Ok(_) => panic!("{what}: accepted"),
+    }
+    let salvaged = open(io, true).unwrap_or_else(|e| panic!("{what}: {e}"));
+    assert_good(&salvaged, what);
+}
+
+#[test]
+fn transactions_that_no_filesystem_may_hold_are_refused() {
+    let long = [b'n'; 256];
+    let names: [&[u8]; 8] = [b"", b".", b"..", b"/", b"a/b", b"../../etc/passwd", b"nul\0", &long];
+    let mut cases: Vec<(String, Vec<Change>)> = Vec::new();
+    for bad in names {
+        let what = format!("the name {}", bad.escape_ascii());
+        cases.push((what, vec![name(ROOT_INO, bad, GOOD, Kind::File)]));
+    }
+    let mut inodes = vec![
+        inode(0, Kind::File),
+        inode(1 << 63, Kind::File),
+        inode(u64::MAX, Kind::File),
+    ];
+    inodes.push(Inode {
+        size: 1 << 63,
+        ..inode(3, Kind::File)
+    });
+    inodes.push(Inode {
+        perm: 0o10000,
+        ..inode(3, Kind::File)
+    });
+    inodes.push(Inode {
+        target: vec![b'x'; 4096],
+        ..inode(3, Kind::Symlink)
+    });
+    let nanos = 1_000_000_000;
+    inodes.push(Inode {
+        mtime: Time { secs: 0, nanos },
+        ..inode(3, Kind::File)
+    });
+    inodes.push(inode(GOOD, Kind::Directory));
+    cases.extend(
+        inodes
+            .into_iter()
+            .map(|i| (format!("{i:?}").chars().take(60).collect(), vec![Change::PutInode(i)])),
+    );
+    for (what, change) in [
+        ("inode 0 gets a name", name(ROOT_INO, b"zero", 0, Kind::File)),
+        ("a name in inode 0", name(0, b"zero", GOOD, Kind::File)),
+        ("block numbers that overflow", extent(GOOD, u64::MAX - 2, 1, 52, 5, 5)),
+        ("a block beyond 2^63", extent(GOOD, 1 << 63, 1, 52, 5, 5)),
+        ("blocks of an inode that does not exist", extent(77, 0, 1, 52, 5, 5)),
+        ("deleting what does not exist", Change::DelInode(77)),
+        ("an orphan number 0", Change::PutOrphan(0)),
+        (
+            "an attribute without a name",
+            Change::PutXattr {
+                ino: GOOD,
+                name: Vec::new(),
+                value: Vec::new(),
+            },
+        ),
+        (
+            "an attribute too large",
+            Change::PutXattr {
+                ino: GOOD,
+                name: b"user.x".to_vec(),
+                value: vec![0; 65537],
+            },
+        ),
+    ] {
+        cases.push((what.to_owned(), vec![change]));
+    }
+    for (what, changes) in &cases {
+        let mut bytes = Vec::new();
+        encode_changes(&mut bytes, changes);
+        assert_refused(&with_transaction(&bytes), what);
+        // Nor are they taken from the program itself.
+        let (_, store) = store();
+        assert!(store.commit(changes.clone()).is_err(), "{what}: committed");
+    }
+    let mut count = vec![5];
+    for number in [GOOD, 0, u64::MAX] {
+        put_varint(&mut count, number);
+    }
+    let mut length = vec![3, 1];
+    put_varint(&mut length, u64::MAX);
+    for (what, bytes) in [
+        ("an unknown change", &[200, 1, 2, 3][..]),
+        ("a change cut short", &[1, 3, 9]),
+        ("2^64 - 1 extents", &count),
+        ("a name of 2^64 - 1 bytes", &length),
+        ("an overlong number", &[0xff; 30]),
+    ] {
+        assert_refused(&with_transaction(bytes), what);
+    }
+}
+
+#[test]
+fn trees_that_contradict_themselves_are_opened_and_found() {
+    let directory = |ino, parent| {
+        Change::PutInode(Inode {
+            parent,
+            ..inode(ino, Kind::Directory)
+        })
+    };
+    let most = i64::MAX as u64;
+    let cases: Vec<(&str, Vec<Change>)> = vec![
+        (
+            "directories in a circle",
+            vec![
+                directory(3, 4),
+                directory(4, 3),
+                name(4, b"three", 3, Kind::Directory),
+                name(3, b"four", 4, Kind::Directory),
+            ],
+        ),
+        (
+            "a directory in itself",
+            vec![directory(3, 3), name(3, b"me", 3, Kind::Directory)],
+        ),
+        (
+            "a hard link to a directory",
+            vec![
+                directory(3, ROOT_INO),
+                name(ROOT_INO, b"a", 3, Kind::Directory),
+                name(ROOT_INO, b"b", 3, Kind::Directory),
+            ],
+        ),
+        (
+            "the root below itself",
+            vec![name(ROOT_INO, b"root", ROOT_INO, Kind::Directory)],
+        ),
+        ("a name of nothing", vec![name(ROOT_INO, b"nothing", 99, Kind::File)]),
+        (
+            "a name of another kind",
+            vec![name(ROOT_INO, b"good", GOOD, Kind::Socket)],
+        ),
+        ("a name in a file", vec![name(GOOD, b"inside", GOOD, Kind::File)]),
+        ("a name in nothing", vec![name(98, b"inside", GOOD, Kind::File)]),
+        ("no root", vec![Change::DelInode(ROOT_INO)]),
+        (
+            "a wrong count of links",
+            vec![Change::PutInode(Inode {
+                nlink: u32::MAX,
+                ..inode(GOOD, Kind::File)
+            })],
+        ),
+        ("an inode without a name", vec![Change::PutInode(inode(5, Kind::File))]),
+        ("the greatest number", vec![Change::PutInode(inode(most, Kind::File))]),
+        ("an orphan with a name", vec![Change::PutOrphan(GOOD)]),
+        ("an orphan that is not there", vec![Change::PutOrphan(97)]),
+        ("blocks of a directory", vec![extent(ROOT_INO, 0, 1, 52, 5, 5)]),
+        ("a block in no segment", vec![extent(GOOD, 1, 77, 52, 5, 5)]),
+        (
+            "a block beyond the end",
+            vec![extent(GOOD, 1, 1, u32::MAX, u32::MAX, u32::MAX)],
+        ),
+        (
+            "a block as long as may be",
+            vec![extent(GOOD, most - 1, 1, 52, u32::MAX, u32::MAX)],
+        ),
+        ("a block that is a transaction", vec![extent(GOOD, 1, 1, 60, 5, 5)]),
+        (
+            "another file's block",
+            vec![Change::PutInode(inode(6, Kind::File)), extent(6, 0, 1, 52, 5, 5)],
+        ),
+    ];
+    for (what, changes) in cases {
+        let mut bytes = Vec::new();
+        encode_changes(&mut bytes, &changes);
+        let io = with_transaction(&bytes);
+        let io = Arc::new(io);
+        let (store, _) = Store::open(io.clone(), OpenOptions::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let stop = AtomicBool::new(false);
+        let report = store.check(&CheckOptions { log: true }, &stop, &mut |_, _| ()).unwrap();
+        let mut found = report.findings.first().map(|f| f.what.clone());
+        if store.extent(GOOD, 0).unwrap().is_some() {
+            assert_good(&store, what);
+        }
+        for (ino, block, e) in store.blocks(None, 100).unwrap() {
+            match store.read_block_of(ino, block, e.r) {
+                Ok(bytes) => assert_eq!((ino, &bytes[..]), (GOOD, &b"bytes"[..]), "{what}"),
+                Err(Error::Damaged { ino: Some(i), why, .. }) => {
+                    assert_eq!(i, ino, "{what}");
+                    found = found.or(Some(why));
+                }
+                Err(e) => panic!("{what}: {e}"),
+            }
+        }
+        println!("{what}: {}", found.unwrap_or_else(|| panic!("{what}: not found")));
+        // Work goes on, and the store can be put away and opened again.
+        let ino = store.max_ino() + 1;
+        match store.commit(vec![Change::PutInode(inode(ino, Kind::File))]) {
+            Ok(_) => {}
+            Err(Error::InvalidChange(_)) => assert!(ino > most, "{what}"),
+            Err(e) => panic!("{what}: {e}"),
+        }
+        let gc = GcOptions {
+            max_live: 1.0,
+            seal_head: true,
+        };
+        let collected = store.gc(&gc, &stop, &mut |_| ());
+        assert!(collected.is_ok(), "{what}: {collected:?}");
+        store.checkpoint().unwrap();
+        let totals = store.totals();
+        store.close().unwrap();
+        let (store, _) = Store::open(io, OpenOptions::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(store.totals().inodes, totals.inodes, "{what}");
+    }
+}
+
+fn with_checkpoint(begin: Begin, page: &[u8], count: u64) -> MemIo {
+    let (io, store) = store();
+    let log = &store.log;
+    let at = log
+        .append(RecordKind::CheckpointBegin, 20, |out, _| begin.encode(out))
+        .unwrap();
+    log.append(RecordKind::CheckpointRows, page.len(), |out, _| {
+        out.extend_from_slice(page)
+    })
+    .unwrap();
+    let end = End { begin: at, rows: count };
+    log.append(RecordKind::CheckpointEnd, 25, |out, _| end.encode(out))
+        .unwrap();
+    store.sync().unwrap();
+    io
+}
+
+/// The transactions before it are still there, so a checkpoint that cannot be right costs nothing.
+#[test]
+fn checkpoints_that_cannot_be_right_are_passed_over() {
+    let page = |key: Vec<u8>, value: &[u8]| {
+        let mut page = Writer::default();
+        page.push(&key, value);
+        page.take()
+    };
+    let file = rows::encode_inode_row(0, &inode(9, Kind::File));
+    let name = |name: &[u8]| {
+        let entry = Dirent {
+            ino: 9,
+            kind: Kind::File,
+        };
+        page(rows::named(rows::DIRENT, ROOT_INO, name), &rows::encode_dirent(&entry))
+    };
+    let good = |seq| Begin { seq, max_ino: 9 };
+    let mut falling = Vec::new();
+    for key in [b"ib", b"ia"] {
+        put_varint(&mut falling, 0);
+        put_bytes(&mut falling, key);
+        put_bytes(&mut falling, b"");
+    }
+    for (what, begin, page, count) in [
+        ("a name with a slash", good(2), name(b"a/b"), 1),
+        ("a name of dots", good(2), name(b".."), 1),
+        ("inode 0", good(2), page(rows::key(rows::INODE, 0), &file), 1),
+        (
+            "inode 2^64 - 1",
+            good(2),
+            page(rows::key(rows::INODE, u64::MAX), &file),
+            1,
+        ),
+        ("an unknown row", good(2), page(b"zzzzzzzzzzzz".to_vec(), b""), 1),
+        (
+            "a run beyond all blocks",
+            good(2),
+            page(rows::run_key(9, u64::MAX), &[1, 1]),
+            1,
+        ),
+        (
+            "the last run there can be",
+            good(2),
+            page(rows::run_key(9, u64::MAX / rows::RUN), &[0]),
+            1,
+        ),
+        ("a wrong count", good(2), page(rows::key(rows::INODE, 9), &file), 7),
+        ("falling keys", good(2), falling, 2),
+        ("no page", good(2), vec![0xff; 40], 1),
+        (
+            "the last transaction there can be",
+            good(u64::MAX),
+            page(rows::key(rows::INODE, 9), &file),
+            1,
+        ),
+        (
+            "the last inode there can be",
+            Begin {
+                seq: 2,
+                max_ino: u64::MAX,
+            },
+            page(rows::key(rows::INODE, 9), &file),
+            1,
+        ),
+    ] {
+        let store = open(&with_checkpoint(begin, &page, count), false).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_good(&store, what);
+        assert_eq!(store.max_ino(), GOOD, "{what}");
+        let _made = store.commit(vec![Change::PutInode(inode(3, Kind::File))]).unwrap();
+    }
+}
+
+#[test]
+fn numbers_at_the_end_of_their_range_are_refused() {
+    // A block in the last segment there can be: no segment could follow.
+    let mut bytes = Vec::new();
+    encode_changes(&mut bytes, &[extent(GOOD, 1, u32::MAX, 52, 5, 5)]);
+    assert_refused(&with_transaction(&bytes), "a block in segment 2^32 - 1");
+
+    for (segment, seq) in [(u32::MAX, 2), (7, u64::MAX)] {
+        let what = format!("segment {segment:08x} after transaction {seq}");
+        let (io, store) = store();
+        store.sync().unwrap();
+        drop(store);
+        let mut files = io.files();
+        let header = Header {
+            segment,
+            store_id: [1; 16],
+            seq,
+            checkpoint: Position::default(),
+        };
+        files.insert(segment_name(segment), header.encode());
+        let io = MemIo::from_files(files);
+        assert_refused(&io, &what);
+    }
+}
