@@ -2,7 +2,8 @@
 //!
 //! From every directory it takes SAMPLES samples of 16 or 64 KiB (files are read in the order of their names, small ones
 //! joined), shuffles them, codes each as a block of its own while histories' meanings, mixing weights and final maps live on
-//! from block to block, and writes these to OUT. `codec/src/mix/learned/mix.bin` is such a file.
+//! from block to block, and writes these to OUT: `codec/src/mix/learned/README.md` has the commands of the built-in files.
+//! `mixtrain OUT replay DUMP...` learns the same from what `lmdump` wrote.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

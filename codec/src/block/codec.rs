@@ -6,6 +6,7 @@ use super::engine::Predicting;
 use super::fingerprint::{self, Fingerprint, hex};
 use super::route::{self, Content};
 use super::{Header, Method, Options, zstd};
+use crate::mix;
 use crate::model::LanguageModel;
 use crate::{Error, MAX_BLOCK, Result, Stop};
 
@@ -43,9 +44,10 @@ impl Codec {
         &self.shared.options
     }
 
-    /// What a block of this method must have in [`Header::params`] to be decoded here.
+    /// What a block of this method has in [`Header::params`] when it is written here. Blocks of older versions of the mixer
+    /// have others and are decoded, too.
     pub fn params(&self, method: Method) -> [u8; 8] {
-        self.shared.predicting.params(method)
+        self.shared.predicting.params(method, mix::VERSION)
     }
 
     /// A block made in microseconds, raw or fast zstd: what a write stores until there is time for more.
@@ -89,7 +91,7 @@ impl Codec {
         }
         for method in self.candidates(raw) {
             let lanes = self.shared.predicting.lanes(method, raw.len(), options);
-            let payload = self.shared.predicting.encode(method, raw, lanes, stop)?;
+            let payload = self.shared.predicting.encode(method, mix::VERSION, raw, lanes, stop)?;
             if payload.len() + Header::LEN < best.0.len() {
                 best = (self.assemble(raw, method, lanes, &payload), method);
             }
@@ -126,8 +128,10 @@ impl Codec {
             Method::Raw => payload.to_vec(),
             Method::Zstd => zstd::decompress(payload, len)?,
             method => {
-                self.check_params(&header)?;
-                self.shared.predicting.decode(method, payload, len, lanes, stop)?
+                let mixer = self.check_params(&header)?;
+                self.shared
+                    .predicting
+                    .decode(method, mixer, payload, len, lanes, stop)?
             }
         };
         let crc = crc32fast::hash(&raw);
@@ -141,15 +145,16 @@ impl Codec {
         Ok(raw)
     }
 
-    fn check_params(&self, header: &Header) -> Result<()> {
-        let ours = self.params(header.method);
+    /// The version of the mixer that a block needs.
+    fn check_params(&self, header: &Header) -> Result<u8> {
         let known = !header.method.needs_model() || self.model().is_some();
-        if known && ours == header.params {
-            return Ok(());
+        let mixer = self.shared.predicting.mixer_of(header.method, header.params);
+        if let Some(mixer) = mixer.filter(|_| known) {
+            return Ok(mixer);
         }
         Err(Error::MissingModel {
             needed: hex(&header.params),
-            have: known.then(|| hex(&ours)),
+            have: known.then(|| hex(&self.params(header.method))),
         })
     }
 

@@ -13,9 +13,10 @@ pub(super) struct Lane {
     pub(super) at: u32,
     /// The last eight bytes, the newest lowest; zeros before the start.
     pub(super) last: u64,
-    /// Hash of the word so far (0 between words) and of the word before it.
+    /// Hash of the word so far (0 between words) and of the two words before it.
     word: u64,
     word_before: u64,
+    word_before2: u64,
     /// Where this line and the line before it start.
     line: u32,
     line_before: u32,
@@ -55,6 +56,7 @@ impl Lane {
         if byte.is_ascii_alphabetic() || byte >= 128 {
             self.word = hash(self.word, u64::from(byte.to_ascii_lowercase()) + 1);
         } else if self.word != 0 {
+            self.word_before2 = self.word_before;
             self.word_before = self.word;
             self.word = 0;
         }
@@ -78,7 +80,7 @@ impl Lane {
 
     /// The byte `distance` before the next one, 0 before the start.
     #[inline(always)]
-    fn back(&self, block: &[u8], distance: u32) -> u64 {
+    pub(super) fn back(&self, block: &[u8], distance: u32) -> u64 {
         if self.at - self.start >= distance {
             u64::from(block[(self.at - distance) as usize])
         } else {
@@ -88,7 +90,7 @@ impl Lane {
 
     /// Hashes of the contexts of the next byte.
     #[inline(always)]
-    pub(super) fn contexts(&self, block: &[u8], stride: u32, out: &mut [u64; CONTEXTS]) {
+    pub(super) fn contexts(&self, block: &[u8], stride: u32, words: bool, out: &mut [u64; CONTEXTS]) {
         let last = self.last;
         let o1 = last & 0xFF;
         let o2 = last & 0xFFFF;
@@ -109,6 +111,9 @@ impl Lane {
         if stride == 0 {
             let above = u64::from(self.above(block));
             let field = u64::from(self.field);
+            if words {
+                contexts[6] = self.word ^ self.word_before2.rotate_left(20) ^ o1 << 56;
+            }
             contexts[7] = self.word ^ o1 << 56;
             contexts[8] = self.word ^ self.word_before.rotate_left(20) ^ o1 << 56;
             contexts[9] = above | o1 << 8 | field << 16;

@@ -31,7 +31,7 @@ pub(super) fn train<const N: usize>(weights: &mut [i32; N], inputs: &[i32; N], e
     }
 }
 
-/// `S` mixers over the same `N` inputs, each with its own sets of weights, and one that mixes their outputs.
+/// Up to `S` mixers over the same `N` inputs, each with its own sets of weights, and one that mixes their outputs.
 pub(super) struct Mixer<const N: usize, const S: usize> {
     /// Weight sets of all first-layer mixers, one after the other.
     pub(super) weights: Vec<[i32; N]>,
@@ -42,6 +42,9 @@ pub(super) struct Mixer<const N: usize, const S: usize> {
     /// Sets chosen for this bit.
     chosen: [u32; S],
     chosen_last: u32,
+    /// Mixers in use.
+    used: usize,
+    /// Theirs, and zeros.
     outputs: [i32; S],
     /// The mixed prediction, stretched.
     pub(super) mixed: i32,
@@ -62,20 +65,24 @@ impl<const N: usize, const S: usize> Mixer<N, S> {
             base,
             chosen: base,
             chosen_last: 0,
+            used: S,
             outputs: [0; S],
             mixed: 0,
         }
     }
 
-    pub(super) fn import(&mut self, weights: &[[i32; N]], last: &[[i32; S]]) {
-        self.weights.copy_from_slice(weights);
+    /// Takes over the weights of `used` mixers: sets of each, and of the second layer (zeros for mixers that are not used).
+    pub(super) fn import(&mut self, used: usize, weights: &[[i32; N]], last: &[[i32; S]]) {
+        self.used = used.min(S);
+        self.outputs = [0; S];
+        self.weights[..weights.len()].copy_from_slice(weights);
         self.last.copy_from_slice(last);
     }
 
     /// The mixed probability. `sets[j]` selects the weights of mixer `j`.
     #[inline(always)]
     pub(super) fn mix(&mut self, inputs: &[i32; N], sets: &[u32; S], last_set: u32) -> i32 {
-        for j in 0..S {
+        for j in 0..self.used {
             self.chosen[j] = self.base[j] + sets[j];
             self.outputs[j] = dot(&self.weights[self.chosen[j] as usize], inputs);
         }
@@ -88,7 +95,7 @@ impl<const N: usize, const S: usize> Mixer<N, S> {
     #[inline(always)]
     pub(super) fn update(&mut self, inputs: &[i32; N], bit: bool, rate: i32, last_rate: i32) {
         let target = i32::from(bit) << 16;
-        for j in 0..S {
+        for j in 0..self.used {
             let error = target - squash(self.outputs[j]);
             train(&mut self.weights[self.chosen[j] as usize], inputs, error, rate);
         }

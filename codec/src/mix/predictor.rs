@@ -2,15 +2,17 @@
 
 use super::apm::Apm;
 use super::context::{CONTEXTS, Lane};
-use super::ends::{Ends, Hint};
+use super::ends::{self, Ends, Hint};
 use super::history::HISTORIES;
 use super::learned::Learned;
 use super::maps::{Cell, Map, Row, WIDTH};
 use super::matching::{Match, Matcher};
 use super::math::{hash, squash, stretch};
 use super::mixer::Mixer;
+use super::pixels::Pixels;
 use super::shape::Shape;
 use super::slots::{Slot, Slots};
+use super::version::{Rules, SETS};
 
 /// Inputs of the mixer: histories (stretched), language model (2), match (2); histories (linear), order-1 counter,
 /// constant, unused.
@@ -31,20 +33,16 @@ pub(super) const PLACES: [usize; INPUTS] = {
     }
     places
 };
-/// First-layer mixers, and how many weight sets each has.
-pub(super) const MIXERS: usize = 4;
-pub(super) const SETS: [u32; MIXERS] = [8 * 8, 256, 6 * 8, 512];
+/// Room for first-layer mixers.
+pub(super) const MIXERS: usize = 8;
+/// Weight sets of each.
+const ROOM: [u32; MIXERS] = [SETS[0], SETS[1], SETS[2], SETS[3], SETS[4], SETS[5], 0, 0];
 /// Weight sets of the second layer.
 pub(super) const LAST_SETS: u32 = 64;
 /// Contexts of the two final maps.
 pub(super) const APMS: [u32; 2] = [1 << 11, 1 << 10];
 
-/// Learning rates of the two layers of the mixer, in units of 1/65536.
-const RATE: i32 = 400;
-const LAST_RATE: i32 = 200;
-/// Binary logarithms of how many bits the maps of histories, the order-1 probabilities and the final maps look back on.
-const MAP_RATE: u32 = 7;
-const ORDER1_RATE: u32 = 4;
+/// Binary logarithm of how many bits the final maps look back on.
 const APM_RATE: u32 = 6;
 
 /// Predicts the bits of a block's bytes; see [the module](super).
@@ -60,6 +58,9 @@ pub struct Predictor {
     apm: [Apm; 2],
     ends: Ends,
     wide: bool,
+    version: u8,
+    rules: Rules,
+    pixels: Pixels,
     /// Distance to the byte above, 0 in text.
     stride: u32,
     // The byte under way.
@@ -96,10 +97,13 @@ impl Predictor {
             maps: Box::new([super::maps::untrained(); CONTEXTS]),
             order1: Vec::new(),
             matcher: Matcher::new(),
-            mixer: Mixer::new(&SETS, LAST_SETS),
+            mixer: Mixer::new(&ROOM, LAST_SETS),
             apm: APMS.map(Apm::new),
             ends: Ends::new(),
             wide: wide(),
+            version: super::VERSION,
+            rules: Rules::of(super::VERSION, false),
+            pixels: Pixels::new(),
             stride: 0,
             hashes: [0; CONTEXTS],
             found: [0; CONTEXTS],
@@ -116,6 +120,12 @@ impl Predictor {
         predictor
     }
 
+    /// Predicts as this version of the mixer does from the next reset on: [`VERSION`](super::VERSION) at first, or an older
+    /// one for blocks that it wrote. Versions that are not known are taken for the newest.
+    pub fn set_version(&mut self, version: u8) {
+        self.version = version;
+    }
+
     /// Forgets everything and prepares for a block that is cut into `lanes`, given as their lengths in bytes (together at
     /// most [`MAX_BLOCK`](crate::MAX_BLOCK)). `language_model`: whether [`predict`](Self::predict) will be told a model's opinion.
     pub fn reset(&mut self, lanes: &[usize], language_model: bool) {
@@ -124,9 +134,11 @@ impl Predictor {
 
     /// Like [`reset`](Self::reset), for data of a known shape.
     pub fn reset_as(&mut self, lanes: &[usize], language_model: bool, shape: Shape) {
-        self.import(Learned::builtin(language_model));
+        self.rules = Rules::of(self.version, language_model);
+        self.import(Learned::builtin(self.version, language_model));
         self.next_block(lanes);
         self.stride = shape.stride();
+        self.pixels.reset(self.rules.pixels && self.stride != 0);
     }
 
     /// Prepares for a block, but keeps what was learned about histories, weights and final maps: for training.
@@ -156,26 +168,30 @@ impl Predictor {
     /// A predictor that has learned nothing, for training.
     pub fn untrained(language_model: bool) -> Self {
         let mut predictor = Self::new();
-        predictor.import(&Learned::untrained(language_model));
+        predictor.rules = Rules::of(predictor.version, language_model);
+        predictor.import(&Learned::untrained(predictor.version, language_model));
         predictor
     }
 
     /// Takes over what training learned.
     pub(super) fn import(&mut self, learned: &Learned) {
         *self.maps = *learned.maps;
-        self.mixer.import(&learned.weights, &learned.last);
+        self.mixer.import(learned.mixers, &learned.weights, &learned.last);
         for (apm, nodes) in self.apm.iter_mut().zip(&learned.apms) {
             apm.import(nodes);
         }
         self.matcher.import(&learned.matches);
-        self.ends.mixer.import(&learned.end_weights, &learned.end_last);
+        self.ends
+            .mixer
+            .import(ends::MIXERS, &learned.end_weights, &learned.end_last);
     }
 
     /// What was learned since [`reset`](Self::reset), in the form of the built-in constants.
     pub fn export(&self) -> Vec<u8> {
         Learned {
             maps: self.maps.clone(),
-            weights: self.mixer.weights.clone(),
+            mixers: self.rules.mixers,
+            weights: self.mixer.weights[..SETS[..self.rules.mixers].iter().sum::<u32>() as usize].to_vec(),
             last: self.mixer.last.clone(),
             apms: [self.apm[0].nodes.clone(), self.apm[1].nodes.clone()],
             matches: self.matcher.quality,
@@ -264,11 +280,20 @@ impl Predictor {
         let order1 = c1 << 8 | self.partial;
         self.direct = order1 as usize;
         let direct = self.order1[self.direct].stretched();
+        // The pixels' inputs stand where others are not used: the language model's and the last two.
+        let mut more = [0; 2];
+        if self.rules.pixels && self.stride != 0 {
+            let lane = &self.lanes[lane];
+            let [a, b, c, d] = self
+                .pixels
+                .predict(lane, &self.block, self.stride, self.partial, self.bits);
+            (lm_inputs, more) = ([a, b], [c, d]);
+        }
         let x = &mut self.inputs;
         self.row.inputs(
             x,
             [lm_inputs[0], lm_inputs[1], match_inputs[0], match_inputs[1]],
-            [direct, 256, 0, 0],
+            [direct, 256, more[0], more[1]],
         );
         // With a language model the place in its token matters more than the byte before.
         let last_set = if lm.is_some() {
@@ -277,7 +302,16 @@ impl Predictor {
         } else {
             c1
         };
-        let sets = [confidence * 8 + len_class, self.partial, hits * 8 + self.bits, last_set];
+        let sets = [
+            confidence * 8 + len_class,
+            self.partial,
+            hits * 8 + self.bits,
+            last_set,
+            c1,
+            u32::from((self.lanes[lane].last >> 8) as u8),
+            0,
+            0,
+        ];
         let p = self.mixer.mix(x, &sets, confidence * 8 + len_class);
         let mixed = self.mixer.mixed;
         let a = self.apm[0].refine(mixed, len_class << 8 | self.partial);
@@ -287,14 +321,18 @@ impl Predictor {
 
     #[inline(always)]
     fn update_any(&mut self, lane: usize, bit: bool) {
-        self.mixer.update(&self.inputs, bit, RATE, LAST_RATE);
-        self.row.update(&mut self.maps, &self.states, bit, MAP_RATE);
+        let rules = self.rules;
+        self.mixer.update(&self.inputs, bit, rules.rate, rules.last_rate);
+        self.row.update(&mut self.maps, &self.states, bit, rules.map_rate);
         let next = &HISTORIES.next[usize::from(bit)];
         for i in 0..CONTEXTS {
             self.now[i][self.node & 15] = next[usize::from(self.states[i])];
         }
-        self.order1[self.direct].update(bit, ORDER1_RATE);
+        self.order1[self.direct].update(bit, rules.order1_rate);
         self.matcher.update(self.bits, bit);
+        if rules.pixels && self.stride != 0 {
+            self.pixels.update(bit);
+        }
         self.apm[0].update(bit, APM_RATE);
         self.apm[1].update(bit, APM_RATE);
         self.append(lane, bit);
@@ -351,7 +389,7 @@ impl Predictor {
                 if then.at as usize >= self.block.len() {
                     return;
                 }
-                then.contexts(&self.block, self.stride, &mut hashes);
+                then.contexts(&self.block, self.stride, self.rules.words, &mut hashes);
                 self.matcher.prefetch(&then);
             }
             self.slots.prefetch(&hashes);
@@ -363,7 +401,7 @@ impl Predictor {
     fn locate(&mut self, lane: usize) {
         let mut hashes = self.hashes;
         if self.bits == 0 {
-            self.lanes[lane].contexts(&self.block, self.stride, &mut hashes);
+            self.lanes[lane].contexts(&self.block, self.stride, self.rules.words, &mut hashes);
             self.hashes = hashes;
             self.matcher.begin(self.matches[lane], &self.block);
         } else {
@@ -403,7 +441,7 @@ impl Predictor {
             return;
         }
         let mut hashes = [0; CONTEXTS];
-        lane.contexts(&self.block, self.stride, &mut hashes);
+        lane.contexts(&self.block, self.stride, self.rules.words, &mut hashes);
         self.slots.prefetch(&hashes);
     }
 }

@@ -19,6 +19,18 @@ const LONGEST: usize = 512;
 /// Bytes in the middle of a block that are compared with each other.
 const SAMPLE: usize = 16384;
 
+/// Places of bytes that differ from the byte before them.
+fn edges(raw: &[u8]) -> Vec<usize> {
+    (1..raw.len()).filter(|&i| raw[i] != raw[i - 1]).collect()
+}
+
+/// Where in a block `len` bytes begin that have as many edges before their middle as after it, but for the block's ends.
+pub(super) fn busy(raw: &[u8], len: usize) -> usize {
+    let edges = edges(raw);
+    let middle = edges.get(edges.len() / 2).copied().unwrap_or_default();
+    middle.saturating_sub(len / 2).min(raw.len().saturating_sub(len))
+}
+
 impl Shape {
     /// What to code in front of the stream.
     pub(super) fn to_bytes(self) -> Vec<u8> {
@@ -76,6 +88,27 @@ impl Shape {
             .max();
         if let Some((count, std::cmp::Reverse(distance))) = most
             && count + sample.len() / 32 > equal(1)
+        {
+            shapes.push(Shape::Records(distance as u16));
+        }
+        // The same of bytes that differ from the byte before them: rows of a bitmap, which is mostly white.
+        let edges = edges(raw);
+        let start = edges.len().saturating_sub(SAMPLE) / 2;
+        let edges = edges
+            .get(start..)
+            .map_or(&[][..], |rest| &rest[..rest.len().min(SAMPLE)]);
+        let same = |distance: usize| {
+            edges
+                .iter()
+                .filter(|&&i| i >= distance && raw[i] == raw[i - distance])
+                .count()
+        };
+        let most = (2..LONGEST.min(sample.len() / 4))
+            .map(|distance| (same(distance), std::cmp::Reverse(distance)))
+            .max();
+        if let Some((count, std::cmp::Reverse(distance))) = most
+            && count * 8 > edges.len()
+            && !shapes.contains(&Shape::Records(distance as u16))
         {
             shapes.push(Shape::Records(distance as u16));
         }
