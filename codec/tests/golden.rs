@@ -50,7 +50,6 @@ const ALL: &[Golden] = &[
     golden("v2-mix-bitmap", "bitmap.bin", Method::Mix, None),
     golden("v2-mix-sound", "sound.bin", Method::Mix, None),
     golden("v2-model-first", "text.txt", Method::Model, Some("first")),
-    golden("v2-model-small", "text.txt", Method::Model, Some("small")),
 ];
 
 fn path(name: &str) -> PathBuf {

@@ -91,7 +91,7 @@ impl Shape {
         {
             shapes.push(Shape::Records(distance as u16));
         }
-        // The same of bytes that differ from the byte before them: rows of a bitmap, which is mostly white.
+        // The same of pairs of different bytes: rows of a bitmap, which is mostly white.
         let edges = edges(raw);
         let start = edges.len().saturating_sub(SAMPLE) / 2;
         let edges = edges
@@ -100,7 +100,7 @@ impl Shape {
         let same = |distance: usize| {
             edges
                 .iter()
-                .filter(|&&i| i >= distance && raw[i] == raw[i - distance])
+                .filter(|&&i| i > distance && raw[i] == raw[i - distance] && raw[i - 1] == raw[i - distance - 1])
                 .count()
         };
         let most = (2..LONGEST.min(sample.len() / 4))
