@@ -74,7 +74,7 @@ bench: setup-bench
 
 install: build
 	$(INSTALL) -D -m 755 $(LMFS) $(DESTDIR)$(PREFIX)/bin/lmfs
-	$(INSTALL) -D -m 644 systemd/lmfs@.service $(DESTDIR)$(UNITDIR)/lmfs@.service
+	$(INSTALL) -D -m 644 -t $(DESTDIR)$(UNITDIR) systemd/lmfs@.service systemd/lmfs-scrub@.service systemd/lmfs-scrub@.timer
 	$(INSTALL) -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/lmfs README.md docs/*.md
 
 include training/train.mk

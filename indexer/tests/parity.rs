@@ -567,7 +567,9 @@ fn parity_of_the_first_format_still_repairs() {
     if std::env::var_os("LMFS_WRITE_SAMPLE").is_some() {
         let files = made(5);
         std::fs::create_dir_all(&folder).unwrap();
-        names.map(|name| std::fs::write(at(name), &files[name]).unwrap());
+        for name in names {
+            std::fs::write(at(name), &files[name]).unwrap();
+        }
     }
     let good: Files = names
         .map(|name| (name.to_owned(), std::fs::read(at(name)).unwrap()))

@@ -14,6 +14,7 @@ mod mount_config;
 mod mount_helper;
 mod output;
 mod pack;
+mod parity;
 mod rebuild;
 pub mod size;
 mod stat;
@@ -66,6 +67,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Status(args) => status::run(args),
         Command::Stat(args) => stat::run(args),
         Command::Check(args) => Ok(check::run(args, quiet)),
+        Command::Parity(args) => parity::run(args, quiet),
         Command::Rebuild(args) => rebuild::run(args, quiet),
         Command::Gc(args) => gc::run(args, quiet),
         Command::Compress(args) => compress::run(args, false, cli.verbosity),

@@ -29,6 +29,7 @@ use lmfs_indexer::Store;
 pub use host::{Host, Unattended};
 pub use idle::Background;
 pub use plan::Scope;
+pub(crate) use run::lower_priority;
 pub use status::{Progress, State, Status, Summary};
 pub use tag::Tag;
 

@@ -4,7 +4,8 @@
 //! STORE/config.toml      what the store is: format, id, block size, model
 //! STORE/lock             locked by the one process that uses the store; its pid is inside
 //! STORE/models/DIGEST.gguf  the language model, by its SHA-256
-//! STORE/segments/        the log: every byte of data and metadata
+//! STORE/segments/        the log: every byte of data and metadata, and its parity
+//! STORE/check.json       how far an interrupted `lmfs check --data` came
 //! STORE/index/           made from the log; may be deleted
 //! STORE/control.sock     while mounted: the daemon listens here
 //! STORE/lmfs.log         what a daemon in the background had to say
@@ -17,14 +18,17 @@ mod folder;
 mod lock;
 mod models;
 mod opened;
+mod parity;
 mod rebuild;
 
 pub use config::{Config, DEFAULT_BLOCK_SIZE, FORMAT, ModelConfig};
 pub use create::NewStore;
 pub use error::{Error, Result};
 
+pub(crate) use folder::write_new;
 pub use folder::{Folder, is_store};
 pub use lock::{Holder, Lock};
 pub use models::{Digest, ModelFault, ModelFile};
 pub use opened::{Access, Opened};
+pub use parity::{SetParity, set_parity};
 pub use rebuild::{Rebuilt, rebuild};

@@ -123,6 +123,15 @@ impl Store {
         Ok(done)
     }
 
+    /// Deletes all parity.
+    pub fn remove_parity(&self) -> Result<()> {
+        self.writable()?;
+        let _no_collection = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let ids: Vec<u32> = self.protection.files().keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.unprotect(id))?;
+        self.io.sync_dir(FOLDER).map_err(|e| Error::io("sync", FOLDER, e))
+    }
+
     /// How much of a segment its parity covers; None if it has none that can be used.
     fn covered(&self, id: u32) -> Result<Option<u64>> {
         let Some(known) = self.protection.files().get(&id).copied() else {

@@ -1,114 +1,201 @@
-//! Extents and, if asked, what they decode to.
+//! Extents and, if asked, what they decode to: all blocks of the store in order, on all cores.
 
-use lmfs_codec::Stop;
-use lmfs_indexer::{Extent, Inode, Kind};
+use std::time::{Duration, Instant};
+
+use lmfs_indexer::{Error as StoreError, Extent};
 use rayon::prelude::*;
 
-use super::tree::{Names, each_inode};
-use super::{Damage, Error, Report};
-use crate::store::Opened;
+use super::sums::Sums;
+use super::{Damage, Error, Job, Position, Report};
 
-/// Blocks looked at a time.
-const PAGE: u64 = 256;
+/// Blocks looked at together, for each core: so many that the cores end at about the same time.
+const PER_CORE: usize = 64;
+/// Bytes of decoded blocks held at a time, about.
+const HELD: usize = 64 << 20;
+/// Work lost by an interruption, at most, when the rate is limited.
+const LOST: Duration = Duration::from_secs(2);
+/// How often it is noted how far it came.
+const NOTE: Duration = Duration::from_secs(10);
+/// A block that moves more often than this while it is looked at is another one by now.
+const TRIES: usize = 16;
 
-/// Goes over the blocks of all files.
+/// Goes over all blocks but those in `known`, whose damage was named already. `path` finds a name for what is damaged.
 pub fn check(
-    store: &Opened,
-    names: &Names,
+    job: &Job<'_>,
+    known: &dyn Fn(u64, u64) -> bool,
+    mut sums: Option<Sums<'_, '_>>,
+    path: &mut dyn FnMut(u64) -> Result<String, Error>,
     report: &mut Report,
-    progress: &(dyn Fn(u64) + Sync),
-    stop: &Stop,
 ) -> Result<(), Error> {
-    each_inode(&store.indexer, stop, &mut |inode| {
-        if inode.kind == Kind::File {
-            check_file(store, inode, names, report, progress, stop)
-        } else {
-            Ok(())
+    report.data = job.data;
+    let mut at = Position::start(job.store, sums.is_some());
+    if job.resume
+        && job.data
+        && let Some(earlier) = Position::load(job.folder, &at)
+    {
+        at = earlier;
+        report.resumed = true;
+        (report.blocks, report.decoded_bytes) = (at.blocks, at.decoded_bytes);
+        (job.progress)(at.decoded_bytes);
+        // What was damaged then may be gone, replaced or repaired.
+        let damaged = std::mem::take(&mut at.damaged).into_iter();
+        for (ino, block) in damaged.filter(|place| *place <= at.after) {
+            if let Some(extent) = job.store.extent(ino, block)?
+                && let Err(reason) = look(job, ino, block, extent)?
+            {
+                at.damaged.push((ino, block));
+                report.damage.push(damage(job, ino, block, extent, reason, path)?);
+            }
         }
-    })
+        if let Some(sums) = &mut sums {
+            sums.skip_to(at.after.0);
+        }
+    }
+    let outcome = all(job, known, sums, path, report, &mut at);
+    if job.data {
+        let kept = match &outcome {
+            Ok(()) => Position::drop(job.folder),
+            Err(_) => at.save(job.folder),
+        };
+        if let Err(error) = kept {
+            tracing::warn!("{error}; it cannot be resumed");
+        }
+    }
+    outcome
 }
 
-fn check_file(
-    store: &Opened,
-    inode: &Inode,
-    names: &Names,
+fn all(
+    job: &Job<'_>,
+    known: &dyn Fn(u64, u64) -> bool,
+    mut sums: Option<Sums<'_, '_>>,
+    path: &mut dyn FnMut(u64) -> Result<String, Error>,
     report: &mut Report,
-    progress: &(dyn Fn(u64) + Sync),
-    stop: &Stop,
+    at: &mut Position,
 ) -> Result<(), Error> {
-    let size = u64::from(store.config().block_size);
-    let mut from = 0;
-    while let Some(first) = store.indexer.next_extent(inode.ino, from)? {
-        from = first.saturating_add(PAGE);
-        let extents = store.indexer.extents(inode.ino, first..from)?;
-        let blocks: Vec<(u64, Extent)> = (first..)
-            .zip(extents)
-            .filter_map(|(block, extent)| Some((block, extent?)))
-            .collect();
-        report.blocks += blocks.len() as u64;
-        let results: Vec<Result<(), String>> = blocks
+    let cores = rayon::current_num_threads();
+    let fit = |bytes| bytes / (job.block_size as usize).max(1);
+    let batch = fit(HELD).clamp(2 * cores, PER_CORE * cores);
+    // What is under way when it is interrupted is done again.
+    let slow = job.pace.within(LOST).and_then(|bytes| usize::try_from(bytes).ok());
+    let batch = slow.map_or(batch, |bytes| fit(bytes).clamp(cores, batch));
+    let (mut after, mut noted) = (at.after, Instant::now());
+    loop {
+        let mut blocks = job.store.blocks(Some(after), batch)?;
+        let Some(last) = blocks.last().map(|(ino, block, _)| (*ino, *block)) else {
+            break;
+        };
+        after = last;
+        blocks.retain(|(ino, block, _)| !known(*ino, *block));
+        let results: Vec<_> = blocks
             .par_iter()
-            .map(|&(block, extent)| {
-                let result = check_block(store, inode, block, extent, report.data, stop);
-                progress(u64::from(extent.raw_len));
+            .map(|&(ino, block, extent)| {
+                let result = look(job, ino, block, extent);
+                (job.progress)(u64::from(extent.raw_len));
                 result
             })
             .collect();
-        if stop.is_set() {
+        if job.stop.is_set() {
             return Err(Error::Interrupted);
         }
-        for ((block, extent), result) in blocks.into_iter().zip(results) {
-            match result {
-                Ok(()) if report.data => report.decoded_bytes += u64::from(extent.raw_len),
-                Ok(()) => {}
-                Err(reason) => report.damage.push(Damage {
-                    path: names.path(inode.ino),
-                    ino: inode.ino,
-                    offset: Some(block.saturating_mul(size)),
-                    length: Some(u64::from(extent.raw_len)),
-                    reason,
-                }),
+        for ((ino, block, extent), result) in blocks.into_iter().zip(results) {
+            report.blocks += 1;
+            match result? {
+                Ok(bytes) => {
+                    report.decoded_bytes += bytes.len() as u64;
+                    if let Some(sums) = &mut sums {
+                        sums.block(ino, block, &bytes)?;
+                    }
+                }
+                Err(reason) => {
+                    at.damaged.push((ino, block));
+                    report.damage.push(damage(job, ino, block, extent, reason, path)?);
+                    if let Some(sums) = &mut sums {
+                        sums.damaged(ino);
+                    }
+                }
             }
         }
+        // A file whose sum is not printed yet is begun again.
+        at.after = sums.as_ref().map_or(after, |sums| (sums.done(), u64::MAX));
+        (at.blocks, at.decoded_bytes) = (report.blocks, report.decoded_bytes);
+        if job.data && noted.elapsed() >= NOTE {
+            if let Err(error) = at.save(job.folder) {
+                tracing::debug!("{error}");
+            }
+            noted = Instant::now();
+        }
     }
-    Ok(())
+    sums.map_or(Ok(()), Sums::finish)
 }
 
-fn check_block(
-    store: &Opened,
-    inode: &Inode,
+fn damage(
+    job: &Job<'_>,
+    ino: u64,
     block: u64,
     extent: Extent,
-    data: bool,
-    stop: &Stop,
-) -> Result<(), String> {
-    let size = u64::from(store.config().block_size);
-    if u64::from(extent.raw_len) > size {
-        return Err(format!(
-            "a block of {} bytes, longer than the store's {size}",
-            extent.raw_len
-        ));
+    reason: String,
+    path: &mut dyn FnMut(u64) -> Result<String, Error>,
+) -> Result<Damage, Error> {
+    Ok(Damage {
+        path: path(ino)?,
+        ino,
+        offset: Some(block.saturating_mul(job.block_size.into())),
+        length: Some(u64::from(extent.raw_len)),
+        reason,
+    })
+}
+
+/// Looks at a block, again if it changed meanwhile; gives its bytes (none unless it was decoded) or says what is wrong.
+fn look(job: &Job<'_>, ino: u64, block: u64, mut extent: Extent) -> Result<Result<Vec<u8>, String>, Error> {
+    for _ in 0..TRIES {
+        let Err(reason) = look_once(job, ino, block, extent)? else {
+            break;
+        };
+        match job.store.extent(ino, block)? {
+            None => return Ok(Ok(Vec::new())),
+            Some(now) if now == extent => return Ok(Err(reason)),
+            Some(now) => extent = now,
+        }
     }
-    if block.checked_mul(size).is_none_or(|start| start >= inode.size) {
-        return Err(format!(
-            "a block beyond the end of the file, which is {} bytes long",
-            inode.size
-        ));
+    look_once(job, ino, block, extent)
+}
+
+fn look_once(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Result<Vec<u8>, String>, Error> {
+    Ok(misplaced(job, ino, block, extent)?.map_or_else(|| decode(job, ino, block, extent), Err))
+}
+
+/// What is wrong with where a block stands.
+fn misplaced(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Option<String>, Error> {
+    let block_size = u64::from(job.block_size);
+    if u64::from(extent.raw_len) > block_size {
+        let len = extent.raw_len;
+        return Ok(Some(format!(
+            "a block of {len} bytes, longer than the store's {block_size}"
+        )));
     }
-    if !data {
-        return Ok(());
+    let Some(inode) = job.store.inode(ino)? else {
+        return Ok(Some("a block of an inode that does not exist".to_owned()));
+    };
+    let beyond = block.checked_mul(block_size).is_none_or(|start| start >= inode.size);
+    let size = inode.size;
+    Ok(beyond.then(|| format!("a block beyond the end of the file, which is {size} bytes long")))
+}
+
+fn decode(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Vec<u8>, String> {
+    if !job.data {
+        return Ok(Vec::new());
     }
-    let bytes = store
-        .indexer
-        .read_block_of(inode.ino, block, extent.r)
-        .map_err(|e| e.to_string())?;
-    let raw = store.codec.decode(&bytes, stop).map_err(|e| e.to_string())?;
-    if raw.len() as u64 != u64::from(extent.raw_len) {
-        return Err(format!(
-            "the block decodes to {} bytes instead of {}",
-            raw.len(),
-            extent.raw_len
-        ));
+    job.pace.take(extent.r.len.into(), job.stop);
+    let bytes = match job.store.read_block_of(ino, block, extent.r) {
+        Err(StoreError::Moved { segment }) => return Err(format!("segment {segment:08x} is missing")),
+        other => other.map_err(|e| e.to_string())?,
+    };
+    let mut raw = job.codec.decode(&bytes, job.stop).map_err(|e| e.to_string())?;
+    let (found, expected) = (raw.len(), extent.raw_len as usize);
+    if found < expected {
+        return Err(format!("the block decodes to {found} bytes instead of {expected}"));
     }
-    Ok(())
+    // After a truncate, fewer bytes count than the block has.
+    raw.truncate(expected);
+    Ok(raw)
 }

@@ -72,6 +72,8 @@ pub enum Command {
     Stat(Stat),
     /// Look for damage
     Check(Check),
+    /// Give a store parity, more or less of it, or none
+    Parity(Parity),
     /// Make the index anew from the log
     Rebuild(Rebuild),
     /// Give the space of deleted and replaced data back
@@ -261,6 +263,9 @@ pub struct Init {
     #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size,
         default_value_t = DEFAULT_BLOCK_SIZE, hide_default_value = true)]
     pub block_size: u32,
+    /// Store this much parity beside the log, 1% to 50%, so that `lmfs check --repair` can make damaged places again
+    #[arg(long, value_name = "PERCENT", value_parser = size::parse_percent, default_value = "0", hide_default_value = true)]
+    pub parity: u8,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -372,15 +377,58 @@ pub struct Stat {
     pub json: bool,
 }
 
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  lmfs check ~/archive.lmfs                          names, links and sizes: quick
+  lmfs check ~/archive.lmfs --data                   and every byte; Ctrl-C, then --resume goes on
+  lmfs check ~/archive --data --max-rate 20MiB       a mounted store, while it is used
+  lmfs check ~/archive.lmfs --repair                 restore damaged places from parity
+  lmfs check ~/archive.lmfs --sha256 > sums; cd ~/archive && sha256sum -c sums
+
+Exit codes: 0 no damage, 1 damage found, 2 the check could not run or was interrupted, 3 damage found and all of it
+repaired.";
+
 /// `lmfs check`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit codes: 0 no damage, 1 damage found, 2 the check could not run.")]
+#[command(after_help = CHECK_EXAMPLES)]
 pub struct Check {
-    /// Folder of a store that is not mounted
-    pub store: PathBuf,
+    /// Folder of a store, or where it is mounted; a mounted store takes --data only
+    #[arg(value_name = "STORE|MOUNTPOINT", required_unless_present = "config")]
+    pub target: Option<PathBuf>,
+    /// Take the store from a file, as for `lmfs mount`
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    pub config: Option<PathBuf>,
     /// Also decode every block and compare it with its checksum
     #[arg(long)]
     pub data: bool,
+    /// Repair damaged segments from their parity, and make parity that is missing
+    #[arg(long)]
+    pub repair: bool,
+    /// Print the SHA-256 of every file for `sha256sum -c`; implies --data. Damage goes to standard error
+    #[arg(long, conflicts_with = "json")]
+    pub sha256: bool,
+    /// Go on where an interrupted check ended
+    #[arg(long)]
+    pub resume: bool,
+    /// Bytes of the store read a second, at most
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub max_rate: Option<u64>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lmfs parity`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Segments that have parity keep what they have; those without get it now, and new ones when they are full. \
+With 0, all parity is deleted.")]
+pub struct Parity {
+    /// Folder of a store that is not mounted
+    pub store: PathBuf,
+    /// Share of what is stored: 1% to 50%, or 0
+    #[arg(value_name = "PERCENT", value_parser = size::parse_percent)]
+    pub percent: u8,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -1,28 +1,42 @@
 //! `lmfs check`
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use anyhow::{Context, bail};
+use lmfs_codec::Stop;
+
 use super::interrupt::stop_on_interrupt;
+use super::mount_config::MountConfig;
 use super::output::Meter;
+use super::target::Target;
 use super::{args, output, size};
-use crate::check::{Damage, Report, check};
-use crate::daemon::control::Progress;
+use crate::check::{self, Damage, Job, Pace, Report, parity};
+use crate::daemon::control::{Client, Request};
+use crate::daemon::running::checking;
 use crate::explain::explain;
-use crate::store::{Access, Folder, Opened};
+use crate::store::{Access, Error, Folder, Lock, Opened};
 
 /// Damage was found.
 const DAMAGED: u8 = 1;
 /// The check could not be carried out.
 const COULD_NOT_RUN: u8 = 2;
+/// Damage was found, and is repaired.
+const REPAIRED: u8 = 3;
 
-/// Runs the command. Exit codes: 0 clean, 1 damage found, 2 could not run.
+/// What others are told while the store is checked.
+const PURPOSE: &str = "lmfs check";
+
+/// Runs the command. Exit codes: 0 clean, 1 damage found, 2 could not run, 3 all damage repaired.
 #[must_use]
 pub fn run(args: &args::Check, quiet: bool) -> ExitCode {
     match look(args, quiet) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(DAMAGED),
+        Ok(report) if !report.clean => ExitCode::from(DAMAGED),
+        Ok(report) if report.repaired => ExitCode::from(REPAIRED),
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::from(COULD_NOT_RUN),
         Err(error) => {
             eprintln!("lmfs: {}", explain(&error));
             ExitCode::from(COULD_NOT_RUN)
@@ -30,62 +44,209 @@ pub fn run(args: &args::Check, quiet: bool) -> ExitCode {
     }
 }
 
-fn look(args: &args::Check, quiet: bool) -> anyhow::Result<bool> {
-    let folder = Folder::find(&args.store)?;
-    let access = Access {
-        purpose: "lmfs check".to_owned(),
-        read_only: true,
-        model: args.data,
+fn look(args: &args::Check, quiet: bool) -> anyhow::Result<Report> {
+    let store = match (&args.config, &args.target) {
+        (Some(file), _) => MountConfig::read(file)?.store,
+        (None, Some(target)) => target.clone(),
+        (None, None) => bail!("name a store"),
     };
-    let opened = Opened::open(folder, &access)?;
-    let total = opened.indexer.totals().by_tag.values().map(|sum| sum.raw_bytes).sum();
-    let meter = Mutex::new(Meter::new(quiet));
-    let done = AtomicU64::new(0);
-    let progress = |more| {
-        let done = done.fetch_add(more, Ordering::Relaxed) + more;
-        let step = Progress {
-            stage: "checking".into(),
-            done,
-            total,
-            note: String::new(),
-        };
-        meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
+    let report = match Target::find(&store)? {
+        Target::Mounted { client } => ask(client, args, quiet)?,
+        Target::Unmounted(folder) => check(folder, args, quiet)?,
     };
-    let report = check(&opened, args.data, &progress, &stop_on_interrupt()?)?;
-    drop(meter);
-    opened.close()?;
     if args.json {
         output::json(&report)?;
     } else {
-        print(&report, quiet)?;
+        // Standard output is for the checksums, if they are wanted.
+        let say = |text: String| match args.sha256 {
+            true => {
+                eprintln!("{text}");
+                Ok(())
+            }
+            false => output::line(&text),
+        };
+        print(&report, quiet, &say)?;
     }
-    Ok(report.clean)
+    Ok(report)
 }
 
-fn print(report: &Report, quiet: bool) -> anyhow::Result<()> {
+/// Has the daemon of a mounted store decode every block.
+fn ask(client: Client, args: &args::Check, quiet: bool) -> anyhow::Result<Report> {
+    if args.repair || args.sha256 {
+        let option = if args.repair { "--repair" } else { "--sha256" };
+        bail!("the store is mounted; {option} wants it for itself: unmount it first with `lmfs umount`");
+    }
+    if !args.data {
+        bail!(
+            "the store is mounted, and its names and links change while they are looked at: add --data to check \
+             contents only, or unmount it first with `lmfs umount`"
+        );
+    }
+    let request = Request::Check {
+        resume: args.resume,
+        max_rate: args.max_rate.unwrap_or(0),
+    };
+    let mut meter = Meter::new(quiet);
+    let answer = client.call(&request, &mut |progress| meter.show(&progress))?;
+    serde_json::from_value(answer).context("the daemon's answer makes no sense; is it another version of lmfs?")
+}
+
+/// Checks a store that is not mounted.
+fn check(folder: Folder, args: &args::Check, quiet: bool) -> anyhow::Result<Report> {
+    let stop = stop_on_interrupt()?;
+    let pace = Pace::new(args.max_rate);
+    let meter = Mutex::new(Meter::new(quiet));
+    let show = |step| meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
+    let data = args.data || args.sha256;
+
+    let lock = Lock::acquire(folder.path(), PURPOSE)?;
+    let parity = if data || args.repair {
+        let mut progress = |done, total| {
+            let mut step = checking(done, total);
+            step.stage = "comparing with parity".into();
+            show(step);
+        };
+        Some(parity::compare(&folder, args.repair, &pace, &mut progress, &stop)?)
+    } else {
+        None
+    };
+    // The parity that is missing is made when a store is closed that may be written.
+    let write = args.repair && parity.as_ref().is_some_and(|parity| parity.left() == 0);
+    let opened = open(folder, lock, write, data)?;
+    let mut report = check_opened(&opened, args, data, &pace, &stop, &show)?;
+    drop(meter);
+    opened.close()?;
+    if let Some(parity) = parity {
+        report.clean &= parity.left() == 0;
+        report.repaired = parity.repaired() > 0;
+        report.parity = Some(parity);
+    }
+    Ok(report)
+}
+
+fn open(folder: Folder, lock: Lock, write: bool, model: bool) -> anyhow::Result<Opened> {
+    let access = |read_only| Access {
+        purpose: PURPOSE.to_owned(),
+        read_only,
+        model,
+    };
+    match Opened::open_locked(folder.clone(), &access(!write), lock) {
+        // What is left of it can be read.
+        Err(Error::Repairable { .. } | Error::Indexer { .. }) if write => Ok(Opened::open(folder, &access(true))?),
+        other => Ok(other?),
+    }
+}
+
+fn check_opened(
+    opened: &Opened,
+    args: &args::Check,
+    data: bool,
+    pace: &Pace,
+    stop: &Stop,
+    show: &(dyn Fn(crate::daemon::control::Progress) + Sync),
+) -> anyhow::Result<Report> {
+    let total = opened.indexer.totals().by_tag.values().map(|sum| sum.raw_bytes).sum();
+    let done = AtomicU64::new(0);
+    let job = Job {
+        store: &opened.indexer,
+        codec: &opened.codec,
+        folder: opened.path(),
+        block_size: opened.config().block_size,
+        data,
+        resume: args.resume,
+        pace,
+        stop,
+        progress: &|more| show(checking(done.fetch_add(more, Ordering::Relaxed) + more, total)),
+    };
+    let mut line = |line: &[u8]| {
+        let mut out = std::io::stdout().lock();
+        out.write_all(line)?;
+        out.write_all(b"\n")
+    };
+    let line: Option<check::Line<'_>> = if args.sha256 { Some(&mut line) } else { None };
+    let report = check::check(opened, &job, line).map_err(|error| match error {
+        check::Error::Interrupted if data => anyhow::anyhow!("interrupted; `--resume` goes on from here"),
+        other => other.into(),
+    })?;
+    std::io::stdout().flush()?;
+    Ok(report)
+}
+
+fn print(report: &Report, quiet: bool, say: &dyn Fn(String) -> anyhow::Result<()>) -> anyhow::Result<()> {
     for warning in &report.warnings {
-        output::line(&format!("warning: {warning}"))?;
+        say(format!("warning: {warning}"))?;
     }
     for damage in &report.damage {
-        output::line(&text(damage))?;
+        say(text(damage))?;
+    }
+    if let Some(parity) = &report.parity {
+        print_parity(parity, quiet, say)?;
     }
     if quiet {
         return Ok(());
     }
     let verdict = match report.damage.len() {
+        0 if report.clean && report.repaired => "no damage any more".to_owned(),
         0 if report.clean => "no damage".to_owned(),
-        0 => "damage in the log, contained; see the warnings".to_owned(),
+        0 => "damage in the log, contained; see above".to_owned(),
         n => format!("{n} damages"),
     };
     let what = match report.data {
         true => format!("{} decoded", size::show(report.decoded_bytes)),
         false => "structure only, --data decodes every block".to_owned(),
     };
-    output::line(&format!(
-        "{verdict}: {} inodes, {} names, {} blocks looked at ({what})",
+    let resumed = if report.resumed { ", resumed" } else { "" };
+    let names = match report.entries {
+        0 => String::new(),
+        entries => format!("{} names, ", output::count(entries)),
+    };
+    say(format!(
+        "{verdict}: {} inodes, {names}{} blocks looked at ({what}{resumed})",
         output::count(report.inodes),
-        output::count(report.entries),
         output::count(report.blocks)
+    ))
+}
+
+fn print_parity(
+    parity: &parity::Summary,
+    quiet: bool,
+    say: &dyn Fn(String) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    for segment in &parity.damaged {
+        let ranges = segment.ranges.iter().map(|(start, end)| format!("{start} to {end}"));
+        let ranges: Vec<String> = ranges.collect();
+        say(format!(
+            "{} bytes {}: {}",
+            segment.file,
+            ranges.join(", "),
+            segment.text
+        ))?;
+    }
+    for file in &parity.files {
+        let done = if parity.repair {
+            "made anew"
+        } else {
+            "`lmfs check --repair` makes it anew"
+        };
+        say(format!("{file}; {done}"))?;
+    }
+    if quiet {
+        return Ok(());
+    }
+    if parity.segments == 0 {
+        return match parity.repair {
+            true => say("the store has no parity; `lmfs parity` gives it some".to_owned()),
+            false => Ok(()),
+        };
+    }
+    let without = match parity.unprotected {
+        0 => String::new(),
+        n => format!("; {n} have none"),
+    };
+    say(format!(
+        "parity: {} segments compared, {}{without}",
+        parity.segments,
+        size::show(parity.bytes)
     ))
 }
 
@@ -99,6 +260,7 @@ fn text(damage: &Damage) -> String {
         (Some(offset), Some(length)) => {
             format!(" bytes {offset} to {}", offset.saturating_add(length))
         }
+        (Some(offset), None) => format!(" from byte {offset}"),
         _ => String::new(),
     };
     format!("{path} (inode {}){place}: {}", damage.ino, damage.reason)

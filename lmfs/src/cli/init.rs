@@ -24,6 +24,7 @@ pub fn run(args: &args::Init, quiet: bool) -> anyhow::Result<ExitCode> {
         model,
         engine: args.choice.engine,
         block_size: args.block_size,
+        parity: args.parity,
     };
     let folder = new.make(&args.store)?;
     if args.json {
@@ -41,6 +42,7 @@ fn describe(folder: &Folder) -> serde_json::Value {
         "store_id": config.store_id,
         "format": config.format,
         "block_size": config.block_size,
+        "parity": config.parity,
         "model": config.model,
     })
 }
@@ -51,8 +53,12 @@ fn text(folder: &Folder) -> String {
         format!("model {} ({} engine)", model.name, model.engine)
     });
     let path = folder.path().display();
+    let parity = match config.parity {
+        0 => String::new(),
+        percent => format!(", {percent} % parity"),
+    };
     format!(
-        "made the store {path}: {} blocks, {model}\nmount it with: lmfs mount {path} MOUNTPOINT",
+        "made the store {path}: {} blocks, {model}{parity}\nmount it with: lmfs mount {path} MOUNTPOINT",
         size::show(config.block_size.into())
     )
 }

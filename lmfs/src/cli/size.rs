@@ -2,6 +2,7 @@
 
 use bytesize::ByteSize;
 use lmfs_codec::{MAX_BLOCK, MIN_BLOCK};
+use lmfs_indexer::MAX_PARITY;
 
 /// Parses a size in bytes.
 ///
@@ -41,6 +42,19 @@ pub fn parse_block_size(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Parses a share of parity, in percent: `5%` or `5`; 0 for none.
+///
+/// # Errors
+/// Anything that is no whole number of at most [`MAX_PARITY`], in words meant for the user.
+pub fn parse_percent(text: &str) -> Result<u8, String> {
+    let number = text.trim().trim_end_matches('%').trim_end();
+    number
+        .parse()
+        .ok()
+        .filter(|percent| *percent <= MAX_PARITY)
+        .ok_or_else(|| format!("'{text}' is no share of parity: write for example 5%, at most {MAX_PARITY}%"))
+}
+
 /// A size for people, `12.3 MiB`.
 #[must_use]
 pub fn show(bytes: u64) -> String {
@@ -60,6 +74,17 @@ mod tests {
         assert_eq!(parse("64kB"), Ok(64_000));
         assert_eq!(parse("65536"), Ok(65536));
         assert_eq!(parse(" 1 MiB "), Ok(1 << 20));
+    }
+
+    #[test]
+    fn percents_are_whole_and_at_most_half() {
+        assert_eq!(
+            (parse_percent("5%"), parse_percent("50"), parse_percent("0")),
+            (Ok(5), Ok(50), Ok(0))
+        );
+        for bad in ["", "%", "51%", "-1", "5.5%", "5 percent", "256"] {
+            assert!(parse_percent(bad).is_err_and(|e| e.contains(bad)), "{bad}");
+        }
     }
 
     #[test]

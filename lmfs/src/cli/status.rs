@@ -82,6 +82,10 @@ fn text(status: &Status) -> String {
             size::show(status.dead_bytes)
         ),
     ));
+    if status.parity > 0 || status.parity_bytes > 0 {
+        let bytes = size::show(status.parity_bytes);
+        rows.push(("Parity", format!("{bytes} ({} % of new segments)", status.parity)));
+    }
     rows.push(("Index", size::show(status.index_bytes)));
     rows.push(("Blocks", blocks(status)));
     rows.push(("To pack", queue(status)));

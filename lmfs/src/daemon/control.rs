@@ -33,6 +33,13 @@ pub enum Request {
     },
     /// Collect garbage in the log.
     Gc,
+    /// Decode every block.
+    Check {
+        /// Go on where an interrupted check ended.
+        resume: bool,
+        /// Bytes of the log read a second, at most; 0: as many as there are.
+        max_rate: u64,
+    },
     /// Make everything durable.
     Sync,
     /// Make everything durable, unmount and end.

@@ -114,6 +114,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     desk.open(Running {
         fs: fs.clone(),
         packer: packer.clone(),
+        codec: store.codec.clone(),
         base: Status::of(&store),
         mountpoint: mountpoint.clone(),
         since: Instant::now(),

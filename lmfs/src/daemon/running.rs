@@ -1,18 +1,19 @@
 //! A mounted store at work: what requests from the control socket can ask of it.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use lmfs_codec::Stop;
+use lmfs_codec::{Codec, Stop};
 use lmfs_indexer::GcReport;
 use serde_json::{Value, json};
 
 use super::control::{Progress, Request, Service};
 use super::run::Event;
 use super::status::{MountStatus, Status};
+use crate::check::{self, Pace};
 use crate::fs::Filesystem;
 use crate::garbage::{self, Effort};
 use crate::packer::{self, Packer, Scope};
@@ -26,6 +27,8 @@ pub struct Running {
     pub fs: Arc<Filesystem>,
     /// The packer; `Err` says why there is none.
     pub packer: Result<Arc<Packer>, String>,
+    /// What decodes its blocks.
+    pub codec: Codec,
     /// The part of the status that never changes.
     pub base: Status,
     /// Where it is mounted.
@@ -75,6 +78,42 @@ impl Running {
         serde_json::to_value(summary).map_err(|e| e.to_string())
     }
 
+    fn check(
+        &self,
+        resume: bool,
+        max_rate: u64,
+        progress: &(dyn Fn(Progress) + Sync),
+        stop: &Stop,
+    ) -> Result<Value, String> {
+        self.fs
+            .sync()
+            .map_err(|e| format!("cannot store what was written: {e}"))?;
+        let store = self.fs.store();
+        let total = store.totals().by_tag.values().map(|sum| sum.raw_bytes).sum();
+        let done = AtomicU64::new(0);
+        let pace = Pace::new(Some(max_rate));
+        let job = check::Job {
+            store,
+            codec: &self.codec,
+            folder: Path::new(&self.base.store),
+            block_size: self.base.block_size,
+            data: true,
+            resume,
+            pace: &pace,
+            stop,
+            progress: &|more| progress(checking(done.fetch_add(more, Ordering::Relaxed) + more, total)),
+        };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .thread_name(|_| "lmfs-check".into())
+            .start_handler(|_| packer::lower_priority())
+            .build()
+            .map_err(|e| e.to_string())?;
+        let report = pool
+            .install(|| check::check_contents(&job))
+            .map_err(|e| e.to_string())?;
+        serde_json::to_value(report).map_err(|e| e.to_string())
+    }
+
     fn gc(&self, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
         // What is deleted or replaced only in memory so far is garbage, too.
         self.fs
@@ -84,6 +123,17 @@ impl Running {
         let done = garbage::collect(self.fs.store(), Effort::All, stop, tell);
         let done = done.map_err(|e| e.to_string())?;
         serde_json::to_value(done).map_err(|e| e.to_string())
+    }
+}
+
+/// What a check tells that has looked at `done` of `total` bytes.
+#[must_use]
+pub fn checking(done: u64, total: u64) -> Progress {
+    Progress {
+        stage: "checking".into(),
+        done,
+        total,
+        note: String::new(),
     }
 }
 
@@ -203,6 +253,10 @@ impl Service for Desk {
             Request::Gc => {
                 let running = self.running()?;
                 self.stoppable(stop, || running.gc(progress, stop))
+            }
+            Request::Check { resume, max_rate } => {
+                let running = self.running()?;
+                self.stoppable(stop, || running.check(resume, max_rate, progress, stop))
             }
             Request::Sync => {
                 self.running()?.fs.sync().map_err(|e| e.to_string())?;

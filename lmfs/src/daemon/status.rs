@@ -38,6 +38,10 @@ pub struct Status {
     pub log_bytes: u64,
     /// Bytes of segments that `lmfs gc` can give back.
     pub dead_bytes: u64,
+    /// Parity of new segments, in percent of their bytes.
+    pub parity: u8,
+    /// Bytes of all parity.
+    pub parity_bytes: u64,
     /// Bytes of the index.
     pub index_bytes: u64,
     /// Files, folders, links.
@@ -144,6 +148,7 @@ impl Status {
             store_id: config.store_id.to_string(),
             format: config.format,
             block_size: config.block_size,
+            parity: config.parity,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             model: config.model.as_ref().map(|model| ModelStatus {
                 name: model.name.clone(),
@@ -169,6 +174,7 @@ impl Status {
         self.stored_bytes = totals.stored_bytes;
         self.log_bytes = totals.log_bytes;
         self.dead_bytes = totals.dead_bytes;
+        self.parity_bytes = totals.parity_bytes;
         self.index_bytes = totals.index_bytes;
         self.inodes = totals.inodes;
         self.ratio = (totals.logical_bytes > 0).then(|| totals.stored_bytes as f64 / totals.logical_bytes as f64);

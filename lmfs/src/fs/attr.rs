@@ -121,7 +121,8 @@ impl Filesystem {
     pub fn statfs(&self) -> Result<StatFs> {
         let totals = self.store.totals();
         let free = self.store.free_space()?;
-        let used = totals.log_bytes.saturating_add(totals.index_bytes);
+        let own = [totals.log_bytes, totals.parity_bytes, totals.index_bytes];
+        let used: u64 = own.into_iter().fold(0, u64::saturating_add);
         Ok(StatFs {
             block_size: STATFS_UNIT as u32,
             blocks: used.saturating_add(free) / STATFS_UNIT,

@@ -1,4 +1,4 @@
-//! Garbage collection and checkpoints in the background of a mount.
+//! Garbage collection and checkpoints in the background of a mount, and parity for what was sealed meanwhile.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -39,6 +39,7 @@ impl Keeper {
             let mut trouble = String::new();
             while sleep.recv_timeout(glance) == Err(RecvTimeoutError::Timeout) {
                 trouble = look(&store, &flag, trouble);
+                protect(&store, &flag);
             }
         })?;
         Ok(Keeper {
@@ -91,6 +92,18 @@ fn look(store: &Store, stop: &Stop, before: String) -> String {
             }
             trouble
         }
+    }
+}
+
+/// Makes the parity of segments that were sealed since.
+fn protect(store: &Store, stop: &Stop) {
+    match store.protect(&mut |_| !stop.is_set()) {
+        Ok(done) => done
+            .refused
+            .iter()
+            .for_each(|why| tracing::error!("{why}; run `lmfs check --data`")),
+        Err(Error::Interrupted) => {}
+        Err(error) => tracing::warn!("cannot make parity, will try again: {error}"),
     }
 }
 

@@ -233,9 +233,9 @@ impl Shift<'_> {
     }
 }
 
-/// Encoding takes every idle moment of a core and none that somebody else wants: setpriority(2) of the calling thread.
-fn lower_priority() {
+/// Work in the background takes every idle moment of a core and none that somebody else wants: setpriority(2) of the calling thread.
+pub(crate) fn lower_priority() {
     if let Err(error) = rustix::process::setpriority_process(None, 19) {
-        warn!(%error, "the packer's threads keep their priority");
+        warn!(%error, "threads in the background keep their priority");
     }
 }

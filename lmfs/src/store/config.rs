@@ -4,6 +4,7 @@ use std::path::Path;
 
 use lmfs_codec::model::Engine;
 use lmfs_codec::{MAX_BLOCK, MIN_BLOCK};
+use lmfs_indexer::MAX_PARITY;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -26,9 +27,16 @@ pub struct Config {
     pub store_id: Uuid,
     /// Bytes in a block: a power of two from 4 KiB to 1 MiB.
     pub block_size: u32,
+    /// Parity of new segments, in percent of their bytes; 0: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub parity: u8,
     /// The language model; a store made with `--model none` has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelConfig>,
+}
+
+fn is_zero(percent: &u8) -> bool {
+    *percent == 0
 }
 
 /// The language model of a store.
@@ -81,6 +89,12 @@ impl Config {
                 "block_size {size} is not a power of two from {MIN_BLOCK} to {MAX_BLOCK}"
             )));
         }
+        if config.parity > MAX_PARITY {
+            return Err(bad(format!(
+                "parity = {}, at most {MAX_PARITY} percent are possible",
+                config.parity
+            )));
+        }
         Ok(config)
     }
 
@@ -109,6 +123,7 @@ mod tests {
             format: FORMAT,
             store_id: Uuid::from_u128(7),
             block_size: 16384,
+            parity: 5,
             model: Some(ModelConfig {
                 name: "builtin:first \"quoted\" \n".into(),
                 digest: Digest([0xab; 32]),
@@ -125,6 +140,7 @@ mod tests {
             sample(),
             Config {
                 model: None,
+                parity: 0,
                 ..sample()
             },
         ] {
@@ -150,6 +166,8 @@ mod tests {
             good.replace("16384", "16383"),
             good.replace("16384", "33554432"),
             good.replace("block_size", "blocksize"),
+            good.replace("parity = 5", "parity = 51"),
+            good.replace("parity = 5", "parity = -1"),
             good.replace("abab", "xyxy"),
             format!("{good}\nextra = 1\n"),
             "\u{0}\u{1}".into(),

@@ -26,6 +26,8 @@ pub struct NewStore {
     pub engine: EngineChoice,
     /// Bytes in a block: a power of two from 4 KiB to 1 MiB.
     pub block_size: u32,
+    /// Parity of segments, in percent of their bytes, at most [`lmfs_indexer::MAX_PARITY`]; 0: none.
+    pub parity: u8,
 }
 
 impl NewStore {
@@ -43,6 +45,7 @@ impl NewStore {
             format: FORMAT,
             store_id: Uuid::new_v4(),
             block_size: self.block_size,
+            parity: self.parity,
             model,
         };
         fill(&path, config, gguf.as_deref()).inspect_err(|_| discard(&path))

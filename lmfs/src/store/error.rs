@@ -82,6 +82,14 @@ pub enum Error {
         /// Why.
         source: lmfs_indexer::Error,
     },
+    /// The log is damaged, but has parity.
+    #[error("{path}: {source}. The store has parity: `lmfs check --repair {path}` repairs what it can")]
+    Repairable {
+        /// The store.
+        path: PathBuf,
+        /// The damage.
+        source: lmfs_indexer::Error,
+    },
     /// The system refused.
     #[error("cannot {action} {path}: {source}")]
     Io {

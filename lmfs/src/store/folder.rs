@@ -160,7 +160,7 @@ pub(super) fn write_config(dir: &Path, config: &Config) -> Result<()> {
 }
 
 /// Writes a file of mode 0600 under a temporary name, makes it durable and gives it its name.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new()
         .prefix(".new-")
@@ -212,6 +212,7 @@ mod tests {
             format: FORMAT,
             store_id: Uuid::from_u128(1),
             block_size: 4096,
+            parity: 0,
             model: None,
         }
     }

@@ -83,11 +83,17 @@ impl Opened {
             // Who only reads wants all that can still be read.
             salvage: access.read_only,
             store_id: Some(folder.config().store_id.into_bytes()),
+            parity: folder.config().parity,
             ..OpenOptions::default()
         };
-        let (indexer, report) = Store::open(Arc::new(io), options).map_err(|source| Error::Indexer {
-            path: path.to_owned(),
-            source,
+        let (indexer, report) = Store::open(Arc::new(io), options).map_err(|source| {
+            let path = path.to_owned();
+            match source {
+                lmfs_indexer::Error::LogDamaged { .. } if folder.config().parity > 0 => {
+                    Error::Repairable { path, source }
+                }
+                source => Error::Indexer { path, source },
+            }
         })?;
         let (codec, model_fault) = match (&folder.config().model, access.model) {
             (Some(config), true) => open_model(path, config)?,

@@ -56,6 +56,7 @@ pub fn rebuild(path: &Path) -> Result<Rebuilt> {
     let store_id = config.as_ref().map(|config| config.store_id.into_bytes());
     let options = OpenOptions {
         store_id,
+        parity: config.as_ref().map_or(0, |config| config.parity),
         ..OpenOptions::default()
     };
     let (store, report) = Store::open(Arc::new(io), options).map_err(indexer)?;

@@ -129,7 +129,7 @@ mod tests {
                     Err("interrupted".into())
                 }
                 Request::Shutdown => std::panic::resume_unwind(Box::new("boom")),
-                Request::Pack { .. } => Err("nothing to pack".into()),
+                Request::Pack { .. } | Request::Check { .. } => Err("nothing to pack".into()),
             }
         }
     }

@@ -1,0 +1,44 @@
+//! `lmfs parity`: how much of it a store has.
+
+use std::process::ExitCode;
+
+use super::interrupt::stop_on_interrupt;
+use super::output::Meter;
+use super::{args, output, size};
+use crate::daemon::control::Progress;
+use crate::store::set_parity;
+
+/// Runs the command.
+///
+/// # Errors
+/// No store, in use, or a full disk.
+pub fn run(args: &args::Parity, quiet: bool) -> anyhow::Result<ExitCode> {
+    let stop = stop_on_interrupt()?;
+    let mut meter = Meter::new(quiet);
+    let done = set_parity(&args.store, args.percent, &mut |done, total| {
+        meter.show(&Progress {
+            stage: "making parity".into(),
+            done,
+            total,
+            note: String::new(),
+        });
+        !stop.is_set()
+    })?;
+    meter.finish();
+    for warning in &done.warnings {
+        eprintln!("lmfs: warning: {warning}");
+    }
+    if args.json {
+        output::json(&done)?;
+    } else if !quiet {
+        output::line(&match done.parity {
+            0 => "the store has no parity".to_owned(),
+            percent => format!(
+                "new segments get {percent} % parity; all there is takes {} beside {} of log",
+                size::show(done.parity_bytes),
+                size::show(done.log_bytes)
+            ),
+        })?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
