@@ -59,6 +59,7 @@ test-aarch64:
 soak: setup-test
 	$(CARGO) build $(FLAGS) --workspace
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-indexer --tests -- --nocapture
+	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --test bit_rot -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage -- --nocapture
 
 TARGET  ?= block
