@@ -18,6 +18,7 @@ fi
 test() {
     ${CARGO:-cargo} test --release --locked --target $target --target-dir target/aarch64 -p lmfs-codec --no-default-features "$@"
 }
-test --lib -- exact:: distribution:: simd::
+# What compares long texts takes too long in an emulator; the containers compare whole blocks.
+test --lib -- exact:: distribution:: --skip agree_on_every_kind --skip up_to_thousands
 test --test golden
 LMFS_KERNEL=scalar test --test golden

@@ -9,7 +9,7 @@ pub fn zeros<T: Copy>(n: usize, zero: T) -> Vec<T> {
     all
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(miri)))]
 fn advise<T>(all: &mut Vec<T>) {
     const HUGE: usize = 2 << 20;
     let start = all.as_mut_ptr().cast::<u8>();
@@ -28,7 +28,7 @@ fn advise<T>(all: &mut Vec<T>) {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), miri))]
 fn advise<T>(_: &mut Vec<T>) {}
 
 #[cfg(test)]
