@@ -30,7 +30,7 @@ pub struct Extent {
     pub r: BlockRef,
     /// Meaning left to the caller; [`crate::Totals`] counts by it.
     pub tag: u8,
-    /// Bytes the block decodes to.
+    /// Bytes that count: all that the block decodes to, or fewer after a truncate.
     pub raw_len: u32,
 }
 

@@ -2,6 +2,7 @@
 
 mod announce;
 pub mod control;
+mod guard;
 pub mod mountinfo;
 pub mod mountpoint;
 mod options;

@@ -198,6 +198,11 @@ impl Filesystem {
         synced
     }
 
+    /// Whether a reader waits for a block to be decoded now.
+    pub fn is_awaited(&self) -> bool {
+        self.blocks.is_awaited()
+    }
+
     pub(crate) fn node(&self, ino: u64) -> Result<Arc<Node>> {
         if let Some(ghost) = self.ghosts.lock().get(&ino) {
             return Ok(ghost.clone());

@@ -110,6 +110,7 @@ struct Inner<K: Hash + Eq> {
     misses: AtomicU64,
     decodes: AtomicU64,
     failures: AtomicU64,
+    panics: AtomicU64,
 }
 
 struct State<K: Hash + Eq> {
@@ -144,6 +145,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
                 misses: AtomicU64::new(0),
                 decodes: AtomicU64::new(0),
                 failures: AtomicU64::new(0),
+                panics: AtomicU64::new(0),
             }),
         })
     }
@@ -260,9 +262,16 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
         }
     }
 
-    /// How many jobs of the decoding threads panicked.
+    /// Whether a reader waits for a block now.
+    pub fn is_awaited(&self) -> bool {
+        let state = self.inner.state.lock();
+        state.flights.values().any(|flight| !flight.waiters.is_empty())
+    }
+
+    /// How many loads, and other jobs of the decoding threads, panicked.
     pub fn panics(&self) -> u64 {
-        self.inner.cheap.panics() + self.inner.dear.panics()
+        let loads = self.inner.panics.load(Ordering::Relaxed);
+        loads + self.inner.cheap.panics() + self.inner.dear.panics()
     }
 
     /// Finishes what readers wait for and ends the threads.
@@ -288,6 +297,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
         self.decodes.fetch_add(1, Ordering::Relaxed);
         let loaded = catch_unwind(AssertUnwindSafe(|| self.source.load(&key)))
             .unwrap_or_else(|_| {
+                self.panics.fetch_add(1, Ordering::Relaxed);
                 let message = "decoding panicked; this is a bug";
                 tracing::error!("{message}");
                 Err(LoadError::new(LoadErrorKind::Failed, message))

@@ -59,6 +59,7 @@ fn a_failure_reaches_all_who_wait_and_is_not_cached() {
     assert_eq!(error.kind, LoadErrorKind::Failed);
     assert_eq!(*blocks.fetch_wait(1, Cost::Dear).unwrap(), vec![1; 1000]);
     assert_eq!(blocks.stats().failures, 3);
+    assert_eq!(blocks.panics(), 1);
 }
 
 #[test]
@@ -105,4 +106,37 @@ fn a_moved_block_stays_in_memory_under_its_new_place() {
     assert!(blocks.cached(&3).is_none());
     assert_eq!(*blocks.fetch_wait(300, Cost::Dear).unwrap(), vec![3; 1000]);
     assert_eq!(loads.load(Ordering::SeqCst), 1);
+}
+
+/// Loads of odd keys hang until they are let go.
+struct Hanging(Arc<(Mutex<bool>, parking_lot::Condvar)>);
+
+impl Source<u64> for Hanging {
+    fn load(&self, key: &u64) -> Result<Vec<u8>, LoadError> {
+        let mut free = self.0.0.lock();
+        while key % 2 == 1 && !*free {
+            self.0.1.wait(&mut free);
+        }
+        Ok(vec![u8::try_from(*key).unwrap()])
+    }
+}
+
+#[test]
+fn a_load_that_hangs_stops_nobody_else_and_is_known_to_be_awaited() {
+    let gate = Arc::new((Mutex::new(false), parking_lot::Condvar::new()));
+    let blocks = Blocks::new(Box::new(Hanging(gate.clone())), 1 << 20, 2).unwrap();
+    assert!(!blocks.is_awaited());
+    let (send, receive) = mpsc::channel();
+    blocks.fetch(1, Cost::Dear, move |loaded| send.send(loaded.unwrap()).unwrap());
+    assert!(blocks.is_awaited());
+    for key in [2, 4, 6] {
+        let cost = if key == 4 { Cost::Cheap } else { Cost::Dear };
+        assert_eq!(*blocks.fetch_wait(key, cost).unwrap(), [u8::try_from(key).unwrap()]);
+    }
+    assert!(receive.try_recv().is_err(), "it still hangs");
+    *gate.0.lock() = true;
+    gate.1.notify_all();
+    assert_eq!(*receive.recv().unwrap(), [1]);
+    blocks.shutdown();
+    assert!(!blocks.is_awaited());
 }

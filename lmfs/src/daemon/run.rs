@@ -1,7 +1,7 @@
 //! The life of a mount: everything is brought up in order, served, and taken down in the opposite order.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,12 +12,12 @@ use signal_hook::iterator::Signals;
 use super::control::Server;
 use super::running::{Desk, Running};
 use super::status::Status;
-use super::{Announcer, Options, PackMode, mountpoint, service_manager, unmount};
+use super::{Announcer, Options, PackMode, guard, mountpoint, service_manager, unmount};
 use crate::explain::explain;
 use crate::fs::{self, Filesystem};
 use crate::fuse;
 use crate::garbage::Keeper;
-use crate::packer::{self, Background, Packer, Unattended};
+use crate::packer::{self, Background, Host, Packer};
 use crate::store::{Access, Folder, Opened};
 
 /// How long `lmfs umount` waits for those who use the mount before it refuses.
@@ -54,6 +54,7 @@ pub enum Event {
 /// # Errors
 /// It cannot be mounted (nothing has changed then), or what was written could not be made durable.
 pub fn run(plan: &Plan, announcer: &Announcer) -> anyhow::Result<()> {
+    guard::watch_panics();
     let started = start(plan, announcer).inspect_err(|error| announcer.failed(error))?;
     announcer.ready();
     let point = started.mountpoint.display().to_string();
@@ -103,7 +104,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
         fs_options(&store, plan, &mountpoint),
     )
     .context("cannot open the filesystem")?;
-    let packer = make_packer(&store, options);
+    let packer = make_packer(&store, &fs, options);
 
     let desk = Arc::new(Desk::new(tell.clone()));
     let server = Server::start(store.path(), desk.clone())
@@ -162,7 +163,7 @@ fn fuse_options(store: &Opened, options: &Options) -> fuse::Options {
     }
 }
 
-fn make_packer(store: &Opened, options: &Options) -> Result<Arc<Packer>, String> {
+fn make_packer(store: &Opened, fs: &Arc<Filesystem>, options: &Options) -> Result<Arc<Packer>, String> {
     if let Some(fault) = &store.model_fault {
         return Err(format!("nothing can be packed: {fault}"));
     }
@@ -173,8 +174,18 @@ fn make_packer(store: &Opened, options: &Options) -> Result<Arc<Packer>, String>
         idle: Duration::from_secs(options.pack_idle),
         ..packer::Options::default()
     };
-    let packer = Packer::new(store.indexer.clone(), store.codec.clone(), Arc::new(Unattended), how);
+    let readers = Arc::new(Readers(Arc::downgrade(fs)));
+    let packer = Packer::new(store.indexer.clone(), store.codec.clone(), readers, how);
     Ok(Arc::new(packer))
+}
+
+/// The readers of the mount, for whom the background packer holds back.
+struct Readers(Weak<Filesystem>);
+
+impl Host for Readers {
+    fn is_busy(&self) -> bool {
+        self.0.upgrade().is_some_and(|fs| fs.is_awaited())
+    }
 }
 
 fn watch_signals(tell: mpsc::Sender<Event>) -> std::io::Result<()> {

@@ -11,6 +11,7 @@ use lmfs_indexer::GcReport;
 use serde_json::{Value, json};
 
 use super::control::{Progress, Request, Service};
+use super::guard;
 use super::run::Event;
 use super::status::{MountStatus, Status};
 use crate::check::{self, Pace};
@@ -42,6 +43,7 @@ impl Running {
         let mut status = self.base.clone();
         status.count(&self.fs.store().totals());
         status.add_stats(&self.fs.stats());
+        status.panics = status.panics.max(guard::panics());
         if let Ok(packer) = &self.packer {
             status.add_packer(packer.status());
         }

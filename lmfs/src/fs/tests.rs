@@ -11,6 +11,7 @@ mod contents;
 mod crash;
 mod model;
 mod names;
+mod tree;
 
 use lmfs_indexer::{CreateOptions, Io, MemIo, OpenOptions};
 
