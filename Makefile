@@ -2,7 +2,7 @@
 # make demo     see it work: a store, a mount, real files, packed by the model, read back after a crash
 # make test     everything that has to hold: format, lints, licences, unit, doc and whole-system tests
 # make test-aarch64  the exact engine on another architecture, in an emulator
-# make soak     the tests of chance many times over: hours of kill -9 and flipped bits
+# make soak     the tests of chance many times over, and the world's filesystem testers at length: hours
 # make fuzz     one fuzz target for long (TARGET=block, SECONDS=600): see fuzz/README.md
 # make bench    the numbers of docs/BENCHMARKS.md, measured again (EVAL=folder: on an evaluation corpus of your own)
 # make install  into DESTDIR/PREFIX
@@ -28,6 +28,7 @@ setup:
 
 setup-test:
 	@sh scripts/setup.sh test
+	@sh scripts/testers.sh
 
 setup-bench:
 	@sh scripts/setup.sh bench
@@ -60,7 +61,8 @@ soak: setup-test
 	$(CARGO) build $(FLAGS) --workspace
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-indexer --tests -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --test bit_rot -- --nocapture
-	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage -- --nocapture
+	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage --test load --test testers -- --nocapture
+	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --lib fs::tests -- --nocapture
 
 TARGET  ?= block
 SECONDS ?= 600

@@ -307,6 +307,8 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
             let mut state = self.state.lock();
             match &loaded {
                 Ok(block) => state.lru.insert(key, block.clone()),
+                // It is looked up again where it lies now.
+                Err(error) if error.kind == LoadErrorKind::Moved => {}
                 Err(_) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                 }

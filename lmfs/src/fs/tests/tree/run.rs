@@ -147,12 +147,11 @@ impl World {
             Step::Chmod(path, perm) => match self.find(path) {
                 Ok(attr) if attr.kind == Kind::Symlink => return,
                 _ => {
-                    let perm = Some(*perm);
                     let to = SetAttr {
-                        perm,
+                        perm: Some(*perm),
                         ..SetAttr::default()
                     };
-                    (set(path, to), self.plain.chmod(path, perm.unwrap_or_default()))
+                    (set(path, to), self.plain.chmod(path, *perm))
                 }
             },
             Step::Mtime(path, secs, nanos) => {
@@ -225,9 +224,10 @@ impl World {
     }
 
     fn link(&self, from: &[&str], to: &[&str]) -> Result<()> {
-        // In the kernel's order: what is to be linked, then where.
-        let source = self.find(from)?;
+        // In the kernel's order: both directories, then what is to be linked.
+        let (above, old_name) = self.place(from)?;
         let (parent, name) = self.place(to)?;
+        let source = self.disk.fs.lookup(above, old_name)?;
         self.disk.fs.link(source.ino, parent, name).map(drop)
     }
 
