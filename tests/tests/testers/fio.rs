@@ -19,7 +19,7 @@ const OVERWRITE: [&str; 6] = [
 
 #[test]
 fn fio_verifies_what_it_overwrites_at_random_also_after_packing_and_a_remount() {
-    let (seed, megabytes) = (first_seed(), rounds(6, 256));
+    let (seed, megabytes) = (first_seed(), rounds(2, 64));
     println!("fio: seed {seed}, files of {megabytes} MB");
     let size = [format!("--size={megabytes}m"), format!("--randseed={seed}")];
     let scratch = store();
