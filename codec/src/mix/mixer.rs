@@ -71,7 +71,7 @@ impl<const N: usize, const S: usize> Mixer<N, S> {
         }
     }
 
-    /// Takes over the weights of `used` mixers: sets of each, and of the second layer (zeros for mixers that are not used).
+    /// Takes over the weights of `used` mixers (4, 6 or `S`): sets of each, and of the second layer (zeros for mixers that are not used).
     pub(super) fn import(&mut self, used: usize, weights: &[[i32; N]], last: &[[i32; S]]) {
         self.used = used.min(S);
         self.outputs = [0; S];
@@ -82,29 +82,48 @@ impl<const N: usize, const S: usize> Mixer<N, S> {
     /// The mixed probability. `sets[j]` selects the weights of mixer `j`.
     #[inline(always)]
     pub(super) fn mix(&mut self, inputs: &[i32; N], sets: &[u32; S], last_set: u32) -> i32 {
-        for j in 0..self.used {
-            self.chosen[j] = self.base[j] + sets[j];
-            self.outputs[j] = dot(&self.weights[self.chosen[j] as usize], inputs);
+        // Loops of known length are unrolled.
+        match self.used {
+            4 => self.ask::<4>(inputs, sets),
+            6 => self.ask::<6>(inputs, sets),
+            _ => self.ask::<S>(inputs, sets),
         }
         self.chosen_last = last_set;
         self.mixed = dot(&self.last[last_set as usize], &self.outputs);
         squash(self.mixed)
     }
 
+    #[inline(always)]
+    fn ask<const USED: usize>(&mut self, inputs: &[i32; N], sets: &[u32; S]) {
+        for j in 0..USED {
+            self.chosen[j] = self.base[j].wrapping_add(sets[j]);
+            self.outputs[j] = dot(&self.weights[self.chosen[j] as usize], inputs);
+        }
+    }
+
     /// Learns from the bit that followed.
     #[inline(always)]
     pub(super) fn update(&mut self, inputs: &[i32; N], bit: bool, rate: i32, last_rate: i32) {
         let target = i32::from(bit) << 16;
-        for j in 0..self.used {
-            let error = target - squash(self.outputs[j]);
-            train(&mut self.weights[self.chosen[j] as usize], inputs, error, rate);
+        match self.used {
+            4 => self.teach::<4>(inputs, target, rate),
+            6 => self.teach::<6>(inputs, target, rate),
+            _ => self.teach::<S>(inputs, target, rate),
         }
-        let error = target - squash(self.mixed);
+        let error = target.wrapping_sub(squash(self.mixed));
         train(
             &mut self.last[self.chosen_last as usize],
             &self.outputs,
             error,
             last_rate,
         );
+    }
+
+    #[inline(always)]
+    fn teach<const USED: usize>(&mut self, inputs: &[i32; N], target: i32, rate: i32) {
+        for j in 0..USED {
+            let error = target.wrapping_sub(squash(self.outputs[j]));
+            train(&mut self.weights[self.chosen[j] as usize], inputs, error, rate);
+        }
     }
 }
