@@ -68,6 +68,14 @@ impl Compressor for Program {
     }
 }
 
+const GROUPS: [&str; 5] = [
+    "prose, wiki, code",
+    "logs, CSV, JSON",
+    "binaries, sound",
+    "subtitles",
+    "images",
+];
+
 /// What a file counts as in the sums below the table.
 fn group(kind: &str, raw: &[u8]) -> &'static str {
     match kind {
@@ -144,21 +152,21 @@ pub fn print(kinds: &[Kind]) {
             .collect();
         line(&kind.name, &rows, &names, &whole);
     }
-    for group in [
-        "prose, wiki, code",
-        "logs, CSV, JSON",
-        "binaries, sound",
-        "subtitles",
-        "images",
-    ] {
-        let rows: Vec<&Row> = rows()
+    let in_group = |group: &str| -> Vec<&Row> {
+        rows()
             .filter(|(_, (_, name))| *name == group)
             .map(|(row, _)| row)
-            .collect();
-        if !rows.is_empty() {
-            line(&format!("**{group}**"), &rows, &names, &whole);
-            beside(group, &rows, &whole);
-        }
+            .collect()
+    };
+    for group in GROUPS {
+        line(&format!("**{group}**"), &in_group(group), &names, &whole);
+    }
+    println!(
+        "\n| lmfs over | zpaq -m5, same blocks | the best peer file by file, same blocks | the same, whole files |"
+    );
+    println!("|---|---|---|---|");
+    for group in GROUPS {
+        beside(group, &in_group(group), &whole);
     }
     worst(&report.kinds);
     small(&files, &groups, &full);
@@ -177,7 +185,7 @@ fn files(row: &Row, name: &str) -> u64 {
 }
 
 fn line(label: &str, rows: &[&Row], names: &[&str], whole: &[&str]) {
-    let bytes = sum(rows, |row| row.bytes);
+    let bytes = sum(rows, |row| row.bytes).max(1);
     let ratio = |n: u64| format!(" {:.4} |", n as f64 / bytes as f64);
     let inside: String = names
         .iter()
@@ -190,7 +198,7 @@ fn line(label: &str, rows: &[&Row], names: &[&str], whole: &[&str]) {
     println!("| {label} | {bytes} |{inside}{outside}");
 }
 
-/// The sums that the bars are about, as rows that the table goes on with would not show.
+/// The sums that the bars are about.
 fn beside(group: &str, rows: &[&Row], whole: &[&str]) {
     let ours = sum(rows, |row| blocks(row, "lmfs"));
     let zpaq = sum(rows, |row| blocks(row, "zpaq -m5"));
@@ -202,8 +210,8 @@ fn beside(group: &str, rows: &[&Row], whole: &[&str]) {
         0 => "not measured".to_owned(),
         theirs => format!("{:.3}", ours as f64 / theirs as f64),
     };
-    eprintln!(
-        "{group}: lmfs / zpaq -m5, same blocks: {}; / best peer file by file, same blocks: {}, whole files: {}",
+    println!(
+        "| {group} | {} | {} | {} |",
         ratio(zpaq),
         ratio(best_of(blocks)),
         ratio(best_of(files))
