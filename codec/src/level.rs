@@ -14,32 +14,35 @@ pub struct Level {
     /// Adaptive models alone may be used, too.
     mix: bool,
     zstd_level: i32,
-    most_lanes: usize,
+    most_lanes: Option<usize>,
 }
 
-const fn level(number: u8, model: Option<&'static str>, mix: bool, zstd_level: i32, kib: usize, lanes: usize) -> Level {
+const fn level(number: u8, model: Option<&'static str>, mix: bool, zstd_level: i32, kib: usize) -> Level {
     Level {
         number,
         model,
         block_size: kib << 10,
         mix,
         zstd_level,
-        most_lanes: lanes,
+        most_lanes: None,
     }
 }
 
 impl Level {
     /// All levels, the fastest first.
     pub const ALL: [Level; 9] = [
-        level(1, None, false, 3, 1024, 1),
-        level(2, None, false, 19, 1024, 1),
-        level(3, None, true, 19, 64, 1),
-        level(4, None, true, 19, 256, 1),
-        level(5, None, true, 19, 1024, 1),
-        level(6, Some("small"), true, 19, 64, 16),
-        level(7, Some("small"), true, 19, 256, 16),
-        level(8, Some("small"), true, 19, 1024, 16),
-        level(9, Some("small"), true, 19, 1024, 4),
+        level(1, None, false, 3, 1024),
+        level(2, None, false, 19, 1024),
+        level(3, None, true, 19, 64),
+        level(4, None, true, 19, 256),
+        level(5, None, true, 19, 1024),
+        level(6, Some("small"), true, 19, 64),
+        level(7, Some("small"), true, 19, 256),
+        level(8, Some("small"), true, 19, 1024),
+        Level {
+            most_lanes: Some(2),
+            ..level(9, Some("small"), true, 19, 1024)
+        },
     ];
 
     /// The level used when none is named.

@@ -63,10 +63,12 @@ impl Predicting {
         match method {
             Method::Raw | Method::Zstd => 0,
             Method::Mix => 1,
-            Method::Model | Method::Lm => options
-                .lanes
-                .unwrap_or_else(|| (len / LANE).clamp(1, options.most_lanes))
-                .clamp(1, len.max(1)),
+            Method::Model | Method::Lm => {
+                let best = self.model.as_ref().map_or(1, |model| model.best_lanes());
+                let most = options.most_lanes.unwrap_or(best);
+                let lanes = options.lanes.unwrap_or_else(|| (len / LANE).min(most));
+                lanes.clamp(1, len.max(1))
+            }
         }
     }
 
@@ -151,7 +153,7 @@ impl Predicting {
     }
 }
 
-/// Bytes a lane, unless that gives too many lanes: docs/BENCHMARKS.md, "Latency", has the measurements.
+/// Bytes a lane, unless that gives more lanes than the model is best with: docs/BENCHMARKS.md, "Lanes", has the measurements.
 const LANE: usize = 1024;
 
 fn params(model: Option<&dyn LanguageModel>, method: Method, mixer: u8) -> [u8; 8] {

@@ -19,8 +19,9 @@ pub struct Options {
     /// Lanes of a model block; `None` chooses by the block's length: one a kilobyte, [`most_lanes`](Options::most_lanes)
     /// at most.
     pub lanes: Option<usize>,
-    /// Most lanes of a model block whose number is not given. Fewer lanes see more context each and are slower.
-    pub most_lanes: usize,
+    /// Most lanes of a model block whose number is not given; `None` for what the model is
+    /// [best with](crate::model::LanguageModel::best_lanes). Fewer lanes see more context each and may be slower.
+    pub most_lanes: Option<usize>,
     /// Decoding states kept open for reuse. Each costs its lanes' KV caches. Threads beyond it open and drop their own.
     pub max_states: usize,
 }
@@ -35,7 +36,7 @@ impl Default for Options {
             zstd_level: 19,
             first_copy_level: 1,
             lanes: None,
-            most_lanes: 16,
+            most_lanes: None,
             max_states: threads,
         }
     }
@@ -52,8 +53,12 @@ impl Options {
                 "zstd level {level} is not between 1 and 22"
             )));
         }
-        let lanes = [self.lanes.unwrap_or(1), self.most_lanes];
-        if let Some(lanes) = lanes.into_iter().find(|lanes| !(1..=Header::MAX_LANES).contains(lanes)) {
+        let lanes = [self.lanes, self.most_lanes];
+        if let Some(lanes) = lanes
+            .into_iter()
+            .flatten()
+            .find(|lanes| !(1..=Header::MAX_LANES).contains(lanes))
+        {
             return Err(Error::InvalidOption(format!(
                 "{lanes} lanes: 1 to {} are possible",
                 Header::MAX_LANES

@@ -13,7 +13,7 @@ use crate::corpus::Kind;
 use crate::cpu_seconds;
 
 const BLOCKS: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
-const LANES: [Option<usize>; 3] = [None, Some(4), Some(32)];
+const LANES: [Option<usize>; 4] = [None, Some(1), Some(2), Some(16)];
 /// Least text to take blocks from.
 const TEXT: usize = 128 << 10;
 /// Seconds spent on reads of one row, once there are three.
@@ -76,7 +76,7 @@ fn measure(text: &[u8], block: usize, lanes: Option<usize>, model: &Arc<dyn Lang
     };
     let lanes = match lanes {
         Some(lanes) => lanes.to_string(),
-        None => format!("default: {}", (block / 1024).clamp(1, 16)),
+        None => format!("default: {}", (block / 1024).clamp(1, model.best_lanes())),
     };
     println!(
         "| {} KiB | {lanes} | {:.4} | {} | {:.0} ms | {:.0} ms | {:.1} |",

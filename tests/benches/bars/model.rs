@@ -64,13 +64,6 @@ fn measure(engine: &str, text: &[u8]) {
             .unwrap(),
     )
     .unwrap();
-    let lanes = usize::try_from(
-        status
-            .pointer("/model/lanes")
-            .and_then(serde_json::Value::as_u64)
-            .unwrap_or(16),
-    )
-    .unwrap();
     let model = scratch
         .store_files("models")
         .into_iter()
@@ -82,6 +75,7 @@ fn measure(engine: &str, text: &[u8]) {
         &model::LoadOptions::default(),
     )
     .unwrap();
+    let lanes = model.best_lanes();
     let bare = Bare::new(model, text, block, lanes);
     let (mut reading, mut looping) = (f64::INFINITY, f64::INFINITY);
     for _ in 0..3 {

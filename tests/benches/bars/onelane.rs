@@ -3,7 +3,6 @@
 #[path = "../../../codec/tests/common/mod.rs"]
 mod common;
 
-use std::io::Write;
 use std::sync::Arc;
 
 use lmfs_codec::coder::Encoder;
@@ -30,23 +29,23 @@ pub fn print(kinds: &[Kind]) {
         row(&builtin, engine, &text, 16 << 10, 4 << 10);
     }
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("random-100M.gguf");
-    let size = Size {
-        width: 768,
-        hidden: 2048,
-        layers: 14,
-        heads: 12,
-        kv_heads: 12,
-        context: 512,
-        // Hardly a guess: text that has tokens of several bytes becomes a little shorter, so its blocks are the model's.
-        confidence: 0.05,
-    };
-    let mut file = std::fs::File::create(&path).unwrap();
-    file.write_all(&common::model_of(size, Vocab::Bpe, Weights::Q8_0))
-        .unwrap();
     // Words that its vocabulary has as tokens: otherwise the block would be larger than the text, and stored as it is.
     let text = b"the inner the outer the other in the ".repeat(30);
-    row(&ModelSource::Path(path), EngineChoice::Llama, &text, 1 << 10, 64);
+    for weights in [Weights::Q8_0, Weights::F16, Weights::F32] {
+        let path = folder.path().join(format!("random-100M-{weights:?}.gguf"));
+        let size = Size {
+            width: 768,
+            hidden: 2048,
+            layers: 14,
+            heads: 12,
+            kv_heads: 12,
+            context: 512,
+            // Hardly a guess: text that has tokens of several bytes becomes a little shorter, so its blocks are the model's.
+            confidence: 0.05,
+        };
+        std::fs::write(&path, common::model_of(size, Vocab::Bpe, weights)).unwrap();
+        row(&ModelSource::Path(path), EngineChoice::Llama, &text, 1 << 10, 64);
+    }
 }
 
 fn row(source: &ModelSource, engine: EngineChoice, text: &[u8], block: usize, short: usize) {

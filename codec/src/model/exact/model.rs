@@ -117,6 +117,11 @@ impl LanguageModel for ExactModel {
         Ok(self.tokenizer.tokenize(text))
     }
 
+    /// Measured in docs/BENCHMARKS.md, "Lanes".
+    fn best_lanes(&self) -> usize {
+        4
+    }
+
     fn open(&self, lanes: usize) -> Result<Box<dyn Lanes>> {
         Ok(Box::new(self.lanes(lanes)?))
     }
