@@ -63,6 +63,7 @@ soak: setup-test
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --test bit_rot -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage --test load --test testers -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --lib fs::tests -- --nocapture
+	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --lib check::tests -- --nocapture
 
 TARGET  ?= block
 SECONDS ?= 600

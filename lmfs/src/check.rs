@@ -11,6 +11,8 @@ pub mod parity;
 mod position;
 mod structure;
 mod sums;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
