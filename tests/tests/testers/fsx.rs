@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lmfs_tests::{Mount, Scratch, rounds, run_within};
 
-use super::{config, finish, first_seed, store, tester};
+use super::{config, finish, first_seed, pack, store, tester};
 
 /// Runs of fsx side by side, each with a store of its own.
 const SIDE_BY_SIDE: u64 = 2;
@@ -52,7 +52,7 @@ fn exercise(scratch: &Scratch, seed: u64, operations: u64) -> Packing {
         let packing = scope.spawn(|| pack_again_and_again(&mount, &done));
         // Also when fsx fails and this thread panics: the packing loop has to end then, too.
         let end = Set(&done);
-        let finished = run_within(&mut fsx, Duration::from_secs(120 + operations / 20)).ok();
+        let finished = run_within(&mut fsx, Duration::from_secs(600 + operations / 20)).ok();
         drop(end);
         (finished, packing.join().expect("packing"))
     });
@@ -72,7 +72,7 @@ fn pack_again_and_again(mount: &Mount, done: &AtomicBool) -> Packing {
     // At least once after the end.
     let mut last = false;
     while !std::mem::replace(&mut last, done.load(Ordering::Acquire)) {
-        let pack = mount.pack(&["-q", "--json"]).json();
+        let pack = pack(mount).json();
         let count = |name: &str| pack.get(name).and_then(serde_json::Value::as_u64).expect("count");
         assert_eq!(count("blocks_failed"), 0, "{pack:#}");
         sum.packed += count("blocks_packed");

@@ -8,9 +8,9 @@ mod stress;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lmfs_tests::{Mount, Scratch};
+use lmfs_tests::{Finished, Mount, Scratch, lmfs_path, run_within};
 
 /// A configuration file beside this one.
 fn config(name: &str) -> PathBuf {
@@ -44,6 +44,13 @@ fn first_seed() -> u64 {
 /// A store that packs fast, without a language model, in blocks that are small beside the testers' files.
 fn store() -> Scratch {
     Scratch::with_store(&["--model=none", "--block-size=4KiB"])
+}
+
+/// `lmfs pack --json`, however long it takes.
+fn pack(mount: &Mount) -> Finished {
+    let mut pack = Command::new(lmfs_path());
+    pack.args(["pack", "-q", "--json"]).arg(mount.path(""));
+    run_within(&mut pack, Duration::from_secs(4 * 3600)).ok()
 }
 
 /// What has to hold after a tester: no panic, no damage, neither in the mount nor, all blocks decoded, in the store.
