@@ -1,6 +1,6 @@
 //! Writing: blocks, transactions, durability.
 
-use super::{CommitReport, Store};
+use super::{CommitReport, SkippedSwap, Store};
 use crate::apply;
 use crate::change::{Change, encode_changes};
 use crate::types::BlockRef;
@@ -31,7 +31,7 @@ impl Store {
         encode_changes(&mut bytes, &tx);
         let _one_at_a_time = self.committing();
         let effect = apply::effect(&self.state().index, &tx)?;
-        self.check_refs(&tx)?;
+        self.check_refs(&tx, &effect.skipped)?;
         self.log.append_transaction(&bytes)?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.apply(effect.rows, &effect.counters);
@@ -42,7 +42,7 @@ impl Store {
         drop(state);
         // Their extents keep them from now on; those of skipped swaps are garbage.
         let mut pending = self.pending();
-        for r in new_refs(&tx) {
+        for r in tx.iter().flat_map(new_refs) {
             pending.remove(&(r.segment, r.offset));
         }
         Ok(CommitReport {
@@ -69,9 +69,17 @@ impl Store {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Extents may only name what is there.
-    fn check_refs(&self, tx: &[Change]) -> Result<()> {
-        for r in new_refs(tx) {
+    /// Extents may only name what is there. A skipped swap names nothing: its block was moved by garbage collection,
+    /// which may have taken the segment away since.
+    fn check_refs(&self, tx: &[Change], skipped: &[SkippedSwap]) -> Result<()> {
+        let does_something = |change: &&Change| match change {
+            Change::SwapExtent { ino, block, .. } => !skipped.contains(&SkippedSwap {
+                ino: *ino,
+                block: *block,
+            }),
+            _ => true,
+        };
+        for r in tx.iter().filter(does_something).flat_map(new_refs) {
             let end = u64::from(r.offset) + u64::from(r.len);
             match self.log.segment(r.segment) {
                 None => return Err(Error::Moved { segment: r.segment }),
@@ -96,14 +104,12 @@ impl Store {
     }
 }
 
-/// Where the blocks lie that a transaction names.
-fn new_refs(tx: &[Change]) -> impl Iterator<Item = BlockRef> {
-    tx.iter().flat_map(|change| {
-        let (many, one) = match change {
-            Change::PutExtents { extents, .. } => (extents.as_slice(), None),
-            Change::SwapExtent { new, .. } => (&[][..], Some(new.r)),
-            _ => (&[][..], None),
-        };
-        many.iter().flatten().map(|e| e.r).chain(one)
-    })
+/// Where the blocks lie that a change names.
+fn new_refs(change: &Change) -> impl Iterator<Item = BlockRef> {
+    let (many, one) = match change {
+        Change::PutExtents { extents, .. } => (extents.as_slice(), None),
+        Change::SwapExtent { new, .. } => (&[][..], Some(new.r)),
+        _ => (&[][..], None),
+    };
+    many.iter().flatten().map(|e| e.r).chain(one)
 }

@@ -266,10 +266,10 @@ impl Run<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::{CreateOptions, Inode, Kind, MemIo, Time};
+    use crate::{BlockRef, CreateOptions, Inode, Kind, MemIo, Time};
 
-    #[test]
-    fn a_block_that_is_not_committed_yet_is_not_collected() {
+    /// A store with one empty file.
+    fn with_a_file() -> Store {
         let store = Store::create(Arc::new(MemIo::new()), CreateOptions::new([1; 16])).unwrap();
         let time = Time::default();
         let inode = Inode {
@@ -289,13 +289,19 @@ mod tests {
             target: Vec::new(),
         };
         let _made = store.commit(vec![Change::PutInode(inode)]).unwrap();
-        let r = store.append_block(5, 0, b"bytes").unwrap();
+        store
+    }
+
+    /// Moves all there is.
+    fn collect(store: &Store) {
         let options = GcOptions {
             max_live: 1.0,
             seal_head: true,
         };
-        let collect = || store.gc(&options, &AtomicBool::new(false), &mut |_| ()).unwrap();
-        collect();
+        let _report = store.gc(&options, &AtomicBool::new(false), &mut |_| ()).unwrap();
+    }
+
+    fn name(store: &Store, r: BlockRef) -> Extent {
         let extent = Extent { r, tag: 0, raw_len: 5 };
         let _named = store
             .commit(vec![Change::PutExtents {
@@ -304,9 +310,37 @@ mod tests {
                 extents: vec![Some(extent)],
             }])
             .unwrap();
+        extent
+    }
+
+    #[test]
+    fn a_swap_of_a_block_that_was_moved_is_skipped_though_its_segment_is_gone() {
+        let store = with_a_file();
+        let old = name(&store, store.append_block(5, 0, b"bytes").unwrap());
+        collect(&store);
+        let moved = store.extent(5, 0).unwrap().unwrap();
+        assert_ne!(moved.r, old.r);
+        assert!(store.log.segment(old.r.segment).is_none(), "the segment is gone");
+        let tag_it = Change::SwapExtent {
+            ino: 5,
+            block: 0,
+            old: old.r,
+            new: Extent { tag: 1, ..old },
+        };
+        let report = store.commit(vec![tag_it]).unwrap();
+        assert_eq!(report.skipped.len(), 1);
+        assert_eq!(store.extent(5, 0).unwrap(), Some(moved));
+    }
+
+    #[test]
+    fn a_block_that_is_not_committed_yet_is_not_collected() {
+        let store = with_a_file();
+        let r = store.append_block(5, 0, b"bytes").unwrap();
+        collect(&store);
+        name(&store, r);
         let now = |store: &Store| store.extent(5, 0).unwrap().unwrap().r;
         assert_eq!(store.read_block(now(&store)).unwrap(), b"bytes");
-        collect();
+        collect(&store);
         assert_eq!(store.read_block(now(&store)).unwrap(), b"bytes");
         assert!(store.pending().is_empty(), "a named block is pending no more");
     }
