@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use lmfs_indexer::{Change, Extent, SkippedSwap, Store};
+use lmfs_indexer::{Change, Error as StoreError, Extent, SkippedSwap, Store};
+use sha2::{Digest, Sha256};
 
-use super::Error;
 use super::plan::Waiting;
 use super::status::Outcome;
+use super::{Error, Tag};
 
 /// A batch is committed when it has this many blocks ...
 const BLOCKS: usize = 64;
@@ -16,15 +17,27 @@ const AGE: Duration = Duration::from_secs(10);
 /// Swaps whose new blocks are appended, but perhaps not durable yet.
 #[derive(Default)]
 pub(super) struct Batch {
-    swaps: Vec<(Waiting, Extent)>,
+    swaps: Vec<Swap>,
     since: Option<Instant>,
 }
 
+/// One block on its way.
+struct Swap {
+    waiting: Waiting,
+    /// SHA-256 of the first copy's bytes in the log.
+    first: [u8; 32],
+    new: Extent,
+}
+
 impl Batch {
-    /// Adds the swap of one block for `new`.
-    pub fn add(&mut self, waiting: &Waiting, new: Extent) {
+    /// Adds the swap of one block, whose first copy is `first`, for `new`.
+    pub fn add(&mut self, waiting: &Waiting, first: &[u8], new: Extent) {
         self.since.get_or_insert_with(Instant::now);
-        self.swaps.push((*waiting, new));
+        self.swaps.push(Swap {
+            waiting: *waiting,
+            first: Sha256::digest(first).into(),
+            new,
+        });
     }
 
     /// The batch, leaving an empty one, if it is big or old enough.
@@ -35,20 +48,23 @@ impl Batch {
 
     /// Makes the new blocks durable, then swaps the extents, then makes that durable. Returns the first copies and what
     /// became of each.
-    pub fn commit(self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
+    pub fn commit(mut self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
         if self.swaps.is_empty() {
             return Ok(Vec::new());
         }
-        let changes = self.swaps.iter().map(|(waiting, new)| Change::SwapExtent {
-            ino: waiting.ino,
-            block: waiting.block,
-            old: waiting.extent.r,
-            new: *new,
-        });
         store.sync()?;
+        for swap in &mut self.swaps {
+            swap.follow(store)?;
+        }
+        let changes = self.swaps.iter().map(|swap| Change::SwapExtent {
+            ino: swap.waiting.ino,
+            block: swap.waiting.block,
+            old: swap.waiting.extent.r,
+            new: swap.new,
+        });
         let report = store.commit(changes.collect())?;
         store.sync()?;
-        let outcomes = self.swaps.iter().map(|(waiting, new)| {
+        let outcomes = self.swaps.iter().map(|Swap { waiting, new, .. }| {
             let skipped = SkippedSwap {
                 ino: waiting.ino,
                 block: waiting.block,
@@ -63,5 +79,29 @@ impl Batch {
             (waiting.extent, outcome)
         });
         Ok(outcomes.collect())
+    }
+}
+
+impl Swap {
+    /// Finds the first copy again if garbage collection moved it since it was read. What was written anew instead has
+    /// other bytes, and stays as it is.
+    fn follow(&mut self, store: &Store) -> Result<(), Error> {
+        let Waiting { ino, block, extent } = self.waiting;
+        let now = store.extent(ino, block)?;
+        let Some(now) = now.filter(|now| now.r != extent.r && Tag(now.tag).waits()) else {
+            return Ok(());
+        };
+        match store.read_block_of(ino, block, now.r) {
+            Ok(bytes) if <[u8; 32]>::from(Sha256::digest(&bytes)) == self.first => {
+                if self.new.r == extent.r {
+                    self.new.r = now.r;
+                }
+                self.waiting.extent = now;
+                Ok(())
+            }
+            // Moved once more, or it cannot be read: it waits for the next run, which says what is wrong with it.
+            Ok(_) | Err(StoreError::Moved { .. } | StoreError::Damaged { .. } | StoreError::Io { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }

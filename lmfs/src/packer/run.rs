@@ -161,7 +161,7 @@ impl Shift<'_> {
         let store = &self.packer.store;
         let outcome = loop {
             match store.read_block_of(waiting.ino, waiting.block, waiting.extent.r) {
-                Ok(first) => break self.encode(&waiting, &first)?,
+                Ok(first) => break self.encode(&waiting, &first)?.map(|new| (first, new)),
                 // The garbage collector was quicker: the block lies elsewhere now.
                 Err(StoreError::Moved { .. }) => match self.look_up(&waiting)? {
                     Some(extent) => waiting.extent = extent,
@@ -176,9 +176,9 @@ impl Shift<'_> {
         let mut ledger = locked(&self.packer.ledger);
         ledger.worked(waiting.extent.raw_len.into());
         match outcome {
-            Ok(new) => {
+            Ok((first, new)) => {
                 drop(ledger);
-                locked(&self.batch).add(&waiting, new);
+                locked(&self.batch).add(&waiting, &first, new);
             }
             Err(outcome) => ledger.count(&waiting.extent, outcome),
         }

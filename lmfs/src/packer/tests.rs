@@ -7,6 +7,7 @@ use lmfs_codec::{Header, Method};
 use lmfs_indexer::{BlockRef, Change, CreateOptions, Dirent, Extent, Inode, Kind, MemIo, OpenOptions, ROOT_INO, Time};
 
 use super::*;
+use crate::garbage::Effort;
 
 const BLOCK: usize = 4096;
 /// A time in seconds since 1970 that the tests call now.
@@ -247,6 +248,31 @@ fn a_block_that_is_written_meanwhile_keeps_what_was_written() {
     assert_eq!(ended.summary.blocks_packed, 3);
     assert_eq!(ended.summary.blocks_changed, 1);
     assert_eq!(packer.status().queue_blocks, 1, "the new block waits");
+}
+
+#[test]
+fn blocks_that_garbage_collection_moves_while_they_are_packed_are_packed_all_the_same() {
+    let f = Fixture::new();
+    let contents = [text(3 * BLOCK), noise(BLOCK)].concat();
+    f.file(10, &contents, 100);
+    // Everything moves each time that the packer asks whether it may go on: some blocks wait in the batch by then.
+    let store = f.store.clone();
+    *locked(&f.host.on_ask) = Some(Box::new(move || {
+        let _done = crate::garbage::collect(&store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
+    }));
+    let packer = f.packer();
+    let order = run::Order {
+        scope: &Scope::All,
+        idle: Some((f.host.now(), Duration::from_secs(30))),
+        threads: 1,
+    };
+    let moved = f.extents(10);
+    let ended = run::run(&packer, &order, &|_| (), &Stop::new()).unwrap();
+    assert!(f.extents(10).iter().zip(&moved).all(|(now, before)| now.r != before.r));
+    assert_eq!(f.contents(10), contents);
+    assert_eq!(ended.summary.blocks_changed, 0);
+    assert_eq!((ended.summary.blocks_packed, ended.summary.blocks_kept), (3, 1));
+    assert_eq!(packer.status().queue_blocks, 0);
 }
 
 #[test]
