@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::exact::ExactModel;
-use super::{LanguageModel, builtin};
+use super::{Engine, LanguageModel, builtin};
 use crate::{Error, Result};
 
 /// A model by name or file: `builtin:NAME`, or the path of a GGUF.
@@ -67,6 +67,15 @@ pub enum EngineChoice {
     Llama,
     /// The integer engine, or an error that says why not.
     Exact,
+}
+
+impl From<Engine> for EngineChoice {
+    fn from(engine: Engine) -> EngineChoice {
+        match engine {
+            Engine::Llama => EngineChoice::Llama,
+            Engine::Exact => EngineChoice::Exact,
+        }
+    }
 }
 
 impl FromStr for EngineChoice {

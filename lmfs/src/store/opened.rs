@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use lmfs_codec::model::{Engine, EngineChoice, LanguageModel, LoadOptions, load_bytes};
+use lmfs_codec::model::{LanguageModel, LoadOptions, load_bytes};
 use lmfs_codec::{Codec, Options};
 use lmfs_indexer::{OpenOptions, OpenReport, RealIo, Store};
 
@@ -188,11 +188,7 @@ fn open_model(store: &Path, config: &ModelConfig) -> Result<(Codec, Option<Strin
 }
 
 fn load(config: &ModelConfig, gguf: Vec<u8>) -> lmfs_codec::Result<Arc<dyn LanguageModel>> {
-    let engine = match config.engine {
-        Engine::Llama => EngineChoice::Llama,
-        Engine::Exact => EngineChoice::Exact,
-    };
-    load_bytes(&config.name, gguf, engine, &LoadOptions::default())
+    load_bytes(&config.name, gguf, config.engine.into(), &LoadOptions::default())
 }
 
 fn short(fingerprint: &str) -> &str {

@@ -87,10 +87,7 @@ impl Models {
         if let Some(codec) = self.loaded.get(&header.model) {
             return Ok(codec.clone());
         }
-        let engine = match engine {
-            Engine::Llama => EngineChoice::Llama,
-            Engine::Exact => EngineChoice::Exact,
-        };
+        let engine = EngineChoice::from(engine);
         if let Some(Asked::Source(source)) = self.asked.clone() {
             let (found, codec) = self.open(&source, engine)?;
             if found == digest {
