@@ -9,7 +9,9 @@ pub(crate) mod page;
 mod pages;
 pub(crate) mod rows;
 mod sled;
+mod snapshot;
 
 pub(crate) use map::{Delta, Index, Loader, RowSum};
 pub(crate) use pages::{MemPages, Pages};
 pub(crate) use sled::{INDEX_FOLDER, SledPages};
+pub(crate) use snapshot::Snapshot;

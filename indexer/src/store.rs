@@ -2,11 +2,12 @@
 
 use crate::apply::SkippedSwap;
 use crate::counters::{Counters, Totals};
-use crate::index::{Delta, INDEX_FOLDER, Index};
+use crate::index::{Delta, INDEX_FOLDER, Index, Snapshot};
 use crate::io::Io;
 use crate::log::Log;
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) mod check;
 pub(crate) mod checkpoint;
@@ -107,6 +108,8 @@ pub struct Store {
     state: RwLock<State>,
     /// One commit at a time: what a transaction does is worked out on the state it will be applied to.
     committing: Mutex<()>,
+    /// One checkpoint at a time.
+    checkpointing: Mutex<()>,
     /// One garbage collection at a time.
     collecting: Mutex<()>,
     segment_size: u32,
@@ -119,12 +122,25 @@ pub struct Store {
 struct State {
     index: Index,
     counters: Counters,
+    /// What a checkpoint under way has still to write.
+    snapshot: Option<Snapshot>,
 }
 
 impl State {
     fn apply(&mut self, rows: Delta, counters: &Counters) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.keep(&self.index, &rows);
+        }
         self.index.apply(rows);
         self.counters.add(counters);
+    }
+
+    /// Shows the rows of the snapshot that were not taken yet, in key order, until `each` breaks.
+    fn snapshot_rows<B>(&self, each: impl FnMut(&[u8], &[u8]) -> ControlFlow<B>) -> crate::Result<Option<B>> {
+        match &self.snapshot {
+            Some(snapshot) => snapshot.scan(&self.index, each),
+            None => Ok(None),
+        }
     }
 }
 
@@ -146,6 +162,10 @@ impl Store {
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn committing(&self) -> MutexGuard<'_, ()> {

@@ -42,11 +42,14 @@ fn run(fault: Fault, after: u64, count: u64) -> (u64, bool) {
     let (mut promised, mut failed, mut stopped) = (0, 0, false);
     for op in &ops {
         let hits = io.hits();
-        match tree.run(&store, op, &mut random, &mut |_| ()) {
+        let done = tree.run(&store, op, &mut random, &mut |next| {
+            // The same number again: the transaction before failed and never was.
+            trees.truncate(next.step as usize);
+            trees.push(next.clone());
+        });
+        trees.truncate(tree.step as usize + 1);
+        match done {
             Ok(()) => {
-                if tree.step as usize == trees.len() {
-                    trees.push(tree.clone());
-                }
                 if matches!(op, Op::Sync | Op::Checkpoint) {
                     assert!(!stopped, "{when}: a promise after writing stopped");
                     promised = tree.step;

@@ -124,11 +124,11 @@ impl Log {
         self.durability.check()
     }
 
-    /// Notes a checkpoint that is complete and durable.
-    pub(crate) fn set_checkpoint(&self, begin: Position, size: u64) {
+    /// Notes a checkpoint that is complete and durable, and what [`Log::since_checkpoint`] said when it began.
+    pub(crate) fn set_checkpoint(&self, begin: Position, before: u64, size: u64) {
         let mut head = self.head();
         head.checkpoint = begin;
-        head.since = 0;
+        head.since = head.since.saturating_sub(before);
         head.checkpoint_size = size;
     }
 

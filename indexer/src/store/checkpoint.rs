@@ -1,11 +1,12 @@
 //! Checkpoints: all rows written into the log, so that what came before can be forgotten. docs/FORMAT.md, "Checkpoint".
 
 use super::Store;
-use crate::index::page::Writer;
+use crate::index::{Snapshot, page::Writer};
 use crate::log::{Position, RecordKind};
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};
 use std::ops::ControlFlow;
+use std::sync::PoisonError;
 
 /// Rows of one record take about this many bytes.
 const ROWS: usize = 64 << 10;
@@ -67,42 +68,70 @@ impl End {
 
 impl Store {
     /// Writes all rows into the log and makes them durable: opening after a crash starts from here, and garbage
-    /// collection may drop the transactions before.
+    /// collection may drop the transactions before. Reading and committing go on meanwhile.
     pub fn checkpoint(&self) -> Result<()> {
+        self.checkpoint_with(&mut |_rows| ())
+    }
+
+    /// As [`Store::checkpoint`]; `between` is called before each piece and before the end, with the number of rows
+    /// written so far. It may use the store, but not ask for a checkpoint or for garbage collection.
+    pub fn checkpoint_with(&self, between: &mut dyn FnMut(u64)) -> Result<()> {
         self.writable()?;
+        let _one_at_a_time = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (begin, before) = self.begin_checkpoint()?;
+        let written = self.checkpoint_rows(between);
+        self.state_mut().snapshot = None;
+        let (rows, size) = written?;
+        self.log
+            .append(RecordKind::CheckpointEnd, 25, |out, _| End { begin, rows }.encode(out))?;
+        self.log.sync()?;
+        self.log.set_checkpoint(begin, before, size);
+        Ok(())
+    }
+
+    /// Chooses the moment whose rows are written; gives its place in the log and the bytes of transactions before it.
+    fn begin_checkpoint(&self) -> Result<(Position, u64)> {
         let _no_commits = self.committing();
         let (seq, max_ino) = (self.log.seq(), self.max_ino());
         let begin = self.log.append(RecordKind::CheckpointBegin, 20, |out, _| {
             Begin { seq, max_ino }.encode(out)
         })?;
-        let mut page = Writer::default();
+        self.state_mut().snapshot = Some(Snapshot::default());
+        Ok((begin, self.log.since_checkpoint().0))
+    }
+
+    /// Writes the snapshot piece by piece; gives its rows and their bytes.
+    fn checkpoint_rows(&self, between: &mut dyn FnMut(u64)) -> Result<(u64, u64)> {
         let (mut rows, mut size) = (0, 0);
-        let mut write = |page: &mut Writer| {
+        let mut page = Writer::default();
+        loop {
+            between(rows);
+            let mut last = Vec::new();
+            // Only for as long as a piece takes: commits wait for it.
+            let full = self.state().snapshot_rows(|key, value| {
+                page.push(key, value);
+                rows += 1;
+                if page.len() < ROWS {
+                    return ControlFlow::Continue(());
+                }
+                last.extend_from_slice(key);
+                ControlFlow::Break(())
+            })?;
             let bytes = page.take();
-            size += bytes.len() as u64;
-            self.log
-                .append(RecordKind::CheckpointRows, bytes.len(), |out, _| {
+            if !bytes.is_empty() {
+                size += bytes.len() as u64;
+                self.log.append(RecordKind::CheckpointRows, bytes.len(), |out, _| {
                     out.extend_from_slice(&bytes)
-                })
-                .map(drop)
-        };
-        let failed = self.state().index.scan(&[], |k, v| {
-            page.push(k, v);
-            rows += 1;
-            match if page.len() >= ROWS { write(&mut page) } else { Ok(()) } {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(e) => ControlFlow::Break(e),
+                })?;
             }
-        })?;
-        failed.map_or(Ok(()), Err)?;
-        if page.len() > 0 {
-            write(&mut page)?;
+            if full.is_none() {
+                between(rows);
+                return Ok((rows, size));
+            }
+            if let Some(snapshot) = &mut self.state_mut().snapshot {
+                snapshot.taken(&last);
+            }
         }
-        self.log
-            .append(RecordKind::CheckpointEnd, 25, |out, _| End { begin, rows }.encode(out))?;
-        self.log.sync()?;
-        self.log.set_checkpoint(begin, size);
-        Ok(())
     }
 
     /// Writes a checkpoint if replaying the transactions since the last one would take longer than reading a new one.

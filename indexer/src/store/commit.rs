@@ -33,7 +33,7 @@ impl Store {
         let effect = apply::effect(&self.state().index, &tx)?;
         self.check_refs(&tx, &effect.skipped)?;
         self.log.append_transaction(&bytes)?;
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state_mut();
         state.apply(effect.rows, &effect.counters);
         if let Err(e) = state.index.settle() {
             // The rows stay in memory, so nothing is lost; the next start makes the index anew.

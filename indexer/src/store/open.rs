@@ -91,8 +91,10 @@ impl Store {
             state: RwLock::new(State {
                 index: found.index,
                 counters: found.counters,
+                snapshot: None,
             }),
             committing: Mutex::new(()),
+            checkpointing: Mutex::new(()),
             collecting: Mutex::new(()),
             pending: Mutex::default(),
             segment_size: options.segment_size,

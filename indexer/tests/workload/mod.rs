@@ -170,6 +170,21 @@ impl Tree {
         store.sync()
     }
 
+    /// Writes a checkpoint, and does something else before each of its pieces.
+    fn checkpoint(&mut self, store: &Store, random: &mut Random, before: &mut dyn FnMut(&Tree)) -> Result<()> {
+        let mut failed = None;
+        let done = store.checkpoint_with(&mut |_rows| {
+            // No second checkpoint in one, nor garbage collection, which may want one.
+            let ops = history(random, 4);
+            for op in ops.iter().filter(|op| !matches!(op, Op::Checkpoint | Op::Collect)) {
+                if failed.is_none() {
+                    failed = self.run(store, op, random, before).err();
+                }
+            }
+        });
+        failed.map_or(done, Err)
+    }
+
     fn named(&self, ino: u64) -> Option<Vec<u8>> {
         let found = self.names.iter().find(|(_, i)| **i == ino);
         found.map(|(n, _)| n.clone())
@@ -183,7 +198,7 @@ impl Tree {
         let mut appended = Vec::new();
         match op {
             Op::Sync => return store.sync(),
-            Op::Checkpoint => return store.checkpoint(),
+            Op::Checkpoint => return self.checkpoint(store, random, before),
             Op::Collect => return collect(store).map(drop),
             Op::Pack(ino) => return self.pack(store, *ino),
             Op::Swap => {
