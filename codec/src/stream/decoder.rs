@@ -84,6 +84,10 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         &self.missing
     }
 
+    pub(super) fn into_missing(self) -> Vec<(Range<u64>, Error)> {
+        self.missing
+    }
+
     /// The next bytes of the content, about a block at a time; `None` at the end.
     ///
     /// # Errors

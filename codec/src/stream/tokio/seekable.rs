@@ -7,12 +7,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use ::tokio::io::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, ReadBuf};
-use ::tokio::task::{JoinHandle, spawn_blocking};
+use ::tokio::task::JoinHandle;
 
 use super::super::ContainerHeader;
 use super::super::layout::{Block, Finder, Layout, Place, ends_early};
 use super::super::seekable::{reading, target, to_io};
-use crate::{Codec, Error, Result, Stop};
+use super::coder::{ended, spawn};
+use crate::{Codec, Result, Stop};
 
 /// Reads any part of one container or several in a row: the tables once, then only the blocks that are asked for.
 /// Blocks are decoded on tokio's threads for blocking work. Dropping it ends a decode that is under way.
@@ -74,7 +75,7 @@ impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
             finder.take(&read_exact(&mut source, &range).await?)?;
         }
         let found = finder.finish()?;
-        let layout = spawn_blocking(move || found.with(codec_of)).await.map_err(ended)??;
+        let layout = spawn(move || found.with(codec_of))?.await.map_err(ended)??;
         Ok(SeekableReader {
             source,
             layout,
@@ -155,7 +156,7 @@ impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
                     match read {
                         Poll::Ready(Ok(())) if missing == 0 => {
                             let stop = self.stop.clone();
-                            let decoding = spawn_blocking(move || place.decode(&bytes, &stop));
+                            let decoding = spawn(move || place.decode(&bytes, &stop))?;
                             self.state = State::Decoding(decoding);
                             continue;
                         }
@@ -190,10 +191,6 @@ async fn read_exact<R: AsyncRead + AsyncSeek + Unpin>(source: &mut R, range: &Ra
         0 => Ok(bytes),
         missing => Err(ends_early(missing)),
     }
-}
-
-fn ended(error: ::tokio::task::JoinError) -> Error {
-    Error::io("decoding", io::Error::other(error))
 }
 
 impl<R: AsyncRead + AsyncSeek + Unpin> AsyncRead for SeekableReader<R> {

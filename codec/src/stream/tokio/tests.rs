@@ -71,7 +71,7 @@ impl AsyncSeek for Slow {
     }
 }
 
-fn blocking_on<T>(work: impl Future<Output = T>) -> T {
+pub(super) fn blocking_on<T>(work: impl Future<Output = T>) -> T {
     ::tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap()

@@ -1,0 +1,132 @@
+//! Coding on a thread for blocking work, which the asynchronous side sees as a pipe: bytes go in, others come out.
+
+use std::io::{self, Read};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use ::tokio::io::{AsyncWrite, BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use ::tokio::runtime::Handle;
+use ::tokio::task::JoinHandle;
+use tokio_util::io::SyncIoBridge;
+
+use super::super::StreamOptions;
+use super::PIECE;
+use crate::{Error, Result, Stop};
+
+/// Where the thread writes.
+pub(super) type Sink = SyncIoBridge<WriteHalf<DuplexStream>>;
+
+/// Where the thread reads. After the last byte comes the error of the asynchronous side, if it had one.
+pub(super) struct Source {
+    pipe: SyncIoBridge<ReadHalf<DuplexStream>>,
+    failure: Failure,
+}
+
+type Failure = Arc<Mutex<Option<io::Error>>>;
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.pipe.read(buffer)?;
+        let failure = match len {
+            0 if !buffer.is_empty() => self.failure.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            _ => None,
+        };
+        failure.map_or(Ok(len), Err)
+    }
+}
+
+/// A thread that codes. Dropping it ends the work.
+pub(super) struct Coder<T> {
+    /// Both ways between here and the thread.
+    pub(super) pipe: BufReader<DuplexStream>,
+    failure: Failure,
+    work: Work<T>,
+    stop: Stop,
+}
+
+enum Work<T> {
+    Running(JoinHandle<Result<T>>),
+    Done,
+    Failed,
+}
+
+impl<T: Send + 'static> Coder<T> {
+    /// Starts `work` with these options.
+    pub(super) fn start(
+        options: StreamOptions,
+        work: impl FnOnce(Source, Sink, StreamOptions) -> Result<T> + Send + 'static,
+    ) -> Result<Coder<T>> {
+        let stop = options.stop.child();
+        let options = StreamOptions {
+            stop: stop.clone(),
+            ..options
+        };
+        let failure = Failure::default();
+        let (pipe, other) = duplex(PIECE);
+        let source_failure = Arc::clone(&failure);
+        let work = spawn(move || {
+            let (read, write) = split(other);
+            let source = Source {
+                pipe: SyncIoBridge::new(read),
+                failure: source_failure,
+            };
+            work(source, SyncIoBridge::new(write), options)
+        })?;
+        Ok(Coder {
+            pipe: BufReader::with_capacity(PIECE, pipe),
+            failure,
+            work: Work::Running(work),
+            stop,
+        })
+    }
+
+    /// [`Error::Interrupted`] if the work was asked to end.
+    pub(super) fn check(&self) -> Result<()> {
+        self.stop.check()
+    }
+
+    /// Hands over as much of `data` as there is room for. An error means that the thread has ended.
+    pub(super) fn poll_write(&mut self, context: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.pipe).poll_write(context, data)
+    }
+
+    /// There is no more to be handed over: because of this error, if there is one.
+    pub(super) fn poll_close(&mut self, context: &mut Context<'_>, failure: Option<io::Error>) -> Poll<io::Result<()>> {
+        if failure.is_some() {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        }
+        Pin::new(&mut self.pipe).poll_shutdown(context)
+    }
+
+    /// What came of the work, once; `None` when that was asked before.
+    pub(super) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<T>>> {
+        let result = match &mut self.work {
+            Work::Running(task) => ready!(Pin::new(task).poll(context)).map_err(ended).flatten(),
+            Work::Done => return Poll::Ready(Ok(None)),
+            Work::Failed => {
+                let before = io::Error::other("the work failed before");
+                return Poll::Ready(Err(Error::io("coding", before)));
+            }
+        };
+        self.work = if result.is_ok() { Work::Done } else { Work::Failed };
+        Poll::Ready(result.map(Some))
+    }
+}
+
+impl<T> Drop for Coder<T> {
+    fn drop(&mut self) {
+        self.stop.set();
+    }
+}
+
+/// Runs `work` on a thread for blocking work.
+pub(super) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    let runtime = Handle::try_current().map_err(|error| Error::io("starting a thread", io::Error::other(error)))?;
+    Ok(runtime.spawn_blocking(work))
+}
+
+/// What it means that a thread has no result.
+pub(super) fn ended(error: ::tokio::task::JoinError) -> Error {
+    Error::io("coding", io::Error::other(error))
+}
