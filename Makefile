@@ -61,7 +61,7 @@ soak: setup-test
 	$(CARGO) build $(FLAGS) --workspace
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-indexer --tests -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --test bit_rot -- --nocapture
-	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage --test load --test testers -- --nocapture
+	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage --test load --test many_files --test testers -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --lib fs::tests -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --lib check::tests -- --nocapture
 

@@ -19,7 +19,7 @@ const OVERWRITE: [&str; 6] = [
 
 #[test]
 fn fio_verifies_what_it_overwrites_at_random_also_after_packing_and_a_remount() {
-    let (seed, megabytes) = (first_seed(), rounds(1, 64));
+    let (seed, megabytes) = (first_seed(), rounds(1, 16));
     println!("fio: seed {seed}, files of {megabytes} MB");
     let size = [format!("--size={megabytes}m"), format!("--randseed={seed}")];
     let scratch = store();
@@ -49,7 +49,7 @@ fn fio_verifies_what_it_overwrites_at_random_also_after_packing_and_a_remount() 
 
 #[test]
 fn fio_verifies_mixed_jobs() {
-    let (seed, megabytes) = (first_seed(), rounds(4, 128));
+    let (seed, megabytes) = (first_seed(), rounds(4, 32));
     println!("fio: seed {seed}, files of {megabytes} MB");
     let size = [format!("--size={megabytes}m"), format!("--randseed={seed}")];
     let scratch = store();
