@@ -12,6 +12,8 @@ pub struct Builtin {
     /// The GGUF file.
     pub gguf: &'static [u8],
     /// One line for people: what it is and what it is good for.
+    pub summary: &'static str,
+    /// How it was made, of what, and how well it does: Markdown.
     pub card: &'static str,
 }
 
@@ -22,18 +24,27 @@ impl Builtin {
     }
 }
 
+macro_rules! embedded {
+    ($name:literal, $summary:literal) => {
+        Builtin {
+            name: $name,
+            gguf: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/", $name, ".gguf")),
+            summary: $summary,
+            card: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/", $name, ".md")),
+        }
+    };
+}
+
 /// The last is used when nothing is asked for.
 const BUILTINS: &[Builtin] = &[
-    Builtin {
-        name: "first",
-        gguf: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/first.gguf")),
-        card: "4.5M parameters, 4,096 tokens: text, code, logs and documents in many languages",
-    },
-    Builtin {
-        name: "small",
-        gguf: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/small.gguf")),
-        card: "4.8M parameters, 4,096 tokens, one KV head, window of 512: grown from first, better at logs and tables",
-    },
+    embedded!(
+        "first",
+        "4.5M parameters, 4,096 tokens: text, code, logs and documents in many languages"
+    ),
+    embedded!(
+        "small",
+        "4.8M parameters, 4,096 tokens, one KV head, window of 512: grown from first, better at logs and tables"
+    ),
 ];
 
 /// All built-in models; the default is the last.

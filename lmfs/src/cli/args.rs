@@ -221,7 +221,7 @@ pub struct Model {
 /// The commands about models.
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
-    /// List the built-in models
+    /// List the built-in models, with what they make of text on this machine
     List {
         /// Print one JSON object
         #[arg(long)]

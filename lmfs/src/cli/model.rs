@@ -1,11 +1,15 @@
 //! `lmfs model`: the models inside the program, and what any GGUF file is good for.
 
+mod measure;
+
 use std::process::ExitCode;
 
+use comfy_table::{CellAlignment, Table, presets};
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, builtin, load};
 use serde_json::{Value, json};
 
 use super::args::{Model, ModelCommand};
+use super::interrupt::stop_on_interrupt;
 use super::{output, size};
 use crate::store::Digest;
 
@@ -23,27 +27,58 @@ pub fn run(args: &Model) -> anyhow::Result<ExitCode> {
 
 fn list(as_json: bool) -> anyhow::Result<()> {
     let default = builtin::default()?.name;
+    let stop = stop_on_interrupt()?;
+    let mut models = Vec::new();
+    for model in builtin::list() {
+        models.push((model, measure::measure(model.name, &stop)?));
+    }
     if as_json {
-        let models: Vec<Value> = builtin::list()
+        let models: Vec<Value> = models
             .iter()
-            .map(|model| {
+            .map(|(model, measured)| {
                 json!({
                     "name": format!("builtin:{}", model.name),
                     "bytes": model.gguf.len(),
                     "digest": Digest(model.digest()),
                     "default": model.name == default,
-                    "card": model.card,
+                    "summary": model.summary,
+                    "bits_per_byte": measured.bits_per_byte,
+                    "decoded_kb_per_second": measured.decoded_kb_per_second,
                 })
             })
             .collect();
         return output::json(&json!({ "models": models }));
     }
-    for model in builtin::list() {
-        let mark = if model.name == default { " (default)" } else { "" };
-        let bytes = size::show(model.gguf.len() as u64);
-        output::line(&format!("builtin:{}{mark}  {bytes}\n    {}", model.name, model.card))?;
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let mut head = vec!["model".to_owned(), "size".into(), "KB/s a thread".into()];
+    // The kinds are the same for all.
+    let kinds = models.first().map(|(_, measured)| measured.bits_per_byte.keys());
+    head.extend(kinds.into_iter().flatten().map(|kind| format!("bits/byte: {kind}")));
+    let columns = head.len();
+    table.set_header(head);
+    for (model, measured) in &models {
+        let mut row = vec![
+            format!("builtin:{}", model.name),
+            size::show(model.gguf.len() as u64),
+            format!("{:.0}", measured.decoded_kb_per_second),
+        ];
+        row.extend(measured.bits_per_byte.values().map(|bits| format!("{bits:.2}")));
+        table.add_row(row);
     }
-    Ok(())
+    for column in 1..columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    output::line(&table.trim_fmt())?;
+    for (model, _) in &models {
+        let mark = if model.name == default { " (the default)" } else { "" };
+        output::line(&format!("\nbuiltin:{}{mark}\n    {}", model.name, model.summary))?;
+    }
+    output::line(
+        "\nMeasured now, with adaptive models mixed, on texts of this program. `lmfs model show` prints a model's card.",
+    )
 }
 
 fn show(name: &str, engine: EngineChoice, as_json: bool) -> anyhow::Result<()> {
@@ -67,7 +102,7 @@ fn show(name: &str, engine: EngineChoice, as_json: bool) -> anyhow::Result<()> {
             "card": card,
         }));
     }
-    let mut rows = vec![
+    let rows = [
         ("Model", identity.name.clone()),
         ("SHA-256", Digest(identity.digest).to_string()),
         ("Engine", identity.engine.to_string()),
@@ -82,6 +117,6 @@ fn show(name: &str, engine: EngineChoice, as_json: bool) -> anyhow::Result<()> {
         ),
         ("Context", format!("{} tokens", output::count(identity.context as u64))),
     ];
-    rows.extend(card.map(|card| ("Card", card.to_owned())));
-    output::line(&output::table(&rows))
+    output::line(&output::table(&rows))?;
+    card.map_or(Ok(()), |card| output::line(&format!("\n{}", card.trim_end())))
 }
