@@ -20,6 +20,13 @@ pub enum Error {
         found: Vec<u8>,
     },
 
+    /// The bytes do not start with a container's magic, nor nearly so.
+    #[error("not an .lmz file: it starts with {found:02x?}")]
+    NotAContainer {
+        /// The bytes found where the magic should be.
+        found: Vec<u8>,
+    },
+
     /// Something was written by a newer version of the format.
     #[error("{what} has format version {found}, this program reads up to {known}: a newer lmfs is needed")]
     NewerFormat {

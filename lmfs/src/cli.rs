@@ -83,10 +83,17 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 /// its own clock.
 fn start_log(cli: &Cli) {
     let level = level(cli.verbosity, matches!(cli.command, Command::Mount(_)));
-    let filter = EnvFilter::builder()
+    let mut filter = EnvFilter::builder()
         .with_default_directive(level.into())
         .with_env_var(LOG_VARIABLE)
         .from_env_lossy();
+    // llama.cpp warns of many models that do what they should.
+    if cli.verbosity.verbose == 0
+        && std::env::var_os(LOG_VARIABLE).is_none()
+        && let Ok(less) = "llama-cpp-2=error".parse()
+    {
+        filter = filter.add_directive(less);
+    }
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)

@@ -50,14 +50,19 @@ pub struct Gguf {
 }
 
 impl Gguf {
+    /// What a file starts with.
+    pub const MAGIC: &[u8] = b"GGUF";
+    /// What is wrong with one that does not.
+    pub(crate) const NO_MAGIC: &str = "it is not a GGUF file (those start with the letters GGUF)";
+
     /// Parses a file.
     ///
     /// # Errors
     /// What is wrong, in words, with the offset where it matters.
     pub fn parse(file: &[u8]) -> Result<Gguf, String> {
         let mut reader = Reader::new(file);
-        if reader.bytes(4, "magic").ok() != Some(b"GGUF") {
-            return Err("it is not a GGUF file (those start with the letters GGUF)".into());
+        if reader.bytes(Gguf::MAGIC.len(), "magic").ok() != Some(Gguf::MAGIC) {
+            return Err(Gguf::NO_MAGIC.into());
         }
         let version = reader.u32("version")?;
         if !(2..=3).contains(&version) {

@@ -1,11 +1,14 @@
 //! Where a model comes from, and loading it.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::exact::ExactModel;
+use super::gguf::Gguf;
 use super::{Engine, LanguageModel, builtin};
 use crate::{Error, Result};
 
@@ -28,11 +31,36 @@ impl ModelSource {
     pub fn read(&self) -> Result<Vec<u8>> {
         match self {
             ModelSource::Builtin(name) => Ok(builtin::find(name)?.gguf.to_vec()),
-            ModelSource::Path(path) => {
-                std::fs::read(path).map_err(|source| Error::io(format!("model {}", path.display()), source))
-            }
+            ModelSource::Path(path) => read_file(path),
         }
     }
+}
+
+/// Reads a model file, but not gigabytes of something else, nor what never ends.
+fn read_file(path: &Path) -> Result<Vec<u8>> {
+    let name = path.display().to_string();
+    let failed = |source: io::Error| {
+        let built_in = path.to_str().and_then(|text| builtin::find(text).ok());
+        match built_in.filter(|_| source.kind() == io::ErrorKind::NotFound) {
+            Some(model) => Error::unusable(
+                &name,
+                format!("there is no such file; the built-in model is builtin:{}", model.name),
+            ),
+            None => Error::io(format!("model {name}"), source),
+        }
+    };
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(Error::unusable(&name, "it is not a regular file"));
+    }
+    let mut file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    let magic = Gguf::MAGIC.len() as u64;
+    (&mut file).take(magic).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes != Gguf::MAGIC {
+        return Err(Error::unusable(&name, Gguf::NO_MAGIC));
+    }
+    file.read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 impl FromStr for ModelSource {

@@ -219,7 +219,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             empty => {
                 let stop = self.options.stop.clone();
                 let work = move |(codec, header, block): Stored| decode_as(&codec, &block, &header.fingerprint, &stop);
-                empty.insert(Pipeline::new(self.options.threads, work)?)
+                empty.insert(Pipeline::new(self.options.threads, work))
             }
         };
         pipeline.submit(job)?;
@@ -242,12 +242,22 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 what,
                 reason: format!("after its end: {reason}"),
             },
+            Error::NotAContainer { .. } if after => {
+                Error::damaged("container", "after its end: what follows is no container")
+            }
             other => other,
         });
         let skipped = parsed.is_err();
         let header = match parsed {
             Err(error) if self.options.recover => match self.next_container()? {
                 Some(header) => {
+                    // There is one: only its first bytes are not what they were.
+                    let error = match error {
+                        Error::NotAContainer { .. } => {
+                            Error::damaged("container", "it does not start like an .lmz file")
+                        }
+                        other => other,
+                    };
                     self.steps.push_back(Step::Gap(0, error));
                     header
                 }

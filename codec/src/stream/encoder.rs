@@ -36,7 +36,7 @@ impl<W: Write> Encoder<W> {
             let mut crc = crc32fast::Hasher::new();
             crc.update(&raw);
             Ok((codec.encode(&raw, &stop)?, raw.len() as u64, crc))
-        })?;
+        });
         Ok(Encoder {
             output,
             buffer: Vec::with_capacity(options.block_size),

@@ -4,7 +4,29 @@ use crate::model::Engine;
 use crate::{Codec, Error, Header, MAX_BLOCK, MIN_BLOCK, Result};
 
 /// What a container starts with: like PNG's, it shows when a transfer changed line ends.
-const MAGIC: [u8; 8] = *b"\xb5LMZ\r\n\x1a\n";
+pub(super) const MAGIC: [u8; 8] = *b"\xb5LMZ\r\n\x1a\n";
+/// Bytes of it that a damaged one still has; other files have fewer.
+const MAGIC_LEAST: usize = 4;
+
+/// Whether `bytes` start like a container.
+pub(super) fn check_magic(bytes: &[u8]) -> Result<()> {
+    let found = bytes.get(..MAGIC.len()).unwrap_or(bytes);
+    if found == MAGIC {
+        return Ok(());
+    }
+    if found.starts_with(&MAGIC[..4]) && found.len() == MAGIC.len() {
+        return Err(damaged(
+            "it was transferred as text, which changed its line ends, or its first bytes are damaged",
+        ));
+    }
+    let alike = found.iter().zip(MAGIC).filter(|(found, right)| **found == *right);
+    match alike.count() {
+        same if same == found.len() => Err(damaged("its header is cut short")),
+        same if same >= MAGIC_LEAST => Err(damaged("it does not start like an .lmz file")),
+        _ => Err(Error::NotAContainer { found: found.to_vec() }),
+    }
+}
+
 /// What the seek table starts with; a block would start with `b5 4c`.
 pub(super) const TABLE_MAGIC: [u8; 4] = *b"\xb5TAB";
 const FOOTER_MAGIC: [u8; 4] = *b"\xb5END";
@@ -97,15 +119,9 @@ impl ContainerHeader {
     /// The header at the start of `bytes`.
     ///
     /// # Errors
-    /// [`Error::NotABlock`]-like damage, or [`Error::NewerFormat`].
+    /// [`Error::NotAContainer`], [`Error::Damaged`] or [`Error::NewerFormat`].
     pub fn parse(bytes: &[u8]) -> Result<ContainerHeader> {
-        if !bytes.starts_with(&MAGIC) {
-            let hint = match bytes.starts_with(b"\xb5LMZ") {
-                true => "; it was transferred as text, which changed its line ends",
-                false => "",
-            };
-            return Err(damaged(format!("it does not start like an .lmz file{hint}")));
-        }
+        check_magic(bytes)?;
         let bytes = bytes
             .get(..ContainerHeader::LEN)
             .ok_or_else(|| damaged("its header is cut short"))?;
@@ -252,12 +268,13 @@ impl Footer {
     }
 
     pub(super) fn parse(bytes: &[u8]) -> Result<Footer> {
-        let mut rest = unseal(bytes, "footer")?;
-        if take::<4>(&mut rest)? != FOOTER_MAGIC {
+        if !bytes.starts_with(&FOOTER_MAGIC) {
             return Err(damaged(
                 "it does not end with a footer: it is truncated, or something follows it",
             ));
         }
+        let mut rest = unseal(bytes, "footer")?;
+        let _: [u8; 4] = take(&mut rest)?;
         let footer = Footer {
             table_len: u64::from_le_bytes(take(&mut rest)?),
             container_len: u64::from_le_bytes(take(&mut rest)?),

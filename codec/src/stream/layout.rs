@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::format::{ContainerHeader, Footer, SeekTable};
+use super::format::{ContainerHeader, Footer, MAGIC, SeekTable, check_magic};
 use crate::block::decode_as;
 use crate::{Codec, Error, Result, Stop};
 
@@ -18,6 +18,8 @@ struct Part {
 
 /// What is to be read next.
 enum Want {
+    /// The first bytes of the source, so that what is no container at all is not called a damaged one.
+    Start,
     Footer,
     Header(Footer),
     Table(Footer, ContainerHeader),
@@ -39,7 +41,7 @@ impl Finder {
         }
         Ok(Finder {
             end: len,
-            want: Want::Footer,
+            want: Want::Start,
             parts: Vec::new(),
         })
     }
@@ -49,15 +51,16 @@ impl Finder {
         if self.end == 0 {
             return Ok(None);
         }
-        let footer_at = self.end.checked_sub(Footer::LEN as u64).ok_or_else(short)?;
+        let footer_at = || self.end.checked_sub(Footer::LEN as u64).ok_or_else(short);
         Ok(Some(match &self.want {
-            Want::Footer => footer_at..self.end,
+            Want::Start => 0..self.end.min(MAGIC.len() as u64),
+            Want::Footer => footer_at()?..self.end,
             Want::Header(footer) => {
                 let start = self.start(footer)?;
                 start..start + ContainerHeader::LEN as u64
             }
             // Both lengths were checked against the source: the table is not longer than the file.
-            Want::Table(footer, _) => footer_at.checked_sub(footer.table_len).ok_or_else(short)?..footer_at,
+            Want::Table(footer, _) => footer_at()?.checked_sub(footer.table_len).ok_or_else(short)?..footer_at()?,
         }))
     }
 
@@ -68,6 +71,10 @@ impl Finder {
     /// Looks at the bytes that were asked for.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<()> {
         self.want = match std::mem::replace(&mut self.want, Want::Footer) {
+            Want::Start => {
+                check_magic(bytes)?;
+                Want::Footer
+            }
             Want::Footer => Want::Header(Footer::parse(bytes)?),
             Want::Header(footer) => Want::Table(footer, ContainerHeader::parse(bytes)?),
             Want::Table(footer, header) => {

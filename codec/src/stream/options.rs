@@ -20,7 +20,7 @@ pub struct Progress {
 pub struct StreamOptions {
     /// Bytes of a block, [`MIN_BLOCK`] to [`MAX_BLOCK`]. Only encoders look at it.
     pub block_size: usize,
-    /// Blocks coded at the same time. Twice as many are held in memory.
+    /// Blocks coded at the same time, 1 to 1,024. Twice as many are held in memory.
     pub threads: usize,
     /// Set it to end the work with [`Error::Interrupted`].
     pub stop: Stop,

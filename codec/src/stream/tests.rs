@@ -232,8 +232,21 @@ fn text_transfers_and_other_files_are_recognized() {
     assert!(error.contains("transferred as text"), "{error}");
     assert!(matches!(
         decompress(b"\x1f\x8b\x08", false).1,
-        Err(Error::Damaged { .. })
+        Err(Error::NotAContainer { .. })
     ));
+    // Other files are not called damaged ones, wherever one starts to read; pieces and damaged ones are.
+    for (bytes, words) in [
+        (&b"once upon a time"[..], "not an .lmz file: it starts with [6f, "),
+        (&text(5000), "not an .lmz file"),
+        (&compress(b"text")[..5], "cut short"),
+        (&compress(b"text")[..80], "truncated"),
+    ] {
+        let error = decompress(bytes, false).1.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+        let found = SeekableReader::new(Cursor::new(bytes), |_| Ok(codec()), Stop::new()).err();
+        let error = found.unwrap().to_string();
+        assert!(error.contains(words), "{error}");
+    }
     assert!(matches!(decompress(b"", false).1, Err(Error::Damaged { .. })));
 }
 

@@ -33,7 +33,7 @@ LMFS_LOG sets what is logged, for example LMFS_LOG=lmfs=debug.";
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "lmfs", version, about = "Mount a directory that a language model compresses", long_about = LONG_ABOUT,
-    after_help = EXAMPLES, disable_help_subcommand = true, propagate_version = true, max_term_width = 110)]
+    after_help = EXAMPLES, propagate_version = true, max_term_width = 110)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -146,8 +146,9 @@ pub struct Stream {
     #[arg(long, conflicts_with_all = ["stdout", "keep"])]
     pub rm: bool,
     /// Blocks coded at a time; 0 for one per core
-    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub threads: usize,
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(..=1024))]
+    pub threads: u16,
     /// How hard to compress.
     #[command(flatten)]
     pub level: LevelFlags,
@@ -168,8 +169,9 @@ pub struct Test {
     /// .lmz files; standard input with none or -
     pub files: Vec<PathBuf>,
     /// Blocks decoded at a time; 0 for one per core
-    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub threads: usize,
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(..=1024))]
+    pub threads: u16,
     /// GGUF file that the files were compressed with, if that is not a built-in model
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
@@ -203,8 +205,9 @@ pub struct Eval {
     #[arg(long)]
     pub blocks_only: bool,
     /// Files and blocks at a time; 0 for one per core
-    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub threads: usize,
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(..=1024))]
+    pub threads: u16,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -407,10 +410,10 @@ pub struct Check {
     /// Print the SHA-256 of every file for `sha256sum -c`; implies --data. Damage goes to standard error
     #[arg(long, conflicts_with = "json")]
     pub sha256: bool,
-    /// Go on where an interrupted check ended
+    /// Go on where an interrupted check ended; implies --data
     #[arg(long)]
     pub resume: bool,
-    /// Bytes of the store read a second, at most
+    /// Bytes of the store read a second, at most; implies --data
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub max_rate: Option<u64>,
     /// Print one JSON object

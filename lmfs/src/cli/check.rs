@@ -70,13 +70,18 @@ fn look(args: &args::Check, quiet: bool) -> anyhow::Result<Report> {
     Ok(report)
 }
 
+/// Whether every block is decoded: options that mean nothing without it imply it.
+fn wants_data(args: &args::Check) -> bool {
+    args.data || args.sha256 || args.resume || args.max_rate.is_some()
+}
+
 /// Has the daemon of a mounted store decode every block.
 fn ask(client: Client, args: &args::Check, quiet: bool) -> anyhow::Result<Report> {
     if args.repair || args.sha256 {
         let option = if args.repair { "--repair" } else { "--sha256" };
         bail!("the store is mounted; {option} wants it for itself: unmount it first with `lmfs umount`");
     }
-    if !args.data {
+    if !wants_data(args) {
         bail!(
             "the store is mounted, and its names and links change while they are looked at: add --data to check \
              contents only, or unmount it first with `lmfs umount`"
@@ -97,7 +102,7 @@ fn check(folder: Folder, args: &args::Check, quiet: bool) -> anyhow::Result<Repo
     let pace = Pace::new(args.max_rate);
     let meter = Mutex::new(Meter::new(quiet));
     let show = |step| meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
-    let data = args.data || args.sha256;
+    let data = wants_data(args);
 
     let lock = Lock::acquire(folder.path(), PURPOSE)?;
     let parity = if data || args.repair {

@@ -31,6 +31,9 @@ pub const SUFFIX: &str = "lmz";
 /// Options that make no sense together. What is wrong with single files is printed, and the others are processed.
 pub fn run(args: &Stream, decompress: bool, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     let decompress = decompress || args.decompress;
+    if args.recover && !decompress {
+        bail!("--recover is for decompressing: `lmfs decompress --recover`");
+    }
     let inputs = inputs(&args.files);
     if args.output.is_some() && inputs.len() > 1 {
         bail!(
@@ -70,7 +73,7 @@ pub fn run(args: &Stream, decompress: bool, verbosity: Verbosity) -> anyhow::Res
     process(
         jobs.collect(),
         Models::new(args.choice.model.as_deref(), args.choice.engine, level)?,
-        args.threads,
+        usize::from(args.threads),
         block_size,
         verbosity.quiet,
     )
@@ -93,7 +96,7 @@ pub fn test(args: &Test, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     process(
         jobs.collect(),
         Models::new(args.model.as_deref(), EngineChoice::Auto, Level::DEFAULT)?,
-        args.threads,
+        usize::from(args.threads),
         Level::DEFAULT.block_size,
         verbosity.quiet,
     )
@@ -123,7 +126,9 @@ fn process(
                 return Err(error);
             }
             if is_broken_pipe(&error) {
-                return Ok(code);
+                // Not all of it was taken, which is no success: as for `cat`, `gzip` and `tar`.
+                let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
+                return Ok(ExitCode::FAILURE);
             }
             eprintln!("lmfs: {}", explain(&error));
             code = ExitCode::FAILURE;

@@ -25,7 +25,7 @@ pub fn run(args: &args::Eval, quiet: bool) -> anyhow::Result<ExitCode> {
     let options = Options {
         block_size: usize::try_from(args.block_size)?,
         whole: !args.blocks_only,
-        threads: args.threads,
+        threads: usize::from(args.threads),
     };
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     let total = if options.whole { bytes * 2 } else { bytes };

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::interrupt::stop_on_interrupt;
 use super::output::Meter;
+use super::target::refuse_mountpoint;
 use super::{args, output, size};
 use crate::daemon::control::Progress;
 use crate::store::set_parity;
@@ -13,6 +14,7 @@ use crate::store::set_parity;
 /// # Errors
 /// No store, in use, or a full disk.
 pub fn run(args: &args::Parity, quiet: bool) -> anyhow::Result<ExitCode> {
+    refuse_mountpoint(&args.store)?;
     let stop = stop_on_interrupt()?;
     let mut meter = Meter::new(quiet);
     let done = set_parity(&args.store, args.percent, &mut |done, total| {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::target::refuse_mountpoint;
 use super::{args, output};
 use crate::store::rebuild;
 
@@ -10,6 +11,7 @@ use crate::store::rebuild;
 /// # Errors
 /// No store, in use, or a damaged log.
 pub fn run(args: &args::Rebuild, quiet: bool) -> anyhow::Result<ExitCode> {
+    refuse_mountpoint(&args.store)?;
     let done = rebuild(&args.store)?;
     if args.json {
         output::json(&done)?;

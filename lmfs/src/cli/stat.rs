@@ -60,6 +60,9 @@ fn stat(path: &Path) -> anyhow::Result<FileStat> {
     let mut value = vec![0; 16 << 10];
     let length = match ask(&mut value) {
         Ok(length) => length,
+        Err(Errno::NODATA) if path.metadata().is_ok_and(|there| !there.is_file() && !there.is_dir()) => {
+            bail!("{shown} is a FIFO, a socket or a device: it has no contents to be stored")
+        }
         Err(Errno::NODATA | Errno::OPNOTSUPP) => {
             bail!("{shown} is not in a mounted lmfs store")
         }

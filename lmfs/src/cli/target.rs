@@ -49,6 +49,22 @@ impl Target {
     }
 }
 
+/// Refuses a mountpoint where only the folder of a store will do.
+///
+/// # Errors
+/// `path` is where a store is mounted.
+pub fn refuse_mountpoint(path: &Path) -> anyhow::Result<()> {
+    let mount = mount_of(path)?;
+    match mount.filter(|mount| mountinfo::resolve(path).is_ok_and(|full| full == mount.mountpoint)) {
+        Some(mount) => bail!(
+            "{point} is where the store {store} is mounted, not the store: `lmfs umount {point}`, and name {store}",
+            point = mount.mountpoint.display(),
+            store = mount.source.display()
+        ),
+        None => Ok(()),
+    }
+}
+
 /// The lmfs mount that `path` is or lies in, unless it is a store folder.
 ///
 /// # Errors

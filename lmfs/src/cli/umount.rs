@@ -32,6 +32,8 @@ pub fn run(args: &args::Umount, quiet: bool) -> anyhow::Result<ExitCode> {
         (None, None) => bail!("which mountpoint? See `lmfs umount --help`"),
     };
     let point = mountinfo::resolve(&typed).with_context(|| format!("cannot unmount {}", typed.display()))?;
+    // Where this command was started must not be what keeps the mount busy.
+    let _ = std::env::set_current_dir("/");
     match mountinfo::at(&point).context("cannot read /proc/self/mountinfo")? {
         None => {
             if !quiet {

@@ -42,7 +42,7 @@ pub fn find_files(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
         for entry in WalkDir::new(path).sort_by_file_name() {
             let entry = entry.map_err(|error| Error::Read {
                 path: error.path().unwrap_or(path).to_path_buf(),
-                source: error.into(),
+                source: plain(error),
             })?;
             let read = |source| Error::Read {
                 path: entry.path().to_path_buf(),
@@ -52,7 +52,7 @@ pub fn find_files(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
             let meta = if entry.depth() == 0 {
                 std::fs::metadata(entry.path()).map_err(read)?
             } else {
-                entry.metadata().map_err(|error| read(error.into()))?
+                entry.metadata().map_err(|error| read(plain(error)))?
             };
             if meta.is_file() && meta.len() > 0 {
                 files.push(Input {
@@ -70,6 +70,12 @@ pub fn find_files(paths: &[PathBuf]) -> Result<Vec<Input>, Error> {
         });
     }
     Ok(files)
+}
+
+/// The operating system's error: walkdir's own text repeats the path.
+fn plain(error: walkdir::Error) -> std::io::Error {
+    let other = || std::io::Error::other("it cannot be listed");
+    error.into_io_error().unwrap_or_else(other)
 }
 
 fn kind(root: &Path, file: &Path) -> String {

@@ -184,6 +184,10 @@ fn refuse_used(path: &Path) -> Result<()> {
     }
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_ok() => {
+            let nowhere = io::Error::new(e.kind(), "it is a symbolic link to what does not exist");
+            return Err(at("use", path)(nowhere));
+        }
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(e) => return Err(at("use", path)(e)),
     };

@@ -70,7 +70,7 @@ impl Job {
     }
 
     fn work_on(&self, models: &mut Models, options: StreamOptions) -> anyhow::Result<()> {
-        let (reader, metadata) = self.input.open(self.force)?;
+        let (reader, metadata) = self.input.open(self.work, self.force)?;
         let mut counted = Counted {
             inner: reader,
             bytes: 0,
@@ -144,11 +144,14 @@ impl Input {
         }
     }
 
-    fn open(&self, force: bool) -> anyhow::Result<(Box<dyn Read>, Option<Metadata>)> {
+    fn open(&self, work: Work, force: bool) -> anyhow::Result<(Box<dyn Read>, Option<Metadata>)> {
         let Input::File(path) = self else {
             return Ok((Box::new(io::stdin().lock()), None));
         };
         let metadata = path.metadata()?;
+        if metadata.is_dir() && work != Work::Compress {
+            bail!("is a directory");
+        }
         if metadata.is_dir() {
             bail!("is a directory; archive it with `tar -I 'lmfs compress' -cf DIR.tar.lmz DIR`");
         }
@@ -290,7 +293,7 @@ fn recover(
     let stored = file.metadata()?.len();
     let mut reader = match SeekableReader::new(file, codec_of, options.stop.clone()) {
         Ok(reader) => reader,
-        Err(lmfs_codec::Error::Damaged { .. }) => return Ok(None),
+        Err(lmfs_codec::Error::Damaged { .. } | lmfs_codec::Error::NotAContainer { .. }) => return Ok(None),
         Err(other) => return Err(other.into()),
     };
     let (mut at, mut lost) = (0, Vec::new());
@@ -331,8 +334,12 @@ pub struct Row {
 /// # Errors
 /// It is no container, or damaged.
 pub fn describe(path: &Path) -> anyhow::Result<Row> {
+    let metadata = path.metadata()?;
+    if !metadata.is_file() {
+        bail!("is not a regular file");
+    }
     let file = File::open(path)?;
-    let stored_bytes = file.metadata()?.len();
+    let stored_bytes = metadata.len();
     let mut first = None;
     // Nothing is decoded, so any codec does.
     let codec = lmfs_codec::Codec::new(None, lmfs_codec::Options::default())?;

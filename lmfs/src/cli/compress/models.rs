@@ -88,11 +88,13 @@ impl Models {
             return Ok(codec.clone());
         }
         let engine = EngineChoice::from(engine);
+        let mut other = String::new();
         if let Some(Asked::Source(source)) = self.asked.clone() {
             let (found, codec) = self.open(&source, engine)?;
             if found == digest {
                 return Ok(codec);
             }
+            other = format!(" ({source} is another one: {})", Digest(found));
         }
         // A digest that is nearly one of ours is that one, read with --recover from a header that is damaged.
         let near = |model: &&builtin::Builtin| differing_bits(&model.digest(), &digest) <= MOST_DAMAGED_BITS;
@@ -101,7 +103,7 @@ impl Models {
                 .open(&ModelSource::Builtin(model.name), engine)
                 .map(|(_, codec)| codec),
             None => Err(Error::InvalidOption(format!(
-                "it was compressed with the model whose SHA-256 is {}, which is not built in: name its file with --model",
+                "it was compressed with the model whose SHA-256 is {}, which is not built in: name its file with --model{other}",
                 Digest(digest)
             ))),
         }

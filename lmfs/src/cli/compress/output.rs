@@ -60,6 +60,13 @@ impl Output {
             .parent()
             .filter(|dir| !dir.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
+        if !dir.is_dir() {
+            bail!(
+                "cannot create {}: there is no directory {}",
+                path.display(),
+                dir.display()
+            );
+        }
         let temporary = tempfile::Builder::new()
             .prefix(".lmfs-")
             .tempfile_in(dir)
