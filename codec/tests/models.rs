@@ -4,9 +4,11 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use common::{Random, Vocab, Weights, model, recurrent_model};
+use common::recurrent::{Recurrent, recurrent_model};
+use common::{Random, Vocab, Weights, model};
 use lmfs_codec::model::{EngineChoice, LanguageModel, LoadOptions, ModelSource, Token, load, load_bytes};
 use lmfs_codec::{Codec, Error, Header, Method, Options, Stop};
 
@@ -49,7 +51,7 @@ fn texts() -> Vec<Vec<u8>> {
 
 #[test]
 fn tokens_give_any_bytes_back() {
-    for vocab in [Vocab::Bpe, Vocab::Spm] {
+    for vocab in [Vocab::Bpe, Vocab::Spm, Vocab::Rwkv] {
         let model = tiny(vocab, Weights::Q8_0, 1);
         for text in texts() {
             let tokens = model.tokenize(&text).unwrap();
@@ -89,21 +91,51 @@ fn blocks_return_with_every_kind_of_model() {
 
 #[test]
 fn recurrent_models_go_through_the_same_door() {
-    let model = load_bytes("mamba", recurrent_model(), EngineChoice::Auto, &LoadOptions::default()).unwrap();
-    assert_eq!(model.identity().architecture, "mamba");
-    let expected = bits(&*model, 4, false, 80, false);
-    assert!(expected.iter().any(|&bits| f32::from_bits(bits).abs() > 0.1));
-    assert!(bits(&*model, 4, false, 80, true) == expected, "after reset");
-    assert!(bits(&*model, 1, false, 80, false) == expected, "a single lane");
-    assert!(bits(&*model, 16, false, 80, false) == expected, "more lanes");
-    assert!(bits(&*model, 4, true, 80, false) == expected, "beside idle lanes");
-    for lanes in [1, 3] {
-        let codec = codec(&model, lanes, |options| options.lm_only = true);
-        let mixed = self::codec(&model, lanes, |_| ());
-        for text in texts() {
-            for codec in [&codec, &mixed] {
-                let block = codec.encode(&text, &Stop::new()).unwrap();
-                assert_eq!(codec.decode(&block, &Stop::new()).unwrap(), text);
+    for (kind, architecture) in [
+        (Recurrent::Mamba, "mamba"),
+        (Recurrent::Rwkv6, "rwkv6"),
+        (Recurrent::Rwkv7, "rwkv7"),
+    ] {
+        let load = |threads| {
+            let mut options = LoadOptions::default();
+            options.threads = threads;
+            load_bytes(architecture, recurrent_model(kind), EngineChoice::Auto, &options).unwrap()
+        };
+        let model = load(1);
+        assert_eq!(model.identity().architecture, architecture);
+        let expected = bits(&*model, 4, false, 80, false);
+        assert!(expected.iter().any(|&bits| f32::from_bits(bits).abs() > 0.1));
+        assert!(
+            expected.iter().all(|&bits| f32::from_bits(bits).is_finite()),
+            "{kind:?}"
+        );
+        // Tokens come again among 80, and never with the same logits: the state says what was before.
+        let rows: HashSet<&[u32]> = expected.chunks(model.vocabulary().len()).collect();
+        assert_eq!(rows.len(), 80, "{kind:?}");
+        assert!(bits(&*model, 4, false, 80, true) == expected, "{kind:?}: after reset");
+        assert!(
+            bits(&*model, 1, false, 80, false) == expected,
+            "{kind:?}: a single lane"
+        );
+        assert!(bits(&*model, 16, false, 80, false) == expected, "{kind:?}: more lanes");
+        assert!(
+            bits(&*model, 4, true, 80, false) == expected,
+            "{kind:?}: beside idle lanes"
+        );
+        let two = bits(&*load(2), 4, false, 8, false);
+        assert!(expected.starts_with(&two), "{kind:?}: two threads, another load");
+        for lanes in [1, 3] {
+            let codec = codec(&model, lanes, |options| options.lm_only = true);
+            let mixed = self::codec(&model, lanes, |_| ());
+            for text in texts() {
+                let tokens = model.tokenize(&text).unwrap();
+                let mut joined = Vec::new();
+                model.vocabulary().join(&tokens, &mut joined);
+                assert_eq!(joined, text, "{kind:?}");
+                for codec in [&codec, &mixed] {
+                    let block = codec.encode(&text, &Stop::new()).unwrap();
+                    assert_eq!(codec.decode(&block, &Stop::new()).unwrap(), text, "{kind:?}");
+                }
             }
         }
     }

@@ -7,6 +7,8 @@
     reason = "shared by several tests"
 )]
 
+pub mod recurrent;
+
 /// How weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Weights {
@@ -26,6 +28,8 @@ pub enum Vocab {
     Spm,
     /// SentencePiece without the tokens of single bytes.
     SpmWithoutBytes,
+    /// RWKV's: the longest token that fits, texts with escapes, no tokens for control but one.
+    Rwkv,
 }
 
 /// A fixed pseudo-random sequence.
@@ -193,6 +197,19 @@ fn tokenizer(writer: &mut Writer, vocab: Vocab) -> u64 {
         writer.texts("tokenizer.ggml.merges", &merges.map(String::from));
         writer.integer("tokenizer.ggml.bos_token_id", 0);
         writer.integer("tokenizer.ggml.eos_token_id", 0);
+    } else if vocab == Vocab::Rwkv {
+        add("<s>".into(), 3);
+        (0..=255).for_each(|byte: u8| match byte {
+            b'\t' => add("\\t".into(), 1),
+            b'\n' => add("\\n".into(), 1),
+            b'\r' => add("\\r".into(), 1),
+            b'\\' => add("\\\\".into(), 1),
+            b' '..=b'~' => add(char::from(byte).into(), 1),
+            _ => add(format!("\\x{byte:02x}"), 1),
+        });
+        let words = ["the", " the", "an", " a", "12", "ä", "\\xe6\\xbc", "\\r\\n"];
+        words.iter().for_each(|word| add((*word).into(), 1));
+        writer.text("tokenizer.ggml.model", "rwkv");
     } else {
         add("<unk>".into(), 2);
         add("<s>".into(), 3);
@@ -287,53 +304,6 @@ pub fn model_of(size: Size, vocab: Vocab, weights: Weights) -> Vec<u8> {
         }
         writer.tensor(&format!("blk.{layer}.attn_norm.weight"), &[width], 0, &ones);
         writer.tensor(&format!("blk.{layer}.ffn_norm.weight"), &[width], 0, &ones);
-    }
-    writer.finish()
-}
-
-/// A recurrent model (Mamba) with two layers: a state of fixed size where others have a cache.
-pub fn recurrent_model() -> Vec<u8> {
-    let (width, inner, state, rank, kernel) = (64_u64, 128_u64, 16_u64, 4_u64, 4_u64);
-    let mut writer = Writer::default();
-    let random = &mut Random(42);
-    writer.text("general.architecture", "mamba");
-    for (key, value) in [
-        ("context_length", 64),
-        ("embedding_length", width),
-        ("feed_forward_length", 0),
-        ("attention.head_count", 0),
-        ("block_count", 2),
-        ("ssm.conv_kernel", kernel),
-        ("ssm.inner_size", inner),
-        ("ssm.state_size", state),
-        ("ssm.time_step_rank", rank),
-    ] {
-        writer.integer(&format!("mamba.{key}"), value as u32);
-    }
-    writer.entry("mamba.attention.layer_norm_rms_epsilon", 6, &1e-5_f32.to_le_bytes());
-    let tokens = tokenizer(&mut writer, Vocab::Bpe);
-    let floats = |count: u64, value: &dyn Fn(u64) -> f32| -> Vec<u8> {
-        (0..count).flat_map(|i| value(i).to_le_bytes()).collect()
-    };
-    matrix(&mut writer, "token_embd.weight", width, tokens, Weights::F32, random);
-    writer.tensor("output_norm.weight", &[width], 0, &floats(width, &|_| 1.0));
-    for layer in 0..2 {
-        let name = |part: &str| format!("blk.{layer}.{part}");
-        writer.tensor(&name("attn_norm.weight"), &[width], 0, &floats(width, &|_| 1.0));
-        for (part, columns, rows) in [
-            ("ssm_in.weight", width, 2 * inner),
-            ("ssm_conv1d.weight", kernel, inner),
-            ("ssm_x.weight", inner, rank + 2 * state),
-            ("ssm_dt.weight", rank, inner),
-            ("ssm_out.weight", inner, width),
-        ] {
-            matrix(&mut writer, &name(part), columns, rows, Weights::F32, random);
-        }
-        writer.tensor(&name("ssm_conv1d.bias"), &[inner], 0, &floats(inner, &|_| 0.1));
-        writer.tensor(&name("ssm_dt.bias"), &[inner], 0, &floats(inner, &|_| -1.0));
-        let decay = floats(state * inner, &|i| -((i % state + 1) as f32));
-        writer.tensor(&name("ssm_a"), &[state, inner], 0, &decay);
-        writer.tensor(&name("ssm_d"), &[inner], 0, &floats(inner, &|_| 1.0));
     }
     writer.finish()
 }

@@ -268,14 +268,15 @@ fn container_seeds() -> Vec<Vec<u8>> {
     [&all[..], &[all.concat()]].concat()
 }
 
-/// Any bytes to tokens and back, by both engines and both kinds of tokenizers of llama.cpp.
+/// Any bytes to tokens and back, by both engines and three kinds of tokenizers of llama.cpp.
 pub fn tokenizer(data: &[u8]) {
-    static MODELS: LazyLock<[Arc<dyn LanguageModel>; 4]> = LazyLock::new(|| {
+    static MODELS: LazyLock<[Arc<dyn LanguageModel>; 5]> = LazyLock::new(|| {
         [
             builtin(EngineChoice::Exact),
             builtin(EngineChoice::Llama),
             tiny(Vocab::Bpe),
             tiny(Vocab::Spm),
+            tiny(Vocab::Rwkv),
         ]
     });
     for model in &*MODELS {
