@@ -2,6 +2,7 @@
 # make demo     see it work: a store, a mount, real files, packed by the model, read back after a crash
 # make test     everything that has to hold: format, lints, licences, unit, doc and whole-system tests
 # make test-aarch64  the exact engine on another architecture, in an emulator
+# make miri     the exact engine's plain kernels under Miri, which finds undefined behaviour (installs a nightly toolchain)
 # make soak     the tests of chance many times over, and the world's filesystem testers at length: hours
 # make fuzz     one fuzz target for long (TARGET=block, SECONDS=600): see fuzz/README.md
 # make bench    the numbers of docs/BENCHMARKS.md, measured again (EVAL=folder: on an evaluation corpus of your own)
@@ -19,7 +20,7 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := target/release/lmfs
 
-.PHONY: build setup setup-test setup-bench demo test test-aarch64 fmt clippy deny unit soak fuzz bench install
+.PHONY: build setup setup-test setup-bench demo test test-aarch64 miri fmt clippy deny unit soak fuzz bench install
 build: setup
 	$(CARGO) build $(FLAGS) -p lmfs
 
@@ -56,6 +57,9 @@ unit:
 # The exact engine on another architecture: installs a cross compiler and an emulator.
 test-aarch64:
 	sh scripts/test-aarch64.sh
+
+miri:
+	sh scripts/miri.sh
 
 soak: setup-test
 	$(CARGO) build $(FLAGS) --workspace

@@ -35,7 +35,7 @@ fn noise(n: usize, seed: u64) -> Vec<f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 24 }))]
 
     #[test]
     fn kernels_agree_on_products(rows in 1_usize..70, columns in 1_usize..5, tokens in 1_usize..20, seed: u64) {

@@ -132,11 +132,11 @@ struct Ring {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 48 }))]
 
     #[test]
     fn kernels_agree_on_attention(
-        groups in 1_usize..10,
+        groups in 1_usize..if cfg!(miri) { 2 } else { 10 },
         heads in 1_usize..5,
         place in (any::<prop::sample::Index>(), any::<prop::sample::Index>()),
         // What keys and values are multiplied by, as powers of two: tiny, usual, huge.
