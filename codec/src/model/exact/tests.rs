@@ -38,7 +38,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 24 }))]
 
     #[test]
-    fn kernels_agree_on_products(rows in 1_usize..70, columns in 1_usize..5, tokens in 1_usize..20, seed: u64) {
+    fn kernels_agree_on_products(
+        rows in 1_usize..if cfg!(miri) { 20 } else { 70 },
+        columns in 1_usize..if cfg!(miri) { 3 } else { 5 },
+        tokens in 1_usize..if cfg!(miri) { 4 } else { 20 },
+        seed: u64,
+    ) {
         let columns = columns * 64;
         let w = noise(rows * columns, seed);
         let w = Matrix::quantize(w.chunks_exact(columns), columns);
