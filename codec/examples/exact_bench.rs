@@ -227,10 +227,13 @@ fn main() {
         }
         for &lanes in &args.lanes {
             let mut state = exact.open_profiled(lanes).unwrap();
-            timed(&mut state, &tokens, window, 1, args.steps, |state| {
-                state.start_profile()
-            });
-            println!("  {lanes:3} lanes, microseconds a token: {}", state.profile().unwrap());
+            for (name, run) in [("decode", 1), ("encode", Lanes::max_run(&state))] {
+                timed(&mut state, &tokens, window, run, args.steps.div_ceil(run), |state| {
+                    state.start_profile()
+                });
+                let profile = state.profile().unwrap();
+                println!("  {lanes:3} lanes, {name}, microseconds a token: {profile}");
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::context::Lane;
 use super::maps::Cell;
-use super::math::{hash, prefetch};
+use super::math::hash;
+use crate::simd::prefetch;
 
 /// Bytes hashed to find an occurrence.
 const MIN: u32 = 5;

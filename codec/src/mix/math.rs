@@ -114,23 +114,6 @@ pub(super) fn hash(value: u64, salt: u64) -> u64 {
     (x ^ x >> 29).wrapping_mul(0xAEF1_7502_108E_F2D9)
 }
 
-/// Asks for the memory of an entry that is about to be needed. Any index is allowed.
-#[inline(always)]
-pub(super) fn prefetch<T>(table: &[T], index: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: prefetching is a hint that touches no memory as far as the program can see; wrapping_add makes no promise
-        // about the address, and SSE is part of x86_64.
-        #[allow(unsafe_code, reason = "no safe way to ask for a cache line")]
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(table.as_ptr().wrapping_add(index).cast());
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (table, index);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

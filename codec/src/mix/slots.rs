@@ -1,6 +1,6 @@
 //! The hash table of bit histories: one 16-byte slot per (context, half byte).
 
-use super::math;
+use crate::simd::prefetch;
 
 /// A check byte, never 0 in a slot in use, and fifteen histories, one for each partial half byte (1, 2..3, 4..7, 8..15).
 pub(super) type Slot = [u8; 16];
@@ -41,7 +41,7 @@ impl Slots {
     #[inline(always)]
     pub(super) fn prefetch<const K: usize>(&self, hashes: &[u64; K]) {
         for hash in hashes {
-            math::prefetch(&self.lines, (hash >> self.shift) as usize);
+            prefetch(&self.lines, (hash >> self.shift) as usize);
         }
     }
 

@@ -12,10 +12,9 @@ use super::profile::{Profile, Stage};
 use super::shape::{HEAD, Shape};
 use super::weights::Weights;
 
-/// Rows of a batch that a state makes room for, if runs are not longer than [`LONGEST_RUN`].
-const BATCH: usize = 64;
-/// The longest run of one lane.
-const LONGEST_RUN: usize = 64;
+/// Rows of a batch that a state makes room for, if there are not more lanes: with more, what they make leaves the second
+/// level's cache.
+const BATCH: usize = 16;
 /// Scales of normed rows are held below this (NaN becomes 0), so that logits are finite whatever the weights are.
 const SCALE_LIMIT: f32 = 1e20;
 
@@ -119,7 +118,7 @@ impl ExactLanes {
             return Err(Error::Call(format!("{lanes} lanes; 1 to 4096 are possible")));
         }
         let s = &*shape;
-        let max_run = max_run.unwrap_or((BATCH / lanes).clamp(1, LONGEST_RUN));
+        let max_run = max_run.unwrap_or((BATCH / lanes).max(1));
         // All tokens of a run are remembered before the first attends, so the ring has room for window and run.
         let slots = (s.window + max_run - 1).next_multiple_of(GROUP);
         let batch = lanes * max_run;

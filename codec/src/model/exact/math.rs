@@ -99,8 +99,9 @@ pub fn largest<S: Simd>(s: S, x: &[f32], least: f32) -> f32 {
     largest_of(s, most)
 }
 
+/// The largest of 16 elements.
 #[inline(always)]
-fn largest_of<S: Simd>(s: S, x: S::F) -> f32 {
+pub fn largest_of<S: Simd>(s: S, x: S::F) -> f32 {
     let mut a = [0.0; WAYS];
     s.store(x, &mut a);
     let mut half = WAYS / 2;

@@ -1,6 +1,9 @@
 //! Weights as bytes, in the one layout that all kernels read.
 
+use std::sync::Arc;
+
 use super::math;
+use super::pages::zeros;
 use crate::simd::{self, Simd, Task};
 
 /// 64 bytes on a cache line of their own.
@@ -22,38 +25,64 @@ pub struct Matrix {
     pub rows: usize,
     /// Columns; a multiple of 64.
     pub columns: usize,
-    /// The weights.
-    pub lines: Vec<Line>,
     /// A scale per row.
     pub scales: Vec<f32>,
+    /// Weights, of this matrix from `first` on.
+    arena: Arc<Vec<Line>>,
+    first: usize,
 }
 
 impl Matrix {
     /// Quantizes rows of `columns` f32 each: scale = magnitude / 127, weight = round(w * (127 / magnitude)).
     pub fn quantize<'a>(rows: impl Iterator<Item = &'a [f32]>, columns: usize) -> Self {
         let groups = columns / 4;
-        let mut m = Self {
-            rows: 0,
-            columns,
-            lines: Vec::new(),
-            scales: Vec::new(),
-        };
+        let (mut lines, mut scales) = (Vec::new(), Vec::new());
         let mut q = vec![0; columns];
         for (at, row) in rows.enumerate() {
-            if at == m.rows {
-                m.rows += PANEL;
-                m.lines.resize(m.rows / BLOCK * groups, Line([128; 64]));
-                m.scales.resize(m.rows, 0.0);
+            if at == scales.len() {
+                scales.resize(at + PANEL, 0.0);
+                lines.resize(scales.len() / BLOCK * groups, Line([128; 64]));
             }
-            m.scales[at] = simd::run(Quantize { row, q: &mut q });
-            let block = &mut m.lines[at / BLOCK * groups..][..groups];
+            scales[at] = simd::run(Quantize { row, q: &mut q });
+            let block = &mut lines[at / BLOCK * groups..][..groups];
             for (line, four) in block.iter_mut().zip(q.chunks_exact(4)) {
                 for (byte, &q) in line.0[at % BLOCK * 4..][..4].iter_mut().zip(four) {
                     *byte = q ^ 0x80;
                 }
             }
         }
-        m
+        Self {
+            rows: scales.len(),
+            columns,
+            scales,
+            arena: Arc::new(lines),
+            first: 0,
+        }
+    }
+
+    /// The weights.
+    pub fn lines(&self) -> &[Line] {
+        &self.arena[self.first..][..self.count()]
+    }
+
+    fn count(&self) -> usize {
+        self.rows / BLOCK * (self.columns / 4)
+    }
+
+    /// Puts the weights of `matrices`, given in the order of their use, one behind the other into huge pages.
+    pub fn gather(matrices: &mut [&mut Matrix]) {
+        let total = matrices.iter().map(|m| m.count()).sum();
+        let mut arena = zeros(total, Line([0; 64]));
+        let mut at = 0;
+        for m in &mut *matrices {
+            arena[at..][..m.count()].copy_from_slice(m.lines());
+            (m.first, m.arena) = (at, Arc::default());
+            at += m.count();
+        }
+        let arena = Arc::new(arena);
+        for m in matrices {
+            m.arena = Arc::clone(&arena);
+        }
     }
 
     /// Multiply-adds of a product with one row.

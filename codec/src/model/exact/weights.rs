@@ -128,7 +128,7 @@ impl Weights {
             parameters: 0,
         };
         let embedding = loader.take("token_embd.weight".into(), s.vocabulary, s.width)?;
-        let layers = (0..s.layers).map(|i| loader.layer(i, s)).collect::<Result<Vec<_>>>()?;
+        let mut layers = (0..s.layers).map(|i| loader.layer(i, s)).collect::<Result<Vec<_>>>()?;
         let norm = loader.take("output_norm.weight".into(), 1, s.width)?;
         let head = if file.has_tensor("output.weight") {
             loader.folded("output.weight".into(), s.vocabulary, &norm)?
@@ -138,7 +138,7 @@ impl Weights {
             head
         };
         let order = with_the_rest(ranked, s.vocabulary);
-        let head = Matrix::quantize(order.iter().map(|&t| line(&head, t as usize, s.width)), s.width);
+        let mut head = Matrix::quantize(order.iter().map(|&t| line(&head, t as usize, s.width)), s.width);
         if head.scales.iter().any(|&scale| scale > 1e6) {
             return Err(Error::Unsupported("its output head has weights beyond 10^8".into()));
         }
@@ -148,6 +148,10 @@ impl Weights {
                 "it has a tensor `{name}` that is not of its kind"
             )));
         }
+        let all = layers
+            .iter_mut()
+            .flat_map(|l| [&mut l.qkv, &mut l.out, &mut l.gate_up, &mut l.down]);
+        Matrix::gather(&mut all.chain([&mut head]).collect::<Vec<_>>());
         let parts = |l: &Layer| [&l.qkv, &l.out, &l.gate_up, &l.down].map(Matrix::work);
         let work = layers.iter().flat_map(parts).sum::<u64>() + head.work();
         Ok(Self {

@@ -103,17 +103,18 @@ pub fn attend<D: Dot>(
             at += 1;
         }
     }
-    let length = groups * GROUP;
+    // Of the first and the last group, the blocks that are in the span, and of those the lines of values.
+    let used = lead / BLOCK * BLOCK..end.next_multiple_of(BLOCK);
     for h in 0..heads {
-        let logits = &mut scratch.logits[h * scratch.stride..][..length];
-        logits[..lead].fill(f32::NEG_INFINITY);
+        let logits = &mut scratch.logits[h * scratch.stride..][..used.end];
+        logits[used.start..lead].fill(f32::NEG_INFINITY);
         logits[end..].fill(f32::NEG_INFINITY);
     }
     let mut tile = Softmax {
         s,
-        logits: &scratch.logits,
-        units: &scratch.units[..length],
-        weights: &mut scratch.weights,
+        logits: &scratch.logits[used.start..],
+        units: &scratch.units[used.clone()],
+        weights: &mut scratch.weights[used.start..],
         stride: scratch.stride,
         totals: [0; HEADS],
     };
@@ -121,21 +122,28 @@ pub fn attend<D: Dot>(
     let totals = tile.totals;
     let mut sums = [0; HEADS];
     for h in 0..heads {
-        let weights = &mut scratch.weights[h * scratch.stride..][..length];
-        weights[..lead].fill(0);
+        let weights = &mut scratch.weights[h * scratch.stride..][..used.end];
+        weights[used.start..lead].fill(0);
         weights[end..].fill(0);
         factors[h] = most / totals[h] as f32;
         if D::OFFSETS[1] != 0 {
+            let weights = &weights[used.start..];
             let sum: i32 = weights.iter().map(|&w| i32::from(w)).fold(0, i32::wrapping_add);
             sums[h] = sum.wrapping_mul(D::OFFSETS[1]);
         }
     }
+    let mut parts = parts.map(|part| part.start * GROUP / 4..part.end * GROUP / 4);
+    let (over, unused) = (groups * GROUP / 4 - end.div_ceil(4), lead / 4);
+    parts[0].start += unused;
+    let [whole, rest] = &mut parts;
+    let last = if rest.start < rest.end { rest } else { whole };
+    last.end -= over;
     let mut tile = Weigh::<D> {
         s,
-        weights: scratch.weights.as_chunks::<4>().0,
+        weights: &scratch.weights.as_chunks::<4>().0[unused..],
         stride: scratch.stride / 4,
         values: context.values,
-        parts: parts.map(|part| part.start * GROUP / 4..part.end * GROUP / 4),
+        parts,
         sums,
         factors,
         out,
@@ -214,7 +222,7 @@ impl<D: Dot, const P: usize> Tile for Scores<'_, D, P> {
             fours[i] = self.queries.ints[first + i].as_chunks().0;
         }
         let mut sums = [[s.nothing(); P]; M];
-        add_products::<D, false, M, P>(s, &self.lines, &fours, &mut sums);
+        add_products::<D, false, M, P>(s, &self.lines, &fours, GROUP, &mut sums);
         for i in 0..M {
             let offset = s.splat_int(self.queries.sums[first + i].wrapping_mul(D::OFFSETS[0]));
             let scale = s.splat(self.queries.scales[first + i]);
@@ -242,29 +250,37 @@ struct Softmax<'a, D> {
 impl<D: Dot> Tile for Softmax<'_, D> {
     #[inline(always)]
     fn run<const M: usize>(&mut self, first: usize) {
-        let (s, length) = (self.s, self.units.len());
-        let limit = s.splat(WEIGHT_LIMIT);
+        let s = self.s;
+        let (limit, least) = (s.splat(WEIGHT_LIMIT), s.splat(f32::NEG_INFINITY));
+        let units = self.units.as_chunks::<WAYS>().0;
+        let count = units.len();
         let mut logits: [&[[f32; WAYS]]; M] = [&[]; M];
-        let mut tops = [limit; M];
+        let mut weights: [&mut [[u8; WAYS]]; M] = [(); M].map(|()| Default::default());
+        let rows = self.weights[first * self.stride..].chunks_mut(self.stride);
+        for ((weights, row), i) in weights.iter_mut().zip(rows).zip(first..) {
+            *weights = &mut row.as_chunks_mut().0[..count];
+            logits[i - first] = &self.logits[i * self.stride..].as_chunks().0[..count];
+        }
+        let mut tops = [least; M];
+        for j in 0..count {
+            for i in 0..M {
+                tops[i] = s.at_least(s.load(&logits[i][j]), tops[i]);
+            }
+        }
         let mut totals = [s.splat_int(0); M];
         for i in 0..M {
-            let row = &self.logits[(first + i) * self.stride..][..length];
-            tops[i] = s.splat(math::largest(s, row, f32::NEG_INFINITY));
-            logits[i] = &row.as_chunks().0[..length / WAYS];
+            tops[i] = s.splat(math::largest_of(s, tops[i]));
         }
-        let weights = &mut self.weights[first * self.stride..];
-        for (j, unit) in self.units.as_chunks::<WAYS>().0.iter().enumerate() {
-            let unit = s.load(unit);
+        for j in 0..count {
+            let unit = s.load(&units[j]);
             for i in 0..M {
                 let e = math::coarse_power(s, s.sub(s.load(&logits[i][j]), tops[i]));
                 totals[i] = s.add_int(totals[i], math::rounded(s, s.mul(e, limit)));
-                if let Some(to) = weights[i * self.stride + j * WAYS..].first_chunk_mut() {
-                    s.store_bytes(math::rounded(s, s.mul(e, unit)), to);
-                }
+                s.store_bytes(math::rounded(s, s.mul(e, unit)), &mut weights[i][j]);
             }
         }
         for i in 0..M {
-            self.totals[first + i] = math::total(s, totals[i], length / WAYS);
+            self.totals[first + i] = math::total(s, totals[i], count);
         }
     }
 }
@@ -299,7 +315,7 @@ impl<D: Dot> Weigh<'_, D> {
             for i in 0..M {
                 fours[i] = &self.weights[(first + i) * self.stride + at..][..part.len()];
             }
-            add_products::<D, true, M, P>(s, &lines, &fours, &mut sums);
+            add_products::<D, true, M, P>(s, &lines, &fours, BLOCK, &mut sums);
             at += part.len();
         }
         for i in 0..M {

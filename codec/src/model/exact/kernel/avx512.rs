@@ -30,7 +30,7 @@ impl Dot for Avx512Vnni {
     type Four = __m512i;
     type Sum = __m512i;
     const OFFSETS: [i32; 2] = [128, 0];
-    const ROWS: usize = 8;
+    const ROWS: usize = 4;
     const WIDE: bool = true;
 
     #[inline(always)]

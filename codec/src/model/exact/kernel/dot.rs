@@ -1,7 +1,7 @@
 //! Exact sums of products of bytes: the few operations in which instruction sets differ, and the one loop over them.
 
 use crate::model::exact::matrix::Line;
-use crate::simd::Simd;
+use crate::simd::{Simd, prefetch_early};
 
 /// Four bytes of each of 16 columns, times four bytes of a row, summed into 16 i32.
 ///
@@ -18,7 +18,7 @@ pub trait Dot: Simd {
     const OFFSETS: [i32; 2];
     /// Rows that are multiplied together at most: as many as registers hold sums of.
     const ROWS: usize;
-    /// Whether registers hold the sums of so many rows for two blocks of a matrix, or of four rows for four blocks.
+    /// Whether registers hold the sums of so many rows for four blocks.
     const WIDE: bool;
 
     /// Reads a line.
@@ -33,12 +33,14 @@ pub trait Dot: Simd {
     fn sums(self, sum: Self::Sum) -> Self::I;
 }
 
-/// Adds to `sums[i][p]` the products of the lines of `blocks[p]` with the fours of `rows[i]`.
+/// Adds to `sums[i][p]` the products of the lines of `blocks[p]` with the fours of `rows[i]`. With each line, asks for the
+/// memory of the one `ahead` lines further on.
 #[inline(always)]
 pub fn add_products<D: Dot, const SIGNED: bool, const M: usize, const P: usize>(
     s: D,
     blocks: &[&[Line]; P],
     rows: &[&[[u8; 4]]; M],
+    ahead: usize,
     sums: &mut [[D::Sum; P]; M],
 ) {
     let count = blocks[0].len();
@@ -49,16 +51,39 @@ pub fn add_products<D: Dot, const SIGNED: bool, const M: usize, const P: usize>(
     for row in &mut rows {
         *row = &row[..count];
     }
-    for g in 0..count {
-        let mut lines = [s.line::<SIGNED>(&blocks[0][g]); P];
-        for p in 1..P {
-            lines[p] = s.line::<SIGNED>(&blocks[p][g]);
+    // In fours: the end of a loop of few turns is foreseen.
+    let fours = count / 4 * 4;
+    for g in (0..fours).step_by(4) {
+        for g in g..g + 4 {
+            add_line::<D, SIGNED, M, P>(s, &blocks, &rows, g, ahead, sums);
         }
-        for i in 0..M {
-            let four = s.four::<SIGNED>(&rows[i][g]);
-            for p in 0..P {
-                sums[i][p] = s.dot::<SIGNED>(sums[i][p], lines[p], four);
-            }
+    }
+    for g in fours..count {
+        add_line::<D, SIGNED, M, P>(s, &blocks, &rows, g, ahead, sums);
+    }
+}
+
+#[inline(always)]
+fn add_line<D: Dot, const SIGNED: bool, const M: usize, const P: usize>(
+    s: D,
+    blocks: &[&[Line]; P],
+    rows: &[&[[u8; 4]]; M],
+    g: usize,
+    ahead: usize,
+    sums: &mut [[D::Sum; P]; M],
+) {
+    let mut lines = [s.line::<SIGNED>(&blocks[0][g]); P];
+    for p in 0..P {
+        // Fewer rows wait for memory anyway, and attention's four blocks come from four places.
+        if M >= 4 && P <= 2 {
+            prefetch_early(blocks[p], g + ahead);
+        }
+        lines[p] = s.line::<SIGNED>(&blocks[p][g]);
+    }
+    for i in 0..M {
+        let four = s.four::<SIGNED>(&rows[i][g]);
+        for p in 0..P {
+            sums[i][p] = s.dot::<SIGNED>(sums[i][p], lines[p], four);
         }
     }
 }
@@ -75,10 +100,7 @@ pub fn in_tiles(most: usize, rows: usize, tile: &mut impl Tile) {
     let mut at = 0;
     while at < rows {
         let left = rows - at;
-        if most >= 8 && left >= 8 {
-            tile.run::<8>(at);
-            at += 8;
-        } else if most >= 4 && left >= 4 {
+        if most >= 4 && left >= 4 {
             tile.run::<4>(at);
             at += 4;
         } else if left >= 2 {

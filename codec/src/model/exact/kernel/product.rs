@@ -8,7 +8,7 @@ use crate::model::exact::matrix::{BLOCK, Line, Matrix, PANEL};
 #[inline(always)]
 pub fn product<D: Dot>(s: D, q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then) {
     let (q, lines) = (q.as_chunks::<4>().0, w.columns / 4);
-    let panels = w.lines.chunks_exact(PANEL / BLOCK * lines);
+    let panels = w.lines().chunks_exact(PANEL / BLOCK * lines);
     for (i, (panel, scales)) in panels.zip(w.scales.as_chunks::<PANEL>().0).enumerate() {
         let (low, high) = panel.split_at(lines);
         let scales = [&scales[..BLOCK], &scales[BLOCK..]];
@@ -67,7 +67,8 @@ impl<D: Dot, const P: usize> Tile for Blocks<'_, D, P> {
             fours[i] = &self.q[(first + i) * count..][..count];
         }
         let mut sums = [[s.nothing(); P]; M];
-        add_products::<D, false, M, P>(s, &self.blocks, &fours, &mut sums);
+        // Behind these blocks lie the next ones, and behind a matrix the one that is used next.
+        add_products::<D, false, M, P>(s, &self.blocks, &fours, P * count, &mut sums);
         for i in 0..M {
             let row = self.rows[first + i];
             let offset = s.splat_int(row.sum.wrapping_mul(D::OFFSETS[0]));
