@@ -112,6 +112,31 @@ pub struct Inode {
     pub target: Vec<u8>,
 }
 
+impl Inode {
+    /// A new and empty one that belongs to root, with one name. A directory lies in the root directory until its
+    /// [`parent`](Inode::parent) is set.
+    #[must_use]
+    pub fn new(ino: u64, kind: Kind, perm: u32, time: Time) -> Inode {
+        let directory = kind == Kind::Directory;
+        Inode {
+            ino,
+            kind,
+            perm,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            nlink: if directory { 2 } else { 1 },
+            size: 0,
+            atime: time,
+            mtime: time,
+            ctime: time,
+            crtime: time,
+            parent: if directory { ROOT_INO } else { 0 },
+            target: Vec::new(),
+        }
+    }
+}
+
 /// A name in a directory points to this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Dirent {

@@ -12,22 +12,9 @@ use std::sync::Arc;
 const FILES: u64 = 3_000;
 
 fn file(ino: u64) -> Inode {
-    let time = Time { secs: 1, nanos: 2 };
     Inode {
-        ino,
-        kind: Kind::File,
-        perm: 0o644,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        nlink: 1,
         size: ino,
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        parent: 0,
-        target: Vec::new(),
+        ..Inode::new(ino, Kind::File, 0o644, Time { secs: 1, nanos: 2 })
     }
 }
 

@@ -23,22 +23,9 @@ fn options(parity: u8) -> OpenOptions {
 }
 
 fn file(ino: u64, size: u64) -> Inode {
-    let time = Time::default();
     Inode {
-        ino,
-        kind: Kind::File,
-        perm: 0o644,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        nlink: 1,
         size,
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        parent: 0,
-        target: Vec::new(),
+        ..Inode::new(ino, Kind::File, 0o644, Time::default())
     }
 }
 

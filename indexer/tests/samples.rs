@@ -20,27 +20,20 @@ fn inode(ino: u64, kind: Kind) -> Inode {
     };
     let directory = kind == Kind::Directory;
     Inode {
-        ino,
-        kind,
-        perm: if directory { 0o1777 } else { 0o640 },
         uid: 1000,
         gid: 100_000,
         rdev: if kind == Kind::CharDevice { 0x103 } else { 0 },
-        nlink: if directory { 2 } else { 1 },
         size: if kind == Kind::File { 1 << 40 } else { 0 },
         atime: Time {
             secs: 1 << 33,
             nanos: 0,
         },
-        mtime: birth,
-        ctime: birth,
-        crtime: birth,
-        parent: if directory { ROOT_INO } else { 0 },
         target: if kind == Kind::Symlink {
             b"/some/where".to_vec()
         } else {
             Vec::new()
         },
+        ..Inode::new(ino, kind, if directory { 0o1777 } else { 0o640 }, birth)
     }
 }
 

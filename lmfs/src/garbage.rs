@@ -124,22 +124,9 @@ mod tests {
     /// A store with `blocks` incompressible blocks of 64 KiB in inode 5.
     pub(super) fn store(blocks: u64) -> Arc<Store> {
         let store = Store::create(Arc::new(MemIo::new()), CreateOptions::new([1; 16])).unwrap();
-        let time = Time::default();
         let file = Inode {
-            ino: 5,
-            kind: Kind::File,
-            perm: 0o644,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            nlink: 1,
             size: blocks << 16,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            crtime: time,
-            parent: 0,
-            target: Vec::new(),
+            ..Inode::new(5, Kind::File, 0o644, Time::default())
         };
         let _made = store.commit(vec![Change::PutInode(file)]).unwrap();
         for block in 0..blocks {

@@ -74,26 +74,14 @@ fn inode(ino: u64, kind: Kind) -> Inode {
         secs: -7,
         nanos: ino as u32,
     };
-    let directory = kind == Kind::Directory;
-    Inode {
-        ino,
-        kind,
-        perm: 0o755,
+    let inode = Inode {
         uid: 1,
         gid: 2,
-        rdev: 0,
-        nlink: match ino {
-            ROOT_INO => 3,
-            _ if directory => 2,
-            _ => 1,
-        },
-        size: 0,
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        parent: if directory { ROOT_INO } else { 0 },
-        target: Vec::new(),
+        ..Inode::new(ino, kind, 0o755, time)
+    };
+    Inode {
+        nlink: if ino == ROOT_INO { 3 } else { inode.nlink },
+        ..inode
     }
 }
 

@@ -63,20 +63,10 @@ fn inode(ino: u64, kind: Kind, size: u64) -> Inode {
     };
     let directory = kind == Kind::Directory;
     Inode {
-        ino,
-        kind,
-        perm: if directory { 0o755 } else { 0o644 },
         uid: 1000,
         gid: 1000,
-        rdev: 0,
-        nlink: if directory { 2 } else { 1 },
         size,
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        parent: if directory { ino } else { 0 },
-        target: Vec::new(),
+        ..Inode::new(ino, kind, if directory { 0o755 } else { 0o644 }, time)
     }
 }
 

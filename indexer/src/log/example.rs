@@ -30,23 +30,14 @@ fn changes(r: crate::BlockRef) -> Vec<Change> {
     };
     vec![
         Change::PutInode(Inode {
-            ino: 2,
-            kind: Kind::File,
-            perm: 0o644,
             uid: 1000,
             gid: 100,
-            rdev: 0,
-            nlink: 1,
             size: 5,
-            atime: birth,
             mtime: Time {
                 secs: birth.secs - 1,
                 nanos: 0,
             },
-            ctime: birth,
-            crtime: birth,
-            parent: 0,
-            target: Vec::new(),
+            ..Inode::new(2, Kind::File, 0o644, birth)
         }),
         Change::PutDirent {
             parent: ROOT_INO,

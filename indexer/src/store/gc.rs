@@ -271,22 +271,9 @@ mod tests {
     /// A store with one empty file.
     fn with_a_file() -> Store {
         let store = Store::create(Arc::new(MemIo::new()), CreateOptions::new([1; 16])).unwrap();
-        let time = Time::default();
         let inode = Inode {
-            ino: 5,
-            kind: Kind::File,
-            perm: 0o644,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            nlink: 1,
             size: 5,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            crtime: time,
-            parent: 0,
-            target: Vec::new(),
+            ..Inode::new(5, Kind::File, 0o644, Time::default())
         };
         let _made = store.commit(vec![Change::PutInode(inode)]).unwrap();
         store

@@ -18,22 +18,9 @@ use std::sync::atomic::AtomicBool;
 const GOOD: u64 = 2;
 
 fn inode(ino: u64, kind: Kind) -> Inode {
-    let time = Time::default();
     Inode {
-        ino,
-        kind,
-        perm: 0o644,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        nlink: if kind == Kind::Directory { 2 } else { 1 },
         size: 5,
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        parent: if kind == Kind::Directory { ROOT_INO } else { 0 },
-        target: Vec::new(),
+        ..Inode::new(ino, kind, 0o644, Time::default())
     }
 }
 

@@ -32,22 +32,10 @@ impl Store {
         };
         let found = Found::empty(io.as_ref(), options.store_id)?;
         let store = Self::assemble(io, &open, found)?;
-        let now = now();
         let root = Inode {
-            ino: ROOT_INO,
-            kind: Kind::Directory,
-            perm: 0o755,
             uid: rustix::process::getuid().as_raw(),
             gid: rustix::process::getgid().as_raw(),
-            rdev: 0,
-            nlink: 2,
-            size: 0,
-            atime: now,
-            mtime: now,
-            ctime: now,
-            crtime: now,
-            parent: ROOT_INO,
-            target: Vec::new(),
+            ..Inode::new(ROOT_INO, Kind::Directory, 0o755, now())
         };
         let _root = store.commit(vec![Change::PutInode(root)])?;
         store.sync()?;

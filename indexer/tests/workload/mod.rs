@@ -120,22 +120,12 @@ fn name(ino: u64) -> Vec<u8> {
 }
 
 fn inode(ino: u64, nlink: u32) -> Inode {
-    let t = Time { secs: -5, nanos: 7 };
     Inode {
-        ino,
-        kind: Kind::File,
-        perm: 0o644,
         uid: 1,
         gid: 2,
-        rdev: 0,
         nlink,
         size: 100,
-        atime: t,
-        mtime: t,
-        ctime: t,
-        crtime: t,
-        parent: 0,
-        target: Vec::new(),
+        ..Inode::new(ino, Kind::File, 0o644, Time { secs: -5, nanos: 7 })
     }
 }
 

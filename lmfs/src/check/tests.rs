@@ -63,20 +63,8 @@ fn made() -> Files {
     for (ino, bytes) in contents() {
         let mut changes = vec![
             Change::PutInode(Inode {
-                ino,
-                kind: Kind::File,
-                perm: 0o644,
-                uid: 0,
-                gid: 0,
-                rdev: 0,
-                nlink: 1,
                 size: bytes.len() as u64,
-                atime: time,
-                mtime: time,
-                ctime: time,
-                crtime: time,
-                parent: 0,
-                target: Vec::new(),
+                ..Inode::new(ino, Kind::File, 0o644, time)
             }),
             Change::PutDirent {
                 parent: ROOT_INO,

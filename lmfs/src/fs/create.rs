@@ -89,20 +89,13 @@ impl Filesystem {
 fn new_inode(ino: u64, parent: u64, what: &Create, caller: Caller, time: super::Time) -> Inode {
     let directory = what.kind == Kind::Directory;
     Inode {
-        ino,
-        kind: what.kind,
-        perm: what.perm & 0o7777,
         uid: caller.uid,
         gid: caller.gid,
         rdev: what.rdev,
-        nlink: if directory { 2 } else { 1 },
         size: what.target.len() as u64,
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
         parent: if directory { parent } else { 0 },
         target: what.target.clone(),
+        ..Inode::new(ino, what.kind, what.perm & 0o7777, time)
     }
 }
 

@@ -82,20 +82,8 @@ impl Fixture {
             nanos: 0,
         };
         let inode = Inode {
-            ino,
-            kind: Kind::File,
-            perm: 0o644,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            nlink: 1,
             size: contents.len() as u64,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            crtime: time,
-            parent: 0,
-            target: Vec::new(),
+            ..Inode::new(ino, Kind::File, 0o644, time)
         };
         let entry = Dirent { ino, kind: Kind::File };
         let changes = vec![
