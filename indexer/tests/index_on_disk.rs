@@ -99,6 +99,19 @@ fn a_clean_close_spares_reading_the_log_and_a_crash_does_not() {
     assert_eq!(store.max_ino(), 2 + FILES);
 }
 
+/// sled's threads had the file locked for a while after it was closed, so the index was made anew.
+#[test]
+fn an_index_that_was_put_away_can_be_opened_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    create(dir.path()).close().unwrap();
+    for round in 0..60 {
+        let (store, report) = open(dir.path()).unwrap();
+        assert_eq!(report.rebuilt, None, "round {round}");
+        add(&store, 2 + FILES + round);
+        store.close().unwrap();
+    }
+}
+
 #[test]
 fn the_index_folder_can_be_deleted() {
     let dir = tempfile::tempdir().unwrap();

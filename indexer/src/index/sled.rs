@@ -8,11 +8,13 @@ use super::pages::{Entry, Pages};
 use crate::io::Io;
 use crate::{Error, Result};
 use ::sled::{Batch, Config, Db, Mode};
-use rustix::fs::{FallocateFlags, OFlags};
-use std::fs::OpenOptions;
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Folder of sled's files, in the store.
 pub(crate) const INDEX_FOLDER: &str = "index";
@@ -143,24 +145,42 @@ impl Drop for SledPages {
             tracing::warn!("sled panicked while closing the index: it will be made again from the log");
         }
         // Worth no error: the file is right without holes, too.
-        if let Err(e) = free_zero_tail(&self.folder.join(DATA_FILE)) {
+        if let Err(e) = finish(&self.folder.join(DATA_FILE)) {
             tracing::debug!("the unused end of the index stays on the disk: {e}");
         }
     }
 }
 
-/// Gives back the blocks of the zeros that a file ends with; its length and contents stay.
+/// How long sled's threads may go on with a file after it was dropped.
+const LINGERING: Duration = Duration::from_secs(5);
+
+/// Waits until sled has let go of its file, and gives back what it does not use of it.
 ///
-/// sled fills its file up to a whole segment: in a small store that is far more than the rows.
-fn free_zero_tail(path: &Path) -> std::io::Result<()> {
-    const PIECE: u64 = 64 << 10;
-    /// Holes are whole blocks of the filesystem below; nearly all have blocks of this size.
-    const BLOCK: u64 = 4096;
+/// Dropping it does not wait for its threads. Until they are done the file stays locked, so that it cannot be opened
+/// again, and is no one else's to change.
+fn finish(path: &Path) -> std::io::Result<()> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)?;
+    let begun = Instant::now();
+    while let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if e != Errno::WOULDBLOCK || begun.elapsed() > LINGERING {
+            return Err(e.into());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    free_zero_tail(&file)
+}
+
+/// Gives back the blocks of the zeros that a file ends with; its length and contents stay.
+///
+/// sled fills its file up to a whole segment: in a small store that is far more than the rows.
+fn free_zero_tail(file: &File) -> std::io::Result<()> {
+    const PIECE: u64 = 64 << 10;
+    /// Holes are whole blocks of the filesystem below; nearly all have blocks of this size.
+    const BLOCK: u64 = 4096;
     let len = file.metadata()?.len();
     let mut zeros_from = len;
     let mut piece = Vec::new();
@@ -177,7 +197,7 @@ fn free_zero_tail(path: &Path) -> std::io::Result<()> {
     let hole = zeros_from.next_multiple_of(BLOCK);
     if hole < len {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        rustix::fs::fallocate(&file, flags, hole, len - hole)?;
+        rustix::fs::fallocate(file, flags, hole, len - hole)?;
     }
     Ok(())
 }
