@@ -67,7 +67,7 @@ fn main() {
         let data = std::fs::read(path).unwrap();
         let mut record = Record(Vec::new(), 0, 0);
         for raw in data[..data.len().min(limit)].chunks(block) {
-            let count = (raw.len() / 1024).clamp(1, 16);
+            let count = (raw.len() / 1024).clamp(1, 4);
             let mut lanes = model.open(count).unwrap();
             lanes.reset().unwrap();
             let run = lanes.max_run().max(1);

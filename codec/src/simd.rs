@@ -9,6 +9,7 @@ pub mod avx2;
 pub mod avx512;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
+pub mod whole;
 
 /// Work written once for all instruction sets.
 pub trait Task {

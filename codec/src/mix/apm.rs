@@ -3,7 +3,7 @@
 use super::math::squash;
 
 /// Stretched predictions lie in 22 intervals of 256.
-const NODES: usize = 23;
+pub(super) const NODES: usize = 23;
 
 /// Maps that change nothing.
 pub(super) fn identity(contexts: u32) -> Vec<u16> {

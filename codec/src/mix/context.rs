@@ -46,6 +46,12 @@ impl Lane {
         if place < self.line { block[place as usize] } else { 0 }
     }
 
+    /// How many bits of the lane are known, if those of the next byte are `of_byte`.
+    #[inline(always)]
+    pub(super) fn bits(&self, of_byte: u32) -> u64 {
+        u64::from(self.at - self.start) * 8 + u64::from(of_byte)
+    }
+
     /// Appends a byte.
     #[inline(always)]
     pub(super) fn push(&mut self, byte: u8) {

@@ -4,10 +4,13 @@ use super::context::Lane;
 use super::counter::Counter;
 use super::math::{hash, stretch};
 use super::mixer::Mixer;
+use crate::simd::WAYS;
+use crate::simd::prefetch;
+use crate::simd::whole::Whole;
 
 const CONTEXTS: usize = 5;
 /// Language model (2), contexts (2 each), the token at the match, constant, unused.
-pub(super) const INPUTS: usize = 16;
+pub(super) const INPUTS: usize = WAYS;
 pub(super) const MIXERS: usize = 2;
 /// Weight sets of the mixers: contexts known and match length; language model and match.
 pub(super) const SETS: [u32; MIXERS] = [6 * 8, 16 * 3];
@@ -24,7 +27,7 @@ pub(super) struct Ends {
     cells: Vec<Cell>,
     /// Binary logarithm of the cells of a context.
     log2: u32,
-    pub(super) mixer: Mixer<INPUTS, MIXERS>,
+    pub(super) mixer: Mixer<1>,
     inputs: [i32; INPUTS],
     found: [usize; CONTEXTS],
     /// For each byte of the block what was decided after it: 0 nothing, 1 the token goes on, 2 it ends.
@@ -70,7 +73,8 @@ impl Ends {
         self.decided.resize(len, 0);
     }
 
-    pub(super) fn predict(&mut self, lane: &Lane, hint: &Hint, rank: u32, lm: u32) -> u32 {
+    #[inline(always)]
+    pub(super) fn predict<S: Whole>(&mut self, v: S, lane: &Lane, hint: &Hint, rank: u32, lm: u32) -> u32 {
         let rank = u64::from(rank) + 1;
         let last = lane.last;
         let expected = u64::from(hint.expected);
@@ -84,11 +88,15 @@ impl Ends {
         let s = stretch(lm);
         self.inputs[0] = s;
         self.inputs[1] = (lm as i32 - 32768) >> 6;
+        let hashes: [u64; CONTEXTS] = std::array::from_fn(|i| hash(contexts[i], 100 + i as u64));
+        let place_of = |i: usize| i << self.log2 | (hashes[i] >> (64 - self.log2)) as usize;
+        let places: [usize; CONTEXTS] = std::array::from_fn(place_of);
+        for place in places {
+            prefetch(&self.cells, place);
+        }
         let mut known = 0;
-        for (i, context) in contexts.iter().enumerate() {
-            let h = hash(*context, 100 + i as u64);
-            let place = i << self.log2 | (h >> (64 - self.log2)) as usize;
-            let check = (h >> 20) as u16;
+        for (i, place) in places.into_iter().enumerate() {
+            let check = (hashes[i] >> 20) as u16;
             let cell = &mut self.cells[place];
             if cell.check != check {
                 *cell = Cell {
@@ -115,12 +123,14 @@ impl Ends {
         self.inputs[14] = 256;
         self.place = (lane.at as usize).wrapping_sub(1);
         let level = ((s + 2048) >> 8).clamp(0, 15) as u32;
-        let sets = [known * 8 + hint.class, level * 3 + u32::from(then)];
-        self.mixer.mix(&self.inputs, &sets, hint.class).clamp(8, 65528) as u32
+        let sets = [known * 8 + hint.class, level * 3 + u32::from(then), 0, 0, 0, 0, 0, 0];
+        let inputs = [v.load_int(&self.inputs)];
+        self.mixer.mix(v, inputs, &sets, hint.class).clamp(8, 65528) as u32
     }
 
-    pub(super) fn update(&mut self, end: bool) {
-        self.mixer.update(&self.inputs, end, 400, 200);
+    #[inline(always)]
+    pub(super) fn update<S: Whole>(&mut self, v: S, end: bool) {
+        self.mixer.update(v, end, 400, 200);
         for &place in &self.found {
             self.cells[place].counter.update(end, 250);
         }

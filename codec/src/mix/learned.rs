@@ -7,8 +7,8 @@ use super::context::CONTEXTS;
 use super::ends;
 use super::maps::{Cell, Map, untrained};
 use super::matching;
-use super::mixer::WEIGHT_BITS;
-use super::predictor::{APMS, INPUTS, LAST_SETS, MIXERS, PLACES};
+use super::mixer::{Set, WEIGHT_BITS};
+use super::predictor::{APMS, INPUTS, LAST_SETS, PLACES};
 use super::version::{Rules, SETS};
 
 /// Maps of histories, mixing weights, final maps and the quality of matches.
@@ -16,12 +16,12 @@ pub(super) struct Learned {
     pub(super) maps: Box<[Map; CONTEXTS]>,
     /// First-layer mixers in use.
     pub(super) mixers: usize,
-    pub(super) weights: Vec<[i32; INPUTS]>,
-    pub(super) last: Vec<[i32; MIXERS]>,
+    pub(super) weights: Vec<Set<2>>,
+    pub(super) last: Vec<Set<1>>,
     pub(super) apms: [Vec<u16>; 2],
     pub(super) matches: [Cell; matching::QUALITIES],
-    pub(super) end_weights: Vec<[i32; ends::INPUTS]>,
-    pub(super) end_last: Vec<[i32; ends::MIXERS]>,
+    pub(super) end_weights: Vec<Set<1>>,
+    pub(super) end_last: Vec<Set<1>>,
 }
 
 /// Pixels have no part in training: their inputs start with one over this.
@@ -30,23 +30,43 @@ const PIXEL_SHARE: i32 = 8;
 /// Weights are stored in units of 1/4096, so in 16 bits.
 const STORED_SHIFT: u32 = WEIGHT_BITS - 12;
 
-/// What the predictors of versions 1 and 2 start with, without and with a language model.
-static FILES: [[&[u8]; 2]; 2] = [
-    [include_bytes!("learned/mix.bin"), include_bytes!("learned/model.bin")],
-    [include_bytes!("learned/mix2.bin"), include_bytes!("learned/model2.bin")],
-];
+/// What the predictors of versions 1 and 2 start with, without and with a language model. A file of a wrong length does
+/// not compile.
+static MIX1: [u8; stored(1, false)] = *include_bytes!("learned/mix.bin");
+static MODEL1: [u8; stored(1, true)] = *include_bytes!("learned/model.bin");
+static MIX2: [u8; stored(2, false)] = *include_bytes!("learned/mix2.bin");
+static MODEL2: [u8; stored(2, true)] = *include_bytes!("learned/model2.bin");
+
+/// Bytes of a file.
+const fn stored(version: u8, language_model: bool) -> usize {
+    let mixers = Rules::of(version, language_model).mixers;
+    let mut numbers = CONTEXTS * 256 + LAST_SETS as usize * mixers;
+    let mut i = 0;
+    while i < mixers {
+        numbers += SETS[i] as usize * INPUTS;
+        i += 1;
+    }
+    let (apms, [a, b]) = (apm::NODES, APMS);
+    numbers += (a + b) as usize * apms + matching::QUALITIES;
+    let mut i = 0;
+    while i < ends::MIXERS {
+        numbers += ends::SETS[i] as usize * ends::INPUTS;
+        i += 1;
+    }
+    2 * (numbers + ends::LAST_SETS as usize * ends::MIXERS)
+}
 
 impl Learned {
     /// The built-in state for blocks with or without a language model.
     pub(super) fn builtin(version: u8, language_model: bool) -> &'static Learned {
         static STATES: [[LazyLock<Learned>; 2]; 2] = [
             [
-                LazyLock::new(|| Learned::from_bytes(FILES[0][0], 1, false)),
-                LazyLock::new(|| Learned::from_bytes(FILES[0][1], 1, true)),
+                LazyLock::new(|| Learned::from_bytes(&MIX1, 1, false)),
+                LazyLock::new(|| Learned::from_bytes(&MODEL1, 1, true)),
             ],
             [
-                LazyLock::new(|| Learned::from_bytes(FILES[1][0], 2, false)),
-                LazyLock::new(|| Learned::from_bytes(FILES[1][1], 2, true)),
+                LazyLock::new(|| Learned::from_bytes(&MIX2, 2, false)),
+                LazyLock::new(|| Learned::from_bytes(&MODEL2, 2, true)),
             ],
         ];
         &STATES[usize::from(version != 1)][usize::from(language_model)]
@@ -55,9 +75,10 @@ impl Learned {
     /// What training starts from.
     pub(super) fn untrained(version: u8, language_model: bool) -> Self {
         let mixers = Rules::of(version, language_model).mixers;
-        let mut last = [0; MIXERS];
-        last[..mixers].fill((1 << WEIGHT_BITS) / mixers as i32);
-        let mut weights = [0; INPUTS];
+        let mut last = Set::ZERO;
+        last.flat_mut()[..mixers].fill((1 << WEIGHT_BITS) / mixers as i32);
+        let mut set = Set::ZERO;
+        let weights = set.flat_mut();
         weights[PLACES[0]] = if language_model { (1 << WEIGHT_BITS) / 2 } else { 0 };
         for place in &PLACES[2..2 + CONTEXTS] {
             weights[*place] = (1 << WEIGHT_BITS) / if language_model { 8 } else { 5 };
@@ -67,17 +88,18 @@ impl Learned {
                 weights[PLACES[place]] = (1 << WEIGHT_BITS) / PIXEL_SHARE;
             }
         }
-        let mut end_weights = [0; ends::INPUTS];
-        end_weights[0] = 1 << WEIGHT_BITS;
+        let (mut end_weights, mut end_last) = (Set::ZERO, Set::ZERO);
+        end_weights.flat_mut()[0] = 1 << WEIGHT_BITS;
+        end_last.flat_mut()[..ends::MIXERS].fill((1 << WEIGHT_BITS) / 2);
         Learned {
             maps: Box::new([untrained(); CONTEXTS]),
             mixers,
-            weights: vec![weights; SETS[..mixers].iter().sum::<u32>() as usize],
+            weights: vec![set; SETS[..mixers].iter().sum::<u32>() as usize],
             last: vec![last; LAST_SETS as usize],
             apms: APMS.map(apm::identity),
             matches: matching::untrained(),
             end_weights: vec![end_weights; ends::SETS.iter().sum::<u32>() as usize],
-            end_last: vec![[(1 << WEIGHT_BITS) / 2; ends::MIXERS]; ends::LAST_SETS as usize],
+            end_last: vec![end_last; ends::LAST_SETS as usize],
         }
     }
 
@@ -88,12 +110,16 @@ impl Learned {
         let weights = self
             .weights
             .iter()
-            .flat_map(|set| PLACES.map(|place| weight(&set[place])));
-        let last = self.last.iter().flat_map(|set| &set[..self.mixers]).map(weight);
+            .flat_map(|set| PLACES.map(|place| weight(&set.flat()[place])));
+        let last = self.last.iter().flat_map(|set| &set.flat()[..self.mixers]).map(weight);
         let apms = self.apms.iter().flatten().copied();
         let matches = self.matches.iter().map(|cell| cell.p() as u16);
-        let end_weights = self.end_weights.iter().flatten().map(weight);
-        let end_last = self.end_last.iter().flatten().map(weight);
+        let end_weights = self.end_weights.iter().flat_map(Set::flat).map(weight);
+        let end_last = self
+            .end_last
+            .iter()
+            .flat_map(|set| &set.flat()[..ends::MIXERS])
+            .map(weight);
         maps.chain(weights)
             .chain(last)
             .chain(apms)
@@ -104,13 +130,9 @@ impl Learned {
             .collect()
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote; with other lengths (while the shape of the predictor is being changed),
-    /// the untrained state.
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
     fn from_bytes(bytes: &[u8], version: u8, language_model: bool) -> Self {
         let mut state = Self::untrained(version, language_model);
-        if bytes.len() != state.to_bytes().len() {
-            return state;
-        }
         let mut numbers = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
         let mut next = || numbers.next().unwrap_or_default();
         state
@@ -120,17 +142,23 @@ impl Learned {
             .for_each(|cell| *cell = Cell::new(next()));
         let mut weight = |w: &mut i32| *w = i32::from(next() as i16) << STORED_SHIFT;
         for set in &mut state.weights {
-            PLACES.iter().for_each(|&place| weight(&mut set[place]));
+            PLACES.iter().for_each(|&place| weight(&mut set.flat_mut()[place]));
         }
         let mixers = state.mixers;
         for set in &mut state.last {
-            set[..mixers].iter_mut().for_each(&mut weight);
+            set.flat_mut()[..mixers].iter_mut().for_each(&mut weight);
         }
         state.apms.iter_mut().flatten().for_each(|node| *node = next());
         state.matches.iter_mut().for_each(|cell| *cell = Cell::new(next()));
         let mut weight = |w: &mut i32| *w = i32::from(next() as i16) << STORED_SHIFT;
-        state.end_weights.iter_mut().flatten().for_each(&mut weight);
-        state.end_last.iter_mut().flatten().for_each(&mut weight);
+        state
+            .end_weights
+            .iter_mut()
+            .flat_map(Set::flat_mut)
+            .for_each(&mut weight);
+        for set in &mut state.end_last {
+            set.flat_mut()[..ends::MIXERS].iter_mut().for_each(&mut weight);
+        }
         state
     }
 }
@@ -140,14 +168,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn built_in_states_fit_the_predictor() {
-        for (files, version) in FILES.iter().zip(1..) {
-            for (bytes, language_model) in files.iter().zip([false, true]) {
+    fn built_in_states_are_read_whole() {
+        for (version, files) in [(1, [&MIX1[..], &MODEL1]), (2, [&MIX2[..], &MODEL2])] {
+            for (bytes, language_model) in files.into_iter().zip([false, true]) {
                 assert_eq!(
-                    bytes.len(),
-                    Learned::untrained(version, language_model).to_bytes().len()
+                    Learned::untrained(version, language_model).to_bytes().len(),
+                    bytes.len()
                 );
-                assert_eq!(Learned::builtin(version, language_model).to_bytes(), *bytes);
+                assert_eq!(Learned::builtin(version, language_model).to_bytes(), bytes);
             }
         }
     }

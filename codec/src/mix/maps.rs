@@ -2,7 +2,9 @@
 
 use super::context::CONTEXTS;
 use super::history::HISTORIES;
-use super::math::{small_side, stretch, stretch_index};
+use super::math::{FINE, small_side, stretch};
+use crate::simd::WAYS;
+use crate::simd::whole::Whole;
 
 /// A probability of 20 binary digits over its stretched value in halves of a unit, offset by 2048.
 ///
@@ -46,67 +48,67 @@ impl Cell {
 /// Probabilities of all histories in one context.
 pub(super) type Map = [Cell; 256];
 
-/// Contexts with their number rounded up to whole registers.
-pub(super) const WIDTH: usize = CONTEXTS.next_multiple_of(16);
+const _: () = assert!(CONTEXTS <= WAYS, "a vector has a place for each context");
 
-/// Cells of one bit, one for each context; the loops over them are shaped for vector registers.
-pub(super) struct Row {
-    cells: [u32; WIDTH],
+/// The cells of `states`; those beyond the contexts stay at one half.
+#[inline(always)]
+pub(super) fn cells<S: Whole>(s: S, maps: &[Map; CONTEXTS], states: &[u8; CONTEXTS]) -> S::I {
+    const HALF: i32 = (32768_u32 << 16 | 2048).cast_signed();
+    s.generate(|i| {
+        if i < CONTEXTS {
+            maps[i][usize::from(states[i])].0.cast_signed()
+        } else {
+            HALF
+        }
+    })
 }
 
-impl Row {
-    pub(super) fn new() -> Self {
-        Row {
-            cells: [Cell::new(32768).0; WIDTH],
-        }
-    }
+/// The mixer's inputs: stretched probabilities of [`cells`], then p - 1/2 in units of 1/1024; zeros beyond the contexts.
+#[inline(always)]
+pub(super) fn inputs<S: Whole>(s: S, cells: S::I) -> [S::I; 2] {
+    let stretched = s.shift_left::<1>(s.and(cells, s.splat_int(0xFFF)));
+    let p = s.shift_right_unsigned::<16>(cells);
+    [
+        s.sub_int(stretched, s.splat_int(4096)),
+        s.shift_right::<6>(s.sub_int(p, s.splat_int(32768))),
+    ]
+}
 
-    /// Takes up the cells of `states`.
-    #[inline(always)]
-    pub(super) fn load(&mut self, maps: &[Map; CONTEXTS], states: &[u8; CONTEXTS]) {
-        for i in 0..CONTEXTS {
-            self.cells[i] = maps[i][usize::from(states[i])].0;
+/// [`Cell::update`] of all cells.
+#[inline(always)]
+pub(super) fn update<S: Whole>(
+    s: S,
+    cells: S::I,
+    maps: &mut [Map; CONTEXTS],
+    states: &[u8; CONTEXTS],
+    bit: bool,
+    rate: u32,
+) {
+    let target = s.splat_int(if bit { (1 << 20) - 1 } else { 0 });
+    let p = s.shift_right_unsigned::<12>(cells);
+    let p20 = s.add_int(p, s.shift_right_by(s.sub_int(target, p), rate));
+    let p16 = s.shift_right::<4>(p20);
+    // The stretch_index: q is at most 32768, so nothing wraps.
+    let q = s.min_int(p16, s.sub_int(s.splat_int(65536), p16));
+    let fine = s.splat_int(FINE.cast_signed());
+    let coarse = s.add_int(fine, s.shift_right::<4>(s.sub_int(q, fine)));
+    let mut index = [0; WAYS];
+    s.store_int(s.min_int(q, coarse), &mut index);
+    let x = s.generate(|i| {
+        if i < CONTEXTS {
+            small_side(index[i].cast_unsigned())
+        } else {
+            0
         }
-    }
-
-    /// The mixer's inputs: stretched probabilities and `first`, then p - 1/2 in units of 1/1024 and `second`.
-    #[inline(always)]
-    pub(super) fn inputs(&self, x: &mut [i32; 2 * WIDTH], first: [i32; 4], second: [i32; 4]) {
-        let pad = |four: [i32; 4]| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, four[0], four[1], four[2], four[3]];
-        let (first, second) = (pad(first), pad(second));
-        for i in 0..WIDTH {
-            // Cells beyond the contexts stay at one half: zero in both forms.
-            let cell = self.cells[i];
-            x[i] = (((cell & 0xFFF) << 1) as i32).wrapping_sub(4096) | first[i];
-            x[WIDTH + i] = ((cell >> 16) as i32).wrapping_sub(32768) >> 6 | second[i];
-        }
-    }
-
-    /// [`Cell::update`] of all cells.
-    #[inline(always)]
-    pub(super) fn update(&self, maps: &mut [Map; CONTEXTS], states: &[u8; CONTEXTS], bit: bool, rate: u32) {
-        let target: i32 = if bit { (1 << 20) - 1 } else { 0 };
-        let (mut p16, mut x) = ([0u32; WIDTH], [0i32; WIDTH]);
-        let (mut index, mut cells) = ([0u32; WIDTH], [0u32; WIDTH]);
-        for i in 0..WIDTH {
-            let p = (self.cells[i] >> 12) as i32;
-            let p20 = p.wrapping_add(target.wrapping_sub(p) >> rate) as u32;
-            cells[i] = p20 << 12;
-            p16[i] = p20 >> 4;
-            index[i] = stretch_index(p16[i]);
-        }
-        for i in 0..CONTEXTS {
-            x[i] = small_side(index[i]);
-        }
-        for i in 0..WIDTH {
-            // All ones where the probability is above one half: negates the table's value.
-            let upper = 32767i32.wrapping_sub(p16[i] as i32) >> 31;
-            let stretched = (x[i] ^ upper).wrapping_sub(upper);
-            cells[i] |= (stretched >> 1).wrapping_add(2048) as u32;
-        }
-        for i in 0..CONTEXTS {
-            maps[i][usize::from(states[i])] = Cell(cells[i]);
-        }
+    });
+    // All ones where the probability is above one half: negates the table's value.
+    let upper = s.shift_right::<31>(s.sub_int(s.splat_int(32767), p16));
+    let stretched = s.sub_int(s.xor(x, upper), upper);
+    let stretched = s.add_int(s.shift_right::<1>(stretched), s.splat_int(2048));
+    let mut to = [0; WAYS];
+    s.store_int(s.or(s.shift_left::<12>(p20), stretched), &mut to);
+    for i in 0..CONTEXTS {
+        maps[i][usize::from(states[i])] = Cell(to[i].cast_unsigned());
     }
 }
 

@@ -40,7 +40,7 @@ const fn build_squash() -> [u16; SQUASH_LEN] {
 static SQUASH: [u16; SQUASH_LEN] = build_squash();
 
 /// Probabilities below this are looked up one by one, the others in steps of 16.
-const FINE: u32 = 4096;
+pub(super) const FINE: u32 = 4096;
 const STRETCH_LEN: usize = FINE as usize + (32768 - FINE as usize) / 16 + 1;
 /// The table's length in memory, a power of two, so that a masked index needs no check.
 const STRETCH_ROOM: usize = STRETCH_LEN.next_power_of_two();

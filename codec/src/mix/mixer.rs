@@ -5,125 +5,185 @@
 //! `rate * input * (bit - output)`.
 
 use super::math::{LIMIT, squash};
+use crate::simd::WAYS;
+use crate::simd::whole::Whole;
 
 /// Binary digits after the point of a weight.
 pub(super) const WEIGHT_BITS: u32 = 18;
 /// Weights stay within ±4.
 const WEIGHT_LIMIT: i32 = 1 << (WEIGHT_BITS + 2);
+/// Room for first-layer mixers.
+pub(super) const MIXERS: usize = 8;
 
-/// `sum(weights * inputs)` in the stretched domain, limited to ±[`LIMIT`].
-#[inline(always)]
-pub(super) fn dot<const N: usize>(weights: &[i32; N], inputs: &[i32; N]) -> i32 {
-    let mut sum = 0i32;
-    for i in 0..N {
-        sum = sum.wrapping_add((weights[i] >> 6).wrapping_mul(inputs[i]));
+/// `V` vectors of weights, or of inputs, in cache lines of their own.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub(super) struct Set<const V: usize>([[i32; WAYS]; V]);
+
+impl<const V: usize> Set<V> {
+    pub(super) const ZERO: Self = Set([[0; WAYS]; V]);
+
+    /// The weights in their order.
+    pub(super) fn flat(&self) -> &[i32] {
+        self.0.as_flattened()
     }
-    (sum >> (WEIGHT_BITS - 6)).clamp(-LIMIT, LIMIT)
+
+    /// The same.
+    pub(super) fn flat_mut(&mut self) -> &mut [i32] {
+        self.0.as_flattened_mut()
+    }
+
+    #[inline(always)]
+    fn load<S: Whole>(&self, s: S) -> [S::I; V] {
+        self.0.each_ref().map(|x| s.load_int(x))
+    }
+
+    /// Products of weights and inputs, to be summed: in units of 1/4096 of the inputs'.
+    #[inline(always)]
+    fn products<S: Whole>(&self, s: S, inputs: &[S::I; V]) -> S::I {
+        let mut sum = s.splat_int(0);
+        for (w, x) in self.0.iter().zip(inputs) {
+            let w = s.shift_right::<6>(s.load_int(w));
+            sum = s.add_int(sum, s.mul_int(w, *x));
+        }
+        sum
+    }
+
+    /// Moves the weights by `inputs * error / 2^14`.
+    #[inline(always)]
+    fn train<S: Whole>(&mut self, s: S, inputs: &[S::I; V], error: i32) {
+        let e = s.splat_int(error);
+        let (half, limit) = (s.splat_int(1 << 13), s.splat_int(WEIGHT_LIMIT));
+        for (w, x) in self.0.iter_mut().zip(inputs) {
+            let delta = s.shift_right::<14>(s.add_int(s.mul_int(*x, e), half));
+            let moved = s.add_int(s.load_int(w), delta);
+            let moved = s.max_int(s.min_int(moved, limit), s.splat_int(-WEIGHT_LIMIT));
+            s.store_int(moved, w);
+        }
+    }
 }
 
-/// Moves the weights by `rate / 65536 * inputs * error`; `error` is `bit - probability` in units of 1/65536.
-#[inline(always)]
-pub(super) fn train<const N: usize>(weights: &mut [i32; N], inputs: &[i32; N], error: i32, rate: i32) {
-    let e = error.wrapping_mul(rate) >> 8;
-    for i in 0..N {
-        let delta = inputs[i].wrapping_mul(e).wrapping_add(1 << 13) >> 14;
-        weights[i] = weights[i].wrapping_add(delta).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT);
-    }
-}
-
-/// Up to `S` mixers over the same `N` inputs, each with its own sets of weights, and one that mixes their outputs.
-pub(super) struct Mixer<const N: usize, const S: usize> {
+/// Up to [`MIXERS`] mixers over the same inputs, each with its own sets of weights, and one that mixes their outputs.
+pub(super) struct Mixer<const V: usize> {
     /// Weight sets of all first-layer mixers, one after the other.
-    pub(super) weights: Vec<[i32; N]>,
+    pub(super) weights: Vec<Set<V>>,
     /// Weight sets of the second layer.
-    pub(super) last: Vec<[i32; S]>,
+    pub(super) last: Vec<Set<1>>,
     /// First set of each mixer.
-    base: [u32; S],
+    base: [u32; MIXERS],
     /// Sets chosen for this bit.
-    chosen: [u32; S],
+    chosen: [u32; MIXERS],
     chosen_last: u32,
     /// Mixers in use.
     used: usize,
-    /// Theirs, and zeros.
-    outputs: [i32; S],
-    /// The mixed prediction, stretched.
+    /// What they were told, and what they made of it: stretched, zeros behind those in use; probabilities.
+    inputs: Set<V>,
+    outputs: Set<1>,
+    p: Set<1>,
+    /// The mixed prediction, stretched, and its probability.
     pub(super) mixed: i32,
+    p_mixed: i32,
 }
 
-impl<const N: usize, const S: usize> Mixer<N, S> {
-    /// A mixer without weights; [`import`](Self::import) gives it some.
-    pub(super) fn new(sets: &[u32; S], last_sets: u32) -> Self {
-        let mut base = [0; S];
+impl<const V: usize> Mixer<V> {
+    /// Mixers with this many sets each, without weights; [`import`](Self::import) gives them some.
+    pub(super) fn new(sets: &[u32], last_sets: u32) -> Self {
+        let mut base = [0; MIXERS];
         let mut total = 0u32;
         for (b, n) in base.iter_mut().zip(sets) {
             *b = total;
             total += n;
         }
         Mixer {
-            weights: vec![[0; N]; total as usize],
-            last: vec![[0; S]; last_sets as usize],
+            weights: vec![Set::ZERO; total as usize],
+            last: vec![Set::ZERO; last_sets as usize],
             base,
             chosen: base,
             chosen_last: 0,
-            used: S,
-            outputs: [0; S],
+            used: sets.len(),
+            inputs: Set::ZERO,
+            outputs: Set::ZERO,
+            p: Set::ZERO,
             mixed: 0,
+            p_mixed: 0,
         }
     }
 
-    /// Takes over the weights of `used` mixers (4, 6 or `S`): sets of each, and of the second layer (zeros for mixers that are not used).
-    pub(super) fn import(&mut self, used: usize, weights: &[[i32; N]], last: &[[i32; S]]) {
-        self.used = used.min(S);
-        self.outputs = [0; S];
+    /// Takes over the weights of the first `used` mixers (2, 4 or 6): sets of each, and of the second layer.
+    pub(super) fn import(&mut self, used: usize, weights: &[Set<V>], last: &[Set<1>]) {
+        self.used = used;
         self.weights[..weights.len()].copy_from_slice(weights);
         self.last.copy_from_slice(last);
     }
 
     /// The mixed probability. `sets[j]` selects the weights of mixer `j`.
     #[inline(always)]
-    pub(super) fn mix(&mut self, inputs: &[i32; N], sets: &[u32; S], last_set: u32) -> i32 {
+    pub(super) fn mix<S: Whole>(&mut self, s: S, inputs: [S::I; V], sets: &[u32; MIXERS], last_set: u32) -> i32 {
         // Loops of known length are unrolled.
         match self.used {
-            4 => self.ask::<4>(inputs, sets),
-            6 => self.ask::<6>(inputs, sets),
-            _ => self.ask::<S>(inputs, sets),
+            2 => self.ask::<S, 2>(s, inputs, sets, last_set),
+            4 => self.ask::<S, 4>(s, inputs, sets, last_set),
+            _ => self.ask::<S, 6>(s, inputs, sets, last_set),
         }
-        self.chosen_last = last_set;
-        self.mixed = dot(&self.last[last_set as usize], &self.outputs);
-        squash(self.mixed)
     }
 
     #[inline(always)]
-    fn ask<const USED: usize>(&mut self, inputs: &[i32; N], sets: &[u32; S]) {
+    fn ask<S: Whole, const USED: usize>(
+        &mut self,
+        s: S,
+        inputs: [S::I; V],
+        sets: &[u32; MIXERS],
+        last_set: u32,
+    ) -> i32 {
+        for (to, x) in self.inputs.0.iter_mut().zip(inputs) {
+            s.store_int(x, to);
+        }
+        let mut products = [s.splat_int(0); MIXERS];
         for j in 0..USED {
-            self.chosen[j] = self.base[j].wrapping_add(sets[j]);
-            self.outputs[j] = dot(&self.weights[self.chosen[j] as usize], inputs);
+            let chosen = self.base[j].wrapping_add(sets[j]);
+            self.chosen[j] = chosen;
+            products[j] = self.weights[chosen as usize].products(s, &inputs);
         }
+        let [a, b, c, d, ..] = products;
+        let sums = if USED <= 4 {
+            s.sums([a, b, c, d])
+        } else {
+            s.sums_of_8(products)
+        };
+        let outputs = s.shift_right::<{ WEIGHT_BITS - 6 }>(sums);
+        let outputs = s.max_int(s.min_int(outputs, s.splat_int(LIMIT)), s.splat_int(-LIMIT));
+        let [to] = &mut self.outputs.0;
+        s.store_int(outputs, to);
+        self.chosen_last = last_set;
+        let sum = s.sum_of_8(self.last[last_set as usize].products(s, &[outputs]));
+        self.mixed = (sum >> (WEIGHT_BITS - 6)).clamp(-LIMIT, LIMIT);
+        self.p_mixed = squash(self.mixed);
+        // Not needed now, but while the coder is at work.
+        for j in 0..USED {
+            self.p.0[0][j] = squash(self.outputs.0[0][j]);
+        }
+        self.p_mixed
     }
 
-    /// Learns from the bit that followed.
+    /// Learns from the bit that followed, the layers at `rate / 65536` and `last_rate / 65536`.
     #[inline(always)]
-    pub(super) fn update(&mut self, inputs: &[i32; N], bit: bool, rate: i32, last_rate: i32) {
+    pub(super) fn update<S: Whole>(&mut self, s: S, bit: bool, rate: i32, last_rate: i32) {
         let target = i32::from(bit) << 16;
         match self.used {
-            4 => self.teach::<4>(inputs, target, rate),
-            6 => self.teach::<6>(inputs, target, rate),
-            _ => self.teach::<S>(inputs, target, rate),
+            2 => self.teach::<S, 2>(s, target, rate),
+            4 => self.teach::<S, 4>(s, target, rate),
+            _ => self.teach::<S, 6>(s, target, rate),
         }
-        let error = target.wrapping_sub(squash(self.mixed));
-        train(
-            &mut self.last[self.chosen_last as usize],
-            &self.outputs,
-            error,
-            last_rate,
-        );
+        let error = target.wrapping_sub(self.p_mixed).wrapping_mul(last_rate) >> 8;
+        self.last[self.chosen_last as usize].train(s, &self.outputs.load(s), error);
     }
 
     #[inline(always)]
-    fn teach<const USED: usize>(&mut self, inputs: &[i32; N], target: i32, rate: i32) {
+    fn teach<S: Whole, const USED: usize>(&mut self, s: S, target: i32, rate: i32) {
+        let inputs = self.inputs.load(s);
         for j in 0..USED {
-            let error = target.wrapping_sub(squash(self.outputs[j]));
-            train(&mut self.weights[self.chosen[j] as usize], inputs, error, rate);
+            let error = target.wrapping_sub(self.p.0[0][j]).wrapping_mul(rate) >> 8;
+            self.weights[self.chosen[j] as usize].train(s, &inputs, error);
         }
     }
 }

@@ -30,26 +30,51 @@ mod predictor;
 mod shape;
 mod slots;
 mod sound;
+mod vectors;
 mod version;
 
 pub use predictor::Predictor;
 pub use shape::Shape;
 
 use crate::coder::{Coder, Decoder, Encoder, StreamEnd};
+use crate::simd::whole::Whole;
+use vectors::Task;
 
 /// Version of everything that decides a predicted bit. It is part of a block's parameters. Older versions, down to 1, are
 /// still decoded ([`Predictor::set_version`]).
 pub const VERSION: u8 = 2;
 
-fn code_bytes<C: Coder>(predictor: &mut Predictor, coder: &mut C, raw: &[u8], len: usize) {
-    for i in 0..len {
-        let byte = raw.get(i).copied().unwrap_or(0);
-        for k in (0..8).rev() {
-            let p = predictor.predict(0, None);
-            let bit = coder.code(byte >> k & 1 == 1, p);
-            predictor.update(0, bit);
+/// Codes `len` bytes in one lane: `raw` with an encoder.
+struct CodeBytes<'a, C> {
+    predictor: &'a mut Predictor,
+    coder: &'a mut C,
+    raw: &'a [u8],
+    len: usize,
+}
+
+impl<C: Coder> Task for CodeBytes<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Whole>(self, v: S) {
+        for i in 0..self.len {
+            let byte = self.raw.get(i).copied().unwrap_or(0);
+            for k in (0..8).rev() {
+                let p = self.predictor.predict_with(v, 0, None);
+                let bit = self.coder.code(byte >> k & 1 == 1, p);
+                self.predictor.update_with(v, 0, bit);
+            }
         }
     }
+}
+
+fn code_bytes<C: Coder>(predictor: &mut Predictor, coder: &mut C, raw: &[u8], len: usize) {
+    predictor.vectors().run(CodeBytes {
+        predictor,
+        coder,
+        raw,
+        len,
+    });
 }
 
 /// Bytes on which shapes are tried.
@@ -238,15 +263,22 @@ mod tests {
     }
 
     #[test]
-    fn wide_and_plain_code_give_the_same_bits() {
+    fn all_vectors_give_the_same_bits() {
         let text: Vec<u8> = (0..20_000u32).map(|i| (i * i >> 7) as u8 & 63).collect();
-        let mut plain = Predictor::new();
-        plain.without_wide();
-        for shape in [Shape::Plain, Shape::Records(3), Shape::Sound(1)] {
-            assert_eq!(
-                encode_as(&mut plain, &text, shape),
-                encode_as(&mut Predictor::new(), &text, shape)
-            );
+        for version in 1..=VERSION {
+            for shape in [Shape::Plain, Shape::Records(3), Shape::Sound(1)] {
+                let payloads = vectors::Vectors::all().into_iter().map(|vectors| {
+                    let mut predictor = Predictor::new();
+                    predictor.set_version(version);
+                    predictor.set_vectors(vectors);
+                    let mut coder = Encoder::new(Vec::new());
+                    let text: Vec<u8> = text.iter().map(|b| b | 128).collect();
+                    lanes(&mut predictor, &mut coder, &text, &[9000, 11_000], &[0, 1, 1, 0]);
+                    (encode_as(&mut predictor, &text, shape), coder.finish())
+                });
+                let payloads: Vec<_> = payloads.collect();
+                assert!(payloads.iter().all(|payload| *payload == payloads[0]));
+            }
         }
     }
 

@@ -5,18 +5,21 @@ use super::context::{CONTEXTS, Lane};
 use super::ends::{self, Ends, Hint};
 use super::history::HISTORIES;
 use super::learned::Learned;
-use super::maps::{Cell, Map, Row, WIDTH};
+use super::maps::{self, Cell, Map};
 use super::matching::{Match, Matcher};
 use super::math::{hash, squash, stretch};
 use super::mixer::Mixer;
 use super::pixels::Pixels;
 use super::shape::Shape;
 use super::slots::{Slot, Slots};
+use super::vectors::{Task, Vectors};
 use super::version::{Rules, SETS};
+use crate::simd::WAYS;
+use crate::simd::whole::Whole;
 
 /// Inputs of the mixer: histories (stretched), language model (2), match (2); histories (linear), order-1 counter,
 /// constant, unused.
-pub(super) const INPUTS: usize = 2 * WIDTH;
+pub(super) const INPUTS: usize = 2 * WAYS;
 /// Where the inputs are whose weights the learned files hold: language model, histories, match, order-1 counter, constant.
 pub(super) const PLACES: [usize; INPUTS] = {
     let mut places = [0; INPUTS];
@@ -25,7 +28,7 @@ pub(super) const PLACES: [usize; INPUTS] = {
         places[i] = match i {
             0..2 => CONTEXTS + i,
             2..14 => i - 2,
-            14..26 => WIDTH + i - 14,
+            14..26 => WAYS + i - 14,
             26..28 => CONTEXTS + 2 + i - 26,
             _ => i,
         };
@@ -33,10 +36,6 @@ pub(super) const PLACES: [usize; INPUTS] = {
     }
     places
 };
-/// Room for first-layer mixers.
-pub(super) const MIXERS: usize = 8;
-/// Weight sets of each.
-const ROOM: [u32; MIXERS] = [SETS[0], SETS[1], SETS[2], SETS[3], SETS[4], SETS[5], 0, 0];
 /// Weight sets of the second layer.
 pub(super) const LAST_SETS: u32 = 64;
 /// Contexts of the two final maps.
@@ -54,10 +53,10 @@ pub struct Predictor {
     maps: Box<[Map; CONTEXTS]>,
     order1: Vec<Cell>,
     matcher: Matcher,
-    mixer: Mixer<INPUTS, MIXERS>,
+    mixer: Mixer<2>,
     apm: [Apm; 2],
     ends: Ends,
-    wide: bool,
+    vectors: Vectors,
     version: u8,
     rules: Rules,
     pixels: Pixels,
@@ -65,6 +64,7 @@ pub struct Predictor {
     stride: u32,
     // The byte under way.
     hashes: [u64; CONTEXTS],
+    ahead: Vec<Ahead>,
     found: [u32; CONTEXTS],
     /// Copies of the slots found, written back at the end of the half byte.
     now: [Slot; CONTEXTS],
@@ -74,10 +74,17 @@ pub struct Predictor {
     /// Place of the present bit in its half byte's slots.
     node: usize,
     // The bit under way.
-    inputs: [i32; INPUTS],
     states: [u8; CONTEXTS],
-    row: Row,
+    cells: [i32; WAYS],
     direct: usize,
+}
+
+/// Hashes of the contexts of the half bytes that a lane may come to next, by the last bit before them.
+#[derive(Clone, Default)]
+struct Ahead {
+    hashes: [[u64; CONTEXTS]; 2],
+    /// Bits of the lane until there.
+    bits: u64,
 }
 
 impl Default for Predictor {
@@ -97,23 +104,23 @@ impl Predictor {
             maps: Box::new([super::maps::untrained(); CONTEXTS]),
             order1: Vec::new(),
             matcher: Matcher::new(),
-            mixer: Mixer::new(&ROOM, LAST_SETS),
+            mixer: Mixer::new(&SETS, LAST_SETS),
             apm: APMS.map(Apm::new),
             ends: Ends::new(),
-            wide: wide(),
+            vectors: Vectors::detect(),
             version: super::VERSION,
             rules: Rules::of(super::VERSION, false),
             pixels: Pixels::new(),
             stride: 0,
             hashes: [0; CONTEXTS],
+            ahead: Vec::new(),
             found: [0; CONTEXTS],
             now: [[0; 16]; CONTEXTS],
             partial: 1,
             bits: 0,
             node: 1,
-            inputs: [0; INPUTS],
             states: [0; CONTEXTS],
-            row: Row::new(),
+            cells: [0; WAYS],
             direct: 0,
         };
         predictor.reset(&[0], false);
@@ -163,6 +170,8 @@ impl Predictor {
         self.bits = 0;
         self.node = 1;
         self.ends.reset(total);
+        self.ahead.clear();
+        self.ahead.resize(lanes.len(), Ahead::default());
     }
 
     /// A predictor that has learned nothing, for training.
@@ -201,9 +210,15 @@ impl Predictor {
         .to_bytes()
     }
 
+    /// Predicts with these vectors from now on.
     #[cfg(test)]
-    pub(super) fn without_wide(&mut self) {
-        self.wide = false;
+    pub(super) fn set_vectors(&mut self, vectors: Vectors) {
+        self.vectors = vectors;
+    }
+
+    /// The vectors that it predicts with.
+    pub(super) fn vectors(&self) -> Vectors {
+        self.vectors
     }
 
     /// The block as coded so far; bytes that are not known yet are zero.
@@ -219,43 +234,20 @@ impl Predictor {
     /// The probability that the next bit of `lane` is one, in units of 1/65536. `lm`: the language model's, likewise.
     #[inline]
     pub fn predict(&mut self, lane: usize, lm: Option<u32>) -> u32 {
-        #[cfg(target_arch = "x86_64")]
-        if self.wide {
-            // SAFETY: `wide` is set only where the processor has AVX2.
-            #[allow(unsafe_code, reason = "the same code, compiled for wider registers")]
-            return unsafe { self.predict_avx2(lane, lm) };
-        }
-        self.predict_any(lane, lm)
+        self.vectors.run(Predict(self, lane, lm))
     }
 
     /// Learns the bit that [`predict`](Self::predict) was asked for.
     #[inline]
     pub fn update(&mut self, lane: usize, bit: bool) {
-        #[cfg(target_arch = "x86_64")]
-        if self.wide {
-            // SAFETY: `wide` is set only where the processor has AVX2.
-            #[allow(unsafe_code, reason = "the same code, compiled for wider registers")]
-            return unsafe { self.update_avx2(lane, bit) };
-        }
-        self.update_any(lane, bit);
+        self.vectors.run(Update(self, lane, bit));
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,bmi1,bmi2")]
-    fn predict_avx2(&mut self, lane: usize, lm: Option<u32>) -> u32 {
-        self.predict_any(lane, lm)
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,bmi1,bmi2")]
-    fn update_avx2(&mut self, lane: usize, bit: bool) {
-        self.update_any(lane, bit);
-    }
-
+    /// [`predict`](Self::predict) with the vectors that are at hand.
     #[inline(always)]
-    fn predict_any(&mut self, lane: usize, lm: Option<u32>) -> u32 {
+    pub(super) fn predict_with<S: Whole>(&mut self, v: S, lane: usize, lm: Option<u32>) -> u32 {
         if self.bits & 3 == 0 {
-            self.locate(lane);
+            self.locate(v, lane);
         }
         let (mut lm_inputs, mut confidence) = ([0; 2], 0);
         if let Some(p) = lm {
@@ -266,7 +258,8 @@ impl Predictor {
         for i in 0..CONTEXTS {
             self.states[i] = self.now[i][self.node & 15];
         }
-        self.row.load(&self.maps, &self.states);
+        let cells = maps::cells(v, &self.maps, &self.states);
+        v.store_int(cells, &mut self.cells);
         // How many of the orders 2 to 6 have seen anything.
         let mut hits = 0;
         for i in 2..7 {
@@ -289,12 +282,11 @@ impl Predictor {
                 .predict(lane, &self.block, self.stride, self.partial, self.bits);
             (lm_inputs, more) = ([a, b], [c, d]);
         }
-        let x = &mut self.inputs;
-        self.row.inputs(
-            x,
-            [lm_inputs[0], lm_inputs[1], match_inputs[0], match_inputs[1]],
-            [direct, 256, more[0], more[1]],
-        );
+        let first = [lm_inputs[0], lm_inputs[1], match_inputs[0], match_inputs[1]];
+        let second = [direct, 256, more[0], more[1]];
+        let behind = |four: [i32; 4]| v.generate(|i| if i < CONTEXTS { 0 } else { four[i & 3] });
+        let [stretched, linear] = maps::inputs(v, cells);
+        let inputs = [v.or(stretched, behind(first)), v.or(linear, behind(second))];
         // With a language model the place in its token matters more than the byte before.
         let last_set = if lm.is_some() {
             let place = self.lanes[lane].token_len.min(3);
@@ -312,18 +304,23 @@ impl Predictor {
             0,
             0,
         ];
-        let p = self.mixer.mix(x, &sets, confidence * 8 + len_class);
+        let p = self.mixer.mix(v, inputs, &sets, confidence * 8 + len_class);
+        if self.bits & 3 == 3 {
+            self.foresee(lane);
+        }
         let mixed = self.mixer.mixed;
         let a = self.apm[0].refine(mixed, len_class << 8 | self.partial);
         let b = self.apm[1].refine(mixed, (hash(u64::from(order1), 9) >> 54) as u32);
         ((2 * p + a + b) >> 2).clamp(1, 65535) as u32
     }
 
+    /// [`update`](Self::update) with the vectors that are at hand.
     #[inline(always)]
-    fn update_any(&mut self, lane: usize, bit: bool) {
+    pub(super) fn update_with<S: Whole>(&mut self, v: S, lane: usize, bit: bool) {
         let rules = self.rules;
-        self.mixer.update(&self.inputs, bit, rules.rate, rules.last_rate);
-        self.row.update(&mut self.maps, &self.states, bit, rules.map_rate);
+        self.mixer.update(v, bit, rules.rate, rules.last_rate);
+        let cells = v.load_int(&self.cells);
+        maps::update(v, cells, &mut self.maps, &self.states, bit, rules.map_rate);
         let next = &HISTORIES.next[usize::from(bit)];
         for i in 0..CONTEXTS {
             self.now[i][self.node & 15] = next[usize::from(self.states[i])];
@@ -342,7 +339,7 @@ impl Predictor {
     #[inline]
     pub fn skip(&mut self, lane: usize, bit: bool) {
         if self.bits & 3 == 0 {
-            self.locate(lane);
+            self.vectors.run(Locate(self, lane));
         }
         self.append(lane, bit);
     }
@@ -351,10 +348,7 @@ impl Predictor {
     fn append(&mut self, lane: usize, bit: bool) {
         self.partial = self.partial << 1 | u32::from(bit);
         self.node = (self.node << 1 | usize::from(bit)) & 15;
-        self.bits += 1;
-        if self.bits & 3 == 3 {
-            self.foresee(lane);
-        }
+        self.bits = self.bits.wrapping_add(1);
         if self.bits & 3 == 0 {
             self.node = 1;
             self.slots.store(&self.found, &self.now);
@@ -373,63 +367,73 @@ impl Predictor {
         }
     }
 
-    /// One bit before a half byte ends, asks for the memory of both that may follow: a bit's work hides the wait.
+    /// Before the last bit of a half byte, finds the contexts of both that may follow and asks for their memory: coding and
+    /// learning the bit hide the wait.
     #[inline(always)]
     fn foresee(&mut self, lane: usize) {
+        let me = &self.lanes[lane];
+        let ahead = &mut self.ahead[lane];
+        let at = me.at as usize;
         for bit in 0..2 {
-            let partial = self.partial << 1 | bit;
-            let mut hashes = self.hashes;
+            let partial = self.partial << 1 | bit as u32;
+            let hashes = &mut ahead.hashes[bit];
             if self.bits == 3 {
-                for hash_of in &mut hashes {
-                    *hash_of = hash(*hash_of, u64::from(partial));
+                for (hash_of, first) in hashes.iter_mut().zip(&self.hashes) {
+                    *hash_of = hash(*first, u64::from(partial));
                 }
             } else {
-                let mut then = self.lanes[lane].clone();
+                let mut then = me.clone();
                 then.push(partial as u8);
                 if then.at as usize >= self.block.len() {
                     return;
                 }
-                then.contexts(&self.block, self.stride, self.rules.words, &mut hashes);
+                // Contexts may look at the byte itself.
+                self.block[at] = partial as u8;
+                then.contexts(&self.block, self.stride, self.rules.words, hashes);
+                self.block[at] = 0;
                 self.matcher.prefetch(&then);
             }
-            self.slots.prefetch(&hashes);
+            self.slots.prefetch(hashes);
         }
+        ahead.bits = me.bits(self.bits).wrapping_add(1);
     }
 
     /// Slots of the half byte that starts; at the first of a byte, also its contexts.
     #[inline(always)]
-    fn locate(&mut self, lane: usize) {
-        let mut hashes = self.hashes;
+    fn locate<S: Whole>(&mut self, v: S, lane: usize) {
+        let ahead = &mut self.ahead[lane];
+        let me = &self.lanes[lane];
+        // What was foreseen is in the order of the last bit; a token's first byte has contexts of its own.
+        let foreseen = ahead.bits == me.bits(self.bits) && (self.bits != 0 || me.token_len != 0);
         if self.bits == 0 {
-            self.lanes[lane].contexts(&self.block, self.stride, self.rules.words, &mut hashes);
-            self.hashes = hashes;
-            self.matcher.begin(self.matches[lane], &self.block);
-        } else {
-            let partial = u64::from(self.partial);
-            for hash_of in &mut hashes {
-                *hash_of = hash(*hash_of, partial);
+            if !foreseen {
+                me.contexts(&self.block, self.stride, self.rules.words, &mut ahead.hashes[0]);
             }
+            let came = if foreseen { me.last as usize & 1 } else { 0 };
+            self.hashes = ahead.hashes[came];
+            self.matcher.begin(self.matches[lane], &self.block);
+            self.slots.find(v, &self.hashes, &mut self.found, &mut self.now);
+        } else {
+            let partial = self.partial;
+            if !foreseen {
+                for (hash_of, first) in ahead.hashes[partial as usize & 1].iter_mut().zip(&self.hashes) {
+                    *hash_of = hash(*first, u64::from(partial));
+                }
+            }
+            let hashes = &ahead.hashes[partial as usize & 1];
+            self.slots.find(v, hashes, &mut self.found, &mut self.now);
         }
-        self.slots.find(&hashes, &mut self.found);
-        self.slots.load(&self.found, &mut self.now);
     }
 
     /// The probability that the token of `lane` ends here, in units of 1/65536. `rank`: identifies the token so far;
     /// `lm`: the language model's probability.
     pub fn predict_end(&mut self, lane: usize, rank: u32, lm: u32) -> u32 {
-        let m = self.matches[lane];
-        self.matcher.begin(m, &self.block);
-        let hint = Hint {
-            place: m.place,
-            expected: self.matcher.expected(),
-            class: self.matcher.class(m),
-        };
-        self.ends.predict(&self.lanes[lane], &hint, rank, lm)
+        self.vectors.run(PredictEnd(self, lane, rank, lm))
     }
 
     /// Learns the decision that [`predict_end`](Self::predict_end) was asked for.
     pub fn update_end(&mut self, _lane: usize, end: bool) {
-        self.ends.update(end);
+        self.vectors.run(UpdateEnd(self, end));
     }
 
     /// Notes that a token of `lane` is complete.
@@ -446,16 +450,60 @@ impl Predictor {
     }
 }
 
-/// Whether the wide version of the code can run here; it computes the same bits.
-fn wide() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        std::arch::is_x86_feature_detected!("avx2")
-            && std::arch::is_x86_feature_detected!("bmi1")
-            && std::arch::is_x86_feature_detected!("bmi2")
+struct Predict<'a>(&'a mut Predictor, usize, Option<u32>);
+
+impl Task for Predict<'_> {
+    type Output = u32;
+    #[inline(always)]
+    fn run<S: Whole>(self, v: S) -> u32 {
+        self.0.predict_with(v, self.1, self.2)
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
+}
+
+struct Update<'a>(&'a mut Predictor, usize, bool);
+
+impl Task for Update<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Whole>(self, v: S) {
+        self.0.update_with(v, self.1, self.2);
+    }
+}
+
+struct Locate<'a>(&'a mut Predictor, usize);
+
+impl Task for Locate<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Whole>(self, v: S) {
+        self.0.locate(v, self.1);
+    }
+}
+
+struct PredictEnd<'a>(&'a mut Predictor, usize, u32, u32);
+
+impl Task for PredictEnd<'_> {
+    type Output = u32;
+    #[inline(always)]
+    fn run<S: Whole>(self, v: S) -> u32 {
+        let PredictEnd(me, lane, rank, lm) = self;
+        let m = me.matches[lane];
+        me.matcher.begin(m, &me.block);
+        let hint = Hint {
+            place: m.place,
+            expected: me.matcher.expected(),
+            class: me.matcher.class(m),
+        };
+        me.ends.predict(v, &me.lanes[lane], &hint, rank, lm)
+    }
+}
+
+struct UpdateEnd<'a>(&'a mut Predictor, bool);
+
+impl Task for UpdateEnd<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Whole>(self, v: S) {
+        self.0.ends.update(v, self.1);
     }
 }

@@ -1,6 +1,8 @@
 //! The hash table of bit histories: one 16-byte slot per (context, half byte).
 
+use super::context::CONTEXTS;
 use crate::simd::prefetch;
+use crate::simd::whole::Whole;
 
 /// A check byte, never 0 in a slot in use, and fifteen histories, one for each partial half byte (1, 2..3, 4..7, 8..15).
 pub(super) type Slot = [u8; 16];
@@ -45,21 +47,24 @@ impl Slots {
         }
     }
 
-    /// The slots of all `hashes`: those that carry their check bytes, or cleared ones. Two contexts may be given one
-    /// slot; [`load`](Self::load) then gives both a copy, and both will be written back with the same bits.
+    /// Copies the slots of all `hashes`, those that carry their check bytes or cleared ones, and says where they are. Two
+    /// contexts may be given one slot; then both get a copy, and both will be written back with the same bits.
     #[inline(always)]
-    pub(super) fn find<const K: usize>(&mut self, hashes: &[u64; K], found: &mut [u32; K]) {
-        for i in 0..K {
+    pub(super) fn find<S: Whole>(
+        &mut self,
+        s: S,
+        hashes: &[u64; CONTEXTS],
+        found: &mut [u32; CONTEXTS],
+        slots: &mut [Slot; CONTEXTS],
+    ) {
+        for i in 0..CONTEXTS {
             let hash = hashes[i];
             let index = (hash >> self.shift) as u32;
             let check = (hash as u8).max(1);
             let line = &mut self.lines[index as usize].0;
-            let hit = u32::from(line[0][0] == check)
-                | u32::from(line[1][0] == check) << 1
-                | u32::from(line[2][0] == check) << 2
-                | u32::from(line[3][0] == check) << 3;
+            let hit = s.heads(line, check);
             let way = if hit != 0 {
-                hit.trailing_zeros()
+                hit.trailing_zeros() >> 4
             } else {
                 // Histories are numbered by length, so the first one tells how much a slot was used.
                 let key = |way: usize| u32::from(line[way][1]) << 2 | way as u32;
@@ -69,12 +74,7 @@ impl Slots {
             };
             found[i] = index << 2 | way;
         }
-    }
-
-    /// Copies the slots found.
-    #[inline(always)]
-    pub(super) fn load<const K: usize>(&self, found: &[u32; K], slots: &mut [Slot; K]) {
-        for i in 0..K {
+        for i in 0..CONTEXTS {
             slots[i] = self.lines[(found[i] >> 2) as usize].0[(found[i] & 3) as usize];
         }
     }
