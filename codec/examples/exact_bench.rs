@@ -12,7 +12,7 @@ use std::time::Instant;
 use clap::Parser;
 use lmfs_codec::model::exact::{ExactModel, int8_peak};
 use lmfs_codec::model::{EngineChoice, Lanes, LanguageModel, LoadOptions, ModelSource, Token, load};
-use lmfs_codec::{Codec, Options};
+use lmfs_codec::{Codec, Options, Stop};
 
 #[derive(Parser)]
 struct Args {
@@ -31,6 +31,9 @@ struct Args {
     /// Tokens a lane whose steps are timed.
     #[arg(long, default_value_t = 400)]
     steps: usize,
+    /// How often blocks of 16 KiB are decoded end to end; 0 leaves that out.
+    #[arg(long, default_value_t = 3)]
+    decodes: usize,
     /// Also measure llama.cpp.
     #[arg(long)]
     llama: bool,
@@ -130,6 +133,22 @@ fn cpu_seconds() -> f64 {
     stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }
 
+/// Kilobytes a second of processor time: blocks of 16 KiB encoded with the check, and decoded.
+fn end_to_end(codec: &Codec, text: &[u8], decodes: usize) -> (f64, f64) {
+    let (stop, start) = (Stop::new(), cpu_seconds());
+    let coded = text.chunks(16384).map(|raw| codec.encode(raw, &stop).unwrap());
+    let coded: Vec<_> = coded.collect();
+    let encode = cpu_seconds() - start;
+    for _ in 0..decodes {
+        for (raw, block) in text.chunks(16384).zip(&coded) {
+            assert_eq!(codec.decode(block, &stop).unwrap(), raw);
+        }
+    }
+    let decode = cpu_seconds() - start - encode;
+    let kb = text.len() as f64 / 1e3;
+    (kb / encode, kb * decodes as f64 / decode)
+}
+
 /// The shortest of ten times, in milliseconds.
 fn best_of_10(mut run: impl FnMut()) -> f64 {
     let mut time = || {
@@ -224,6 +243,12 @@ fn main() {
                 );
             }
             println!();
+        }
+        if args.decodes > 0 {
+            let (encode, decode) = end_to_end(&codec, &text, args.decodes);
+            println!(
+                "  end to end, blocks of 16 KiB, KB/s of processor time: decode {decode:.1}, encode with the check {encode:.1}"
+            );
         }
         for &lanes in &args.lanes {
             let mut state = exact.open_profiled(lanes).unwrap();

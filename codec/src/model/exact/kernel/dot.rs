@@ -103,6 +103,9 @@ pub fn in_tiles(most: usize, rows: usize, tile: &mut impl Tile) {
         if most >= 4 && left >= 4 {
             tile.run::<4>(at);
             at += 4;
+        } else if most >= 4 && left == 3 {
+            tile.run::<3>(at);
+            at += 3;
         } else if left >= 2 {
             tile.run::<2>(at);
             at += 2;
