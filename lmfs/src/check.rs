@@ -130,7 +130,7 @@ pub fn check(store: &Opened, job: &Job<'_>, line: Option<Line<'_>>) -> Result<Re
     let known = structure::check(job, &names, &mut report)?;
     let mut sums = line.map(|line| Sums::new(job, &names, line));
     if let Some(sums) = &mut sums {
-        known.iter().for_each(|(ino, _)| sums.damaged(*ino));
+        sums.without(known.iter().map(|(ino, _)| *ino));
     }
     let known = |ino, block| known.contains(&(ino, block));
     data::check(job, &known, sums, &mut |ino| Ok(names.path(ino)), &mut report)?;

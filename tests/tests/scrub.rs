@@ -183,16 +183,13 @@ fn parity_can_be_had_later_and_given_up() {
     mount.umount();
 }
 
-#[test]
-fn an_interrupted_check_goes_on_where_it_was() {
-    let (scratch, _) = filled(&["--block-size=4KiB"]);
-    let whole = scratch.lmfs("check", &["--data", "--json"]).ok().json();
-    let place = scratch.store().join("check.json");
-    assert!(!place.exists());
+/// `lmfs check OPTION` ended by Ctrl-C after some seconds: what it printed.
+fn interrupted(scratch: &Scratch, option: &str) -> String {
+    let out = scratch.path("interrupted");
     let mut child = Command::new(lmfs_path())
-        .args(["check", "--data", "--max-rate=40k"])
+        .args(["check", option, "--max-rate=40k"])
         .arg(scratch.store())
-        .stdout(Stdio::null())
+        .stdout(fs::File::create(&out).unwrap())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
@@ -203,6 +200,16 @@ fn an_interrupted_check_goes_on_where_it_was() {
     let status = child.wait().unwrap();
     assert!(begun.elapsed() < Duration::from_secs(30));
     assert_eq!(status.code(), Some(2));
+    String::from_utf8_lossy(&fs::read(out).unwrap()).into_owned()
+}
+
+#[test]
+fn an_interrupted_check_goes_on_where_it_was() {
+    let (scratch, _) = filled(&["--block-size=4KiB"]);
+    let whole = scratch.lmfs("check", &["--data", "--json"]).ok().json();
+    let place = scratch.store().join("check.json");
+    assert!(!place.exists());
+    interrupted(&scratch, "--data");
     assert!(place.exists());
     let resumed = scratch.lmfs("check", &["--data", "--resume", "--json"]).ok().json();
     assert_eq!(resumed.get("resumed").unwrap(), true);
@@ -212,6 +219,18 @@ fn an_interrupted_check_goes_on_where_it_was() {
     assert!(!place.exists(), "what is done leaves nothing");
     let again = scratch.lmfs("check", &["--data", "--resume", "--json"]).ok().json();
     assert_eq!(again.get("resumed").unwrap(), false);
+}
+
+#[test]
+fn an_interrupted_check_with_sums_prints_and_counts_each_file_once() {
+    let (scratch, _) = filled(&["--block-size=4KiB"]);
+    let whole = scratch.lmfs("check", &["--sha256"]).ok();
+    let first = interrupted(&scratch, "--sha256");
+    let rest = scratch.lmfs("check", &["--sha256", "--resume"]).ok();
+    assert!(rest.stderr.contains(", resumed"), "{rest}");
+    assert_eq!(lines(&(first + &rest.stdout)), lines(&whole.stdout));
+    let counts = |said: &str| lines(said).pop().unwrap().replace(", resumed", "");
+    assert_eq!(counts(&rest.stderr), counts(&whole.stderr));
 }
 
 #[test]

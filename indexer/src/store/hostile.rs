@@ -295,6 +295,33 @@ fn trees_that_contradict_themselves_are_opened_and_found() {
     }
 }
 
+#[test]
+fn blocks_that_overlap_are_named_with_whose_place_they_take() {
+    let (_, made) = store();
+    let BlockRef { segment, offset, .. } = made.extent(GOOD, 0).unwrap().unwrap().r;
+    let mut bytes = Vec::new();
+    let changes = [
+        Change::PutInode(inode(6, Kind::File)),
+        extent(6, 7, segment, offset, 5, 5),
+        extent(GOOD, 1, segment, offset + 4, 5, 5),
+        // One that lies beside them.
+        extent(6, 8, segment, 0, 5, 5),
+    ];
+    encode_changes(&mut bytes, &changes);
+    let store = open(&with_transaction(&bytes), false).unwrap();
+    let stop = AtomicBool::new(false);
+    let report = store.check(&CheckOptions::default(), &stop, &mut |_, _| ()).unwrap();
+    let overlaps = report.findings.iter().filter(|f| f.what.contains("overlaps"));
+    let found: Vec<_> = overlaps
+        .map(|f| (f.ino.unwrap(), f.block.unwrap(), &f.what[..]))
+        .collect();
+    let expected = [
+        (6, 7, "the block overlaps block 0 of inode 2 in the log"),
+        (GOOD, 1, "the block overlaps block 7 of inode 6 in the log"),
+    ];
+    assert_eq!(found, expected);
+}
+
 fn with_checkpoint(begin: Begin, page: &[u8], count: u64) -> MemIo {
     let (io, store) = store();
     let log = &store.log;

@@ -79,6 +79,8 @@ fn all(
     let slow = job.pace.within(LOST).and_then(|bytes| usize::try_from(bytes).ok());
     let batch = slow.map_or(batch, |bytes| fit(bytes).clamp(cores, batch));
     let (mut after, mut noted) = (at.after, Instant::now());
+    // The file whose blocks come by, and what was counted before it.
+    let mut begun = (0, report.blocks, report.decoded_bytes);
     loop {
         let mut blocks = job.store.blocks(Some(after), batch)?;
         let Some(last) = blocks.last().map(|(ino, block, _)| (*ino, *block)) else {
@@ -98,6 +100,9 @@ fn all(
             return Err(Error::Interrupted);
         }
         for ((ino, block, extent), result) in blocks.into_iter().zip(results) {
+            if begun.0 != ino {
+                begun = (ino, report.blocks, report.decoded_bytes);
+            }
             report.blocks += 1;
             match result? {
                 Ok(bytes) => {
@@ -110,14 +115,19 @@ fn all(
                     at.damaged.push((ino, block));
                     report.damage.push(damage(job, ino, block, extent, reason, path)?);
                     if let Some(sums) = &mut sums {
-                        sums.damaged(ino);
+                        sums.damaged(ino)?;
                     }
                 }
             }
         }
-        // A file whose sum is not printed yet is begun again.
-        at.after = sums.as_ref().map_or(after, |sums| (sums.done(), u64::MAX));
-        (at.blocks, at.decoded_bytes) = (report.blocks, report.decoded_bytes);
+        (at.after, at.blocks, at.decoded_bytes) = (after, report.blocks, report.decoded_bytes);
+        // A file whose sum is not printed yet is begun, and counted, again.
+        if let Some(sums) = &sums {
+            at.after = (sums.done(), u64::MAX);
+            if sums.done() < begun.0 {
+                (at.blocks, at.decoded_bytes) = (begun.1, begun.2);
+            }
+        }
         if job.data && noted.elapsed() >= NOTE {
             if let Err(error) = at.save(job.folder) {
                 tracing::debug!("{error}");

@@ -52,9 +52,15 @@ impl<'a, 'n> Sums<'a, 'n> {
         self.done
     }
 
-    /// This file gets no line.
-    pub fn damaged(&mut self, ino: u64) {
+    /// These files get no lines.
+    pub fn without(&mut self, inos: impl Iterator<Item = u64>) {
+        self.damaged.extend(inos);
+    }
+
+    /// The next block cannot be read: its file gets no line.
+    pub fn damaged(&mut self, ino: u64) -> Result<(), Error> {
         self.damaged.insert(ino);
+        self.reach(ino)
     }
 
     /// Takes the next block.

@@ -6,7 +6,7 @@ use crate::index::rows::{self, Row};
 use crate::store::Store;
 use crate::types::{Extent, Kind, ROOT_INO};
 use crate::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 /// What is remembered of an inode: 1,000,000 of them take about 100 MB.
@@ -22,13 +22,21 @@ struct Seen {
     orphan: bool,
 }
 
+/// The record of a block in use: segment, offset and length.
+type Place = (u32, u32, u32);
+
+/// Whether a record reaches into the one that begins next.
+fn overlap(a: &Place, b: &Place) -> bool {
+    a.0 == b.0 && u64::from(a.1) + u64::from(a.2) > u64::from(b.1)
+}
+
 struct Check<'a> {
     store: &'a Store,
     report: &'a mut CheckReport,
     inodes: HashMap<u64, Seen>,
     counters: Counters,
-    /// Where blocks in use begin and end, by segment and offset.
-    places: Vec<(u32, u32, u64, u64, u64)>,
+    /// Where blocks in use lie: 12 bytes for each.
+    places: Vec<Place>,
 }
 
 /// Checks all rows.
@@ -48,7 +56,7 @@ pub(super) fn check(store: &Store, report: &mut CheckReport) -> Result<()> {
     c.pass(&[])?;
     c.links();
     c.cycles();
-    c.places();
+    c.places()?;
     if c.counters != store.state().counters {
         c.found(
             Severity::Error,
@@ -169,19 +177,24 @@ impl Check<'_> {
         for (block, e) in (first..).zip(extents) {
             let Some(e) = e else { continue };
             self.report.extents += 1;
-            let len = crate::log::block_record_len(ino, block, e.r.len);
-            let end = u64::from(e.r.offset) + len;
             if let Some(seen) = self.inodes.get_mut(&ino) {
                 seen.found_stored += u64::from(e.r.len);
             }
             let place = |f: Finding| f.ino(ino).block(block).at(e.r.segment, u64::from(e.r.offset));
-            match self.store.log.segment(e.r.segment) {
-                None => self.found(Severity::Error, "the block's segment is missing", place),
-                Some(s) if s.len() < end => {
-                    self.found(Severity::Error, "the block lies beyond the end of its segment", place)
-                }
-                Some(_) => self.places.push((e.r.segment, e.r.offset, end, ino, block)),
+            match self.place(ino, block, e) {
+                Ok(place) => self.places.push(place),
+                Err(what) => self.found(Severity::Error, what, place),
             }
+        }
+    }
+
+    /// Where a block lies, or why it cannot be there.
+    fn place(&self, ino: u64, block: u64, e: &Extent) -> std::result::Result<Place, &'static str> {
+        let len = crate::log::block_record_len(ino, block, e.r.len);
+        match self.store.log.segment(e.r.segment) {
+            None => Err("the block's segment is missing"),
+            Some(s) if s.len() < u64::from(e.r.offset) + len => Err("the block lies beyond the end of its segment"),
+            Some(_) => Ok((e.r.segment, e.r.offset, u32::try_from(len).unwrap_or(u32::MAX))),
         }
     }
 
@@ -272,16 +285,39 @@ impl Check<'_> {
         }
     }
 
-    /// Blocks that overlap in the log.
-    fn places(&mut self) {
+    /// Blocks that overlap in the log. Whose they are is looked up only if there are any.
+    fn places(&mut self) -> Result<()> {
         let mut places = std::mem::take(&mut self.places);
         places.sort_unstable();
+        let mut bad = HashSet::new();
         for (a, b) in places.iter().zip(places.iter().skip(1)) {
-            if a.0 == b.0 && a.2 > u64::from(b.1) {
-                let what = format!("the block overlaps block {} of inode {} in the log", a.4, a.3);
-                self.found(Severity::Error, what, |f| f.ino(b.3).block(b.4).at(b.0, u64::from(b.1)));
+            if overlap(a, b) {
+                bad.extend([*a, *b]);
             }
         }
+        drop(places);
+        if bad.is_empty() {
+            return Ok(());
+        }
+        let mut owned: Vec<(Place, u64, u64)> = Vec::new();
+        let prefix = [rows::EXTENTS];
+        self.store.state().index.scan_prefix(&prefix, &prefix, |key, value| {
+            if let Some(Row::Extents { ino, first, extents }) = rows::parse(key, value) {
+                for (block, e) in (first..).zip(extents) {
+                    let place = e.and_then(|e| self.place(ino, block, &e).ok());
+                    owned.extend(place.filter(|p| bad.contains(p)).map(|p| (p, ino, block)));
+                }
+            }
+            ControlFlow::<()>::Continue(())
+        })?;
+        owned.sort_unstable();
+        for ((a, ino, block), (b, of, at)) in owned.iter().zip(owned.iter().skip(1)) {
+            if overlap(a, b) {
+                let what = format!("the block overlaps block {block} of inode {ino} in the log");
+                self.found(Severity::Error, what, |f| f.ino(*of).block(*at).at(b.0, u64::from(b.1)));
+            }
+        }
+        Ok(())
     }
 }
 
