@@ -67,8 +67,8 @@ impl<D: Dot, const P: usize> Tile for Blocks<'_, D, P> {
             fours[i] = &self.q[(first + i) * count..][..count];
         }
         let mut sums = [[s.nothing(); P]; M];
-        // Behind these blocks lie the next ones, and behind a matrix the one that is used next.
-        add_products::<D, false, M, P>(s, &self.blocks, &fours, P * count, &mut sums);
+        // Asks for the blocks after the next ones; behind a matrix lies the one that is used next.
+        add_products::<D, false, M, P>(s, &self.blocks, &fours, 2 * P * count, &mut sums);
         for i in 0..M {
             let row = self.rows[first + i];
             let offset = s.splat_int(row.sum.wrapping_mul(D::OFFSETS[0]));
