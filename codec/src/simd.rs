@@ -68,31 +68,35 @@ pub fn run_with<T: Task>(kind: usize, task: T) -> T::Output {
 /// Asks for the memory of an entry that is about to be needed. Any index is allowed.
 #[inline(always)]
 pub fn prefetch<T>(table: &[T], index: usize) {
-    #[cfg(target_arch = "x86_64")]
-    hint::<{ std::arch::x86_64::_MM_HINT_T0 }, T>(table, index);
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (table, index);
+    hint::<false, T>(table, index);
 }
 
 /// [`prefetch`], of what is needed a little later: into the second level's cache.
 #[inline(always)]
 pub fn prefetch_early<T>(table: &[T], index: usize) {
-    #[cfg(target_arch = "x86_64")]
-    hint::<{ std::arch::x86_64::_MM_HINT_T1 }, T>(table, index);
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (table, index);
+    hint::<true, T>(table, index);
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(miri)))]
 #[inline(always)]
-fn hint<const HINT: i32, T>(table: &[T], index: usize) {
+fn hint<const EARLY: bool, T>(table: &[T], index: usize) {
+    use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+    let entry = table.as_ptr().wrapping_add(index).cast();
     // SAFETY: prefetching is a hint that touches no memory as far as the program can see; wrapping_add makes no promise
     // about the address, and SSE is part of x86_64.
     #[allow(unsafe_code, reason = "no safe way to ask for a cache line")]
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<HINT>(table.as_ptr().wrapping_add(index).cast());
+        if EARLY {
+            _mm_prefetch::<_MM_HINT_T1>(entry);
+        } else {
+            _mm_prefetch::<_MM_HINT_T0>(entry);
+        }
     }
 }
+
+#[cfg(any(not(target_arch = "x86_64"), miri))]
+#[inline(always)]
+fn hint<const EARLY: bool, T>(_: &[T], _: usize) {}
 
 /// Writes methods of [`Simd`] that are one instruction each.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
