@@ -29,15 +29,16 @@ const fn level(number: u8, model: Option<&'static str>, mix: bool, zstd_level: i
 }
 
 impl Level {
-    /// All levels, the fastest first.
+    /// All levels, the fastest first. Among those with adaptive models, blocks never shrink and methods are only added, so
+    /// that each takes no more than the one before, on long files too.
     pub const ALL: [Level; 9] = [
         level(1, None, false, 3, 1024),
         level(2, None, false, 19, 1024),
         level(3, None, true, 19, 64),
-        level(4, None, true, 19, 256),
-        level(5, None, true, 19, 1024),
-        level(6, Some("small"), true, 19, 64),
-        level(7, Some("small"), true, 19, 256),
+        level(4, None, true, 19, 128),
+        level(5, None, true, 19, 256),
+        level(6, Some("small"), true, 19, 256),
+        level(7, Some("small"), true, 19, 512),
         level(8, Some("small"), true, 19, 1024),
         Level {
             most_lanes: Some(2),
@@ -83,6 +84,10 @@ mod tests {
             assert!((MIN_BLOCK..=MAX_BLOCK).contains(&level.block_size));
             Codec::new(None, level.options()).unwrap();
             assert!(level.model.is_none_or(|name| builtin::find(name).is_ok()), "{level:?}");
+        }
+        for pair in Level::ALL.windows(2).filter(|pair| pair.iter().all(|level| level.mix)) {
+            let [one, next] = pair else { continue };
+            assert!(one.block_size <= next.block_size && one.model.is_none() | next.model.is_some());
         }
         assert_eq!(Level::DEFAULT.options(), Options::default());
         assert_eq!(Level::DEFAULT.model, Some(builtin::default().unwrap().name));

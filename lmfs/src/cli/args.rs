@@ -102,9 +102,9 @@ Examples:
 
 Levels (docs/BENCHMARKS.md has sizes and speeds; --model and --block-size change parts of one):
   -1 -2    zstd in blocks of 1 MiB: fast, stronger
-  -3 -4 -5 adaptive models in blocks of 64 KiB, 256 KiB, 1 MiB
-  -6       language model in blocks of 64 KiB: the default
-  -7 -8    the same in blocks of 256 KiB, 1 MiB: smaller, slower to read at random
+  -3 -4 -5 adaptive models in blocks of 64 KiB, 128 KiB, 256 KiB
+  -6       language model in blocks of 256 KiB: the default
+  -7 -8    the same in blocks of 512 KiB, 1 MiB: smaller, slower to read at random
   -9       the same with more context: smallest, slow
 
 An output file appears only when it is whole; it has the mode, times and, where allowed, the owner of its input.";
@@ -155,7 +155,7 @@ pub struct Stream {
     /// The model and what runs it.
     #[command(flatten)]
     pub choice: ModelChoice,
-    /// Bytes in a block, a power of two from 4KiB to 1MiB [default: the level's, 64KiB]
+    /// Bytes in a block, a power of two from 4KiB to 1MiB [default: the level's, 256KiB]
     #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size)]
     pub block_size: Option<u32>,
     /// When decompressing: go on after damage, with zeros for what is missing, and say which bytes these are
