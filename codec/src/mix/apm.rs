@@ -1,6 +1,7 @@
 //! Adaptive probability maps: what a prediction turned out to mean in a context.
 
 use super::math::squash;
+use crate::simd::prefetch;
 
 /// Stretched predictions lie in 22 intervals of 256.
 pub(super) const NODES: usize = 23;
@@ -28,6 +29,14 @@ impl Apm {
 
     pub(super) fn import(&mut self, nodes: &[u16]) {
         self.nodes.copy_from_slice(nodes);
+    }
+
+    /// Asks for the memory that [`refine`](Self::refine) will need, wherever the prediction will be.
+    #[inline(always)]
+    pub(super) fn prefetch(&self, context: u32) {
+        let low = context as usize * NODES;
+        prefetch(&self.nodes, low);
+        prefetch(&self.nodes, low + NODES - 1);
     }
 
     /// Refines a stretched prediction; the result is a probability in units of 1/65536.

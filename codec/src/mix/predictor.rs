@@ -304,13 +304,17 @@ impl Predictor {
             0,
             0,
         ];
+        let contexts = [len_class << 8 | self.partial, (hash(u64::from(order1), 9) >> 54) as u32];
+        for (apm, context) in self.apm.iter().zip(contexts) {
+            apm.prefetch(context);
+        }
         let p = self.mixer.mix(v, inputs, &sets, confidence * 8 + len_class);
         if self.bits & 3 == 3 {
             self.foresee(lane);
         }
         let mixed = self.mixer.mixed;
-        let a = self.apm[0].refine(mixed, len_class << 8 | self.partial);
-        let b = self.apm[1].refine(mixed, (hash(u64::from(order1), 9) >> 54) as u32);
+        let a = self.apm[0].refine(mixed, contexts[0]);
+        let b = self.apm[1].refine(mixed, contexts[1]);
         ((2 * p + a + b) >> 2).clamp(1, 65535) as u32
     }
 
