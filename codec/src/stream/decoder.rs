@@ -8,7 +8,7 @@ use super::format::{ContainerHeader, Footer, SeekTable, TABLE_MAGIC};
 use super::pipeline::Pipeline;
 use super::{Progress, StreamOptions};
 use crate::block::decode_as;
-use crate::{Codec, Error, Header, Result};
+use crate::{Codec, Error, Header, Result, Stop};
 
 /// What comes next in the content.
 enum Step {
@@ -217,9 +217,9 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         let pipeline = match &mut self.pipeline {
             Some(pipeline) => pipeline,
             empty => {
-                let stop = self.options.stop.clone();
-                let work = move |(codec, header, block): Stored| decode_as(&codec, &block, &header.fingerprint, &stop);
-                empty.insert(Pipeline::new(self.options.threads, work))
+                let work =
+                    |(codec, header, block): Stored, stop: &Stop| decode_as(&codec, &block, &header.fingerprint, stop);
+                empty.insert(Pipeline::new(self.options.threads, &self.options.stop, work))
             }
         };
         pipeline.submit(job)?;

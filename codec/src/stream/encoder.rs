@@ -5,13 +5,13 @@ use std::io::{self, Write};
 use super::format::{ContainerHeader, Footer, SeekTable};
 use super::pipeline::Pipeline;
 use super::{Progress, StreamOptions};
-use crate::{Codec, Error, Result};
+use crate::{Codec, Error, Result, Stop};
 
 /// A coded block, its raw length and the checksum of its raw bytes.
 type Coded = Result<(Vec<u8>, u64, crc32fast::Hasher)>;
 
 /// Compresses what is written to it into one container. Call [`finish`](Encoder::finish) at the end: what was not
-/// finished has no seek table and counts as truncated.
+/// finished has no seek table and counts as truncated. Dropping it ends the work.
 pub struct Encoder<W: Write> {
     output: W,
     options: StreamOptions,
@@ -31,11 +31,10 @@ impl<W: Write> Encoder<W> {
         options.check()?;
         let header = ContainerHeader::new(&codec, options.block_size)?.to_bytes();
         output.write_all(&header).map_err(writing)?;
-        let stop = options.stop.clone();
-        let pipeline = Pipeline::new(options.threads, move |raw: Vec<u8>| {
+        let pipeline = Pipeline::new(options.threads, &options.stop, move |raw: Vec<u8>, stop: &Stop| {
             let mut crc = crc32fast::Hasher::new();
             crc.update(&raw);
-            Ok((codec.encode(&raw, &stop)?, raw.len() as u64, crc))
+            Ok((codec.encode(&raw, stop)?, raw.len() as u64, crc))
         });
         Ok(Encoder {
             output,

@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Stop};
 
 type Job<I, O> = (I, Sender<O>);
+type Work<I, O> = dyn Fn(I, &Stop) -> O + Send + Sync;
 
 /// More threads than this are never started.
 const MOST_THREADS: usize = 1024;
@@ -15,43 +16,52 @@ const MOST_THREADS: usize = 1024;
 /// Threads that map inputs to outputs. Inputs go in with [`submit`](Pipeline::submit), outputs come out in the same
 /// order; at most `2 * threads` are inside.
 pub(super) struct Pipeline<I, O> {
-    jobs: Sender<Job<I, O>>,
+    /// Until it is dropped.
+    jobs: Option<Sender<Job<I, O>>>,
     inbox: Arc<Mutex<Receiver<Job<I, O>>>>,
-    work: Arc<dyn Fn(I) -> O + Send + Sync>,
+    work: Arc<Work<I, O>>,
+    /// Set when this is dropped.
+    stop: Stop,
     outputs: VecDeque<Receiver<O>>,
     /// Threads that may be started, and that were.
     threads: usize,
-    started: usize,
+    started: Vec<JoinHandle<()>>,
 }
 
 impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
-    /// With so many threads, each started when there is work for it. They end when the pipeline is dropped.
-    pub(super) fn new(threads: usize, work: impl Fn(I) -> O + Send + Sync + 'static) -> Pipeline<I, O> {
+    /// With so many threads, each started when there is work for it. `work` gets a flag that is set with `stop`, and when
+    /// the pipeline is dropped, which waits for the threads to end.
+    pub(super) fn new(
+        threads: usize,
+        stop: &Stop,
+        work: impl Fn(I, &Stop) -> O + Send + Sync + 'static,
+    ) -> Pipeline<I, O> {
         let (jobs, inbox) = channel();
         Pipeline {
-            jobs,
+            jobs: Some(jobs),
             inbox: Arc::new(Mutex::new(inbox)),
             work: Arc::new(work),
+            stop: stop.child(),
             outputs: VecDeque::new(),
             threads: threads.clamp(1, MOST_THREADS),
-            started: 0,
+            started: Vec::new(),
         }
     }
 
     fn start(&mut self) -> Result<()> {
-        let (inbox, work) = (Arc::clone(&self.inbox), Arc::clone(&self.work));
+        let (inbox, work, stop) = (Arc::clone(&self.inbox), Arc::clone(&self.work), self.stop.clone());
         let body = move || {
             loop {
                 let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((input, reply)) = job else { return };
                 // Nobody waits for the output of a pipeline that was dropped.
-                let _ = reply.send(work(input));
+                let _ = reply.send(work(input, &stop));
             }
         };
         match thread::Builder::new().name("lmz".into()).spawn(body) {
-            Ok(_) => self.started += 1,
+            Ok(thread) => self.started.push(thread),
             // Those that there are do the work of the others.
-            Err(_) if self.started > 0 => self.threads = self.started,
+            Err(_) if !self.started.is_empty() => self.threads = self.started.len(),
             Err(source) => return Err(Error::io("starting a thread", source)),
         }
         Ok(())
@@ -64,12 +74,13 @@ impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
 
     /// Hands over an input.
     pub(super) fn submit(&mut self, input: I) -> Result<()> {
-        if self.started < self.threads {
+        if self.started.len() < self.threads {
             self.start()?;
         }
         let (reply, output) = channel();
         self.outputs.push_back(output);
-        self.jobs.send((input, reply)).map_err(|_| ended())
+        let jobs = self.jobs.as_ref().ok_or_else(ended)?;
+        jobs.send((input, reply)).map_err(|_| ended())
     }
 
     /// Waits for the oldest output; `None` if nothing is inside.
@@ -79,9 +90,45 @@ impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
     }
 }
 
+impl<I, O> Drop for Pipeline<I, O> {
+    fn drop(&mut self) {
+        self.stop.set();
+        drop(self.jobs.take());
+        for thread in self.started.drain(..) {
+            // One that panicked has no output, which was noticed if anybody waited for it.
+            let _ = thread.join();
+        }
+    }
+}
+
 fn ended() -> Error {
     Error::io(
         "coding blocks",
         std::io::Error::other("a worker thread ended unexpectedly"),
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropping_it_ends_its_work_and_its_threads() {
+        let (held, whole) = (Arc::new(()), Stop::new());
+        let inside = Arc::clone(&held);
+        let endless = move |(), stop: &Stop| {
+            let _inside = &inside;
+            while !stop.is_set() {
+                thread::yield_now();
+            }
+        };
+        let mut pipeline = Pipeline::new(3, &whole, endless);
+        while !pipeline.is_full() {
+            pipeline.submit(()).unwrap();
+        }
+        drop(pipeline);
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert!(!whole.is_set());
+    }
 }
