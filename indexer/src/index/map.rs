@@ -4,7 +4,8 @@ use super::page::{BadPage, Row, Rows, TARGET, Writer};
 use super::pages::Pages;
 use crate::wire::{Reader, put_bytes};
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
+use std::iter::Peekable;
 use std::ops::{Bound, ControlFlow};
 
 /// New rows by key; None marks a row of the pages as deleted.
@@ -18,6 +19,46 @@ const SMALL: usize = TARGET / 3;
 
 /// ... and with so many at most at a time, since a commit waits for it.
 const MOST_JOINED: usize = 16;
+
+/// Rows of a delta shown over others that come in key order.
+pub(super) struct Over<'a>(Peekable<btree_map::Range<'a, Vec<u8>, Option<Vec<u8>>>>);
+
+impl<'a> Over<'a> {
+    pub(super) fn new(delta: &'a Delta, keys: (Bound<&[u8]>, Bound<&[u8]>)) -> Self {
+        Self(delta.range::<[u8], _>(keys).peekable())
+    }
+
+    /// Shows the delta's rows before `key`, and the row of `key`: the delta's, if it has or deletes one, or else `value`.
+    pub(super) fn row<B>(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        each: &mut impl FnMut(&[u8], &[u8]) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        let mut shadowed = false;
+        while let Some((k, v)) = self.0.next_if(|(k, _)| k.as_slice() <= key) {
+            shadowed = k == key;
+            if let Some(v) = v {
+                each(k, v)?;
+            }
+        }
+        if shadowed {
+            ControlFlow::Continue(())
+        } else {
+            each(key, value)
+        }
+    }
+
+    /// Shows the delta's rows after the last one.
+    pub(super) fn rest<B>(self, each: &mut impl FnMut(&[u8], &[u8]) -> ControlFlow<B>) -> ControlFlow<B> {
+        for (k, v) in self.0 {
+            if let Some(v) = v {
+                each(k, v)?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
 
 /// All rows. Every page names the key of the page after it, so a page that went missing is noticed.
 pub(crate) struct Index {
@@ -117,30 +158,17 @@ impl Index {
         loop {
             let page = self.page(&at)?;
             let end = page.next.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut new = self
-                .overlay
-                .range::<[u8], _>((Bound::Included(&at[..]), end))
-                .peekable();
+            let mut new = Over::new(&self.overlay, (Bound::Included(&at[..]), end));
             let mut rows = Rows::new(&page.body);
             while let Some((key, value)) = rows.next()? {
-                if key < &at[..] {
-                    continue;
-                }
-                let mut shadowed = false;
-                while let Some((k, v)) = new.next_if(|(k, _)| k.as_slice() <= key) {
-                    shadowed = k == key;
-                    if let Some(ControlFlow::Break(b)) = v.as_ref().map(|v| each(k, v)) {
-                        return Ok(Some(b));
-                    }
-                }
-                if !shadowed && let ControlFlow::Break(b) = each(key, value) {
+                if key >= &at[..]
+                    && let ControlFlow::Break(b) = new.row(key, value, &mut each)
+                {
                     return Ok(Some(b));
                 }
             }
-            for (k, v) in new {
-                if let Some(ControlFlow::Break(b)) = v.as_ref().map(|v| each(k, v)) {
-                    return Ok(Some(b));
-                }
+            if let ControlFlow::Break(b) = new.rest(&mut each) {
+                return Ok(Some(b));
             }
             match page.next {
                 Some(next) => at = next,

@@ -1,5 +1,6 @@
 //! The rows as they were at one moment, read piece by piece while newer ones are applied.
 
+use super::map::Over;
 use super::{Delta, Index};
 use crate::{Error, Result};
 use std::ops::{Bound, ControlFlow};
@@ -44,28 +45,14 @@ impl Snapshot {
             )));
         }
         let rest = (Bound::Excluded(&self.taken[..]), Bound::Unbounded);
-        let mut old = self.old.range::<[u8], _>(rest).peekable();
+        let mut old = Over::new(&self.old, rest);
         let stopped = index.scan(&self.taken, |key, now| {
             if key <= &self.taken[..] {
                 return ControlFlow::Continue(());
             }
-            while let Some((k, v)) = old.next_if(|(k, _)| k.as_slice() < key) {
-                v.as_ref().map_or(ControlFlow::Continue(()), |v| each(k, v))?;
-            }
-            match old.next_if(|(k, _)| k.as_slice() == key) {
-                Some((_, then)) => then.as_ref().map_or(ControlFlow::Continue(()), |v| each(key, v)),
-                None => each(key, now),
-            }
+            old.row(key, now, &mut each)
         })?;
-        if stopped.is_some() {
-            return Ok(stopped);
-        }
-        for (k, v) in old {
-            if let Some(ControlFlow::Break(b)) = v.as_ref().map(|v| each(k, v)) {
-                return Ok(Some(b));
-            }
-        }
-        Ok(None)
+        Ok(stopped.or_else(|| old.rest(&mut each).break_value()))
     }
 
     /// Notes that all rows up to `key` were taken.
