@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{Finished, Mount, lmfs};
+use crate::{Finished, Mount, copy_in, lmfs, small_tree};
 
 /// One test's folder: `store/`, `mnt/` and whatever else the test puts there. Removed when dropped.
 pub struct Scratch {
@@ -27,6 +27,18 @@ impl Scratch {
         let scratch = Self::empty();
         scratch.lmfs("init", args).ok();
         scratch
+    }
+
+    /// A folder with a store in which the small tree lies in `copy`, not packed, and the tree itself beside it.
+    #[track_caller]
+    pub fn filled(args: &[&str]) -> (Self, PathBuf) {
+        let scratch = Self::with_store(args);
+        let original = scratch.path("original");
+        small_tree(&original);
+        let mount = scratch.mount(&[]);
+        copy_in(&original, &mount.path("copy"));
+        mount.umount();
+        (scratch, original)
     }
 
     /// A path in the folder.

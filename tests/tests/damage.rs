@@ -4,18 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use lmfs_tests::{Noise, Scratch, copy_in, diff, rounds, small_tree};
-
-/// A store with the small tree in it, not packed, in many blocks.
-fn filled() -> (Scratch, std::path::PathBuf) {
-    let scratch = Scratch::with_store(&["--block-size=4KiB"]);
-    let original = scratch.path("original");
-    small_tree(&original);
-    let mount = scratch.mount(&[]);
-    copy_in(&original, &mount.path("copy"));
-    mount.umount();
-    (scratch, original)
-}
+use lmfs_tests::{Noise, Scratch, diff, rounds};
 
 fn flip(path: &Path, at: u64, bit: u64) {
     let mut bytes = fs::read(path).unwrap();
@@ -25,7 +14,7 @@ fn flip(path: &Path, at: u64, bit: u64) {
 
 #[test]
 fn a_flipped_bit_in_a_segment_is_contained_or_refused() {
-    let (scratch, original) = filled();
+    let (scratch, original) = Scratch::filled(&["--block-size=4KiB"]);
     let mut noise = Noise::new(3);
     let (mut contained, mut refused, mut harmless) = (0, 0, 0);
     let rounds = rounds(12, 300);
@@ -100,7 +89,7 @@ fn read_all(original: &Path, copy: &Path) -> Result<(u32, u32), String> {
 
 #[test]
 fn a_damaged_index_is_made_anew() {
-    let (scratch, original) = filled();
+    let (scratch, original) = Scratch::filled(&["--block-size=4KiB"]);
     let mut noise = Noise::new(5);
     for round in 0..rounds(6, 100) {
         let index = scratch.store().join("index");
@@ -133,7 +122,7 @@ fn a_damaged_index_is_made_anew() {
 
 #[test]
 fn a_torn_tail_of_the_log_loses_nothing_older() {
-    let (scratch, original) = filled();
+    let (scratch, original) = Scratch::filled(&["--block-size=4KiB"]);
     let mut noise = Noise::new(13);
     for round in 0..rounds(4, 50) {
         let mount = scratch.mount(&[]);

@@ -7,19 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lmfs_tests::{Noise, Scratch, copy_in, diff, lmfs, lmfs_path, run, small_tree};
+use lmfs_tests::{Noise, Scratch, diff, lmfs, lmfs_path, run};
 use rustix::process::{Pid, Signal, kill_process};
-
-/// A store with the small tree in it, not packed.
-fn filled(args: &[&str]) -> (Scratch, PathBuf) {
-    let scratch = Scratch::with_store(args);
-    let original = scratch.path("original");
-    small_tree(&original);
-    let mount = scratch.mount(&[]);
-    copy_in(&original, &mount.path("copy"));
-    mount.umount();
-    (scratch, original)
-}
 
 fn lines(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -29,7 +18,7 @@ fn lines(text: &str) -> Vec<String> {
 
 #[test]
 fn sums_are_those_of_sha256sum() {
-    let (scratch, _) = filled(&[]);
+    let (scratch, _) = Scratch::filled(&[]);
     let sums = scratch.lmfs("check", &["--sha256"]).ok();
     let list = scratch.path("sums");
     fs::write(&list, &sums.stdout).unwrap();
@@ -79,7 +68,7 @@ fn damage(path: &Path, at: usize, n: usize) {
 
 #[test]
 fn damage_is_repaired_from_parity_and_named_where_it_cannot_be() {
-    let (scratch, original) = filled(&["--parity=5%", "--block-size=4KiB"]);
+    let (scratch, original) = Scratch::filled(&["--parity=5%", "--block-size=4KiB"]);
     let status = scratch.lmfs("status", &["--json"]).ok().json();
     let (log, parity) = (number(&status, "/log_bytes"), number(&status, "/parity_bytes"));
     assert_eq!(number(&status, "/parity"), 5);
@@ -156,7 +145,7 @@ fn damage_is_repaired_from_parity_and_named_where_it_cannot_be() {
 
 #[test]
 fn parity_can_be_had_later_and_given_up() {
-    let (scratch, original) = filled(&[]);
+    let (scratch, original) = Scratch::filled(&[]);
     let bytes = || number(&scratch.lmfs("status", &["--json"]).ok().json(), "/parity_bytes");
     assert_eq!(bytes(), 0);
     let first = scratch.lmfs("parity", &["20%", "--json"]).ok().json();
@@ -205,7 +194,7 @@ fn interrupted(scratch: &Scratch, option: &str) -> String {
 
 #[test]
 fn an_interrupted_check_goes_on_where_it_was() {
-    let (scratch, _) = filled(&["--block-size=4KiB"]);
+    let (scratch, _) = Scratch::filled(&["--block-size=4KiB"]);
     let whole = scratch.lmfs("check", &["--data", "--json"]).ok().json();
     let place = scratch.store().join("check.json");
     assert!(!place.exists());
@@ -223,7 +212,7 @@ fn an_interrupted_check_goes_on_where_it_was() {
 
 #[test]
 fn an_interrupted_check_with_sums_prints_and_counts_each_file_once() {
-    let (scratch, _) = filled(&["--block-size=4KiB"]);
+    let (scratch, _) = Scratch::filled(&["--block-size=4KiB"]);
     let whole = scratch.lmfs("check", &["--sha256"]).ok();
     let first = interrupted(&scratch, "--sha256");
     let rest = scratch.lmfs("check", &["--sha256", "--resume"]).ok();
@@ -235,7 +224,7 @@ fn an_interrupted_check_with_sums_prints_and_counts_each_file_once() {
 
 #[test]
 fn a_mounted_store_is_checked_while_it_is_used() {
-    let (scratch, _) = filled(&["--parity=5%", "--block-size=4KiB"]);
+    let (scratch, _) = Scratch::filled(&["--parity=5%", "--block-size=4KiB"]);
     let mount = scratch.mount(&[]);
     let point = scratch.mountpoint();
     let check = |args: &[&str]| lmfs([&["check", point.to_str().unwrap()], args].concat());
