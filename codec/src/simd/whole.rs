@@ -32,6 +32,16 @@ pub trait Whole: Simd {
     fn heads(self, rows: &[[u8; WAYS]; 4], byte: u8) -> u64;
 }
 
+/// The sums of the elements of each vector, wrapping, followed by zeros.
+#[inline(always)]
+fn sums<const N: usize>(x: [[i32; WAYS]; N]) -> [i32; WAYS] {
+    let mut sums = [0; WAYS];
+    for (sum, x) in sums.iter_mut().zip(x) {
+        *sum = x.iter().fold(0, |sum: i32, &x| sum.wrapping_add(x));
+    }
+    sums
+}
+
 impl Whole for Plain {
     #[inline(always)]
     fn generate(self, f: impl FnMut(usize) -> i32) -> Self::I {
@@ -71,19 +81,11 @@ impl Whole for Plain {
     }
     #[inline(always)]
     fn sums(self, x: [Self::I; 4]) -> Self::I {
-        let mut sums = [0; WAYS];
-        for (sum, x) in sums.iter_mut().zip(x) {
-            *sum = x.iter().fold(0_i32, |sum, &x| sum.wrapping_add(x));
-        }
-        sums
+        sums(x)
     }
     #[inline(always)]
     fn sums_of_8(self, x: [Self::I; 8]) -> Self::I {
-        let mut sums = [0; WAYS];
-        for (sum, x) in sums.iter_mut().zip(x) {
-            *sum = x.iter().fold(0_i32, |sum, &x| sum.wrapping_add(x));
-        }
-        sums
+        sums(x)
     }
     #[inline(always)]
     fn heads(self, rows: &[[u8; WAYS]; 4], byte: u8) -> u64 {
