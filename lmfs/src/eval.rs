@@ -22,7 +22,7 @@
 mod compressor;
 mod files;
 mod report;
-mod table;
+pub(crate) mod table;
 
 use std::path::PathBuf;
 use std::time::Instant;

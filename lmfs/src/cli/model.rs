@@ -4,13 +4,13 @@ mod measure;
 
 use std::process::ExitCode;
 
-use comfy_table::{CellAlignment, Table, presets};
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, builtin, load};
 use serde_json::{Value, json};
 
 use super::args::{Model, ModelCommand};
 use super::interrupt::stop_on_interrupt;
 use super::{output, size};
+use crate::eval::table::of_numbers;
 use crate::store::Digest;
 
 /// Runs the command.
@@ -49,14 +49,11 @@ fn list(as_json: bool) -> anyhow::Result<()> {
             .collect();
         return output::json(&json!({ "models": models }));
     }
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
     let mut head = vec!["model".to_owned(), "size".into(), "KB/s a thread".into()];
     // The kinds are the same for all.
     let kinds = models.first().map(|(_, measured)| measured.bits_per_byte.keys());
     head.extend(kinds.into_iter().flatten().map(|kind| format!("bits/byte: {kind}")));
-    let columns = head.len();
-    table.set_header(head);
+    let mut table = of_numbers(head);
     for (model, measured) in &models {
         let mut row = vec![
             format!("builtin:{}", model.name),
@@ -65,11 +62,6 @@ fn list(as_json: bool) -> anyhow::Result<()> {
         ];
         row.extend(measured.bits_per_byte.values().map(|bits| format!("{bits:.2}")));
         table.add_row(row);
-    }
-    for column in 1..columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
     }
     output::line(&table.trim_fmt())?;
     for (model, _) in &models {

@@ -6,6 +6,17 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::{Report, Row};
 
+/// An empty table, plain, of names and, from the second column on, numbers.
+#[must_use]
+pub fn of_numbers(head: Vec<String>) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(head);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = || self.kinds.iter().chain([&self.total]);
@@ -14,13 +25,10 @@ impl fmt::Display for Report {
             .iter()
             .filter(|name| self.total.whole.contains_key(*name))
             .collect();
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
         let mut head: Vec<String> = ["kind", "files", "bytes"].map(str::to_owned).into();
         head.extend(self.compressors.iter().cloned());
         head.extend(whole.iter().map(|name| format!("{name} whole")));
-        let columns = head.len();
-        table.set_header(head);
+        let mut table = of_numbers(head);
         for row in rows() {
             let mut cells = vec![row.kind.clone(), row.files.to_string(), row.bytes.to_string()];
             let ratio =
@@ -28,11 +36,6 @@ impl fmt::Display for Report {
             cells.extend(self.compressors.iter().map(|name| ratio(row.blocks.get(name))));
             cells.extend(whole.iter().map(|name| ratio(row.whole.get(*name))));
             table.add_row(cells);
-        }
-        for column in 1..columns {
-            if let Some(column) = table.column_mut(column) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
         }
         writeln!(
             f,
