@@ -3,7 +3,8 @@
 //! From every directory it takes SAMPLES samples of 16 or 64 KiB (files are read in the order of their names, small ones
 //! joined), shuffles them, codes each as a block of its own while histories' meanings, mixing weights and final maps live on
 //! from block to block, and writes these to OUT: `codec/src/mix/learned/README.md` has the commands of the built-in files.
-//! `mixtrain OUT replay DUMP...` learns the same from what `lmdump` wrote.
+//! `mixtrain OUT replay DUMP...` learns the same from what `lmdump` wrote; `mixtrain judge DUMP...` learns from three of four
+//! dumps only, and prints what the others take.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -58,57 +59,93 @@ fn read(files: &[(PathBuf, u64)], mut at: u64, len: usize) -> Vec<u8> {
     out
 }
 
+/// Codes a dump's blocks, each prepared by `begin`; their bytes and the bits that they take.
+fn code(predictor: &mut Predictor, path: &str, begin: impl Fn(&mut Predictor, &[usize])) -> (usize, f64) {
+    let dump = std::fs::read(path).unwrap();
+    let u32_at = |at: usize| u32::from_le_bytes(dump[at..at + 4].try_into().unwrap()) as usize;
+    let (mut raw, mut bits) = (0, 0.0);
+    let mut at = 0;
+    while at < dump.len() {
+        let (len, lanes) = (u32_at(at), u32_at(at + 4));
+        let lens: Vec<usize> = (0..lanes).map(|l| len / lanes + usize::from(l < len % lanes)).collect();
+        begin(predictor, &lens);
+        raw += len;
+        at += 8;
+        while dump[at] != 255 {
+            let (kind, lane, bit) = (dump[at], dump[at + 1] as usize, dump[at + 2] == 1);
+            let lm = u32::from(u16::from_le_bytes([dump[at + 4], dump[at + 5]]));
+            let rank = u32::from(u16::from_le_bytes([dump[at + 6], dump[at + 7]]));
+            let p = match kind {
+                0 => predictor.predict(lane, Some(lm)),
+                1 | 3 => 0,
+                _ => predictor.predict_end(lane, rank, lm),
+            };
+            match kind {
+                0 => predictor.update(lane, bit),
+                1 => predictor.skip(lane, bit),
+                3 => predictor.token(lane),
+                _ => predictor.update_end(lane, bit),
+            }
+            if kind & 1 == 0 {
+                bits -= (f64::from(if bit { p } else { 65536 - p }) / 65536.0).log2();
+            }
+            at += 8;
+        }
+        at += 8;
+    }
+    (raw, bits)
+}
+
 /// Learns from what `lmdump` wrote: the state for blocks with a language model.
-fn replay(out: &str, paths: &[String]) {
+fn replay(paths: &[String]) -> Vec<u8> {
     let mut predictor = Predictor::untrained(true);
     let mut order: Vec<&String> = paths.iter().chain(paths).collect();
     let mut random = Random(88_172_645_463_325_252);
     for i in (1..order.len()).rev() {
         order.swap(i, random.below(i as u64 + 1) as usize);
     }
-    let mut bits = 0.0;
-    let mut raw = 0;
+    let (mut raw, mut bits) = (0, 0.0);
     for path in order {
-        let dump = std::fs::read(path).unwrap();
-        let u32_at = |at: usize| u32::from_le_bytes(dump[at..at + 4].try_into().unwrap()) as usize;
-        let mut at = 0;
-        while at < dump.len() {
-            let (len, lanes) = (u32_at(at), u32_at(at + 4));
-            let lens: Vec<usize> = (0..lanes).map(|l| len / lanes + usize::from(l < len % lanes)).collect();
-            predictor.next_block(&lens);
-            raw += len;
-            at += 8;
-            while dump[at] != 255 {
-                let (kind, lane, bit) = (dump[at], dump[at + 1] as usize, dump[at + 2] == 1);
-                let lm = u32::from(u16::from_le_bytes([dump[at + 4], dump[at + 5]]));
-                let rank = u32::from(u16::from_le_bytes([dump[at + 6], dump[at + 7]]));
-                let p = match kind {
-                    0 => predictor.predict(lane, Some(lm)),
-                    1 | 3 => 0,
-                    _ => predictor.predict_end(lane, rank, lm),
-                };
-                match kind {
-                    0 => predictor.update(lane, bit),
-                    1 => predictor.skip(lane, bit),
-                    3 => predictor.token(lane),
-                    _ => predictor.update_end(lane, bit),
-                }
-                if kind & 1 == 0 {
-                    bits -= (f64::from(if bit { p } else { 65536 - p }) / 65536.0).log2();
-                }
-                at += 8;
-            }
-            at += 8;
-        }
+        let (bytes, cost) = code(&mut predictor, path, Predictor::next_block);
+        (raw, bits) = (raw + bytes, bits + cost);
     }
     println!("{raw} bytes, {:.0} coded", bits / 8.0);
-    std::fs::write(out, predictor.export()).unwrap();
+    predictor.export()
+}
+
+/// Learns from three of four dumps and prints what the fourth takes: to choose how the predictor works.
+fn judge(paths: &[String]) {
+    let part = |wanted: bool| -> Vec<String> {
+        let numbered = paths.iter().enumerate().filter(|(i, _)| (i % 4 == 3) == wanted);
+        numbered.map(|(_, path)| path.clone()).collect()
+    };
+    let learned = replay(&part(false));
+    let mut predictor = Predictor::new();
+    let mut kinds = std::collections::BTreeMap::new();
+    for path in part(true) {
+        let (raw, bits) = code(&mut predictor, &path, |predictor, lens| {
+            predictor.reset(lens, true);
+            predictor.start_with(&learned);
+        });
+        let kind = Path::new(&path).file_name().unwrap().to_string_lossy();
+        let kind = kind.trim_matches(|c: char| !c.is_ascii_alphabetic()).to_owned();
+        for key in [kind, "all".to_owned()] {
+            let sum = kinds.entry(key).or_insert((0, 0.0));
+            *sum = (sum.0 + raw, sum.1 + bits);
+        }
+    }
+    for (kind, (raw, bits)) in kinds {
+        println!("{kind}: {raw} bytes, {:.0} coded", bits / 8.0);
+    }
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
+    if args[1] == "judge" {
+        return judge(&args[2..]);
+    }
     if args[2] == "replay" {
-        return replay(&args[1], &args[3..]);
+        return std::fs::write(&args[1], replay(&args[3..])).unwrap();
     }
     let count: u64 = args[2].parse().unwrap();
     let mut random = Random(88_172_645_463_325_252);

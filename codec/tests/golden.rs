@@ -50,6 +50,7 @@ const ALL: &[Golden] = &[
     golden("v2-mix-bitmap", "bitmap.bin", Method::Mix, None),
     golden("v2-mix-sound", "sound.bin", Method::Mix, None),
     golden("v2-model-first", "text.txt", Method::Model, Some("first")),
+    golden("v3-model-first", "text.txt", Method::Model, Some("first")),
 ];
 
 fn path(name: &str) -> PathBuf {

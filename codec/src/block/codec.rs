@@ -47,7 +47,7 @@ impl Codec {
     /// What a block of this method has in [`Header::params`] when it is written here. Blocks of older versions of the mixer
     /// have others and are decoded, too.
     pub fn params(&self, method: Method) -> [u8; 8] {
-        self.shared.predicting.params(method, mix::VERSION)
+        self.shared.predicting.params(method, mix::newest(method.needs_model()))
     }
 
     /// A block made in microseconds, raw or fast zstd: what a write stores until there is time for more.
@@ -91,7 +91,8 @@ impl Codec {
         }
         for method in self.candidates(raw) {
             let lanes = self.shared.predicting.lanes(method, raw.len(), options);
-            let payload = self.shared.predicting.encode(method, mix::VERSION, raw, lanes, stop)?;
+            let mixer = mix::newest(method.needs_model());
+            let payload = self.shared.predicting.encode(method, mixer, raw, lanes, stop)?;
             if payload.len() + Header::LEN < best.0.len() {
                 best = (self.assemble(raw, method, lanes, &payload), method);
             }

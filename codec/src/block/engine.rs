@@ -53,7 +53,7 @@ impl Predicting {
 
     /// The version of the mixer that wrote a block with these parameters, if it can be decoded here.
     pub(super) fn mixer_of(&self, method: Method, params: [u8; 8]) -> Option<u8> {
-        (1..=mix::VERSION)
+        (1..=mix::newest(method.needs_model()))
             .rev()
             .find(|&mixer| self.params(method, mixer) == params)
     }

@@ -3,28 +3,31 @@
 use super::math::squash;
 use crate::simd::prefetch;
 
-/// Stretched predictions lie in 22 intervals of 256.
-pub(super) const NODES: usize = 23;
-
-/// Maps that change nothing.
-pub(super) fn identity(contexts: u32) -> Vec<u16> {
-    let row: Vec<u16> = (0..NODES as i32).map(|i| squash(i * 256 - 2816) as u16).collect();
-    row.repeat(contexts as usize)
-}
-
-/// For each context, the probability found at each of the nodes; interpolated between two.
-pub(super) struct Apm {
+/// For each context, the probability found at each of the nodes, which lie `2^STEP` of a stretched prediction apart;
+/// interpolated between two.
+pub(super) struct Apm<const STEP: u32> {
     pub(super) nodes: Vec<u16>,
     /// The nearer node of the last prediction.
     nearest: usize,
 }
 
-impl Apm {
+impl<const STEP: u32> Apm<STEP> {
+    /// Nodes of a context.
+    pub(super) const NODES: usize = (5632 >> STEP) + 1;
+
     pub(super) fn new(contexts: u32) -> Self {
         Apm {
-            nodes: identity(contexts),
+            nodes: Self::identity(contexts),
             nearest: 0,
         }
+    }
+
+    /// Nodes that change nothing.
+    pub(super) fn identity(contexts: u32) -> Vec<u16> {
+        let row: Vec<u16> = (0..Self::NODES as i32)
+            .map(|i| squash((i << STEP) - 2816) as u16)
+            .collect();
+        row.repeat(contexts as usize)
     }
 
     pub(super) fn import(&mut self, nodes: &[u16]) {
@@ -34,19 +37,19 @@ impl Apm {
     /// Asks for the memory that [`refine`](Self::refine) will need, wherever the prediction will be.
     #[inline(always)]
     pub(super) fn prefetch(&self, context: u32) {
-        let low = context as usize * NODES;
+        let low = context as usize * Self::NODES;
         prefetch(&self.nodes, low);
-        prefetch(&self.nodes, low + NODES - 1);
+        prefetch(&self.nodes, low + Self::NODES - 1);
     }
 
     /// Refines a stretched prediction; the result is a probability in units of 1/65536.
     #[inline(always)]
     pub(super) fn refine(&mut self, stretched: i32, context: u32) -> i32 {
         let x = (stretched + 2816) as usize;
-        let low = context as usize * NODES + (x >> 8);
-        let weight = (x & 255) as i32;
-        self.nearest = low + (x >> 7 & 1);
-        (i32::from(self.nodes[low]) * (256 - weight) + i32::from(self.nodes[low + 1]) * weight) >> 8
+        let low = context as usize * Self::NODES + (x >> STEP);
+        let weight = (x & ((1 << STEP) - 1)) as i32;
+        self.nearest = low + (x >> (STEP - 1) & 1);
+        (i32::from(self.nodes[low]) * ((1 << STEP) - weight) + i32::from(self.nodes[low + 1]) * weight) >> STEP
     }
 
     #[inline(always)]

@@ -24,7 +24,7 @@ pub(super) struct Lane {
     field: u32,
     /// Bytes of the language model's token so far, and hashes of it and of the token before.
     pub(super) token_len: u32,
-    token: u64,
+    pub(super) token: u64,
     pub(super) token_before: u64,
 }
 

@@ -4,12 +4,13 @@ use super::context::Lane;
 use super::counter::Counter;
 use super::math::{hash, stretch};
 use super::mixer::Mixer;
+use super::opinion::Opinion;
 use crate::simd::WAYS;
 use crate::simd::prefetch;
 use crate::simd::whole::Whole;
 
 const CONTEXTS: usize = 5;
-/// Language model (2), contexts (2 each), the token at the match, constant, unused.
+/// Language model (2), contexts (2 each), the token at the match, constant, the model's opinion refined by the token so far.
 pub(super) const INPUTS: usize = WAYS;
 pub(super) const MIXERS: usize = 2;
 /// Weight sets of the mixers: contexts known and match length; language model and match.
@@ -32,6 +33,8 @@ pub(super) struct Ends {
     found: [usize; CONTEXTS],
     /// For each byte of the block what was decided after it: 0 nothing, 1 the token goes on, 2 it ends.
     decided: Vec<u8>,
+    /// Since version 3.
+    opinion: Option<Opinion<1>>,
     place: usize,
 }
 
@@ -50,16 +53,17 @@ impl Ends {
         Ends {
             cells: Vec::new(),
             log2: 0,
-            mixer: Mixer::new(&SETS, LAST_SETS),
+            mixer: Mixer::new(&SETS, &[LAST_SETS]),
             inputs: [0; INPUTS],
             found: [0; CONTEXTS],
             decided: Vec::new(),
+            opinion: None,
             place: 0,
         }
     }
 
-    /// Prepares for a block of `len` bytes.
-    pub(super) fn reset(&mut self, len: usize) {
+    /// Prepares for a block of `len` bytes. `opinions`: since version 3.
+    pub(super) fn reset(&mut self, len: usize, opinions: bool) {
         self.log2 = (usize::BITS - len.leading_zeros()).clamp(12, 18) - 2;
         self.cells.clear();
         self.cells.resize(
@@ -71,6 +75,11 @@ impl Ends {
         );
         self.decided.clear();
         self.decided.resize(len, 0);
+        self.opinion = opinions.then(|| {
+            let mut opinion = self.opinion.take().unwrap_or_else(Opinion::new);
+            opinion.reset(len);
+            opinion
+        });
     }
 
     #[inline(always)]
@@ -121,16 +130,23 @@ impl Ends {
         self.inputs[12] = sign * 256;
         self.inputs[13] = sign * 64 * hint.class as i32;
         self.inputs[14] = 256;
+        self.inputs[15] = match &mut self.opinion {
+            Some(opinion) => opinion.refine(s, [hash(rank, 105)])[0],
+            None => 0,
+        };
         self.place = (lane.at as usize).wrapping_sub(1);
         let level = ((s + 2048) >> 8).clamp(0, 15) as u32;
         let sets = [known * 8 + hint.class, level * 3 + u32::from(then), 0, 0, 0, 0, 0, 0];
         let inputs = [v.load_int(&self.inputs)];
-        self.mixer.mix(v, inputs, &sets, hint.class).clamp(8, 65528) as u32
+        self.mixer.mix(v, inputs, &sets, [hint.class, 0]).clamp(8, 65528) as u32
     }
 
     #[inline(always)]
     pub(super) fn update<S: Whole>(&mut self, v: S, end: bool) {
         self.mixer.update(v, end, 400, 200);
+        if let Some(opinion) = &mut self.opinion {
+            opinion.update(end);
+        }
         for &place in &self.found {
             self.cells[place].counter.update(end, 250);
         }

@@ -2,20 +2,21 @@
 
 use std::sync::LazyLock;
 
-use super::apm;
+use super::apm::Apm;
 use super::context::CONTEXTS;
 use super::ends;
 use super::maps::{Cell, Map, untrained};
 use super::matching;
 use super::mixer::{Set, WEIGHT_BITS};
-use super::predictor::{APMS, INPUTS, LAST_SETS, PLACES};
-use super::version::{Rules, SETS};
+use super::predictor::{APMS, INPUTS, PLACES};
+use super::version::{LAST_SETS, Rules, SETS};
 
 /// Maps of histories, mixing weights, final maps and the quality of matches.
 pub(super) struct Learned {
     pub(super) maps: Box<[Map; CONTEXTS]>,
-    /// First-layer mixers in use.
+    /// First-layer and final mixers in use.
     pub(super) mixers: usize,
+    pub(super) lasts: usize,
     pub(super) weights: Vec<Set<2>>,
     pub(super) last: Vec<Set<1>>,
     pub(super) apms: [Vec<u16>; 2],
@@ -30,51 +31,55 @@ const PIXEL_SHARE: i32 = 8;
 /// Weights are stored in units of 1/4096, so in 16 bits.
 const STORED_SHIFT: u32 = WEIGHT_BITS - 12;
 
-/// What the predictors of versions 1 and 2 start with, without and with a language model. A file of a wrong length does
-/// not compile.
+/// What the predictors of each version start with, without and with a language model. A file of a wrong length does not compile.
 static MIX1: [u8; stored(1, false)] = *include_bytes!("learned/mix.bin");
 static MODEL1: [u8; stored(1, true)] = *include_bytes!("learned/model.bin");
 static MIX2: [u8; stored(2, false)] = *include_bytes!("learned/mix2.bin");
 static MODEL2: [u8; stored(2, true)] = *include_bytes!("learned/model2.bin");
+static MODEL3: [u8; stored(3, true)] = *include_bytes!("learned/model3.bin");
+
+/// How many sets the first `used` mixers have.
+pub(super) const fn sum(sets: &[u32], used: usize) -> usize {
+    let (mut sum, mut i) = (0, 0);
+    while i < used {
+        sum += sets[i] as usize;
+        i += 1;
+    }
+    sum
+}
 
 /// Bytes of a file.
 const fn stored(version: u8, language_model: bool) -> usize {
-    let mixers = Rules::of(version, language_model).mixers;
-    let mut numbers = CONTEXTS * 256 + LAST_SETS as usize * mixers;
-    let mut i = 0;
-    while i < mixers {
-        numbers += SETS[i] as usize * INPUTS;
-        i += 1;
-    }
-    let (apms, [a, b]) = (apm::NODES, APMS);
-    numbers += (a + b) as usize * apms + matching::QUALITIES;
-    let mut i = 0;
-    while i < ends::MIXERS {
-        numbers += ends::SETS[i] as usize * ends::INPUTS;
-        i += 1;
-    }
-    2 * (numbers + ends::LAST_SETS as usize * ends::MIXERS)
+    let Rules { mixers, lasts, .. } = Rules::of(version, language_model);
+    let mix = sum(&SETS, mixers) * INPUTS + sum(&LAST_SETS, lasts) * mixers;
+    let apms = sum(&APMS, APMS.len()) * Apm::<8>::NODES;
+    let ends = sum(&ends::SETS, ends::MIXERS) * ends::INPUTS + ends::LAST_SETS as usize * ends::MIXERS;
+    2 * (CONTEXTS * 256 + mix + apms + matching::QUALITIES + ends)
 }
 
 impl Learned {
     /// The built-in state for blocks with or without a language model.
     pub(super) fn builtin(version: u8, language_model: bool) -> &'static Learned {
-        static STATES: [[LazyLock<Learned>; 2]; 2] = [
-            [
-                LazyLock::new(|| Learned::from_bytes(&MIX1, 1, false)),
-                LazyLock::new(|| Learned::from_bytes(&MODEL1, 1, true)),
-            ],
-            [
-                LazyLock::new(|| Learned::from_bytes(&MIX2, 2, false)),
-                LazyLock::new(|| Learned::from_bytes(&MODEL2, 2, true)),
-            ],
+        static STATES: [LazyLock<Learned>; 5] = [
+            LazyLock::new(|| Learned::from_bytes(&MIX1, 1, false)),
+            LazyLock::new(|| Learned::from_bytes(&MIX2, 2, false)),
+            LazyLock::new(|| Learned::from_bytes(&MODEL1, 1, true)),
+            LazyLock::new(|| Learned::from_bytes(&MODEL2, 2, true)),
+            LazyLock::new(|| Learned::from_bytes(&MODEL3, 3, true)),
         ];
-        &STATES[usize::from(version != 1)][usize::from(language_model)]
+        &STATES[match (language_model, version) {
+            (false, 1) => 0,
+            (false, _) => 1,
+            (true, 1) => 2,
+            (true, 2) => 3,
+            (true, _) => 4,
+        }]
     }
 
     /// What training starts from.
     pub(super) fn untrained(version: u8, language_model: bool) -> Self {
-        let mixers = Rules::of(version, language_model).mixers;
+        let rules = Rules::of(version, language_model);
+        let mixers = rules.mixers;
         let mut last = Set::ZERO;
         last.flat_mut()[..mixers].fill((1 << WEIGHT_BITS) / mixers as i32);
         let mut set = Set::ZERO;
@@ -83,7 +88,7 @@ impl Learned {
         for place in &PLACES[2..2 + CONTEXTS] {
             weights[*place] = (1 << WEIGHT_BITS) / if language_model { 8 } else { 5 };
         }
-        if Rules::of(version, language_model).pixels {
+        if rules.pixels {
             for place in [0, 1, 30, 31] {
                 weights[PLACES[place]] = (1 << WEIGHT_BITS) / PIXEL_SHARE;
             }
@@ -94,9 +99,10 @@ impl Learned {
         Learned {
             maps: Box::new([untrained(); CONTEXTS]),
             mixers,
-            weights: vec![set; SETS[..mixers].iter().sum::<u32>() as usize],
-            last: vec![last; LAST_SETS as usize],
-            apms: APMS.map(apm::identity),
+            lasts: rules.lasts,
+            weights: vec![set; sum(&SETS, mixers)],
+            last: vec![last; sum(&LAST_SETS, rules.lasts)],
+            apms: APMS.map(Apm::<8>::identity),
             matches: matching::untrained(),
             end_weights: vec![end_weights; ends::SETS.iter().sum::<u32>() as usize],
             end_last: vec![end_last; ends::LAST_SETS as usize],
@@ -131,7 +137,7 @@ impl Learned {
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
-    fn from_bytes(bytes: &[u8], version: u8, language_model: bool) -> Self {
+    pub(super) fn from_bytes(bytes: &[u8], version: u8, language_model: bool) -> Self {
         let mut state = Self::untrained(version, language_model);
         let mut numbers = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
         let mut next = || numbers.next().unwrap_or_default();
@@ -169,14 +175,19 @@ mod tests {
 
     #[test]
     fn built_in_states_are_read_whole() {
-        for (version, files) in [(1, [&MIX1[..], &MODEL1]), (2, [&MIX2[..], &MODEL2])] {
-            for (bytes, language_model) in files.into_iter().zip([false, true]) {
-                assert_eq!(
-                    Learned::untrained(version, language_model).to_bytes().len(),
-                    bytes.len()
-                );
-                assert_eq!(Learned::builtin(version, language_model).to_bytes(), bytes);
-            }
+        let files: [(u8, bool, &[u8]); 5] = [
+            (1, false, &MIX1),
+            (1, true, &MODEL1),
+            (2, false, &MIX2),
+            (2, true, &MODEL2),
+            (3, true, &MODEL3),
+        ];
+        for (version, language_model, bytes) in files {
+            assert_eq!(
+                Learned::untrained(version, language_model).to_bytes().len(),
+                bytes.len()
+            );
+            assert_eq!(Learned::builtin(version, language_model).to_bytes(), bytes);
         }
     }
 }

@@ -14,6 +14,8 @@ pub(super) const WEIGHT_BITS: u32 = 18;
 const WEIGHT_LIMIT: i32 = 1 << (WEIGHT_BITS + 2);
 /// Room for first-layer mixers.
 pub(super) const MIXERS: usize = 8;
+/// Room for final mixers.
+pub(super) const LASTS: usize = 2;
 
 /// `V` vectors of weights, or of inputs, in cache lines of their own.
 #[derive(Clone, Copy)]
@@ -63,31 +65,34 @@ impl<const V: usize> Set<V> {
     }
 }
 
-/// Up to [`MIXERS`] mixers over the same inputs, each with its own sets of weights, and one that mixes their outputs.
+/// Up to [`MIXERS`] mixers over the same inputs, each with its own sets of weights, and up to [`LASTS`] that mix their outputs.
 pub(super) struct Mixer<const V: usize> {
     /// Weight sets of all first-layer mixers, one after the other.
     pub(super) weights: Vec<Set<V>>,
-    /// Weight sets of the second layer.
+    /// Weight sets of the second layer, likewise.
     pub(super) last: Vec<Set<1>>,
     /// First set of each mixer.
     base: [u32; MIXERS],
     /// Sets chosen for this bit.
     chosen: [u32; MIXERS],
-    chosen_last: u32,
-    /// Mixers in use.
+    chosen_last: [u32; LASTS],
+    /// Mixers in use, and final ones.
     used: usize,
+    lasts: usize,
+    /// First set of the second final mixer.
+    second: u32,
     /// What they were told, and what they made of it: stretched, zeros behind those in use; probabilities.
     inputs: Set<V>,
     outputs: Set<1>,
     p: Set<1>,
-    /// The mixed prediction, stretched, and its probability.
+    /// The mixed prediction, stretched, and the probabilities by the final mixers.
     pub(super) mixed: i32,
-    p_mixed: i32,
+    p_last: [i32; LASTS],
 }
 
 impl<const V: usize> Mixer<V> {
     /// Mixers with this many sets each, without weights; [`import`](Self::import) gives them some.
-    pub(super) fn new(sets: &[u32], last_sets: u32) -> Self {
+    pub(super) fn new(sets: &[u32], last_sets: &[u32]) -> Self {
         let mut base = [0; MIXERS];
         let mut total = 0u32;
         for (b, n) in base.iter_mut().zip(sets) {
@@ -96,34 +101,43 @@ impl<const V: usize> Mixer<V> {
         }
         Mixer {
             weights: vec![Set::ZERO; total as usize],
-            last: vec![Set::ZERO; last_sets as usize],
+            last: vec![Set::ZERO; last_sets.iter().sum::<u32>() as usize],
             base,
             chosen: base,
-            chosen_last: 0,
+            chosen_last: [0; LASTS],
             used: sets.len(),
+            lasts: last_sets.len(),
+            second: last_sets.first().copied().unwrap_or_default(),
             inputs: Set::ZERO,
             outputs: Set::ZERO,
             p: Set::ZERO,
             mixed: 0,
-            p_mixed: 0,
+            p_last: [0; LASTS],
         }
     }
 
-    /// Takes over the weights of the first `used` mixers (2, 4 or 6): sets of each, and of the second layer.
-    pub(super) fn import(&mut self, used: usize, weights: &[Set<V>], last: &[Set<1>]) {
-        self.used = used;
+    /// Takes over the weights of the first `used` mixers (2, 4, 6 or 8) and `lasts` final ones (1 or 2).
+    pub(super) fn import(&mut self, (used, lasts): (usize, usize), weights: &[Set<V>], last: &[Set<1>]) {
+        (self.used, self.lasts) = (used, lasts);
         self.weights[..weights.len()].copy_from_slice(weights);
-        self.last.copy_from_slice(last);
+        self.last[..last.len()].copy_from_slice(last);
     }
 
-    /// The mixed probability. `sets[j]` selects the weights of mixer `j`.
+    /// The mixed probability. `sets[j]` selects the weights of mixer `j`, `last_sets` those of the final ones.
     #[inline(always)]
-    pub(super) fn mix<S: Whole>(&mut self, s: S, inputs: [S::I; V], sets: &[u32; MIXERS], last_set: u32) -> i32 {
+    pub(super) fn mix<S: Whole>(
+        &mut self,
+        s: S,
+        inputs: [S::I; V],
+        sets: &[u32; MIXERS],
+        last_sets: [u32; LASTS],
+    ) -> i32 {
         // Loops of known length are unrolled.
         match self.used {
-            2 => self.ask::<S, 2>(s, inputs, sets, last_set),
-            4 => self.ask::<S, 4>(s, inputs, sets, last_set),
-            _ => self.ask::<S, 6>(s, inputs, sets, last_set),
+            2 => self.ask::<S, 2>(s, inputs, sets, last_sets),
+            4 => self.ask::<S, 4>(s, inputs, sets, last_sets),
+            6 => self.ask::<S, 6>(s, inputs, sets, last_sets),
+            _ => self.ask::<S, 8>(s, inputs, sets, last_sets),
         }
     }
 
@@ -133,7 +147,7 @@ impl<const V: usize> Mixer<V> {
         s: S,
         inputs: [S::I; V],
         sets: &[u32; MIXERS],
-        last_set: u32,
+        last_sets: [u32; LASTS],
     ) -> i32 {
         for (to, x) in self.inputs.0.iter_mut().zip(inputs) {
             s.store_int(x, to);
@@ -154,15 +168,26 @@ impl<const V: usize> Mixer<V> {
         let outputs = s.max_int(s.min_int(outputs, s.splat_int(LIMIT)), s.splat_int(-LIMIT));
         let [to] = &mut self.outputs.0;
         s.store_int(outputs, to);
-        self.chosen_last = last_set;
-        let sum = s.sum_of_8(self.last[last_set as usize].products(s, &[outputs]));
-        self.mixed = (sum >> (WEIGHT_BITS - 6)).clamp(-LIMIT, LIMIT);
-        self.p_mixed = squash(self.mixed);
+        let [first, second] = last_sets;
+        self.chosen_last = [first, self.second.wrapping_add(second)];
+        self.mixed = self.finish(s, outputs, 0);
+        if self.lasts == 2 {
+            self.mixed = (self.mixed + self.finish(s, outputs, 1)) >> 1;
+        }
         // Not needed now, but while the coder is at work.
         for j in 0..USED {
             self.p.0[0][j] = squash(self.outputs.0[0][j]);
         }
-        self.p_mixed
+        squash(self.mixed)
+    }
+
+    /// What a final mixer makes of the outputs.
+    #[inline(always)]
+    fn finish<S: Whole>(&mut self, s: S, outputs: S::I, which: usize) -> i32 {
+        let sum = s.sum_of_8(self.last[self.chosen_last[which] as usize].products(s, &[outputs]));
+        let mixed = (sum >> (WEIGHT_BITS - 6)).clamp(-LIMIT, LIMIT);
+        self.p_last[which] = squash(mixed);
+        mixed
     }
 
     /// Learns from the bit that followed, the layers at `rate / 65536` and `last_rate / 65536`.
@@ -172,10 +197,14 @@ impl<const V: usize> Mixer<V> {
         match self.used {
             2 => self.teach::<S, 2>(s, target, rate),
             4 => self.teach::<S, 4>(s, target, rate),
-            _ => self.teach::<S, 6>(s, target, rate),
+            6 => self.teach::<S, 6>(s, target, rate),
+            _ => self.teach::<S, 8>(s, target, rate),
         }
-        let error = target.wrapping_sub(self.p_mixed).wrapping_mul(last_rate) >> 8;
-        self.last[self.chosen_last as usize].train(s, &self.outputs.load(s), error);
+        let outputs = self.outputs.load(s);
+        for which in 0..self.lasts {
+            let error = target.wrapping_sub(self.p_last[which]).wrapping_mul(last_rate) >> 8;
+            self.last[self.chosen_last[which] as usize].train(s, &outputs, error);
+        }
     }
 
     #[inline(always)]

@@ -25,6 +25,7 @@ mod maps;
 mod matching;
 mod math;
 mod mixer;
+mod opinion;
 mod pixels;
 mod predictor;
 mod shape;
@@ -42,7 +43,12 @@ use vectors::Task;
 
 /// Version of everything that decides a predicted bit. It is part of a block's parameters. Older versions, down to 1, are
 /// still decoded ([`Predictor::set_version`]).
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
+
+/// The version that blocks with or without a language model are written in: version 3 changed only those with one.
+pub const fn newest(language_model: bool) -> u8 {
+    if language_model { VERSION } else { 2 }
+}
 
 /// Codes `len` bytes in one lane: `raw` with an encoder.
 struct CodeBytes<'a, C> {

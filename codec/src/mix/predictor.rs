@@ -4,16 +4,17 @@ use super::apm::Apm;
 use super::context::{CONTEXTS, Lane};
 use super::ends::{self, Ends, Hint};
 use super::history::HISTORIES;
-use super::learned::Learned;
+use super::learned::{Learned, sum};
 use super::maps::{self, Cell, Map};
 use super::matching::{Match, Matcher};
 use super::math::{hash, squash, stretch};
 use super::mixer::Mixer;
+use super::opinion::Opinion;
 use super::pixels::Pixels;
 use super::shape::Shape;
 use super::slots::{Slot, Slots};
 use super::vectors::{Task, Vectors};
-use super::version::{Rules, SETS};
+use super::version::{LAST_SETS, Rules, SETS};
 use crate::simd::WAYS;
 use crate::simd::whole::Whole;
 
@@ -36,8 +37,6 @@ pub(super) const PLACES: [usize; INPUTS] = {
     }
     places
 };
-/// Weight sets of the second layer.
-pub(super) const LAST_SETS: u32 = 64;
 /// Contexts of the two final maps.
 pub(super) const APMS: [u32; 2] = [1 << 11, 1 << 10];
 
@@ -54,7 +53,8 @@ pub struct Predictor {
     order1: Vec<Cell>,
     matcher: Matcher,
     mixer: Mixer<2>,
-    apm: [Apm; 2],
+    apm: [Apm<8>; 2],
+    opinion: Opinion<2>,
     ends: Ends,
     vectors: Vectors,
     version: u8,
@@ -104,8 +104,9 @@ impl Predictor {
             maps: Box::new([super::maps::untrained(); CONTEXTS]),
             order1: Vec::new(),
             matcher: Matcher::new(),
-            mixer: Mixer::new(&SETS, LAST_SETS),
+            mixer: Mixer::new(&SETS, &LAST_SETS),
             apm: APMS.map(Apm::new),
+            opinion: Opinion::new(),
             ends: Ends::new(),
             vectors: Vectors::detect(),
             version: super::VERSION,
@@ -169,7 +170,10 @@ impl Predictor {
         self.partial = 1;
         self.bits = 0;
         self.node = 1;
-        self.ends.reset(total);
+        self.ends.reset(total, self.rules.opinions);
+        if self.rules.opinions {
+            self.opinion.reset(total);
+        }
         self.ahead.clear();
         self.ahead.resize(lanes.len(), Ahead::default());
     }
@@ -185,14 +189,20 @@ impl Predictor {
     /// Takes over what training learned.
     pub(super) fn import(&mut self, learned: &Learned) {
         *self.maps = *learned.maps;
-        self.mixer.import(learned.mixers, &learned.weights, &learned.last);
+        self.mixer
+            .import((learned.mixers, learned.lasts), &learned.weights, &learned.last);
         for (apm, nodes) in self.apm.iter_mut().zip(&learned.apms) {
             apm.import(nodes);
         }
         self.matcher.import(&learned.matches);
         self.ends
             .mixer
-            .import(ends::MIXERS, &learned.end_weights, &learned.end_last);
+            .import((ends::MIXERS, 1), &learned.end_weights, &learned.end_last);
+    }
+
+    /// Starts a block with a language model with what [`export`](Self::export) gave instead of the built-in constants: to judge it.
+    pub fn start_with(&mut self, learned: &[u8]) {
+        self.import(&Learned::from_bytes(learned, self.version, true));
     }
 
     /// What was learned since [`reset`](Self::reset), in the form of the built-in constants.
@@ -200,8 +210,9 @@ impl Predictor {
         Learned {
             maps: self.maps.clone(),
             mixers: self.rules.mixers,
-            weights: self.mixer.weights[..SETS[..self.rules.mixers].iter().sum::<u32>() as usize].to_vec(),
-            last: self.mixer.last.clone(),
+            lasts: self.rules.lasts,
+            weights: self.mixer.weights[..sum(&SETS, self.rules.mixers)].to_vec(),
+            last: self.mixer.last[..sum(&LAST_SETS, self.rules.lasts)].to_vec(),
             apms: [self.apm[0].nodes.clone(), self.apm[1].nodes.clone()],
             matches: self.matcher.quality,
             end_weights: self.ends.mixer.weights.clone(),
@@ -273,8 +284,15 @@ impl Predictor {
         let order1 = c1 << 8 | self.partial;
         self.direct = order1 as usize;
         let direct = self.order1[self.direct].stretched();
-        // The pixels' inputs stand where others are not used: the language model's and the last two.
         let mut more = [0; 2];
+        if self.rules.opinions && lm.is_some() {
+            let lane = &self.lanes[lane];
+            let partial = u64::from(self.partial) << 32;
+            let token = lane.token_before ^ lane.token.rotate_left(13) ^ partial;
+            let bytes = lane.last & 0xFF_FFFF | partial;
+            more = self.opinion.refine(lm_inputs[0], [hash(token, 12), hash(bytes, 13)]);
+        }
+        // The pixels' inputs stand where others are not used: the language model's and the last two.
         if self.rules.pixels && self.stride != 0 {
             let lane = &self.lanes[lane];
             let [a, b, c, d] = self
@@ -301,14 +319,15 @@ impl Predictor {
             last_set,
             c1,
             u32::from((self.lanes[lane].last >> 8) as u8),
-            0,
-            0,
+            self.matcher.expected() & 255,
+            (self.lanes[lane].token_before >> 56) as u32,
         ];
+        let last_sets = [confidence * 8 + len_class, self.partial];
         let contexts = [len_class << 8 | self.partial, (hash(u64::from(order1), 9) >> 54) as u32];
         for (apm, context) in self.apm.iter().zip(contexts) {
             apm.prefetch(context);
         }
-        let p = self.mixer.mix(v, inputs, &sets, confidence * 8 + len_class);
+        let p = self.mixer.mix(v, inputs, &sets, last_sets);
         if self.bits & 3 == 3 {
             self.foresee(lane);
         }
@@ -333,6 +352,9 @@ impl Predictor {
         self.matcher.update(self.bits, bit);
         if rules.pixels && self.stride != 0 {
             self.pixels.update(bit);
+        }
+        if rules.opinions {
+            self.opinion.update(bit);
         }
         self.apm[0].update(bit, APM_RATE);
         self.apm[1].update(bit, APM_RATE);

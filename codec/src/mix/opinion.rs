@@ -1,0 +1,55 @@
+//! The language model's opinion, refined by what it turned out to mean in `N` contexts of the block.
+//!
+//! The model is the same for every block; what it says too surely or too hesitantly here is learned here (the secondary symbol
+//! estimation of PPMd and PAQ, applied to an input instead of the result).
+
+use super::apm::Apm;
+use super::math::stretch;
+
+/// Binary logarithm of how many bits the maps look back on.
+const RATE: u32 = 5;
+
+/// Maps of hashed contexts.
+pub(super) struct Opinion<const N: usize> {
+    maps: [Apm<9>; N],
+    /// Binary logarithm of the contexts of a map.
+    log2: u32,
+}
+
+impl<const N: usize> Opinion<N> {
+    pub(super) fn new() -> Self {
+        Opinion {
+            maps: std::array::from_fn(|_| Apm::new(0)),
+            log2: 0,
+        }
+    }
+
+    /// Forgets everything and prepares for a block of `len` bytes.
+    pub(super) fn reset(&mut self, len: usize) {
+        self.log2 = (usize::BITS - len.leading_zeros()).clamp(11, 19) - 3;
+        for map in &mut self.maps {
+            *map = Apm::new(1 << self.log2);
+        }
+    }
+
+    /// The stretched probabilities that `stretched` turned out to mean in contexts with these hashes.
+    #[inline(always)]
+    pub(super) fn refine(&mut self, stretched: i32, hashes: [u64; N]) -> [i32; N] {
+        let contexts = hashes.map(|hash| (hash >> (64 - self.log2)) as u32);
+        for (map, context) in self.maps.iter().zip(contexts) {
+            map.prefetch(context);
+        }
+        std::array::from_fn(|i| {
+            let p = self.maps[i].refine(stretched, contexts[i]);
+            stretch(p.clamp(1, 65535) as u32)
+        })
+    }
+
+    /// Learns the bit that followed.
+    #[inline(always)]
+    pub(super) fn update(&mut self, bit: bool) {
+        for map in &mut self.maps {
+            map.update(bit, RATE);
+        }
+    }
+}
