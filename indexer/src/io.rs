@@ -1,7 +1,8 @@
 //! The only door to the disk: a folder of files, behind a trait small enough to imitate.
 //!
 //! What is assumed of a real disk: `sync_data` makes everything written to that file before durable, `sync_dir` makes
-//! the folder's entries durable; without them anything written may be lost wholly or in part, in any order.
+//! the folder's entries durable; without them anything written may be lost wholly or in part, in any order. A
+//! `sync_data` that fails may drop what was written and the disk yet show it: only what is written again counts then.
 
 use std::io;
 use std::path::Path;

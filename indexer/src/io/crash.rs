@@ -13,13 +13,36 @@ pub use replay::Replay;
 
 /// What was asked of the folder. Files are numbered, since names come and go.
 enum Event {
-    Create { path: String, file: usize },
-    Rename { from: String, to: String },
-    Remove { path: String },
-    SyncDir { dir: String },
-    Write { file: usize, offset: u64, bytes: Vec<u8> },
-    SetLen { file: usize, len: u64 },
-    Sync { file: usize },
+    Create {
+        path: String,
+        file: usize,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Remove {
+        path: String,
+    },
+    SyncDir {
+        dir: String,
+    },
+    Write {
+        file: usize,
+        offset: u64,
+        bytes: Vec<u8>,
+    },
+    SetLen {
+        file: usize,
+        len: u64,
+    },
+    Sync {
+        file: usize,
+    },
+    /// A sync that failed: what it should have written will never be.
+    LostSync {
+        file: usize,
+    },
 }
 
 impl Event {
@@ -34,6 +57,8 @@ struct Record {
     /// The file that a path names now.
     names: BTreeMap<String, usize>,
     files: usize,
+    /// File syncs until one fails.
+    sync_fails: Option<usize>,
 }
 
 /// A folder in memory that records what is done to it. [`CrashIo::crash`] gives the folder that a power cut after any
@@ -59,6 +84,7 @@ impl CrashIo {
             events: Vec::new(),
             names,
             files: files.len(),
+            sync_fails: None,
         };
         Self {
             now: MemIo::from_files(files.clone()),
@@ -79,6 +105,12 @@ impl CrashIo {
     /// How many of the first `at` events are syncs, of files or of folders.
     pub fn syncs(&self, at: usize) -> usize {
         self.record().events.iter().take(at).filter(|e| e.is_sync()).count()
+    }
+
+    /// Lets `after` more syncs of files pass and the next one fail as on ext4 and XFS: what was written to the file and
+    /// not synced is dropped, and yet read as if it were there until a power cut.
+    pub fn fail_sync(&self, after: usize) {
+        self.record().sync_fails = Some(after);
     }
 
     /// What power cuts leave, going from the first event to the last.
@@ -198,7 +230,15 @@ impl File for CrashFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.note(Event::Sync { file: self.number });
+        let file = self.number;
+        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let fails = record.sync_fails == Some(0);
+        record.sync_fails = record.sync_fails.and_then(|n| n.checked_sub(1));
+        if fails {
+            record.events.push(Event::LostSync { file });
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        record.events.push(Event::Sync { file });
         Ok(())
     }
 

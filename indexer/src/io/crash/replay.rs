@@ -88,6 +88,11 @@ impl Replay {
                     }
                 }
             }
+            Event::LostSync { file } => {
+                let lost = |number: &usize| matches!(record.events.get(*number), Some(Event::Write { .. }));
+                let contents = self.files.entry(*file).or_default();
+                contents.pending.retain(|number| !lost(number));
+            }
             Event::Create { path, .. } | Event::Remove { path } => self.moves.push(Move {
                 event: number,
                 dirs: vec![folder(path)],

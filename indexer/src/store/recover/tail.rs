@@ -6,7 +6,7 @@
 //! what a crash leaves of unsynced writes, promised to nobody, and is cut off.
 
 use super::{Files, HeadSegment};
-use crate::io::Io;
+use crate::io::{File, Io, write_full};
 use crate::log::{FOLDER, Footer, HEADER_LEN, Item, RecordKind, Segment, scan};
 use crate::store::OpenReport;
 use crate::wire::Reader;
@@ -74,25 +74,58 @@ pub(super) fn settle(
         if cut.is_some() {
             file.set_len(segment.len()).map_err(|e| Error::io("cut", &name, e))?;
         }
-        // What a killed process wrote may still be in the page cache alone; from here on it counts as durable.
+        write_again(io, &segment, file.as_ref(), survey.durable)?;
         file.sync_data().map_err(|e| Error::io("sync", &name, e))?;
         io.sync_dir(FOLDER).map_err(|e| Error::io("sync", FOLDER, e))?;
         segment.set_file(file);
     }
-    if sealed || header.is_none() {
-        return Ok(None);
-    }
-    let footer = if cut.is_some() {
-        self::survey(io, &segment, segment.len())?.footer
+    let footer = if cut.is_some() || (write && survey.durable < segment.len()) {
+        let again = self::survey(io, &segment, segment.len())?;
+        if again.broken.iter().any(|at| *at >= survey.durable) {
+            return Err(other_bytes(&segment));
+        }
+        again.footer
     } else {
         survey.footer
     };
+    if sealed || header.is_none() {
+        return Ok(None);
+    }
     let head = Arc::new(Segment::new(id, &files.store_id, segment.len(), false));
     if let Ok(file) = segment.file(io) {
         head.set_file(file);
     }
     files.segments.insert(id, (Arc::clone(&head), header));
     Ok(Some((head, footer)))
+}
+
+/// Writes what a segment holds from `from` on over itself, so that the sync that follows makes it durable.
+///
+/// A killed process leaves what it wrote in the page cache alone, and there a sync would do. But after a sync that
+/// failed the kernel counts the pages that it could not write as clean: they are read as if all were well until they are
+/// dropped, and the next sync says "fine" and writes nothing (Rebello et al., Can Applications Recover from fsync
+/// Failures?, USENIX ATC 2020). Only what is written again is sure to reach the disk, or to be an error.
+fn write_again(io: &dyn Io, segment: &Segment, file: &dyn File, from: u64) -> Result<()> {
+    const PIECE: usize = 1 << 20;
+    let mut at = from;
+    while at < segment.len() {
+        let bytes = segment.read(io, at, PIECE)?;
+        if bytes.is_empty() {
+            return Err(other_bytes(segment));
+        }
+        write_full(file, &bytes, at).map_err(|e| Error::io("write", &segment.name(), e))?;
+        at += bytes.len() as u64;
+    }
+    Ok(())
+}
+
+/// The disk gives something else each time it is asked.
+fn other_bytes(segment: &Segment) -> Error {
+    Error::io(
+        "read",
+        &segment.name(),
+        std::io::Error::other("other bytes than a moment ago"),
+    )
 }
 
 fn survey(io: &dyn Io, segment: &Segment, to: u64) -> Result<Survey> {
