@@ -23,7 +23,8 @@ enum Stored {
 
 impl Filesystem {
     /// Stores what is dirty in `node`: all of it, or without the block that a sequential writer is at. Waits for the
-    /// log, and for a decode where a block was written to in part. What could not be stored stays in memory.
+    /// log, and for a decode where a block was written to in part. What could not be stored stays in memory. What had
+    /// to be given up is no error of this: it is noted in the node for whoever asks with [`State::tell_lost`].
     pub(super) fn flush_node(&self, node: &Arc<Node>, all: bool) -> Result<()> {
         let _one_at_a_time = node.flushing.lock();
         let (snapshots, size, truncations) = {
@@ -48,10 +49,9 @@ impl Filesystem {
             state.dirty_since = None;
             self.dirty.clean(node.ino);
         }
-        let lost = if all { state.lost.take() } else { None };
         drop(state);
         self.tell_stored(node.ino);
-        let result = committed.and(failed.map_or(Ok(()), Err)).and(lost.map_or(Ok(()), Err));
+        let result = committed.and(failed.map_or(Ok(()), Err));
         self.counters.flushed(&result);
         result
     }

@@ -75,12 +75,19 @@ impl Filesystem {
     /// May wait for the log and for a decode.
     ///
     /// # Errors
-    /// ENOSPC or EIO when written bytes could not be stored; they stay in memory and are tried again.
+    /// ENOSPC or EIO when written bytes could not be stored; they stay in memory and are tried again. EIO, once, for
+    /// bytes that had to be given up.
     pub fn flush(&self, ino: u64) -> Result<()> {
         match self.nodes.held(ino) {
-            Some(node) => self.flush_node(&node, true),
+            Some(node) => self.flush_and_tell(&node),
             None => Ok(()),
         }
+    }
+
+    /// Stores what is dirty in `node`, and says what had to be given up since a user of the file was told.
+    fn flush_and_tell(&self, node: &Arc<Node>) -> Result<()> {
+        self.flush_node(node, true)?;
+        node.lock().tell_lost()
     }
 
     /// The last descriptor of a handle is closed. A file without a name and without other handles is deleted.
@@ -104,13 +111,14 @@ impl Filesystem {
     /// Makes a file's contents and metadata, and the names that lead to it, durable. Waits for the disk.
     ///
     /// # Errors
-    /// ENOSPC or EIO; what could not be stored stays in memory and is tried again.
+    /// ENOSPC or EIO; what could not be stored stays in memory and is tried again. EIO, once, for bytes that had to be
+    /// given up.
     pub fn fsync(&self, ino: u64) -> Result<()> {
         if self.options.read_only {
             return Ok(());
         }
         if let Some(node) = self.nodes.held(ino) {
-            self.flush_node(&node, true)?;
+            self.flush_and_tell(&node)?;
         }
         self.sync_log()
     }

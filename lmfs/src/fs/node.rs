@@ -45,7 +45,7 @@ pub struct State {
     pub opens: u32,
     /// The rows are deleted; only those who hold the node still see it.
     pub gone: bool,
-    /// Data that was lost since anyone was told.
+    /// Data that was given up since a user of the file was told. Only `write`, `close` and `fsync` take it out.
     pub lost: Option<Error>,
 }
 
@@ -91,6 +91,11 @@ impl Node {
 }
 
 impl State {
+    /// Says once that written data had to be given up.
+    pub fn tell_lost(&mut self) -> Result<()> {
+        self.lost.take().map_or(Ok(()), Err)
+    }
+
     /// `inode` as it may be put into the store now: no size that only dirty data would fill.
     pub fn storable(&self, inode: &Inode) -> Inode {
         let mut inode = inode.clone();

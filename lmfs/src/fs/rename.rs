@@ -60,6 +60,10 @@ impl Filesystem {
             && let Some(node) = self.nodes.held(source.ino)
         {
             self.flush_node(&node, true)?;
+            // The name keeps what it has rather than get less than was written; whoever wrote it is told, too.
+            if let Some(lost) = &node.lock().lost {
+                return Err(lost.clone());
+            }
         }
         Ok(())
     }

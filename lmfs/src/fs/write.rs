@@ -36,9 +36,7 @@ impl Filesystem {
         }
         let node = self.node(ino)?;
         let mut state = node.file()?;
-        if let Some(lost) = state.lost.take() {
-            return Err(lost);
-        }
+        state.tell_lost()?;
         if data.is_empty() {
             return Ok(0);
         }

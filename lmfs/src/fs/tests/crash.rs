@@ -18,27 +18,31 @@ fn what_was_synced_is_there_and_what_was_not_is_whole_or_absent() {
     }
 }
 
-#[test]
-fn a_damaged_block_fails_alone_and_is_counted_once() {
-    let disk = Disk::new();
-    let ino = disk.file("file");
+/// Writes three blocks and damages the second: its extent leads to other bytes.
+fn damaged_file(disk: &Disk, ino: u64) -> Vec<u8> {
     let bytes: Vec<u8> = (0..3 * 4096_u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
         .collect();
     disk.fs.write(ino, 0, &bytes, false).unwrap();
     disk.fs.fsync(ino).unwrap();
-    // A block whose extent leads to other bytes.
     let wrong = disk.fs.store.append_block(ino, 1, b"not a block at all").unwrap();
     let old = disk.fs.store.extent(ino, 1).unwrap().unwrap();
     let new = lmfs_indexer::Extent { r: wrong, ..old };
-    disk.fs
-        .commit_swaps(vec![Change::SwapExtent {
-            ino,
-            block: 1,
-            old: old.r,
-            new,
-        }])
-        .unwrap();
+    let swap = Change::SwapExtent {
+        ino,
+        block: 1,
+        old: old.r,
+        new,
+    };
+    assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
+    bytes
+}
+
+#[test]
+fn a_damaged_block_fails_alone_and_is_counted_once() {
+    let disk = Disk::new();
+    let ino = disk.file("file");
+    let bytes = damaged_file(&disk, ino);
     for _ in 0..3 {
         assert_eq!(errno(disk.fs.read_wait(ino, 4096, 10)), Errno::IO);
     }
@@ -51,4 +55,51 @@ fn a_damaged_block_fails_alone_and_is_counted_once() {
     disk.fs.write(ino, 4096, &[9; 4096], false).unwrap();
     disk.fs.fsync(ino).unwrap();
     assert_eq!(disk.fs.read_wait(ino, 4096, 4096).unwrap(), [9; 4096]);
+}
+
+/// The background flush, one for another writer's sake, or one for `lmfs gc` gave the bytes up, and nobody was told.
+#[test]
+fn written_data_that_the_background_gave_up_is_told_at_the_next_fsync_close_or_write() {
+    type Act = fn(&Filesystem, u64) -> Result<()>;
+    let tell: [Act; 3] = [
+        |fs, ino| fs.fsync(ino),
+        |fs, ino| fs.flush(ino),
+        |fs, ino| fs.write(ino, 0, b"x", false).map(drop),
+    ];
+    for tell in tell {
+        let flush: [Act; 2] = [
+            |fs, _| {
+                fs.flush_older(std::time::Duration::ZERO);
+                Ok(())
+            },
+            |fs, _| fs.sync(),
+        ];
+        for flush in flush {
+            let disk = Disk::new();
+            let (ino, other) = (disk.file("file"), disk.file("other"));
+            let _handle = disk.fs.open(ino).unwrap();
+            damaged_file(&disk, ino);
+            disk.fs.write(ino, 5000, b"nine byte", false).unwrap();
+            flush(&disk.fs, ino).unwrap();
+            assert!(!disk.fs.is_dirty(ino));
+            disk.fs.write(other, 0, b"y", false).unwrap();
+            disk.fs.fsync(other).unwrap();
+            assert_eq!(errno(tell(&disk.fs, ino)), Errno::IO);
+            tell(&disk.fs, ino).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_file_that_lost_data_replaces_no_other() {
+    let disk = Disk::new();
+    let (ino, old) = (disk.file("new"), disk.file("old"));
+    let _handle = disk.fs.open(ino).unwrap();
+    damaged_file(&disk, ino);
+    disk.fs.write(ino, 5000, b"part", false).unwrap();
+    let rename = || disk.fs.rename(ROOT, b"new", ROOT, b"old", RenameMode::Replace);
+    assert_eq!(errno(rename()), Errno::IO);
+    assert_eq!(disk.fs.lookup(ROOT, b"old").unwrap().ino, old);
+    assert_eq!(errno(disk.fs.fsync(ino)), Errno::IO, "the writer is told, too");
+    rename().unwrap();
 }
