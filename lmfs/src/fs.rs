@@ -86,6 +86,8 @@ pub struct Filesystem {
     counters: Arc<stats::Counters>,
     /// Told which inodes changed what they take in the store.
     on_stored: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
+    /// The end has begun: nothing changes any more, though the kernel may still ask.
+    closed: AtomicBool,
     stop: Stop,
     background: background::Background,
 }
@@ -118,6 +120,7 @@ impl Filesystem {
             unsynced: AtomicBool::new(false),
             counters,
             on_stored: OnceLock::new(),
+            closed: AtomicBool::new(false),
             stop,
             background: background::Background::default(),
             store,
@@ -185,11 +188,13 @@ impl Filesystem {
         flushed
     }
 
-    /// Stores everything, makes it durable and ends all threads. To be called once the last operation is answered.
+    /// Stores everything, makes it durable and ends all threads. From its start every change is refused (ENOTCONN): the
+    /// users of a mount that was detached while they worked in it can still ask for some.
     ///
     /// # Errors
     /// As for [`Filesystem::sync`].
     pub fn shutdown(&self) -> Result<()> {
+        self.closed.store(true, Ordering::SeqCst);
         self.background.stop();
         self.jobs.shutdown();
         let synced = self.sync();
@@ -239,6 +244,8 @@ impl Filesystem {
     pub(crate) fn writable(&self) -> Result<()> {
         if self.options.read_only {
             Err(Error::new(Errno::ROFS, "mounted for reading only"))
+        } else if self.closed.load(Ordering::SeqCst) {
+            Err(Error::new(Errno::NOTCONN, "the store is being closed"))
         } else {
             Ok(())
         }

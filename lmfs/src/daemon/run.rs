@@ -294,17 +294,18 @@ impl Started {
     }
 
     /// Takes everything down. The clients in `asked` get to know how it went.
-    fn finish(self, mut result: anyhow::Result<()>, asked: &[mpsc::Sender<Result<(), String>>]) -> anyhow::Result<()> {
+    fn finish(mut self, mut result: anyhow::Result<()>, asked: &[mpsc::Sender<Result<(), String>>]) -> anyhow::Result<()> {
         service_manager::stopping("storing what was written");
         drop((self.background, self.keeper));
         self.desk.close();
-        // Operations that were under way are answered before the event loops end; those of a detached busy mount are
-        // answered with an error once this process has ended.
+        // Operations that were under way are answered before the event loops end. Changes asked of a detached busy mount
+        // are refused from the shutdown on; it holds the store, and with it the lock, until this process ends.
         if !self.session.wait(Some(GRACE)) {
             tracing::warn!("{} is still used by somebody", self.mountpoint.display());
         }
         let stored = self.fs.shutdown().context("what was written last could not be stored");
         drop((self.session, self.packer, self.fs));
+        self.server.withdraw();
         let closed = self.store.close().context("the store could not be closed");
         for outcome in [stored, closed] {
             if let Err(error) = outcome {

@@ -102,7 +102,8 @@ impl Filesystem {
             state.opens = state.opens.saturating_sub(1);
             state.opens == 0 && state.inode.nlink == 0 && !state.gone
         };
-        if last_of_nameless && !self.options.read_only {
+        // One that is left behind is deleted when the store is opened again.
+        if last_of_nameless && self.writable().is_ok() {
             self.delete_nameless(&handle.node)?;
         }
         Ok(())

@@ -68,6 +68,11 @@ impl Lock {
         write!(self.file, "{}\n{line}\n", std::process::id())
     }
 
+    /// Keeps the lock until this process ends, however that comes about.
+    pub fn keep(self) {
+        std::mem::forget(self);
+    }
+
     /// Who holds the lock of the store in `dir`, if anyone does.
     ///
     /// # Errors

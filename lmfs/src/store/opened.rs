@@ -121,7 +121,8 @@ impl Opened {
         self.folder.path()
     }
 
-    /// Makes everything durable, puts the index away and gives the lock back, in this order.
+    /// Makes everything durable, puts the index away and gives the lock back, in this order. While something else in
+    /// this process still holds the log, nobody else may write to it: the lock is then kept until the process ends.
     ///
     /// # Errors
     /// What could not be made durable.
@@ -131,12 +132,15 @@ impl Opened {
         match Arc::try_unwrap(self.indexer) {
             Ok(store) if store.is_read_only() => Ok(()),
             Ok(store) => store.close().map_err(indexer),
-            // Someone still holds it; the next opening reads the log's tail instead of a finished index.
-            Err(shared) if shared.is_read_only() => Ok(()),
-            Err(shared) => shared.sync().map_err(indexer),
-        }?;
-        drop(self.lock);
-        Ok(())
+            // The next opening reads the log's tail instead of a finished index.
+            Err(shared) => {
+                self.lock.keep();
+                if shared.is_read_only() {
+                    return Ok(());
+                }
+                shared.sync().map_err(indexer)
+            }
+        }
     }
 }
 
@@ -193,4 +197,33 @@ fn load(config: &ModelConfig, gguf: Vec<u8>) -> lmfs_codec::Result<Arc<dyn Langu
 
 fn short(fingerprint: &str) -> &str {
     fingerprint.get(..12).unwrap_or(fingerprint)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::NewStore;
+    use super::*;
+
+    /// It was given back while a detached mount could still append to the log.
+    #[test]
+    fn the_lock_is_kept_while_something_else_holds_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let new = NewStore {
+            model: None,
+            engine: lmfs_codec::model::EngineChoice::Auto,
+            block_size: 4096,
+            parity: 0,
+        };
+        let folder = new.make(&dir.path().join("store")).unwrap();
+        let path = folder.path().to_owned();
+        let opened = Opened::open(folder.clone(), &Access::rows("a test")).unwrap();
+        opened.close().unwrap();
+        assert_eq!(Lock::holder(&path).unwrap(), None);
+        let opened = Opened::open(folder, &Access::rows("a test")).unwrap();
+        let held = opened.indexer.clone();
+        opened.close().unwrap();
+        assert_eq!(Lock::holder(&path).unwrap().unwrap().purpose, "a test");
+        drop(held);
+    }
 }

@@ -173,6 +173,18 @@ mod tests {
         assert!(!deep.join("control.sock").exists());
     }
 
+    /// A daemon removed the socket of the next one, which had the lock by then.
+    #[test]
+    fn a_socket_that_was_withdrawn_is_not_removed_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+        first.withdraw();
+        assert!(Client::connect(dir.path()).unwrap().is_none());
+        let _second = Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+        drop(first);
+        call(dir.path(), &Request::Status).0.unwrap();
+    }
+
     #[test]
     fn nonsense_gets_an_error_and_not_a_hang() {
         let dir = tempfile::tempdir().unwrap();

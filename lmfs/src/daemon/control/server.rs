@@ -32,10 +32,10 @@ pub trait Service: Send + Sync + 'static {
     fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String>;
 }
 
-/// A listening control socket; its file is removed when this is dropped.
+/// A listening control socket; its file is removed when this is dropped, if it was not withdrawn before.
 #[derive(Debug)]
 pub struct Server {
-    path: PathBuf,
+    path: Option<PathBuf>,
     clients: Arc<AtomicUsize>,
 }
 
@@ -59,7 +59,19 @@ impl Server {
         thread::Builder::new()
             .name("control".into())
             .spawn(move || accept(&listener, &service, &counter))?;
-        Ok(Server { path, clients })
+        Ok(Server {
+            path: Some(path),
+            clients,
+        })
+    }
+
+    /// Removes the socket's file, while the caller still holds the store's lock: whoever holds it next puts another
+    /// one there. Clients that are connected already get their answers.
+    pub fn withdraw(&mut self) {
+        if let Some(path) = self.path.take() {
+            // Connecting to a socket nobody listens on fails clearly; a leftover file is replaced by the next daemon.
+            let _ = fs::remove_file(path);
+        }
     }
 
     /// Stops listening, once the clients that are being answered have their answers, or after `patience`.
@@ -73,8 +85,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Connecting to a socket nobody listens on fails clearly; a leftover file is replaced by the next daemon.
-        let _ = fs::remove_file(&self.path);
+        self.withdraw();
     }
 }
 

@@ -103,3 +103,37 @@ fn a_file_that_lost_data_replaces_no_other() {
     assert_eq!(errno(disk.fs.fsync(ino)), Errno::IO, "the writer is told, too");
     rename().unwrap();
 }
+
+/// The users of a busy mount that was detached still changed the store, which another process could have open by then.
+#[test]
+fn nothing_changes_any_more_once_the_end_has_begun() {
+    let disk = Disk::new();
+    let (ino, nameless) = (disk.file("file"), disk.file("nameless"));
+    let handle = disk.fs.open(nameless).unwrap();
+    disk.fs.unlink(ROOT, b"nameless").unwrap();
+    disk.fs.shutdown().unwrap();
+    let before = disk.fs.store.totals();
+    let (fs, file) = (&disk.fs, Create::new(Kind::File, 0o644));
+    let size = SetAttr {
+        size: Some(7),
+        ..SetAttr::default()
+    };
+    let refused = [
+        errno(fs.create(ROOT, b"another", file, ME)),
+        errno(fs.write(ino, 0, b"x", false)),
+        errno(fs.setattr(ino, size, false)),
+        errno(fs.rename(ROOT, b"file", ROOT, b"name", RenameMode::Replace)),
+        errno(fs.link(ino, ROOT, b"link")),
+        errno(fs.unlink(ROOT, b"file")),
+        errno(fs.rmdir(ROOT, b"file")),
+        errno(fs.setxattr(ino, b"user.x", b"", XattrMode::Any, ME)),
+        errno(fs.removexattr(ino, b"user.x")),
+        errno(fs.fallocate(ino, 0, 10, Allocate::PunchHole)),
+    ];
+    assert_eq!(refused, [Errno::NOTCONN; 10]);
+    fs.release(handle).unwrap();
+    fs.forget(nameless);
+    fs.fsync(ino).unwrap();
+    assert_eq!(fs.store.totals(), before);
+    assert!(disk.crash().fs.lookup(ROOT, b"file").is_ok());
+}
