@@ -294,7 +294,11 @@ impl Started {
     }
 
     /// Takes everything down. The clients in `asked` get to know how it went.
-    fn finish(mut self, mut result: anyhow::Result<()>, asked: &[mpsc::Sender<Result<(), String>>]) -> anyhow::Result<()> {
+    fn finish(
+        mut self,
+        mut result: anyhow::Result<()>,
+        asked: &[mpsc::Sender<Result<(), String>>],
+    ) -> anyhow::Result<()> {
         service_manager::stopping("storing what was written");
         drop((self.background, self.keeper));
         self.desk.close();

@@ -26,63 +26,65 @@ pub struct Place {
 }
 
 impl Filesystem {
-    /// Copies up to `length` bytes and says how many: fewer at the end of the source, or because it is much. Blocks that
-    /// the copy covers whole are not decoded. Waits for the log, and for decodes of the rest.
+    /// Copies up to `length` bytes and says how many: fewer at the end of the source, because it is much, or because the
+    /// rest fails, which the next call tells. Blocks that the copy covers whole are not decoded. Waits for the log, and
+    /// for decodes of the rest.
     ///
     /// # Errors
-    /// EIO when the source cannot be read; as for write.
+    /// EIO when the source cannot be read; as for write. Nothing was copied then.
     pub fn copy_file_range(&self, from: Place, to: Place, length: u64) -> Result<u32> {
         self.writable()?;
         let (source, target) = (self.node(from.ino)?, self.node(to.ino)?);
         let size = source.file()?.inode.size;
-        drop(target.file()?);
+        target.file()?.tell_lost()?;
         let length = length.min(size.saturating_sub(from.offset)).min(MOST);
-        let bs = self.block_size();
         let mut done = 0;
         while done < length {
-            let here = Place {
-                ino: from.ino,
-                offset: from.offset + done,
-            };
-            let there = Place {
-                ino: to.ino,
-                offset: to.offset + done,
-            };
-            let left = length - done;
-            let aligned = here.offset.is_multiple_of(bs) && there.offset.is_multiple_of(bs);
-            let blocks = if aligned && source.ino != target.ino {
-                (left / bs).min(BATCH)
-            } else {
-                0
-            };
-            let copied = if blocks > 0 {
-                self.copy_blocks(&source, &target, here.offset / bs, there.offset / bs, blocks)?
-            } else {
-                0
-            };
-            if copied > 0 {
-                done += copied * bs;
-                continue;
+            match self.copy_step(
+                (&source, from.offset + done),
+                (&target, to.offset + done),
+                length - done,
+            ) {
+                Ok(0) => break,
+                Ok(copied) => done += copied,
+                // The kernel has to hear of what was copied: on an error it keeps its pages of the target and its size.
+                Err(_) if done > 0 => break,
+                Err(error) => return Err(error),
             }
-            // Up to where whole blocks begin, if they ever do.
-            let step = if blocks > 0 {
-                bs
-            } else {
-                u64::from(STEP).min(if here.offset % bs == there.offset % bs {
-                    bs - here.offset % bs
-                } else {
-                    left
-                })
-            };
-            let step = u32::try_from(step.min(left)).unwrap_or(STEP);
-            let bytes = self.read_wait(here.ino, here.offset, step)?;
-            if bytes.is_empty() {
-                break;
-            }
-            self.write(there.ino, there.offset, &bytes, true)?;
-            done += bytes.len() as u64;
         }
         Ok(u32::try_from(done).unwrap_or(u32::MAX))
+    }
+
+    /// Copies some of `left` bytes in one step, all or nothing, and says how many; 0 at the end of the source.
+    fn copy_step(&self, from: (&Arc<Node>, u64), to: (&Arc<Node>, u64), left: u64) -> Result<u64> {
+        let ((source, here), (target, there)) = (from, to);
+        let bs = self.block_size();
+        let aligned = here.is_multiple_of(bs) && there.is_multiple_of(bs);
+        let blocks = if aligned && source.ino != target.ino {
+            (left / bs).min(BATCH)
+        } else {
+            0
+        };
+        if blocks > 0 {
+            let copied = self.copy_blocks(source, target, here / bs, there / bs, blocks)?;
+            if copied > 0 {
+                return Ok(copied * bs);
+            }
+        }
+        // Up to where whole blocks begin, if they ever do.
+        let step = if blocks > 0 {
+            bs
+        } else if here % bs == there % bs {
+            u64::from(STEP).min(bs - here % bs)
+        } else {
+            u64::from(STEP)
+        };
+        let step = u32::try_from(step.min(left)).unwrap_or(STEP);
+        let bytes = self.read_wait(source.ino, here, step)?;
+        if !bytes.is_empty() {
+            self.write_bytes(target, there, &bytes, true)?;
+        }
+        Ok(bytes.len() as u64)
     }
 
     /// Copies blocks that are stored as they are read, and says how many. It stops before one with bytes in memory.

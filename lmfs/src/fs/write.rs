@@ -28,19 +28,25 @@ impl Filesystem {
     /// bytes written earlier that had to be given up.
     pub fn write(&self, ino: u64, offset: u64, data: &[u8], kill_suid: bool) -> Result<u32> {
         self.writable()?;
+        let node = self.node(ino)?;
+        node.file()?.tell_lost()?;
+        self.write_bytes(&node, offset, data, kill_suid)
+    }
+
+    /// [`Filesystem::write`], without a word about earlier writes.
+    pub(super) fn write_bytes(&self, node: &Arc<Node>, offset: u64, data: &[u8], kill_suid: bool) -> Result<u32> {
+        self.writable()?;
         let end = offset.checked_add(data.len() as u64).filter(|end| *end <= MAX_SIZE);
         let end = end.ok_or(Error::new(Errno::FBIG, "beyond the largest file size"))?;
         let count = u32::try_from(data.len()).map_err(|_| Error::new(Errno::INVAL, "more than 4 GiB in one write"))?;
         if self.write_waits() {
             self.make_room()?;
         }
-        let node = self.node(ino)?;
         let mut state = node.file()?;
-        state.tell_lost()?;
         if data.is_empty() {
             return Ok(0);
         }
-        self.put_bytes(&node, &mut state, offset, data);
+        self.put_bytes(node, &mut state, offset, data);
         state.inode.size = state.inode.size.max(end);
         if kill_suid {
             kill_suid_bits(&mut state.inode.perm);
@@ -48,6 +54,7 @@ impl Filesystem {
         if state.dirty.bytes() >= FLUSH_AT.min(self.options.dirty_bytes / 2) && !state.flush_queued {
             state.flush_queued = true;
             drop(state);
+            let node = node.clone();
             self.run(move |fs| {
                 // It is retried by the background thread and told to whoever syncs or closes.
                 let _ = fs.flush_node(&node, false);

@@ -97,6 +97,35 @@ fn a_copy_of_whole_blocks_does_not_decode() {
     assert_eq!(disk.reopen().all(to), bytes);
 }
 
+/// The copy failed as a whole, after its first blocks had replaced what the target had: on an error the kernel keeps its
+/// pages of the target and its size, so readers saw bytes that the file had no more.
+#[test]
+fn a_copy_that_fails_midway_says_how_far_it_came_and_the_next_one_why() {
+    let disk = Disk::new();
+    let (from, to) = (disk.file("from"), disk.file("to"));
+    let bytes = pattern(2 * B as usize + 77, 1);
+    disk.fs.write(from, 0, &bytes, false).unwrap();
+    disk.fs.fsync(from).unwrap();
+    let wrong = disk.fs.store.append_block(from, 2, b"not a block at all").unwrap();
+    let old = disk.fs.store.extent(from, 2).unwrap().unwrap();
+    let new = lmfs_indexer::Extent { r: wrong, ..old };
+    let swap = Change::SwapExtent {
+        ino: from,
+        block: 2,
+        old: old.r,
+        new,
+    };
+    assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
+    disk.fs.write(to, 0, &pattern(B as usize, 9), false).unwrap();
+    let copy = |offset| {
+        let place = |ino| Place { ino, offset };
+        disk.fs.copy_file_range(place(from), place(to), 1 << 20)
+    };
+    assert_eq!(u64::from(copy(0).unwrap()), 2 * B);
+    assert_eq!(disk.all(to), bytes[..2 * B as usize]);
+    assert_eq!(errno(copy(2 * B)), Errno::IO);
+}
+
 #[test]
 fn a_swapped_block_stays_cached_and_an_overwritten_one_is_never_seen_again() {
     let disk = Disk::new();
