@@ -16,11 +16,12 @@ const PAGE: u64 = 4096;
 impl Filesystem {
     /// Allocates, punches a hole into, or zeroes `length` bytes at `offset`. Whole blocks become holes in one
     /// transaction, the edges are written with zeros. Allocating checks that there is room now and reserves none: a store
-    /// that never overwrites in place cannot promise it.
+    /// that never overwrites in place cannot promise it. With `kill_suid` the set-user-id and set-group-id bits are
+    /// cleared.
     ///
     /// # Errors
     /// EINVAL for no length, EFBIG, ENOSPC; what the store reports.
-    pub fn fallocate(&self, ino: u64, offset: u64, length: u64, mode: Allocate) -> Result<()> {
+    pub fn fallocate(&self, ino: u64, offset: u64, length: u64, mode: Allocate, kill_suid: bool) -> Result<()> {
         self.writable()?;
         if length == 0 {
             return Err(Error::new(Errno::INVAL, "a range of no bytes"));
@@ -28,6 +29,9 @@ impl Filesystem {
         let end = offset.checked_add(length).filter(|end| *end <= MAX_SIZE);
         let end = end.ok_or(Error::new(Errno::FBIG, "beyond the largest file size"))?;
         let node = self.node(ino)?;
+        if kill_suid {
+            self.kill_suid(&node)?;
+        }
         let keep_size = match mode {
             Allocate::Allocate { keep_size } => {
                 if length > self.store.free_space()? {

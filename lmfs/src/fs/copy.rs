@@ -28,16 +28,19 @@ pub struct Place {
 impl Filesystem {
     /// Copies up to `length` bytes and says how many: fewer at the end of the source, because it is much, or because the
     /// rest fails, which the next call tells. Blocks that the copy covers whole are not decoded. Waits for the log, and
-    /// for decodes of the rest.
+    /// for decodes of the rest. With `kill_suid` the target's set-user-id and set-group-id bits are cleared.
     ///
     /// # Errors
     /// EIO when the source cannot be read; as for write. Nothing was copied then.
-    pub fn copy_file_range(&self, from: Place, to: Place, length: u64) -> Result<u32> {
+    pub fn copy_file_range(&self, from: Place, to: Place, length: u64, kill_suid: bool) -> Result<u32> {
         self.writable()?;
         let (source, target) = (self.node(from.ino)?, self.node(to.ino)?);
         let size = source.file()?.inode.size;
         target.file()?.tell_lost()?;
         let length = length.min(size.saturating_sub(from.offset)).min(MOST);
+        if kill_suid && length > 0 {
+            self.kill_suid(&target)?;
+        }
         let mut done = 0;
         while done < length {
             match self.copy_step(
@@ -82,7 +85,7 @@ impl Filesystem {
         let step = u32::try_from(step.min(left)).unwrap_or(STEP);
         let bytes = self.read_wait(source.ino, here, step)?;
         if !bytes.is_empty() {
-            self.write_bytes(target, there, &bytes, true)?;
+            self.write_bytes(target, there, &bytes, false)?;
         }
         Ok(bytes.len() as u64)
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use lmfs_indexer::Change;
+
 use super::node::{Node, State};
 use super::types::now;
 use super::{Errno, Error, Filesystem, Result};
@@ -61,6 +63,20 @@ impl Filesystem {
             });
         }
         Ok(count)
+    }
+
+    /// Clears the set-user-id and set-group-id bits before the contents change, in a transaction of its own if there are
+    /// any: the kernel leaves it to the filesystem (`FUSE_HANDLE_KILLPRIV_V2`).
+    pub(super) fn kill_suid(&self, node: &Node) -> Result<()> {
+        let mut state = node.file()?;
+        let mut inode = state.inode.clone();
+        kill_suid_bits(&mut inode.perm);
+        if inode.perm != state.inode.perm {
+            inode.ctime = now();
+            self.commit(vec![Change::PutInode(state.storable(&inode))])?;
+            state.inode = inode;
+        }
+        Ok(())
     }
 
     /// Puts bytes into the buffer and marks times and node. The size is the caller's to set.

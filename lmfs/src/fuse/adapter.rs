@@ -196,19 +196,33 @@ impl fuser::Filesystem for Adapter {
     operation!(later fsync(fs, _req, ino: INodeNo, _fh: FileHandle, _datasync: bool; ReplyEmpty) => fs.fsync(ino.0));
 
     operation!(now fallocate(
-        fs, _req, ino: INodeNo, _fh: FileHandle, offset: u64, length: u64, mode: i32; ReplyEmpty
-    ) => fs.fallocate(ino.0, offset, length, allocation(mode)?));
+        fs, req, ino: INodeNo, _fh: FileHandle, offset: u64, length: u64, mode: i32; ReplyEmpty
+    ) => fs.fallocate(ino.0, offset, length, allocation(mode)?, kills(req)));
 
     operation!(later lseek(fs, _req, ino: INodeNo, _fh: FileHandle, offset: i64, whence: i32; ReplyLseek) => {
         let (from, what) = seek(offset, whence)?;
         fs.lseek(ino.0, from, what)
     });
 
-    operation!(later copy_file_range(
-        fs, _req, ino_in: INodeNo, _fh_in: FileHandle, offset_in: u64, ino_out: INodeNo, _fh_out: FileHandle, offset_out: u64,
-        length: u64, _flags: CopyFileRangeFlags; ReplyWrite
-    ) => fs.copy_file_range(
-        Place { ino: ino_in.0, offset: offset_in }, Place { ino: ino_out.0, offset: offset_out }, length));
+    fn copy_file_range(
+        &self,
+        req: &Request,
+        ino_in: INodeNo,
+        _fh_in: FileHandle,
+        offset_in: u64,
+        ino_out: INodeNo,
+        _fh_out: FileHandle,
+        offset_out: u64,
+        length: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let place = |ino: INodeNo, offset| Place { ino: ino.0, offset };
+        let (from, to, kill) = (place(ino_in, offset_in), place(ino_out, offset_out), kills(req));
+        later(&self.fs, "copy_file_range", reply, move |fs| {
+            fs.copy_file_range(from, to, length, kill)
+        });
+    }
 
     fn ioctl(
         &self,

@@ -67,7 +67,9 @@ fn holes_are_found_and_punched_blocks_become_holes() {
     assert_eq!(seek(8 * B, Seek::Data).unwrap(), 1 << 40);
     assert_eq!(errno(seek((1 << 40) + 3, Seek::Data)), Errno::NXIO);
     let before = disk.fs.getattr(ino).unwrap().blocks;
-    disk.fs.fallocate(ino, B + 100, 3 * B, Allocate::PunchHole).unwrap();
+    disk.fs
+        .fallocate(ino, B + 100, 3 * B, Allocate::PunchHole, false)
+        .unwrap();
     assert_eq!(seek(B, Seek::Hole).unwrap(), 2 * B);
     assert_eq!(seek(2 * B, Seek::Data).unwrap(), 4 * B);
     let mut expected = pattern(8 * B as usize, 5);
@@ -87,7 +89,7 @@ fn a_copy_of_whole_blocks_does_not_decode() {
     disk.fs.write(to, 0, &[0xff; 9000], false).unwrap();
     disk.fs.fsync(from).unwrap();
     let place = |ino| Place { ino, offset: 0 };
-    let copied = disk.fs.copy_file_range(place(from), place(to), 1 << 30).unwrap();
+    let copied = disk.fs.copy_file_range(place(from), place(to), 1 << 30, false).unwrap();
     assert_eq!(copied as usize, bytes.len());
     assert!(
         disk.fs.stats().cache.decodes <= 1,
@@ -119,7 +121,7 @@ fn a_copy_that_fails_midway_says_how_far_it_came_and_the_next_one_why() {
     disk.fs.write(to, 0, &pattern(B as usize, 9), false).unwrap();
     let copy = |offset| {
         let place = |ino| Place { ino, offset };
-        disk.fs.copy_file_range(place(from), place(to), 1 << 20)
+        disk.fs.copy_file_range(place(from), place(to), 1 << 20, false)
     };
     assert_eq!(u64::from(copy(0).unwrap()), 2 * B);
     assert_eq!(disk.all(to), bytes[..2 * B as usize]);
@@ -205,5 +207,37 @@ fn a_contents_change_clears_the_set_user_id_bit_when_asked() {
         assert_eq!(disk.fs.getattr(ino).unwrap().perm, mode);
         disk.fs.write(ino, 0, b"x", true).unwrap();
         assert_eq!(disk.fs.getattr(ino).unwrap().perm, after);
+    }
+}
+
+/// Only `write` and `truncate` did: a set-user-id program could be replaced by whoever may write to it, and stay one.
+#[test]
+fn copies_into_a_file_and_holes_in_it_clear_the_set_user_id_bit_when_asked() {
+    type Act = fn(&Filesystem, Place, Place, bool) -> Result<()>;
+    let acts: [Act; 5] = [
+        |fs, from, to, kill| fs.copy_file_range(from, to, B, kill).map(drop),
+        |fs, from, to, kill| fs.copy_file_range(from, to, 10, kill).map(drop),
+        |fs, _, to, kill| fs.fallocate(to.ino, 0, B, Allocate::PunchHole, kill),
+        |fs, _, to, kill| fs.fallocate(to.ino, 5, 10, Allocate::ZeroRange { keep_size: true }, kill),
+        |fs, _, to, kill| fs.fallocate(to.ino, 0, 3 * B, Allocate::Allocate { keep_size: false }, kill),
+    ];
+    for act in acts {
+        let disk = Disk::new();
+        let (from, to) = (disk.file("from"), disk.file("to"));
+        for ino in [from, to] {
+            disk.fs.write(ino, 0, &pattern(2 * B as usize, 7), false).unwrap();
+            disk.fs.fsync(ino).unwrap();
+        }
+        let perm = SetAttr {
+            perm: Some(0o6755),
+            ..SetAttr::default()
+        };
+        disk.fs.setattr(to, perm, false).unwrap();
+        let place = |ino| Place { ino, offset: 0 };
+        act(&disk.fs, place(from), place(to), false).unwrap();
+        assert_eq!(disk.fs.getattr(to).unwrap().perm, 0o6755, "root keeps them");
+        act(&disk.fs, place(from), place(to), true).unwrap();
+        assert_eq!(disk.fs.getattr(to).unwrap().perm, 0o755);
+        assert_eq!(disk.reopen().fs.getattr(to).unwrap().perm, 0o755);
     }
 }

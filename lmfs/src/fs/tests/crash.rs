@@ -128,7 +128,7 @@ fn nothing_changes_any_more_once_the_end_has_begun() {
         errno(fs.rmdir(ROOT, b"file")),
         errno(fs.setxattr(ino, b"user.x", b"", XattrMode::Any, ME)),
         errno(fs.removexattr(ino, b"user.x")),
-        errno(fs.fallocate(ino, 0, 10, Allocate::PunchHole)),
+        errno(fs.fallocate(ino, 0, 10, Allocate::PunchHole, false)),
     ];
     assert_eq!(refused, [Errno::NOTCONN; 10]);
     fs.release(handle).unwrap();

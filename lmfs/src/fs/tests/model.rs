@@ -94,12 +94,12 @@ fn run(steps: Vec<Step>) {
                 model.resize(size as usize, 0);
             }
             Step::Punch { offset, len } => {
-                disk.fs.fallocate(ino, offset, len, Allocate::PunchHole).unwrap();
+                disk.fs.fallocate(ino, offset, len, Allocate::PunchHole, false).unwrap();
                 zero(&mut model, offset, len);
             }
             Step::Zero { offset, len, keep_size } => {
                 disk.fs
-                    .fallocate(ino, offset, len, Allocate::ZeroRange { keep_size })
+                    .fallocate(ino, offset, len, Allocate::ZeroRange { keep_size }, false)
                     .unwrap();
                 if !keep_size {
                     model.resize(model.len().max((offset + len) as usize), 0);
@@ -116,6 +116,7 @@ fn run(steps: Vec<Step>) {
                         },
                         Place { ino, offset: to },
                         len,
+                        false,
                     )
                     .unwrap();
                 assert_eq!(u64::from(count), len.min(MAX - from));
