@@ -2,7 +2,7 @@
 
 use lmfs_indexer::{Change, Inode, Kind};
 
-use super::{Caller, Errno, Error, Filesystem, Result};
+use super::{Errno, Error, Filesystem, Result};
 
 const ACCESS: &[u8] = b"system.posix_acl_access";
 const DEFAULT: &[u8] = b"system.posix_acl_default";
@@ -115,8 +115,9 @@ impl Acl {
 }
 
 /// A list is being set: checks it and brings the permission bits in step. Says whether there is anything to store (an
-/// access list that says no more than the bits is not).
-pub fn set(inode: &mut Inode, name: &[u8], value: &[u8], caller: Caller) -> Result<bool> {
+/// access list that says no more than the bits is not). The set-group-id bit stays for a caller who `is_in` the file's
+/// group.
+pub fn set(inode: &mut Inode, name: &[u8], value: &[u8], is_in: impl FnOnce(u32) -> bool) -> Result<bool> {
     if !is_acl(name) {
         return Ok(true);
     }
@@ -137,7 +138,7 @@ pub fn set(inode: &mut Inode, name: &[u8], value: &[u8], caller: Caller) -> Resu
         };
     }
     inode.perm = inode.perm & 0o7000 | acl.mode();
-    if caller.uid != 0 && caller.gid != inode.gid {
+    if inode.perm & 0o2000 != 0 && !is_in(inode.gid) {
         inode.perm &= !0o2000;
     }
     Ok(!acl.is_minimal())

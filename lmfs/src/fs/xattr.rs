@@ -4,7 +4,7 @@ use lmfs_indexer::{Change, MAX_XATTR};
 
 use super::edit::Edit;
 use super::types::now;
-use super::{Caller, Errno, Error, Filesystem, MAX_NAME, Result, XattrMode};
+use super::{Errno, Error, Filesystem, MAX_NAME, Result, XattrMode};
 
 /// Names that the filesystem answers itself.
 pub const RESERVED: &[u8] = b"user.lmfs.";
@@ -33,12 +33,20 @@ impl Filesystem {
         Ok(self.store.xattrs(ino)?)
     }
 
-    /// Sets an extended attribute. An access ACL also sets the permission bits.
+    /// Sets an extended attribute. An access ACL also sets the permission bits; `is_in` says whether the caller is in a
+    /// group, or may do as if: the set-group-id bit stays then.
     ///
     /// # Errors
     /// EEXIST and ENODATA as `mode` says; E2BIG, ERANGE; EPERM for `user.lmfs.*`; EOPNOTSUPP for a namespace that is not
     /// kept; EINVAL for a malformed ACL; what the store reports.
-    pub fn setxattr(&self, ino: u64, name: &[u8], value: &[u8], mode: XattrMode, caller: Caller) -> Result<()> {
+    pub fn setxattr(
+        &self,
+        ino: u64,
+        name: &[u8],
+        value: &[u8],
+        mode: XattrMode,
+        is_in: impl FnOnce(u32) -> bool,
+    ) -> Result<()> {
         self.writable()?;
         check(name)?;
         if value.len() > MAX_XATTR {
@@ -61,7 +69,7 @@ impl Filesystem {
         }
         let inode = edit.inode(ino)?;
         inode.ctime = now();
-        let change = match super::acl::set(inode, name, value, caller)? {
+        let change = match super::acl::set(inode, name, value, is_in)? {
             true => Change::PutXattr {
                 ino,
                 name: name.to_vec(),

@@ -16,7 +16,7 @@ use fuser::{
 use super::answer::{guarded, later, later_if, now, refuse};
 use super::convert::set_time;
 use super::reply::{Opened, XattrValue};
-use super::request::{Name, allocation, caller, kills, link_to, made, node, rename_mode, seek, xattr_mode};
+use super::request::{Name, allocation, caller, is_in, kills, link_to, made, node, rename_mode, seek, xattr_mode};
 use super::{capabilities, list};
 use crate::fs::{Filesystem, Kind, Place, SetAttr};
 
@@ -115,7 +115,7 @@ impl fuser::Filesystem for Adapter {
 
     operation!(now setxattr(
         fs, req, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _position: u32; ReplyEmpty
-    ) => fs.setxattr(ino.0, name.as_bytes(), value, xattr_mode(flags)?, caller(req)));
+    ) => fs.setxattr(ino.0, name.as_bytes(), value, xattr_mode(flags)?, is_in(req)));
 
     fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
         let name = name.as_bytes().to_vec();

@@ -22,6 +22,26 @@ pub fn kills(req: &Request) -> bool {
     req.uid() != 0
 }
 
+/// Tells of a group whether the caller is in it, or may do as if (root, who has CAP_FSETID). The request names one group;
+/// the others are looked up when they matter.
+pub fn is_in(req: &Request) -> impl FnOnce(u32) -> bool {
+    let (uid, gid, pid) = (req.uid(), req.gid(), req.pid());
+    move |group| uid == 0 || gid == group || is_supplementary(pid, group)
+}
+
+/// Whether a thread has a group among its supplementary ones. No for one that cannot be seen: of another pid namespace,
+/// or gone.
+fn is_supplementary(pid: u32, group: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    status.is_ok_and(|status| lists(&status, group))
+}
+
+/// Whether a `/proc/PID/status` (man 5 proc_pid_status) lists a supplementary group.
+fn lists(status: &str, group: u32) -> bool {
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
+    groups.is_some_and(|groups| groups.split_whitespace().any(|number| number.parse() == Ok(group)))
+}
+
 /// A name in a directory, to take along.
 pub struct Name {
     /// The directory.
@@ -110,6 +130,21 @@ pub fn seek(offset: i64, whence: i32) -> Result<(u64, Seek)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Only the group that the request names was looked at: `setfacl` took the set-group-id bit from members' files.
+    #[test]
+    fn supplementary_groups_are_found() {
+        let status = "Name:\tsetfacl\nGid:\t1\t1\t1\t1\nGroups:\t7 4000000000 \nNStgid:\t12\n";
+        assert!(lists(status, 7) && lists(status, 4_000_000_000));
+        assert!(!lists(status, 1) && !lists(status, 12) && !lists(status, 400_000_000));
+        assert!(!lists("Groups:\t\n", 0) && !lists("", 0));
+        assert!(!is_supplementary(0, 0), "there is no such process");
+        let mine = rustix::process::getgroups().unwrap_or_default();
+        assert!(
+            mine.iter()
+                .all(|group| is_supplementary(std::process::id(), group.as_raw()))
+        );
+    }
 
     #[test]
     fn flags_that_are_not_known_are_refused() {

@@ -156,7 +156,7 @@ fn a_listing_goes_on_where_it_was_whatever_is_removed_and_added() {
 fn attributes_are_kept_listed_and_refused() {
     let disk = Disk::new();
     let ino = disk.file("file");
-    let set = |name: &[u8], mode| disk.fs.setxattr(ino, name, b"value", mode, ME);
+    let set = |name: &[u8], mode| disk.fs.setxattr(ino, name, b"value", mode, |_| false);
     set(b"user.a", XattrMode::Create).unwrap();
     assert_eq!(errno(set(b"user.a", XattrMode::Create)), Errno::EXIST);
     assert_eq!(errno(set(b"user.b", XattrMode::Replace)), Errno::NODATA);
@@ -186,4 +186,25 @@ fn a_set_group_id_directory_hands_its_group_down() {
     let sub = disk.dir(dir, "sub");
     let attr = disk.fs.getattr(sub).unwrap();
     assert_eq!((attr.gid, attr.perm), (77, 0o2755));
+}
+
+#[test]
+fn an_access_list_keeps_the_set_group_id_bit_of_a_member_of_the_group() {
+    let disk = Disk::new();
+    let ino = disk.file("file");
+    let entries = [(0x01_u8, 7), (0x04, 5), (0x20, 5)];
+    let entries = entries.map(|(tag, perm)| [tag, 0, perm, 0, 0xff, 0xff, 0xff, 0xff]);
+    let list = [&[2, 0, 0, 0][..], &entries.concat()].concat();
+    let set = SetAttr {
+        perm: Some(0o2755),
+        gid: Some(77),
+        ..SetAttr::default()
+    };
+    for (mine, after) in [(77, 0o2755), (78, 0o755)] {
+        disk.fs.setattr(ino, set, false).unwrap();
+        let name = b"system.posix_acl_access";
+        let is_in = |group| group == mine;
+        disk.fs.setxattr(ino, name, &list, XattrMode::Any, is_in).unwrap();
+        assert_eq!(disk.fs.getattr(ino).unwrap().perm, after);
+    }
 }

@@ -171,7 +171,7 @@ impl World {
                 Ok(attr) if attr.kind == Kind::Symlink => return,
                 found => {
                     let (name, value) = (format!("user.{name}"), vec![7; *len]);
-                    let ours = found.and_then(|attr| fs.setxattr(attr.ino, name.as_bytes(), &value, *mode, ME));
+                    let ours = found.and_then(|attr| fs.setxattr(attr.ino, name.as_bytes(), &value, *mode, |_| true));
                     (ours, self.plain.set_xattr(path, &name, &value, *mode))
                 }
             },
