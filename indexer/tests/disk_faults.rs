@@ -216,6 +216,35 @@ fn what_a_failed_sync_dropped_is_written_again_before_work_goes_on() {
     assert!(runs > 20);
 }
 
+/// The last sync of closing failed, and the mark was written as if it had not: it vouched for a record that the disk
+/// never got, and after a power cut the store was refused as damaged.
+#[test]
+fn a_failed_sync_while_closing_leaves_no_mark_that_vouches_for_what_was_not_synced() {
+    let mut failed = 0;
+    for after in 0..6 {
+        let (disk, _, store, ops, mut random) = create(SEED);
+        let mut tree = Tree::default();
+        for op in &ops {
+            tree.run(&store, op, &mut random, &mut |_| ()).unwrap();
+        }
+        store.sync().unwrap();
+        disk.fail_sync(after);
+        let closed = store.close();
+        failed += u64::from(closed.is_err());
+        for loss in [Loss::Everything, Loss::Any(1), Loss::Any(2), Loss::Nothing] {
+            let when = format!("file sync {after} of closing fails ({closed:?}), then {loss:?} lost");
+            let files = disk.crash(disk.events(), loss);
+            let (store, _) =
+                Store::open(Arc::new(MemIo::from_files(files)), options()).unwrap_or_else(|e| panic!("{when}: {e}"));
+            assert_shows(&store, &tree, &when);
+        }
+    }
+    assert_eq!(
+        failed, 1,
+        "of the log's own syncs there is one left, and the mark's is worth no error"
+    );
+}
+
 /// It was forgotten, and its space was lost until the store was opened again.
 #[test]
 fn a_segment_that_could_not_be_deleted_is_deleted_by_the_next_collection() {

@@ -100,10 +100,11 @@ impl Store {
             // Every transaction says how far the log was durable before it; an empty one says so for all of it. Else a
             // bit that flips near the end would look like what a crash leaves, and what follows it would be cut off,
             // should the index and its mark be gone.
-            // All is durable without it, so a full disk is no reason to fail here.
-            let noted = self.commit(Vec::new()).and_then(|_empty| self.sync());
-            if let Err(e) = noted {
-                tracing::warn!("{e}");
+            // All is durable without it, so a full disk is no reason to fail here. A failed sync is: the mark may not vouch
+            // for what the disk may not have.
+            match self.commit(Vec::new()).and_then(|_empty| self.sync()) {
+                Err(e @ Error::NoSpace { .. }) => tracing::warn!("{e}"),
+                noted => noted?,
             }
         }
         // Parity is for the years to come; that it could not be made today is no failure of what was stored.
