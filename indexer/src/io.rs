@@ -43,8 +43,8 @@ pub trait Io: Send + Sync {
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Deletes a file; files open keep their contents.
     fn remove(&self, path: &str) -> io::Result<()>;
-    /// Deletes a folder with all that is in it; an absent one is no error.
-    fn remove_dir_all(&self, dir: &str) -> io::Result<()>;
+    /// Deletes all that is in a folder but the file `keep`; an absent folder is no error.
+    fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()>;
     /// Makes a folder's entries durable ("" is the store's own folder).
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
     /// Bytes that can still be written.

@@ -47,6 +47,8 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Read what is left of a log whose transactions are damaged; implies nothing is written.
     pub salvage: bool,
+    /// Make the index anew from the log, even if it is whole.
+    pub rebuild: bool,
     /// The identity the store must have, if known.
     pub store_id: Option<[u8; 16]>,
     /// Bytes after which a segment is sealed.
@@ -60,6 +62,7 @@ impl Default for OpenOptions {
         Self {
             read_only: false,
             salvage: false,
+            rebuild: false,
             store_id: None,
             segment_size: DEFAULT_SEGMENT,
             parity: 0,

@@ -485,8 +485,8 @@ impl Io for BadSectors {
     fn remove(&self, path: &str) -> io::Result<()> {
         self.0.remove(path)
     }
-    fn remove_dir_all(&self, dir: &str) -> io::Result<()> {
-        self.0.remove_dir_all(dir)
+    fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()> {
+        self.0.clear_dir(dir, keep)
     }
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         self.0.sync_dir(dir)

@@ -45,7 +45,7 @@ fn record(seed: u64, len: usize) -> Recorded {
                 Restart::Close => store.close().unwrap(),
                 Restart::Rebuild => {
                     store.close().unwrap();
-                    io.remove_dir_all("index").unwrap();
+                    io.clear_dir("index", "").unwrap();
                 }
             }
             let from = io.events();

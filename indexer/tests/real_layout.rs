@@ -41,8 +41,8 @@ impl Io for Beside {
     fn remove(&self, path: &str) -> io::Result<()> {
         self.disk.remove(path)
     }
-    fn remove_dir_all(&self, dir: &str) -> io::Result<()> {
-        self.disk.remove_dir_all(dir)?;
+    fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()> {
+        self.disk.clear_dir(dir, keep)?;
         match fs::remove_dir_all(self.root.join(dir)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,

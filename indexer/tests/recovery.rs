@@ -51,6 +51,46 @@ fn a_checkpoint_that_no_header_names_is_found() {
     assert_eq!(store.meta(b"b").unwrap().unwrap(), [b'v'; 4000]);
 }
 
+/// The index was deleted together with the mark before the log was read: the first opening refused a damaged log, saying
+/// that nothing was changed, and the second cut off what had been durable.
+#[test]
+fn a_log_that_is_refused_is_refused_the_next_time_as_well() {
+    let (io, store) = create();
+    put(&store, b"a", 1);
+    put(&store, b"the damaged one", 1);
+    put(&store, b"c", 1);
+    store.close().unwrap();
+    let mut files = io.files();
+    let log = files.get_mut("segments/00000001.seg").unwrap();
+    let end = log.len();
+    let at = log.windows(15).position(|w| w == b"the damaged one").unwrap();
+    log[at] ^= 1;
+    // The transaction that closing appends; without it the mark alone says how far the log was durable.
+    log[end - 15..].fill(0);
+    for (what, index) in [("as it is", None), ("damaged", Some(b"no index".to_vec()))] {
+        let mut files = files.clone();
+        if let Some(bytes) = index {
+            files.insert("index/db".into(), bytes);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        for (path, bytes) in files {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        for rebuild in [false, true, false] {
+            let options = OpenOptions {
+                rebuild,
+                ..OpenOptions::default()
+            };
+            let opened = Store::open(Arc::new(RealIo::new(dir.path()).unwrap()), options);
+            assert!(matches!(opened, Err(Error::LogDamaged { .. })), "{what}, {rebuild}");
+            let now = std::fs::read(dir.path().join("segments/00000001.seg")).unwrap();
+            assert_eq!(now.len(), end, "{what}, {rebuild}");
+        }
+    }
+}
+
 /// The last transaction of a sealed segment was damaged and no record followed: the tree before it was shown as if it
 /// were the newest.
 #[test]

@@ -78,9 +78,10 @@ impl SledPages {
         }))
     }
 
-    /// Opens an empty index in place of whatever is there; None for a store that does not lie on disk.
-    pub(crate) fn create(io: &dyn Io) -> Result<Option<Self>> {
-        io.remove_dir_all(INDEX_FOLDER)
+    /// Opens an empty index in place of whatever is there but the file `keep`, which is not sled's; None for a store that
+    /// does not lie on disk.
+    pub(crate) fn create(io: &dyn Io, keep: &str) -> Result<Option<Self>> {
+        io.clear_dir(INDEX_FOLDER, keep)
             .map_err(|e| Error::io("remove", INDEX_FOLDER, e))?;
         Self::open(io)
     }

@@ -175,8 +175,8 @@ impl Io for CrashIo {
         Ok(())
     }
 
-    fn remove_dir_all(&self, dir: &str) -> io::Result<()> {
-        for entry in self.now.list(dir)? {
+    fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()> {
+        for entry in self.now.list(dir)?.iter().filter(|e| e.name != keep) {
             self.remove(&format!("{dir}/{}", entry.name))?;
         }
         Ok(())

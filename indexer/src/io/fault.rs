@@ -166,9 +166,9 @@ impl Io for FaultIo {
         self.inner.remove(path)
     }
 
-    fn remove_dir_all(&self, dir: &str) -> io::Result<()> {
+    fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()> {
         self.ask(Call::Other)?;
-        self.inner.remove_dir_all(dir)
+        self.inner.clear_dir(dir, keep)
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {

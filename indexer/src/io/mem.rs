@@ -111,9 +111,9 @@ impl Io for MemIo {
             .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn remove_dir_all(&self, dir: &str) -> io::Result<()> {
+    fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()> {
         let prefix = format!("{dir}/");
-        lock(&self.files).retain(|k, _| !k.starts_with(&prefix));
+        lock(&self.files).retain(|k, _| k.strip_prefix(&prefix).is_none_or(|name| name == keep));
         Ok(())
     }
 

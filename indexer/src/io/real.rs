@@ -2,8 +2,10 @@
 
 use super::{Entry, File, Io};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +44,12 @@ impl RealIo {
             fd = rustix::fs::openat(&fd, part, DIR, Mode::empty())?;
         }
         Ok(fd)
+    }
+
+    fn is_link(&self, path: &str) -> io::Result<bool> {
+        let (dir, name) = self.parent(path)?;
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
     }
 
     fn file(&self, path: &str, flags: OFlags) -> io::Result<Arc<dyn File>> {
@@ -110,12 +118,28 @@ impl Io for RealIo {
         Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
     }
 
-    fn remove_dir_all(&self, dir: &str) -> io::Result<()> {
-        // std's removal descends by descriptor and does not follow links (CVE-2022-21658).
-        match std::fs::remove_dir_all(self.path.join(dir)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            other => other,
+    fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()> {
+        let fd = match self.dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            // A link has nothing in it that is ours to delete.
+            Err(_) if self.is_link(dir)? => return self.remove(dir),
+            other => other?,
+        };
+        for entry in rustix::fs::Dir::read_from(&fd)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if [c".", c".."].contains(&name) || name.to_bytes() == keep.as_bytes() {
+                continue;
+            }
+            let stat = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+                // std's removal descends by descriptor and does not follow links (CVE-2022-21658).
+                std::fs::remove_dir_all(self.path.join(dir).join(OsStr::from_bytes(name.to_bytes())))?;
+            } else {
+                rustix::fs::unlinkat(&fd, name, AtFlags::empty())?;
+            }
         }
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {

@@ -1,7 +1,8 @@
 //! The mark of a clean close: what the log and the index were when the store was put away.
 //!
 //! It lies beside sled's files and goes when the store is opened for writing, or rather turns into a *dirty* mark, which
-//! no longer vouches for the index but still says how far the log was durable. Layout: docs/FORMAT.md, "Mark".
+//! no longer vouches for the index but still says how far the log was durable. An index that is made anew leaves it there:
+//! a log that is refused must be refused the next time as well. Layout: docs/FORMAT.md, "Mark".
 
 use crate::index::{INDEX_FOLDER, RowSum};
 use crate::io::{Io, read_full, write_full};
@@ -9,6 +10,8 @@ use crate::log::Position;
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};
 
+/// Name of the mark in the index's folder.
+pub(crate) const FILE: &str = "mark";
 const NAME: &str = "index/mark";
 const NEW: &str = "index/mark.new";
 const MAGIC: &[u8; 8] = b"LMFSMARK";

@@ -1,6 +1,6 @@
 //! Making, opening and closing a store.
 
-use super::mark::Mark;
+use super::mark::{self, Mark};
 use super::protect::Protection;
 use super::recover::{self, Found};
 use super::{CreateOptions, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, State, Store};
@@ -139,7 +139,7 @@ fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Re
         // sled keeps the space of what was deleted. The mark is dirty, so a crash here costs a rebuild at most.
         let small = state.index.copy_to(Box::new(MemPages::default()))?;
         state.index = Index::new(Box::new(MemPages::default()));
-        if let Some(pages) = SledPages::create(io)? {
+        if let Some(pages) = SledPages::create(io, mark::FILE)? {
             state.index = small.copy_to(Box::new(pages))?;
             state.index.flush()?;
             if state.index.read_all(|_, _| Some(()))? != rows {

@@ -1,6 +1,6 @@
 //! From the files of a store to its state: what the log holds, cut at what a crash left unfinished.
 
-use super::mark::Mark;
+use super::mark::{self, Mark};
 use super::{OpenOptions, OpenReport};
 use crate::counters::Counters;
 use crate::index::{Index, MemPages, Pages, RowSum, SledPages};
@@ -93,7 +93,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
     }
     let sealed = vouched.filter(|l| l.sealed).map(|l| l.segment);
     let head = tail::settle(io.as_ref(), &mut files, floor, sealed, write, &mut report)?;
-    let replayed = match saved(io.as_ref(), &files, mark, write) {
+    let replayed = match saved(io.as_ref(), &files, mark, options) {
         Ok(state) => state,
         Err(doubt) => {
             report.rebuilt = Some(doubt);
@@ -166,8 +166,16 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
 }
 
 /// The state that the last clean close put away, if everything says that it still is the log's; or else the doubt.
-fn saved(io: &dyn Io, files: &Files, mark: Option<Mark>, write: bool) -> std::result::Result<Replayed, String> {
-    if !write {
+fn saved(
+    io: &dyn Io,
+    files: &Files,
+    mark: Option<Mark>,
+    options: &OpenOptions,
+) -> std::result::Result<Replayed, String> {
+    if options.rebuild {
+        return Err("that was asked for".into());
+    }
+    if options.read_only || options.salvage {
         return Err("sled writes to its files even to read them".into());
     }
     let mark = mark.ok_or("it has no mark of a clean close")?;
@@ -197,7 +205,7 @@ fn saved(io: &dyn Io, files: &Files, mark: Option<Mark>, write: bool) -> std::re
 /// Empty pages for an index made anew.
 fn new_pages(io: &dyn Io, write: bool) -> Result<Box<dyn Pages>> {
     if write {
-        match SledPages::create(io) {
+        match SledPages::create(io, mark::FILE) {
             Ok(Some(pages)) => return Ok(Box::new(pages)),
             Ok(None) => {}
             Err(e) => tracing::warn!("{e}; the index is kept in memory until the next start"),

@@ -1,7 +1,5 @@
 //! Making everything anew that can be made from the log: the index and `config.toml`.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -43,11 +41,6 @@ pub fn rebuild(path: &Path) -> Result<Rebuilt> {
         Err(error) => return Err(error),
     };
     let _lock = Lock::acquire(&path, "lmfs rebuild")?;
-    let index = path.join("index");
-    match fs::remove_dir_all(&index) {
-        Err(e) if e.kind() != ErrorKind::NotFound => return Err(at("remove", &index)(e)),
-        _ => fs::create_dir(&index).map_err(at("create", &index))?,
-    }
     let indexer = |source| Error::Indexer {
         path: path.clone(),
         source,
@@ -55,6 +48,7 @@ pub fn rebuild(path: &Path) -> Result<Rebuilt> {
     let io = RealIo::new(&path).map_err(at("open", &path))?;
     let store_id = config.as_ref().map(|config| config.store_id.into_bytes());
     let options = OpenOptions {
+        rebuild: true,
         store_id,
         parity: config.as_ref().map_or(0, |config| config.parity),
         ..OpenOptions::default()
