@@ -60,6 +60,20 @@ impl Files {
         lengths.collect()
     }
 
+    /// The error if the log's last transaction is not the last one that was known to be durable, or a later one. No record
+    /// may follow that would show it.
+    fn lost_after(&self, last: u64, durable: u64) -> Option<Error> {
+        let (id, (newest, _)) = self.segments.iter().next_back()?;
+        (last < durable).then(|| Error::LogDamaged {
+            segment: *id,
+            offset: newest.len(),
+            why: format!(
+                "transactions {} to {durable}, which were durable, are missing",
+                last + 1
+            ),
+        })
+    }
+
     /// The error if the log no longer reaches where it was known to be durable.
     fn lost_since(&self, (id, len): (u32, u64)) -> Option<Error> {
         let now = match self.segments.get(&id) {
@@ -93,6 +107,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
     }
     let sealed = vouched.filter(|l| l.sealed).map(|l| l.segment);
     let head = tail::settle(io.as_ref(), &mut files, floor, sealed, write, &mut report)?;
+    let durable_seq = mark.as_ref().map_or(0, |m| m.seq);
     let replayed = match saved(io.as_ref(), &files, mark, options) {
         Ok(state) => state,
         Err(doubt) => {
@@ -106,6 +121,12 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
             )?
         }
     };
+    if let Some(damage) = files.lost_after(replayed.seq, durable_seq) {
+        if write {
+            return Err(damage);
+        }
+        report.warnings.push(damage.to_string());
+    }
     let used = files.segments.keys().chain(replayed.counters.live.keys());
     let next_segment = used.max().map_or(Some(1), |id| id.checked_add(1));
     let next_segment = match next_segment {

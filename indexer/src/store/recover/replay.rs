@@ -7,7 +7,7 @@ use crate::change::decode_transaction;
 use crate::counters::Counters;
 use crate::index::{Index, Pages};
 use crate::io::Io;
-use crate::log::{Item, Position, RecordKind, Segment};
+use crate::log::{Frame, Item, Position, RecordKind, Segment};
 use crate::store::OpenReport;
 use crate::wire::Reader;
 use crate::{Error, Result};
@@ -134,12 +134,11 @@ impl Replay<'_> {
         match item {
             Item::Record { offset, frame, payload } => {
                 let is_transaction = frame.kind == RecordKind::Transaction;
-                // How many transactions this record is ahead of us; more than half the range means behind.
-                let ahead = frame.seq.wrapping_sub(self.state.seq as u32);
-                if ahead == 0 || ahead > u32::MAX / 2 {
+                let ahead = self.ahead(&frame);
+                if ahead == 0 {
                     return Ok(());
                 }
-                let missing = u64::from(ahead) - u64::from(is_transaction);
+                let missing = ahead - u64::from(is_transaction);
                 if missing > 0 {
                     let (first, last) = (self.state.seq.saturating_add(1), self.state.seq.saturating_add(missing));
                     self.lost(
@@ -170,7 +169,14 @@ impl Replay<'_> {
                     .push(format!("{} cannot be read at offset {offset}: {error}", segment.name()));
                 Ok(())
             }
-            // Whether a transaction was lost here shows in the number of the next record.
+            // Its frame is whole, and says so itself: perhaps no record follows that would.
+            Item::BadPayload { offset, frame } if self.ahead(&frame) > 0 => {
+                let last = self.state.seq.saturating_add(self.ahead(&frame));
+                self.lost(segment, offset, format!("transaction {last} is damaged"))?;
+                self.state.seq = last;
+                Ok(())
+            }
+            // Whether a transaction was lost here shows in the number of the next record, or of the mark.
             Item::BadPayload { offset, .. } | Item::Garbage { offset, .. } => {
                 self.report
                     .warnings
@@ -178,6 +184,12 @@ impl Replay<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// How many transactions a record is ahead of us; more than half the range means behind.
+    fn ahead(&self, frame: &Frame) -> u64 {
+        let ahead = frame.seq.wrapping_sub(self.state.seq as u32);
+        u64::from(if ahead > u32::MAX / 2 { 0 } else { ahead })
     }
 
     fn transaction(&mut self, segment: &Segment, offset: u64, payload: &[u8]) -> Result<()> {
