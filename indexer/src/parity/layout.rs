@@ -17,6 +17,8 @@ const SECTOR: u64 = 4096;
 const FEW: u64 = 256;
 /// No segment has more data shards than this when it is written; the code can do with twice as many.
 const MANY: u64 = 16384;
+/// Shards are no larger than what the largest segment (places in it are numbers of 32 bits) needs.
+const LARGEST: u64 = (1 << 32) / MANY;
 /// The code's limit for data shards, and for parity shards.
 const LIMIT: u32 = 32768;
 
@@ -127,7 +129,8 @@ impl Layout {
         let shard = u64::from(self.shard);
         shard > 0
             && shard.is_multiple_of(GRAIN)
-            && (1..=u64::from(u32::MAX) << 1).contains(&self.covered)
+            && shard <= LARGEST
+            && (1..=u64::from(u32::MAX)).contains(&self.covered)
             && self.covered.div_ceil(shard) == u64::from(self.data)
             && self.data <= LIMIT
             && (1..=self.data).contains(&self.parity)
@@ -141,7 +144,17 @@ mod tests {
 
     #[test]
     fn parity_takes_the_percent_it_is_given() {
-        for covered in [53, 300, 4096, 100_000, 1 << 20, 64 << 20, (64 << 20) + 1, 1 << 30] {
+        for covered in [
+            53,
+            300,
+            4096,
+            100_000,
+            1 << 20,
+            64 << 20,
+            (64 << 20) + 1,
+            1 << 30,
+            u64::from(u32::MAX),
+        ] {
             for percent in [1, 5, 20, 50] {
                 let l = Layout::plan(3, [1; 16], covered, true, percent);
                 assert!(l.makes_sense(), "{l:?}");
@@ -154,6 +167,23 @@ mod tests {
         }
         let usual = Layout::plan(3, [1; 16], 64 << 20, true, 5);
         assert_eq!((usual.shard, usual.data, usual.parity), (4096, 16384, 820));
+    }
+
+    /// A header of 64 bytes made scrub allocate 4 GiB.
+    #[test]
+    fn shards_larger_than_any_segment_needs_are_refused() {
+        for (shard, covered) in [(u32::MAX - 63, 100), (LARGEST as u32 + 64, 100), (4096, 1 << 32)] {
+            let layout = Layout {
+                segment: 3,
+                store_id: [1; 16],
+                covered,
+                sealed: true,
+                shard,
+                data: covered.div_ceil(u64::from(shard)) as u32,
+                parity: 1,
+            };
+            assert_eq!(Layout::decode(&layout.encode(0), "p").unwrap(), None, "{layout:?}");
+        }
     }
 
     #[test]
