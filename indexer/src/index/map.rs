@@ -363,9 +363,14 @@ impl Loader {
         }
     }
 
+    /// Whether a key is above all before.
+    pub(crate) fn takes(&self, key: &[u8]) -> bool {
+        self.last.as_deref().is_none_or(|last| last < key)
+    }
+
     /// Adds a row; its key must be above all before.
     pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        if self.last.as_deref().is_some_and(|last| last >= key) {
+        if !self.takes(key) {
             return Err(bad("rows out of order"));
         }
         if self.page.len() > 0 && self.page.len() + value.len() > TARGET {

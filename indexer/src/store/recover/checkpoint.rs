@@ -2,13 +2,13 @@
 
 use super::Files;
 use super::replay::Replayed;
+use crate::Result;
 use crate::counters::Counters;
 use crate::index::page::Rows;
 use crate::index::{Loader, Pages};
 use crate::io::Io;
 use crate::log::{Item, Position, RecordKind, Segment, scan};
 use crate::store::checkpoint::{Begin, End, unusable};
-use crate::{Error, Result};
 use std::ops::ControlFlow;
 
 /// Shows the items of all segments from a place on, the way a reader of metadata sees them: blocks of sealed segments
@@ -152,10 +152,10 @@ impl Reading {
             self.counters
                 .row(key, value)
                 .ok_or_else(|| unusable(self.at, "a row of the checkpoint makes no sense"))?;
-            self.loader.push(key, value).map_err(|e| match e {
-                Error::Index(why) => unusable(self.at, why),
-                e => e,
-            })?;
+            if !self.loader.takes(key) {
+                return Err(unusable(self.at, "the rows of the checkpoint are out of order"));
+            }
+            self.loader.push(key, value)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use super::checkpoint::{complete, load, walk};
 use crate::apply;
 use crate::change::decode_transaction;
 use crate::counters::Counters;
-use crate::index::{Index, Pages};
+use crate::index::{Index, MemPages, Pages};
 use crate::io::Io;
 use crate::log::{Frame, Item, Position, RecordKind, Segment};
 use crate::store::OpenReport;
@@ -35,6 +35,18 @@ pub(super) fn replay(
     pages: NewPages<'_>,
     report: &mut OpenReport,
 ) -> Result<Replayed> {
+    // The log is no worse for an index that cannot be written.
+    let attempt_from =
+        |start, salvage, report: &mut OpenReport| match attempt_from(io, files, start, salvage, Some(pages), report) {
+            Err(Error::Index(why)) => {
+                *report = OpenReport::default();
+                report
+                    .warnings
+                    .push(format!("{why}: the index is kept in memory until the next start"));
+                attempt_from(io, files, start, salvage, None, report)
+            }
+            other => other,
+        };
     let newest = files.segments.keys().next_back().copied().unwrap_or(0);
     let headers = files
         .segments
@@ -66,7 +78,7 @@ pub(super) fn replay(
         };
         next += 1;
         let mut attempt = OpenReport::default();
-        match attempt_from(io, files, start, false, pages, &mut attempt) {
+        match attempt_from(start, false, &mut attempt) {
             Ok(state) => {
                 report.transactions = attempt.transactions;
                 report.warnings.append(&mut attempt.warnings);
@@ -85,7 +97,7 @@ pub(super) fn replay(
     report.warnings.push(error.to_string());
     for start in starts {
         let mut attempt = OpenReport::default();
-        if let Ok(state) = attempt_from(io, files, start, true, pages, &mut attempt) {
+        if let Ok(state) = attempt_from(start, true, &mut attempt) {
             report.transactions = attempt.transactions;
             report.warnings.append(&mut attempt.warnings);
             return Ok(state);
@@ -94,14 +106,17 @@ pub(super) fn replay(
     Err(error)
 }
 
+/// Makes the state from one starting point; without `pages`, in memory.
 fn attempt_from(
     io: &dyn Io,
     files: &Files,
     start: Option<Position>,
     salvage: bool,
-    pages: NewPages<'_>,
+    pages: Option<NewPages<'_>>,
     report: &mut OpenReport,
 ) -> Result<Replayed> {
+    let in_memory = pages.is_none();
+    let pages = || pages.map_or_else(|| Ok(Box::new(MemPages::default()) as Box<dyn Pages>), |pages| pages());
     let state = match start {
         Some(at) => load(io, files, at, pages()?)?,
         None => Replayed {
@@ -112,7 +127,12 @@ fn attempt_from(
             since: 0,
         },
     };
-    let mut r = Replay { state, salvage, report };
+    let mut r = Replay {
+        state,
+        salvage,
+        in_memory,
+        report,
+    };
     walk(io, files, start.unwrap_or_default(), |segment, item| {
         match r.item(segment, item) {
             Ok(()) => ControlFlow::Continue(()),
@@ -126,6 +146,8 @@ fn attempt_from(
 struct Replay<'a> {
     state: Replayed,
     salvage: bool,
+    /// Nothing but the log can be to blame for what the index says.
+    in_memory: bool,
     report: &'a mut OpenReport,
 }
 
@@ -197,10 +219,16 @@ impl Replay<'_> {
         self.report.transactions += 1;
         self.state.since += payload.len() as u64;
         let mut r = Reader::new(payload);
-        let applied = match r.varint() {
+        let changes = match r.varint() {
             None => Err("it is empty".to_owned()),
-            Some(_) => decode_transaction(r.rest())
-                .and_then(|changes| apply::effect(&self.state.index, &changes).map_err(|e| e.to_string())),
+            Some(_) => decode_transaction(r.rest()),
+        };
+        let applied = match changes.map(|changes| apply::effect(&self.state.index, &changes)) {
+            Ok(Ok(effect)) => Ok(effect),
+            // That is no fault of the log.
+            Ok(Err(e @ Error::Index(_))) if !self.in_memory => return Err(e),
+            Ok(Err(e)) => Err(e.to_string()),
+            Err(why) => Err(why),
         };
         match applied {
             Ok(effect) => {
@@ -247,5 +275,58 @@ impl Replay<'_> {
             .warnings
             .push(format!("{} at offset {offset}: {why}", segment.name()));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::super::list;
+    use super::*;
+    use crate::{Change, CreateOptions, MemIo, OpenOptions, Store};
+    use std::sync::Arc;
+
+    /// An index on a full disk.
+    struct NoRoom;
+
+    impl Pages for NoRoom {
+        fn floor(&self, _key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+            Ok(None)
+        }
+
+        fn write(&mut self, _changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+            Err(Error::Index("no room".into()))
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// It was called damage of the log, or the store was not opened at all.
+    #[test]
+    fn an_index_that_cannot_be_written_is_made_in_memory() {
+        let io = MemIo::new();
+        let store = Store::create(Arc::new(io.clone()), CreateOptions::new([1; 16])).unwrap();
+        let key = |n: u32| n.to_be_bytes().to_vec();
+        for from in (0..9000).step_by(100) {
+            let put = |n| Change::PutMeta {
+                key: key(n),
+                value: vec![7; 1000],
+            };
+            let _put = store.commit((from..from + 100).map(put).collect()).unwrap();
+        }
+        for checkpoint in [false, true] {
+            if checkpoint {
+                store.checkpoint().unwrap();
+            }
+            let files = list(&io, &OpenOptions::default()).unwrap();
+            let mut report = OpenReport::default();
+            let replayed = replay(&io, &files, false, &|| Ok(Box::new(NoRoom)), &mut report).unwrap();
+            let row = replayed.index.get(&crate::index::rows::meta_key(&key(8999))).unwrap();
+            assert_eq!(row, Some(vec![7; 1000]), "{checkpoint}");
+            assert_eq!(replayed.checkpoint.segment > 0, checkpoint);
+            assert_eq!(report.warnings.len(), 1, "{report:?}");
+        }
     }
 }
