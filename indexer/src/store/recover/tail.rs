@@ -138,9 +138,14 @@ fn survey(io: &dyn Io, segment: &Segment, to: u64) -> Result<Survey> {
                 match frame.kind {
                     RecordKind::Footer => {
                         s.sealed = Some(end);
-                        let trailer = Footer::trailer(offset as u32).len() as u64;
-                        if to < end + trailer {
-                            s.broken.push(offset);
+                        let trailer = Footer::trailer(offset as u32);
+                        match segment.read(io, end, trailer.len()) {
+                            Ok(found) if found == trailer => {}
+                            Ok(_) => s.broken.push(offset),
+                            Err(error) => {
+                                s.broken.push(offset);
+                                s.unreadable = Some((end, error));
+                            }
                         }
                         return ControlFlow::Break(());
                     }
@@ -153,13 +158,71 @@ fn survey(io: &dyn Io, segment: &Segment, to: u64) -> Result<Survey> {
                 }
                 s.footer.note(offset as u32, end as u32);
             }
-            Item::BadPayload { offset, .. } | Item::Garbage { offset, .. } => s.broken.push(offset),
+            Item::BadPayload { offset, frame } if frame.kind == RecordKind::Block => s.broken.push(offset),
+            // It may be no block: the footer must not say that it is one.
+            Item::BadPayload { offset, .. } | Item::Garbage { offset, .. } => {
+                s.broken.push(offset);
+                s.footer.note(offset as u32, end as u32);
+            }
             Item::Unreadable { offset, error, .. } => {
                 s.broken.push(offset);
+                s.footer.note(offset as u32, end as u32);
                 s.unreadable = Some((offset, error));
             }
         }
         ControlFlow::<()>::Continue(())
     })?;
     Ok(s)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+    use crate::{Change, CreateOptions, MemIo, OpenOptions, Store};
+
+    fn store() -> (MemIo, Store) {
+        let io = MemIo::new();
+        let store = Store::create(Arc::new(io.clone()), CreateOptions::new([1; 16])).unwrap();
+        let (key, value) = (b"key".to_vec(), b"value".to_vec());
+        let _put = store.commit(vec![Change::PutMeta { key, value }]).unwrap();
+        (io, store)
+    }
+
+    fn damage(io: &MemIo, at: impl FnOnce(usize) -> usize) -> MemIo {
+        let mut files = io.files();
+        let segment = files.get_mut("segments/00000001.seg").unwrap();
+        let at = at(segment.len());
+        segment[at] ^= 1;
+        MemIo::from_files(files)
+    }
+
+    /// Only its length was looked at: the segment counted as sealed, and no reader found its footer.
+    #[test]
+    fn a_trailer_with_wrong_bytes_is_a_torn_tail() {
+        let (io, store) = store();
+        let end = store.totals().log_bytes;
+        store.log.seal_head().unwrap();
+        drop(store);
+        let io = damage(&io, |len| len - 1);
+        let (store, report) = Store::open(Arc::new(io), OpenOptions::default()).unwrap();
+        assert!(report.cut_bytes > 0);
+        assert_eq!(store.totals().log_bytes, end);
+        store.log.seal_head().unwrap();
+        let segments = store.log.segments();
+        assert!(segments[0].footer(store.io.as_ref()).is_some());
+    }
+
+    /// The footer that was written after a restart said that only blocks lay there.
+    #[test]
+    fn damaged_metadata_is_in_a_run_of_the_footer() {
+        let (io, store) = store();
+        store.checkpoint().unwrap();
+        store.close().unwrap();
+        let io = damage(&io, |_| HEADER_LEN + 20);
+        let (store, _) = Store::open(Arc::new(io), OpenOptions::default()).unwrap();
+        store.log.seal_head().unwrap();
+        let footer = store.log.segments()[0].footer(store.io.as_ref()).unwrap();
+        assert_eq!(footer.runs[0].0, HEADER_LEN as u32);
+    }
 }
