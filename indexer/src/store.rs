@@ -5,9 +5,10 @@ use crate::counters::{Counters, Totals};
 use crate::index::{Delta, INDEX_FOLDER, Index, Snapshot};
 use crate::io::Io;
 use crate::log::Log;
+use crate::types::BlockRef;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub(crate) mod check;
 pub(crate) mod checkpoint;
@@ -100,6 +101,20 @@ pub struct CommitReport {
     pub skipped: Vec<SkippedSwap>,
 }
 
+/// A block that a swap put elsewhere: the same contents, coded anew or copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The file.
+    pub ino: u64,
+    /// Where the block was.
+    pub old: BlockRef,
+    /// Where it is now.
+    pub new: BlockRef,
+}
+
+/// What is told of blocks that moved.
+type OnMoved = Box<dyn Fn(&[Moved]) + Send + Sync>;
+
 /// A store. All methods take `&self`; any number of threads may use it.
 pub struct Store {
     io: Arc<dyn Io>,
@@ -119,6 +134,7 @@ pub struct Store {
     /// Blocks appended whose transaction is still to come, by segment and offset: no garbage yet.
     pending: Mutex<BTreeSet<(u32, u32)>>,
     protection: protect::Protection,
+    on_moved: OnceLock<OnMoved>,
 }
 
 /// What a commit changes.
@@ -179,6 +195,12 @@ impl Store {
     pub fn free_space(&self) -> crate::Result<u64> {
         let free = self.io.free_space();
         free.map_err(|e| crate::Error::io("ask for the free space of", "the store", e))
+    }
+
+    /// From now on `told` is called with the blocks that each transaction moves, after it took place, on the thread that
+    /// committed it: for who remembers something of blocks by where they lie. The first call of this counts.
+    pub fn on_moved(&self, told: impl Fn(&[Moved]) + Send + Sync + 'static) {
+        let _ = self.on_moved.set(Box::new(told));
     }
 
     /// What the store holds and takes.

@@ -36,11 +36,12 @@ mod virtual_xattr;
 mod write;
 mod xattr;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use lmfs_codec::{Codec, Stop};
-use lmfs_indexer::{BlockRef, Change, SkippedSwap, Store};
+use lmfs_indexer::{BlockRef, Change, Moved, SkippedSwap, Store};
 use parking_lot::Mutex;
 
 pub use copy::Place;
@@ -127,6 +128,12 @@ impl Filesystem {
             codec,
             options,
         });
+        let me = fs.me.clone();
+        fs.store.on_moved(move |moves| {
+            if let Some(fs) = me.upgrade() {
+                fs.blocks_moved(moves);
+            }
+        });
         fs.delete_orphans()?;
         fs.background.start(&fs).map_err(threads)?;
         Ok(fs)
@@ -154,13 +161,14 @@ impl Filesystem {
         }
     }
 
-    /// Blocks of `ino` at `old` places now lie at `new` ones with the same contents (they were packed, or moved by garbage
-    /// collection): the cache keeps them, and the kernel learns that the file takes another amount of space.
-    pub fn blocks_moved(&self, ino: u64, moves: impl IntoIterator<Item = (BlockRef, BlockRef)>) {
-        for (old, new) in moves {
-            self.blocks.moved(&old, new);
+    /// Blocks lie elsewhere with the same contents (they were packed, or moved by garbage collection): the cache keeps
+    /// them, and the kernel learns that their files take another amount of space.
+    fn blocks_moved(&self, moves: &[Moved]) {
+        for Moved { old, new, .. } in moves {
+            self.blocks.moved(old, *new);
         }
-        self.tell_stored(ino);
+        let files: BTreeSet<u64> = moves.iter().map(|moved| moved.ino).collect();
+        files.into_iter().for_each(|ino| self.tell_stored(ino));
     }
 
     /// From now on `told` is called with the inodes whose use of space changes without a request that says so. The first

@@ -1,6 +1,6 @@
 //! Writing: blocks, transactions, durability.
 
-use super::{CommitReport, SkippedSwap, Store};
+use super::{CommitReport, Moved, SkippedSwap, Store};
 use crate::apply;
 use crate::change::{Change, encode_changes};
 use crate::types::BlockRef;
@@ -29,7 +29,7 @@ impl Store {
         }
         let mut bytes = Vec::new();
         encode_changes(&mut bytes, &tx);
-        let _one_at_a_time = self.committing();
+        let one_at_a_time = self.committing();
         let effect = apply::effect(&self.state().index, &tx)?;
         self.check_refs(&tx, &effect.skipped)?;
         self.log.append_transaction(&bytes)?;
@@ -45,10 +45,21 @@ impl Store {
         for r in tx.iter().flat_map(new_refs) {
             pending.remove(&(r.segment, r.offset));
         }
+        let seq = self.log.seq();
+        drop((pending, one_at_a_time));
+        self.tell_moved(&tx, &effect.skipped);
         Ok(CommitReport {
-            seq: self.log.seq(),
+            seq,
             skipped: effect.skipped,
         })
+    }
+
+    fn tell_moved(&self, tx: &[Change], skipped: &[SkippedSwap]) {
+        let Some(told) = self.on_moved.get() else { return };
+        let moved: Vec<Moved> = tx.iter().filter_map(|change| moved(change, skipped)).collect();
+        if !moved.is_empty() {
+            told(&moved);
+        }
     }
 
     /// Returns when everything committed and appended before the call is durable. Threads that call it together share
@@ -112,4 +123,16 @@ fn new_refs(change: &Change) -> impl Iterator<Item = BlockRef> {
         _ => (&[][..], None),
     };
     many.iter().flatten().map(|e| e.r).chain(one)
+}
+
+/// The block that a change put elsewhere, unless it was skipped.
+fn moved(change: &Change, skipped: &[SkippedSwap]) -> Option<Moved> {
+    match *change {
+        Change::SwapExtent { ino, block, old, new }
+            if old != new.r && !skipped.contains(&SkippedSwap { ino, block }) =>
+        {
+            Some(Moved { ino, old, new: new.r })
+        }
+        _ => None,
+    }
 }

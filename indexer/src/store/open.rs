@@ -10,7 +10,7 @@ use crate::log::{self, FOLDER, Log, LogOptions};
 use crate::parity::MAX_PARITY;
 use crate::types::{Inode, Kind, ROOT_INO, Time};
 use crate::{Change, Error, Result};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Store {
@@ -87,6 +87,7 @@ impl Store {
             pending: Mutex::default(),
             segment_size: options.segment_size,
             protection,
+            on_moved: OnceLock::new(),
         })
     }
 

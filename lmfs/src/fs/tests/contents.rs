@@ -147,7 +147,6 @@ fn a_swapped_block_stays_cached_and_an_overwritten_one_is_never_seen_again() {
         new,
     };
     assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
-    disk.fs.blocks_moved(ino, [(old.r, r)]);
     assert_eq!(disk.all(ino), pattern(4096, 3));
     assert_eq!(
         disk.fs.stats().cache.decodes,
@@ -186,7 +185,6 @@ fn a_truncate_while_a_block_is_packed_stays_a_truncate() {
         new,
     };
     assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
-    disk.fs.blocks_moved(ino, [(old.r, r)]);
     let mut expected = bytes[..100].to_vec();
     expected.resize(4096, 0);
     assert_eq!(disk.all(ino), expected, "bytes that were cut off came back");
@@ -240,4 +238,48 @@ fn copies_into_a_file_and_holes_in_it_clear_the_set_user_id_bit_when_asked() {
         assert_eq!(disk.fs.getattr(to).unwrap().perm, 0o755);
         assert_eq!(disk.reopen().fs.getattr(to).unwrap().perm, 0o755);
     }
+}
+
+/// Nobody told the filesystem: the kernel showed the old `st_blocks` for an hour, and what was cached was lost.
+#[test]
+fn packing_and_garbage_collection_keep_what_is_cached_and_tell_the_kernel() {
+    use crate::garbage::{Effort, collect};
+    use crate::packer::{Options, Packer, Scope, Unattended};
+
+    let disk = Disk::new();
+    let (ino, other) = (disk.file("file"), disk.file("other"));
+    let text = &include_bytes!("../../../../tests/data/text/alice29.txt")[..8 * BLOCK as usize];
+    for ino in [other, ino] {
+        disk.fs.write(ino, 0, text, false).unwrap();
+        disk.fs.fsync(ino).unwrap();
+    }
+    assert_eq!(disk.all(ino), text);
+    let decodes = disk.fs.stats().cache.decodes;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = told.clone();
+    disk.fs.on_stored(move |ino| tell.lock().push(ino));
+
+    let place = || disk.fs.store.extent(ino, 3).unwrap().unwrap().r;
+    let (first, blocks) = (place(), disk.fs.getattr(ino).unwrap().blocks);
+    let packer = Packer::new(
+        disk.fs.store.clone(),
+        disk.fs.codec.clone(),
+        Arc::new(Unattended),
+        Options::default(),
+    );
+    packer.run(&Scope::Inodes(vec![ino]), 1, &|_| (), &Stop::new()).unwrap();
+    let packed = place();
+    assert_ne!(packed, first);
+    assert!(disk.fs.getattr(ino).unwrap().blocks < blocks);
+    assert!(told.lock().contains(&ino));
+    assert_eq!(disk.all(ino), text);
+    assert_eq!(disk.fs.stats().cache.decodes, decodes, "packed blocks stay in memory");
+
+    disk.fs.unlink(ROOT, b"other").unwrap();
+    told.lock().clear();
+    let _done = collect(&disk.fs.store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
+    assert_ne!(place(), packed);
+    assert!(told.lock().contains(&ino));
+    assert_eq!(disk.all(ino), text);
+    assert_eq!(disk.fs.stats().cache.decodes, decodes, "so do moved ones");
 }
