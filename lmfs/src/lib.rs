@@ -14,4 +14,5 @@ pub mod fs;
 pub mod fuse;
 pub mod garbage;
 pub mod packer;
+mod room;
 pub mod store;

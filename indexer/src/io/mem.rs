@@ -3,12 +3,15 @@
 use super::{Entry, File, Io};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A folder in memory: for tests, and for trying a store out without a disk. Clones share the files.
 #[derive(Clone, Default)]
 pub struct MemIo {
     files: Arc<Mutex<BTreeMap<String, Arc<MemFile>>>>,
+    /// What of 2^64 - 1 bytes is said to be not free.
+    taken: Arc<AtomicU64>,
 }
 
 /// Contents are shared until they are written to, so that many folders can begin as the same one at no cost.
@@ -38,7 +41,13 @@ impl MemIo {
             .collect();
         Self {
             files: Arc::new(Mutex::new(files)),
+            taken: Arc::default(),
         }
+    }
+
+    /// Says from now on that so many bytes are free. Writing more than that does not fail.
+    pub fn set_free_space(&self, bytes: u64) {
+        self.taken.store(u64::MAX - bytes, Ordering::Relaxed);
     }
 
     /// A copy of all files, by path.
@@ -122,7 +131,7 @@ impl Io for MemIo {
     }
 
     fn free_space(&self) -> io::Result<u64> {
-        Ok(u64::MAX)
+        Ok(u64::MAX - self.taken.load(Ordering::Relaxed))
     }
 }
 

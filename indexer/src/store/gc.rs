@@ -49,6 +49,9 @@ pub struct GcReport {
     pub damaged: Vec<String>,
 }
 
+/// Bytes that a collection leaves free for deleting, when it is to begin.
+const ROOM: u64 = 256 << 10;
+
 /// Blocks swapped by one transaction.
 const BATCH: usize = 128;
 
@@ -123,6 +126,16 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn examine(&mut self, segment: &Arc<Segment>) -> Result<()> {
+        if !self.fits(segment)? {
+            // What is empty already makes room.
+            self.release()?;
+            if !self.fits(segment)? {
+                return Err(Error::NoSpace {
+                    what: "the blocks in use of a segment: delete more, then collect again",
+                    path: segment.name(),
+                });
+            }
+        }
         self.empty(segment)?;
         self.report.examined += 1;
         if self.store.is_garbage(segment.id) {
@@ -134,6 +147,17 @@ impl Run<'_> {
         }
         (self.progress)(&self.report);
         Ok(())
+    }
+
+    /// Whether there is room for what is in use of a segment. Copies of a part would free nothing, and take what is
+    /// needed to delete more.
+    fn fits(&self, segment: &Segment) -> Result<bool> {
+        let live = self.store.state().counters.live.get(&segment.id).copied();
+        let live = u64::try_from(live.unwrap_or(0)).unwrap_or(0);
+        if live == 0 {
+            return Ok(true);
+        }
+        Ok(live + live / 8 + ROOM <= self.store.free_space()?)
     }
 
     /// Copies all blocks in use out of a segment.

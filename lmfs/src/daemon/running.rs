@@ -118,13 +118,20 @@ impl Running {
 
     fn gc(&self, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
         // What is deleted or replaced only in memory so far is garbage, too.
-        self.fs
-            .sync()
-            .map_err(|e| format!("cannot store what was written: {e}"))?;
+        let stored = self.fs.sync();
         let tell = &mut |step: &GcReport| progress(collecting(step));
-        let done = garbage::collect(self.fs.store(), Effort::All, stop, tell);
-        let done = done.map_err(|e| e.to_string())?;
-        serde_json::to_value(done).map_err(|e| e.to_string())
+        let collected = garbage::collect(self.fs.store(), Effort::All, stop, tell);
+        // A full disk may be why: then there is room now.
+        let stored = stored.or_else(|_| self.fs.sync());
+        match (collected, stored) {
+            (Ok(done), Ok(())) => serde_json::to_value(done).map_err(|e| e.to_string()),
+            (Ok(done), Err(error)) => Err(format!(
+                "freed {} bytes, but still cannot store what was written: {error}",
+                done.freed_bytes
+            )),
+            (Err(error), Ok(())) => Err(error.to_string()),
+            (Err(error), Err(unstored)) => Err(format!("{error}; nor can be stored what was written: {unstored}")),
+        }
     }
 }
 

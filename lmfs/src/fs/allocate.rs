@@ -9,6 +9,7 @@ use super::node::{Node, State};
 use super::types::now;
 use super::write::MAX_SIZE;
 use super::{Allocate, Errno, Error, Filesystem, Result};
+use crate::room::{self, Use};
 
 /// Blocks whose extents are dropped by one change.
 const PAGE: u64 = 4096;
@@ -34,7 +35,7 @@ impl Filesystem {
         }
         let keep_size = match mode {
             Allocate::Allocate { keep_size } => {
-                if length > self.store.free_space()? {
+                if length > room::left(&self.store, Use::Data)? {
                     return Err(Error::new(Errno::NOSPC, "less room than asked for"));
                 }
                 keep_size

@@ -6,6 +6,7 @@ use super::edit::Edit;
 use super::types::now;
 use super::write::kill_suid_bits;
 use super::{Attr, Error, Filesystem, MAX_NAME, Result, SetAttr, SetTime, StatFs, Time};
+use crate::room::{self, Use};
 
 /// What a directory shows as its size.
 const DIRECTORY_SIZE: u64 = 4096;
@@ -120,15 +121,16 @@ impl Filesystem {
     /// What the store reports.
     pub fn statfs(&self) -> Result<StatFs> {
         let totals = self.store.totals();
-        let free = self.store.free_space()?;
+        let (free, available) = (self.store.free_space()?, room::left(&self.store, Use::Data)?);
         let own = [totals.log_bytes, totals.parity_bytes, totals.index_bytes];
         let used: u64 = own.into_iter().fold(0, u64::saturating_add);
         Ok(StatFs {
             block_size: STATFS_UNIT as u32,
             blocks: used.saturating_add(free) / STATFS_UNIT,
             free: free / STATFS_UNIT,
-            files: totals.inodes.saturating_add(free / STATFS_UNIT),
-            files_free: free / STATFS_UNIT,
+            available: available / STATFS_UNIT,
+            files: totals.inodes.saturating_add(available / STATFS_UNIT),
+            files_free: available / STATFS_UNIT,
             name_max: MAX_NAME as u32,
         })
     }

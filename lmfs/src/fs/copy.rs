@@ -6,6 +6,7 @@ use lmfs_indexer::{Change, Error as StoreError, Extent};
 
 use super::node::Node;
 use super::{Errno, Error, Filesystem, Kind, Result};
+use crate::room::{self, Use};
 
 /// Most bytes copied by one call; the caller asks again for the rest.
 const MOST: u64 = 64 << 20;
@@ -147,6 +148,7 @@ impl Filesystem {
         };
         match self.store.read_block(extent.r) {
             Ok(bytes) => {
+                room::check(&self.store, Use::Data)?;
                 let r = self.store.append_block(ino, block, &bytes)?;
                 Ok(Some(Some(Extent { r, ..extent })))
             }

@@ -7,6 +7,7 @@ use lmfs_indexer::{Change, Dirent, Inode, Kind, MAX_TARGET};
 use super::edit::Edit;
 use super::types::now;
 use super::{Attr, Caller, Create, Errno, Error, Filesystem, MAX_NAME, Result};
+use crate::room::{self, Use};
 
 impl Filesystem {
     /// The inode that `name` leads to in the directory `parent`.
@@ -34,6 +35,7 @@ impl Filesystem {
                 "the target of a symbolic link is too long",
             ));
         }
+        room::check(&self.store, Use::Names)?;
         let _namespace = self.namespace.lock();
         if self.store.dirent(parent, name)?.is_some() {
             return Err(Error::new(Errno::EXIST, "the name exists"));

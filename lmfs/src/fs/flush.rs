@@ -12,6 +12,7 @@ use super::node::{Node, State};
 use super::{Error, Filesystem, Result};
 use crate::cache::LoadErrorKind;
 use crate::packer::Tag;
+use crate::room::{self, Use};
 
 /// What became of one dirty block.
 enum Stored {
@@ -141,6 +142,7 @@ impl Filesystem {
         raw.resize(raw.len().max(snapshot.data.end().min(limit)), 0);
         snapshot.data.overlay(0, &mut raw);
         let encoded = self.codec.first_copy(&raw)?;
+        room::check(&self.store, Use::Data)?;
         let r = self.store.append_block(node.ino, snapshot.block, &encoded)?;
         let extent = Extent {
             r,

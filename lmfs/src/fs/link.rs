@@ -6,6 +6,7 @@ use super::create::check_name;
 use super::edit::Edit;
 use super::types::now;
 use super::{Attr, Errno, Error, Filesystem, Result};
+use crate::room::{self, Use};
 
 impl Filesystem {
     /// Gives a file one more name. One transaction.
@@ -15,6 +16,7 @@ impl Filesystem {
     pub fn link(&self, ino: u64, parent: u64, name: &[u8]) -> Result<Attr> {
         self.writable()?;
         check_name(name)?;
+        room::check(&self.store, Use::Names)?;
         let _namespace = self.namespace.lock();
         if self.store.dirent(parent, name)?.is_some() {
             return Err(Error::new(Errno::EXIST, "the name exists"));

@@ -9,6 +9,7 @@
 
 mod contents;
 mod crash;
+mod full;
 mod model;
 mod names;
 mod tree;

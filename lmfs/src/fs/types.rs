@@ -170,6 +170,8 @@ pub struct StatFs {
     pub blocks: u64,
     /// Units free.
     pub free: u64,
+    /// Units of these that files may take: the others are kept for deleting and collecting garbage.
+    pub available: u64,
     /// Inodes there are and may be.
     pub files: u64,
     /// Inodes that may still be made.

@@ -5,6 +5,7 @@ use lmfs_indexer::{Change, MAX_XATTR};
 use super::edit::Edit;
 use super::types::now;
 use super::{Errno, Error, Filesystem, MAX_NAME, Result, XattrMode};
+use crate::room::{self, Use};
 
 /// Names that the filesystem answers itself.
 pub const RESERVED: &[u8] = b"user.lmfs.";
@@ -52,6 +53,7 @@ impl Filesystem {
         if value.len() > MAX_XATTR {
             return Err(Error::new(Errno::TOOBIG, "an attribute has at most 64 KiB"));
         }
+        room::check(&self.store, Use::Names)?;
         let node = self.node(ino)?;
         let mut edit = Edit::new([&node]);
         if edit.state(ino)?.gone {

@@ -128,7 +128,7 @@ impl Answer<StatFs> for ReplyStatfs {
         self.statfs(
             s.blocks,
             s.free,
-            s.free,
+            s.available,
             s.files,
             s.files_free,
             s.block_size,

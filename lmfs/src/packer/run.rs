@@ -14,6 +14,7 @@ use super::plan::{Plan, Waiting};
 use super::status::Outcome;
 use super::{Error, Packer, Progress, Scope, Summary, Tag, locked};
 use crate::garbage::{self, Effort};
+use crate::room::{self, Use};
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
@@ -211,6 +212,7 @@ impl Shift<'_> {
                 Err(error) => Err(self.failed(waiting, &error)),
             });
         }
+        room::check(&self.packer.store, Use::Data)?;
         let r = self.packer.store.append_block(waiting.ino, waiting.block, &block)?;
         let Tag(tag) = Tag::packed(method);
         Ok(Ok(Extent { r, tag, ..old }))
