@@ -1,4 +1,4 @@
-//! The thread that flushes and syncs what nobody asked to be synced.
+//! The threads that flush and sync what nobody asked to be synced.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,25 +9,31 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Filesystem;
 
-/// How often it looks.
+/// How often they look.
 const TICK: Duration = Duration::from_secs(1);
 
 /// How long written bytes stay in memory. With a tick and the sync after it, they are on the disk within five seconds.
 const AGE: Duration = Duration::from_millis(2500);
 
-/// The thread, and how to end it.
+/// The threads, and how to end them. There are two, because a flush may have to wait for decodes, and what was committed
+/// must not wait for that.
 #[derive(Default)]
 pub struct Background {
     shared: Arc<(Mutex<bool>, Condvar)>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Background {
-    /// Starts the thread. It ends with [`Background::stop`], or when the filesystem is dropped.
+    /// Starts the threads. They end with [`Background::stop`], or when the filesystem is dropped.
     pub fn start(&self, fs: &Arc<Filesystem>) -> std::io::Result<()> {
         if fs.options.read_only {
             return Ok(());
         }
+        self.every_tick("lmfs-flush", fs, |fs| fs.flush_older(AGE))?;
+        self.every_tick("lmfs-sync", fs, Filesystem::sync_if_due)
+    }
+
+    fn every_tick(&self, name: &str, fs: &Arc<Filesystem>, act: fn(&Filesystem)) -> std::io::Result<()> {
         let shared = self.shared.clone();
         let fs = Arc::downgrade(fs);
         let work = move || {
@@ -42,23 +48,23 @@ impl Background {
                 }
                 drop(stopped);
                 match fs.upgrade() {
-                    Some(fs) => fs.settle(),
+                    Some(fs) => act(&fs),
                     None => return,
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("lmfs-flush".into()).spawn(work)?;
-        *self.thread.lock() = Some(thread);
+        let thread = std::thread::Builder::new().name(name.into()).spawn(work)?;
+        self.threads.lock().push(thread);
         Ok(())
     }
 
-    /// Ends the thread and waits for it.
+    /// Ends the threads and waits for them.
     pub fn stop(&self) {
         *self.shared.0.lock() = true;
         self.shared.1.notify_all();
-        if let Some(thread) = self.thread.lock().take()
-            && thread.thread().id() != std::thread::current().id()
-        {
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let me = std::thread::current().id();
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != me) {
             // A panic there was logged by the runtime; the final sync follows in any case.
             let _ = thread.join();
         }
@@ -72,8 +78,7 @@ impl Drop for Background {
 }
 
 impl Filesystem {
-    fn settle(&self) {
-        self.flush_older(AGE);
+    fn sync_if_due(&self) {
         if self.unsynced.load(Ordering::SeqCst)
             && let Err(error) = self.sync_log()
         {

@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lmfs_codec::Header;
 use lmfs_indexer::{Change, Extent};
 
 use super::buffer::Snapshot;
+use super::loader::cost;
 use super::node::{Node, State};
 use super::{Error, Filesystem, Result};
 use crate::cache::LoadErrorKind;
@@ -33,26 +34,34 @@ impl Filesystem {
             state.flush_queued = false;
             (state.dirty.snapshot(all), state.inode.size, state.truncations)
         };
-        let mut failed = None;
-        let mut stored = Vec::with_capacity(snapshots.len());
-        for snapshot in snapshots {
-            match self.store_block(node, snapshot, size) {
-                Ok(block) => stored.push(block),
-                Err(error) => {
-                    failed = Some(error);
-                    break;
-                }
+        let mut result = Ok(());
+        let mut stored = Vec::new();
+        let mut begun = Instant::now();
+        let mut coming = snapshots.iter();
+        let ahead = |snapshot| self.decode_ahead(node.ino, snapshot, size);
+        coming.by_ref().take(self.options.decode_threads).for_each(ahead);
+        for snapshot in &snapshots {
+            coming.next().into_iter().for_each(ahead);
+            result = self.store_block(node, snapshot, size).map(|block| stored.push(block));
+            // Where bases take long to decode, what is stored does not wait for all of them.
+            if result.is_ok() && begun.elapsed() >= self.options.commit_age {
+                let blocks = std::mem::take(&mut stored);
+                result = self.commit_blocks(node, &mut node.lock(), blocks, size, truncations);
+                begun = Instant::now();
+            }
+            if result.is_err() {
+                break;
             }
         }
         let mut state = node.lock();
         let committed = self.commit_blocks(node, &mut state, stored, size, truncations);
+        let result = committed.and(result);
         if state.dirty.is_empty() {
             state.dirty_since = None;
             self.dirty.clean(node.ino);
         }
         drop(state);
         self.tell_stored(node.ino);
-        let result = committed.and(failed.map_or(Ok(()), Err));
         self.counters.flushed(&result);
         result
     }
@@ -126,16 +135,32 @@ impl Filesystem {
         size.min(waiting.unwrap_or(u64::MAX)).max(state.stored_size)
     }
 
-    fn store_block(&self, node: &Node, snapshot: Snapshot, size: u64) -> Result<Stored> {
-        let start = snapshot.block.saturating_mul(self.block_size());
-        let limit = self.block_size().min(size.saturating_sub(start));
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    /// How many bytes of a block a file of `size` bytes has.
+    fn bytes_in(&self, block: u64, size: u64) -> usize {
+        let start = block.saturating_mul(self.block_size());
+        let bytes = self.block_size().min(size.saturating_sub(start));
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Has the rest of a block that was written to in part decoded, while others are stored.
+    fn decode_ahead(&self, ino: u64, snapshot: &Snapshot, size: u64) {
+        if snapshot.data.covers(0..self.bytes_in(snapshot.block, size)) {
+            return;
+        }
+        // Whoever stores the block looks again, and hears of errors.
+        if let Ok(Some(extent)) = self.extent(ino, snapshot.block) {
+            self.blocks.read_ahead(extent.r, cost(&extent));
+        }
+    }
+
+    fn store_block(&self, node: &Node, snapshot: &Snapshot, size: u64) -> Result<Stored> {
+        let limit = self.bytes_in(snapshot.block, size);
         let mut raw = if snapshot.data.covers(0..limit) {
             Vec::new()
         } else {
             match self.base(node.ino, snapshot.block)? {
                 ControlFlow::Continue(base) => base,
-                ControlFlow::Break(error) => return Ok(Stored::Lost(snapshot, error)),
+                ControlFlow::Break(error) => return Ok(Stored::Lost(snapshot.clone(), error)),
             }
         };
         raw.truncate(limit);
@@ -149,7 +174,7 @@ impl Filesystem {
             tag: Tag::written(Header::parse(&encoded)?.method).0,
             raw_len: u32::try_from(raw.len()).unwrap_or(u32::MAX),
         };
-        Ok(Stored::Block(snapshot, extent))
+        Ok(Stored::Block(snapshot.clone(), extent))
     }
 
     /// What the log holds of a block that was written to in part; `Break` when that is damaged.
@@ -166,33 +191,50 @@ impl Filesystem {
     /// # Errors
     /// The first failure; the other files are stored nevertheless.
     pub fn flush_all(&self) -> Result<()> {
-        let mut result = Ok(());
-        for node in self.dirty.all() {
-            let flushed = self.flush_node(&node, true);
-            result = result.and(flushed);
-        }
-        result
+        self.flush_nodes(&self.dirty.all(), || true)
     }
 
-    /// Stores what has been dirty for `age`.
+    /// Stores what has been dirty for `age`, the oldest first. Failures are logged and counted, and tried again at the
+    /// next round.
     pub(super) fn flush_older(&self, age: Duration) {
-        for node in self.dirty.all() {
-            if node.lock().dirty_since.is_some_and(|since| since.elapsed() >= age) {
-                // Logged and counted there, retried at the next round.
-                let _ = self.flush_node(&node, true);
-            }
-        }
+        let since = |node: Arc<Node>| {
+            let since = node.lock().dirty_since?;
+            (since.elapsed() >= age).then_some((since, node))
+        };
+        let mut nodes: Vec<_> = self.dirty.all().into_iter().filter_map(since).collect();
+        nodes.sort_by_key(|(since, _)| *since);
+        let nodes: Vec<_> = nodes.into_iter().map(|(_, node)| node).collect();
+        let _ = self.flush_nodes(&nodes, || true);
     }
 
     /// Flushes files until a writer may go on.
     pub(super) fn make_room(&self) -> Result<()> {
-        let mut result = Ok(());
-        for node in self.dirty.all() {
-            if !self.write_waits() {
-                return Ok(());
-            }
-            result = self.flush_node(&node, true).and(result);
-        }
+        let result = self.flush_nodes(&self.dirty.all(), || self.write_waits());
         if self.write_waits() { result } else { Ok(()) }
+    }
+
+    /// Stores what is dirty in one after another, while it `goes_on`. Returns the first failure; the others are stored
+    /// nevertheless.
+    fn flush_nodes(&self, nodes: &[Arc<Node>], goes_on: impl Fn() -> bool) -> Result<()> {
+        let mut coming = nodes.iter();
+        let ahead = |node: &Arc<Node>| {
+            let state = node.lock();
+            let (first, size) = (state.dirty.snapshot(true).into_iter().next(), state.inode.size);
+            drop(state);
+            if let Some(snapshot) = first {
+                self.decode_ahead(node.ino, &snapshot, size);
+            }
+        };
+        coming.by_ref().take(self.options.decode_threads).for_each(ahead);
+        let mut result = Ok(());
+        for node in nodes {
+            if !goes_on() {
+                break;
+            }
+            coming.next().into_iter().for_each(ahead);
+            let flushed = self.flush_node(node, true);
+            result = result.and(flushed);
+        }
+        result
     }
 }

@@ -1,6 +1,7 @@
 //! How a filesystem is run.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Options of a [`Filesystem`](super::Filesystem).
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Written bytes kept in memory before writers have to wait.
     pub dirty_bytes: u64,
+    /// How long a flush gathers blocks before it commits what it has.
+    pub commit_age: Duration,
     /// Threads that decode what asks a model.
     pub decode_threads: usize,
     /// Threads for what may wait: fsync, flushes, copies.
@@ -34,6 +37,7 @@ impl Options {
             read_only: false,
             cache_bytes: 256 << 20,
             dirty_bytes: 64 << 20,
+            commit_age: Duration::from_secs(1),
             decode_threads: cores,
             job_threads: 8,
             read_ahead: 2,

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod background;
 mod contents;
 mod crash;
 mod full;
@@ -44,9 +45,13 @@ pub struct Disk {
 
 impl Disk {
     pub fn new() -> Disk {
+        Disk::with(options())
+    }
+
+    pub fn with(options: Options) -> Disk {
         let io = Arc::new(MemIo::new());
         let store = Store::create(io.clone(), CreateOptions::new([1; 16])).unwrap();
-        let fs = Filesystem::new(Arc::new(store), codec(), options()).unwrap();
+        let fs = Filesystem::new(Arc::new(store), codec(), options).unwrap();
         Disk { io, fs }
     }
 

@@ -1,0 +1,87 @@
+//! What is stored and made durable without being asked for.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+
+const B: u64 = BLOCK as u64;
+
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// One thread did both: as long as a flush waited for decodes, nothing that was committed became durable.
+#[test]
+fn the_log_is_made_durable_while_a_flush_takes_long() {
+    let disk = Disk::new();
+    let ino = disk.file("file");
+    let node = disk.fs.node(ino).unwrap();
+    // A flush that goes on for as long as this test wants.
+    let long = node.flushing.lock();
+    disk.fs.write(ino, 0, b"bytes", false).unwrap();
+    node.lock().dirty_since = Instant::now().checked_sub(Duration::from_secs(60));
+    // The background has begun to flush the file before this is committed, or does so at its next tick.
+    std::thread::sleep(Duration::from_millis(1500));
+    disk.file("another");
+    assert!(disk.fs.unsynced.load(Ordering::SeqCst));
+    until("the log is made durable", || !disk.fs.unsynced.load(Ordering::SeqCst));
+    drop(long);
+}
+
+/// Eight blocks stored, and the filesystem opened anew: none is in memory.
+fn cold() -> (Disk, u64) {
+    let disk = Disk::new();
+    let ino = disk.file("file");
+    for block in 0..8 {
+        disk.fs
+            .write(ino, block * B, &[b'a' + block as u8; BLOCK as usize], false)
+            .unwrap();
+    }
+    (disk.reopen(), ino)
+}
+
+/// They were decoded one after another.
+#[test]
+fn a_flush_has_the_rest_of_several_blocks_decoded_at_a_time() {
+    let (disk, ino) = cold();
+    for block in 0..8 {
+        disk.fs.write(ino, block * B + 5, b"part", false).unwrap();
+    }
+    // The flush ends at its first block.
+    disk.io.set_free_space(0);
+    assert_eq!(errno(disk.fs.fsync(ino)), Errno::NOSPC);
+    until("a second block is decoded", || disk.fs.stats().cache.decodes >= 2);
+    assert!(
+        disk.fs.stats().cache.decodes < 8,
+        "not all at once: they may not fit in memory"
+    );
+    disk.io.set_free_space(1 << 40);
+    disk.fs.fsync(ino).unwrap();
+    for block in 0..8 {
+        let mut expected = [b'a' + block as u8; BLOCK as usize];
+        expected[5..9].copy_from_slice(b"part");
+        assert_eq!(disk.fs.read_wait(ino, block * B, BLOCK).unwrap(), expected);
+    }
+}
+
+/// All of them waited for the last one to be decoded.
+#[test]
+fn a_flush_that_takes_long_commits_what_it_has() {
+    for (commit_age, commits) in [(Duration::ZERO, 4), (Duration::from_secs(3600), 1)] {
+        let disk = Disk::with(Options {
+            commit_age,
+            ..options()
+        });
+        let ino = disk.file("file");
+        disk.fs.write(ino, 0, &[7; 4 * BLOCK as usize - 100], false).unwrap();
+        let before = disk.fs.store.seq();
+        disk.fs.fsync(ino).unwrap();
+        assert_eq!(disk.fs.store.seq() - before, commits);
+        let disk = disk.crash();
+        assert_eq!(disk.all(ino), [7; 4 * BLOCK as usize - 100]);
+    }
+}
