@@ -125,3 +125,54 @@ fn packing_on_a_full_disk_stops_clearly_and_goes_on_when_there_is_space() {
     mount.umount();
     scratch.lmfs("check", &["--data"]).ok();
 }
+
+/// Everything was written until the last byte: then nothing could be deleted, and `lmfs gc` always refused.
+#[test]
+fn a_full_disk_is_freed_by_deleting_files_and_collecting_garbage() {
+    let scratch = Scratch::empty();
+    let disk = Disk::mount(&scratch.path("disk"), "24m");
+    store_on(&disk, &scratch);
+    let mount = scratch.mount(&[]);
+    let mut noise = Noise::new(1);
+    let mut fill = |from: usize| {
+        for n in from..from + 2000 {
+            let bytes = noise.bytes(20_000);
+            if let Err(error) = fs::write(mount.path(format!("file-{n}")), &bytes) {
+                assert!(is_full(&error), "ENOSPC, not {error}");
+                return n;
+            }
+            // It is told at close, which fs::write does not listen to.
+            if let Err(error) = File::open(mount.path(format!("file-{n}"))).unwrap().sync_all() {
+                assert!(is_full(&error), "ENOSPC, not {error}");
+                return n;
+            }
+        }
+        panic!("24 MB never fill up");
+    };
+    let end = fill(0);
+    assert!(end > 700, "there was space for more than {end} files");
+    // Some retries of what cannot be stored, and a collection with nothing to gain, take nothing of what is kept.
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let _ = lmfs_tests::lmfs(["gc".as_ref(), mount.path("").as_os_str()]);
+    let kept: Vec<_> = (0..50)
+        .map(|n| (n, fs::read(mount.path(format!("file-{n}"))).unwrap()))
+        .collect();
+    for n in 50..end {
+        fs::remove_file(mount.path(format!("file-{n}"))).unwrap_or_else(|error| panic!("rm file-{n}: {error}"));
+    }
+    // The last file is in memory still: collecting makes room for it.
+    lmfs_tests::lmfs(["gc".as_ref(), mount.path("").as_os_str()]).ok();
+    assert_eq!(mount.count("/dirty_bytes"), 0);
+    let again = fill(end + 1) - (end + 1);
+    assert!(again > 500, "there was space for only {again} files again");
+    for (n, bytes) in &kept {
+        assert!(&fs::read(mount.path(format!("file-{n}"))).unwrap() == bytes, "file-{n}");
+    }
+    for n in end + 1..end + 100 {
+        fs::remove_file(mount.path(format!("file-{n}"))).unwrap();
+    }
+    lmfs_tests::lmfs(["gc".as_ref(), mount.path("").as_os_str()]);
+    fs::remove_file(mount.path(format!("file-{}", end + 1 + again))).unwrap();
+    mount.umount();
+    scratch.lmfs("check", &["--data"]).ok();
+}

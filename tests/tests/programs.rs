@@ -163,9 +163,6 @@ fn du_shows_the_saving_and_df_the_space() {
     let file = mount.path("config.py");
     let before = du(&file, &[]);
     mount.pack(&[file.to_str().unwrap()]);
-    // The kernel may show what it knows of the file for a while.
-    mount.umount();
-    let mount = scratch.mount(&[]);
     let after = du(&file, &[]);
     assert!(after < before, "packed: {before} to {after}");
 
@@ -178,7 +175,8 @@ fn du_shows_the_saving_and_df_the_space() {
     };
     let disk = df(&scratch.store()).remove(2);
     assert!(size >= used + free && used > 0);
-    let apart = free.abs_diff(disk) as f64 / disk as f64;
+    // 80 MiB are kept for deleting and collecting garbage.
+    let apart = (free + (80 << 20)).abs_diff(disk) as f64 / disk as f64;
     assert!(apart < 0.05, "df says {free} bytes are free, the disk below has {disk}");
     mount.umount();
 }

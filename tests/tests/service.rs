@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lmfs_tests::{Scratch, lmfs_path, run};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::process::Signal;
 
 /// Options with which systemd hides a mount made by the service from the rest of the machine (or makes no mount at all).
@@ -93,6 +95,38 @@ fn sigterm_drains_and_ends_with_success() {
     assert!(mount.wait(), "SIGTERM is the usual way to end a service");
     let mount = scratch.mount(&[]);
     assert!(fs::read(mount.path("late")).unwrap() == bytes);
+    mount.umount();
+}
+
+/// The lock was given back while the detached mount was still served: a second daemon could append to the same log.
+#[test]
+fn a_daemon_whose_mount_is_still_used_keeps_its_store_until_it_has_ended() {
+    let scratch = Scratch::with_store(&[]);
+    let mount = scratch.mount(&[]);
+    let user = fs::File::create(mount.path("open")).unwrap();
+    // A client that says nothing: the daemon waits for it at its very end.
+    let socket = scratch.store().join("control.sock");
+    let client = UnixStream::connect(&socket).unwrap();
+    mount.signal(Signal::TERM);
+    let lock = fs::File::open(scratch.store().join("lock")).unwrap();
+    let begun = Instant::now();
+    while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "the lock is never given back"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let answer = rustix::fs::fsync(&user);
+    assert!(
+        matches!(answer, Err(Errno::NOTCONN | Errno::CONNABORTED)),
+        "the daemon still answers: {answer:?}"
+    );
+    assert!(!socket.exists());
+    assert!(mount.wait());
+    drop((client, user, lock));
+    let mount = scratch.mount(&[]);
+    assert_eq!(fs::read(mount.path("open")).unwrap(), b"");
     mount.umount();
 }
 
