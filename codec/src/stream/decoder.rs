@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::format::{ContainerHeader, Footer, SeekTable, TABLE_MAGIC};
+use super::format::{ContainerHeader, FOOTER_MAGIC, Footer, MAGIC, SeekTable, TABLE_MAGIC};
 use super::pipeline::Pipeline;
 use super::{Progress, StreamOptions};
 use crate::block::decode_as;
@@ -33,6 +33,17 @@ struct Current {
     short: bool,
     /// Something was skipped, so sums will not fit.
     skipped: bool,
+    /// Bytes of the input that were skipped.
+    lost: u64,
+    /// Why content is missing here; what comes next says how much.
+    pending: Option<Error>,
+}
+
+impl Current {
+    /// Bytes of content that can lie in what was skipped: a block each that has a header's length or more.
+    fn room(&self) -> u64 {
+        self.lost / Header::LEN as u64 * self.header.block_size as u64
+    }
 }
 
 /// A block with what decodes it.
@@ -55,6 +66,10 @@ pub struct Decoder<R, F> {
     chunk: Vec<u8>,
     taken: usize,
     at_end: bool,
+    /// The input has reported an error; reading may go on where it was.
+    paused: bool,
+    /// An error was returned after which nothing can follow.
+    failed: bool,
     missing: Vec<(Range<u64>, Error)>,
 }
 
@@ -75,6 +90,8 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             chunk: Vec::new(),
             taken: 0,
             at_end: false,
+            paused: false,
+            failed: false,
             missing: Vec::new(),
         }
     }
@@ -91,8 +108,22 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
     /// The next bytes of the content, about a block at a time; `None` at the end.
     ///
     /// # Errors
-    /// [`Error::Damaged`], once all that lies before the damage was returned; whatever `codec_of` or the input reports.
+    /// [`Error::Damaged`], once all that lies before the damage was returned; whatever `codec_of` or the input reports. After
+    /// an error of the input the call may be repeated; after any other, all further calls fail.
     pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
+        if self.failed {
+            return Err(Error::damaged("container", "reading it has failed before"));
+        }
+        let chunk = self.chunk();
+        match &chunk {
+            Err(_) if std::mem::take(&mut self.paused) => self.at_end = false,
+            Err(_) => self.failed = true,
+            Ok(_) => {}
+        }
+        chunk
+    }
+
+    fn chunk(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
             self.options.stop.check()?;
             while !self.at_end && !self.pipeline.as_ref().is_some_and(Pipeline::is_full) && self.steps.len() < 1000 {
@@ -106,7 +137,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 Some(Step::Block(len)) => return self.block(len).map(Some),
                 Some(Step::Gap(len, error)) => return Ok(Some(self.gap(len, error))),
                 Some(Step::End(table)) => self.end(&table)?,
-                Some(Step::Failed(error)) if self.options.recover && self.containers > 0 => {
+                Some(Step::Failed(error)) if self.options.recover && self.containers > 0 && !self.paused => {
                     self.missing.push((self.done.raw..self.done.raw, error));
                     return Ok(None);
                 }
@@ -169,23 +200,33 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         let Some(mut current) = self.current.take() else {
             return self.start();
         };
+        let goes_on = self.part(&mut current);
+        if self.paused || matches!(goes_on, Ok(true)) {
+            self.current = Some(current);
+        }
+        goes_on.map(|_| ())
+    }
+
+    /// Reads a block or the end of a container; whether it goes on.
+    fn part(&mut self, current: &mut Current) -> Result<bool> {
         self.fill(Header::LEN)?;
         if self.ahead.starts_with(&TABLE_MAGIC) {
-            return self.table(&current);
+            return match self.table(current) {
+                Err(error) if self.options.recover && !self.paused => self.abandon(current, error),
+                other => other.map(|()| false),
+            };
+        }
+        if self.ahead.starts_with(&MAGIC) || self.ahead.len() < Header::LEN {
+            let reason = format!("it is truncated after {} bytes of content", current.raw);
+            let error = Error::damaged("container", reason);
+            if self.options.recover && !self.ahead.is_empty() {
+                return self.abandon(current, error);
+            }
+            return Err(error);
         }
         let header = match Header::parse_prefix(&self.ahead) {
             Ok(header) => header,
-            Err(error) if self.options.recover && self.ahead.len() >= Header::LEN => {
-                self.resync(&mut current, error)?;
-                self.current = Some(current);
-                return Ok(());
-            }
-            Err(_) if self.ahead.len() < Header::LEN => {
-                return Err(Error::damaged(
-                    "container",
-                    format!("it is truncated after {} bytes of content", current.raw),
-                ));
-            }
+            Err(error) if self.options.recover => return self.resync(current, error),
             Err(error @ Error::NewerFormat { .. }) => return Err(error),
             Err(error) => {
                 let reason = format!("{error} (content from byte {} on)", current.raw);
@@ -199,7 +240,6 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 format!("a block of {raw_len} bytes where none can be"),
             ));
         }
-        current.short = raw_len < current.header.block_size;
         let len = Header::LEN + header.payload_len as usize;
         self.fill(len)?;
         if self.ahead.len() < len {
@@ -208,12 +248,13 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 format!("it is truncated in the block at byte {} of the content", current.raw),
             ));
         }
+        self.settle(current, current.header.block_size as u64);
+        current.short = raw_len < current.header.block_size;
         let block = self.use_up(len);
         current.stored.push(u32::try_from(len).unwrap_or(u32::MAX));
         current.raw += raw_len as u64;
         current.length += len as u64;
         let job = (current.codec.clone(), current.header.clone(), block);
-        self.current = Some(current);
         let pipeline = match &mut self.pipeline {
             Some(pipeline) => pipeline,
             empty => {
@@ -224,7 +265,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         };
         pipeline.submit(job)?;
         self.steps.push_back(Step::Block(raw_len));
-        Ok(())
+        Ok(true)
     }
 
     fn start(&mut self) -> Result<()> {
@@ -277,6 +318,8 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             length,
             short: false,
             skipped,
+            lost: 0,
+            pending: None,
         });
         Ok(())
     }
@@ -307,7 +350,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         skip
     }
 
-    fn table(&mut self, current: &Current) -> Result<()> {
+    fn table(&mut self, current: &mut Current) -> Result<()> {
         let blocks = current.stored.len() as u64;
         self.fill(8)?;
         let said = self
@@ -315,8 +358,10 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             .get(4..8)
             .and_then(|bytes| bytes.first_chunk())
             .map_or(0, |count| u32::from_le_bytes(*count));
-        // The count was not checked yet: never read more than the table of the blocks that were seen.
-        if u64::from(said) != blocks && !current.skipped {
+        // The count was not checked yet: never read more than the table of the blocks that were seen, and of those that the
+        // bytes skipped may have been.
+        let most = blocks + current.lost.div_ceil(Header::LEN as u64);
+        if u64::from(said) < blocks || u64::from(said) > most {
             return Err(Error::damaged(
                 "container",
                 format!("{blocks} blocks where its seek table has {said}"),
@@ -327,6 +372,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         let table = SeekTable::parse(self.ahead.get(..len).unwrap_or_default())?;
         let footer = Footer::parse(self.ahead.get(len..len + Footer::LEN).unwrap_or_default())?;
         self.use_up(len + Footer::LEN);
+        self.settle(current, table.raw_len.saturating_sub(current.raw).min(current.room()));
         let whole = current.length + (len + Footer::LEN) as u64;
         let fits = table.stored == current.stored
             && table.raw_len == current.raw
@@ -353,32 +399,63 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
     }
 
     /// After a block header that is damaged: goes on at the next thing that is intact, and takes what lies between for
-    /// one block.
-    fn resync(&mut self, current: &mut Current, error: Error) -> Result<()> {
+    /// one block, unless what follows says how much it was. Whether the container goes on.
+    fn resync(&mut self, current: &mut Current, error: Error) -> Result<bool> {
         current.skipped = true;
-        let len = current.header.block_size;
+        let before = current.lost;
         loop {
-            current.length += self.skip() as u64;
+            let skipped = self.skip() as u64;
+            current.length += skipped;
+            current.lost += skipped;
             self.fill(Header::LEN)?;
+            if self.ahead.starts_with(&FOOTER_MAGIC) {
+                let table = SeekTable::len(current.stored.len() as u64);
+                // Only the table's first bytes are not what they were.
+                if current.lost - before != table {
+                    current.pending = Some(error);
+                    return self.abandon(current, Error::damaged("container", "its seek table is damaged"));
+                }
+                return self.abandon(current, error);
+            }
             if self.ahead.len() < Header::LEN
                 || self.ahead.starts_with(&TABLE_MAGIC)
+                || self.ahead.starts_with(&MAGIC)
                 || Header::parse_prefix(&self.ahead).is_ok()
             {
-                break;
+                current.pending = Some(error);
+                return Ok(true);
             }
         }
-        current.raw += len as u64;
-        self.steps.push_back(Step::Gap(len, error));
-        Ok(())
+    }
+
+    /// Adds the gap that is pending, of so many bytes.
+    fn settle(&mut self, current: &mut Current, len: u64) {
+        if let Some(error) = current.pending.take() {
+            current.raw += len;
+            self.steps
+                .push_back(Step::Gap(usize::try_from(len).unwrap_or_default(), error));
+        }
+    }
+
+    /// Gives up a container whose end cannot be read, and goes on at the next one. Returns false: this one is over.
+    fn abandon(&mut self, current: &mut Current, error: Error) -> Result<bool> {
+        self.settle(current, current.header.block_size as u64);
+        self.steps.push_back(Step::Gap(0, error));
+        while !self.ahead.is_empty() && !self.ahead.starts_with(&MAGIC) {
+            self.skip();
+            self.fill(MAGIC.len())?;
+        }
+        Ok(false)
     }
 
     /// Reads until `len` bytes are ahead, or the input ends.
     fn fill(&mut self, len: usize) -> Result<()> {
         let want = len.saturating_sub(self.ahead.len()) as u64;
         let mut limited = (&mut self.input).take(want);
-        limited
-            .read_to_end(&mut self.ahead)
-            .map_err(|source| Error::io("reading the container", source))?;
+        limited.read_to_end(&mut self.ahead).map_err(|source| {
+            self.paused = true;
+            Error::io("reading the container", source)
+        })?;
         Ok(())
     }
 

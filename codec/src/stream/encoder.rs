@@ -20,6 +20,8 @@ pub struct Encoder<W: Write> {
     table: SeekTable,
     crc: crc32fast::Hasher,
     done: Progress,
+    /// A block was lost: what would follow it is not written, or nobody would notice.
+    failed: bool,
 }
 
 impl<W: Write> Encoder<W> {
@@ -47,14 +49,16 @@ impl<W: Write> Encoder<W> {
                 raw: 0,
                 stored: header.len() as u64,
             },
+            failed: false,
         })
     }
 
     /// Codes what is left, writes the seek table, and returns the output.
     ///
     /// # Errors
-    /// As for writing.
+    /// As for writing; and if writing has failed before, whatever was written since.
     pub fn finish(mut self) -> Result<W> {
+        self.check()?;
         if !self.buffer.is_empty() {
             self.submit()?;
         }
@@ -74,7 +78,17 @@ impl<W: Write> Encoder<W> {
         Ok(self.output)
     }
 
+    fn check(&self) -> Result<()> {
+        match self.failed {
+            true => Err(writing(io::Error::other("it has failed before"))),
+            false => Ok(()),
+        }
+    }
+
     fn submit(&mut self) -> Result<()> {
+        self.check()?;
+        // Until it has succeeded.
+        self.failed = true;
         self.options.stop.check()?;
         while self.pipeline.is_full() {
             match self.pipeline.next() {
@@ -83,7 +97,9 @@ impl<W: Write> Encoder<W> {
             }
         }
         let block = std::mem::replace(&mut self.buffer, Vec::with_capacity(self.options.block_size));
-        self.pipeline.submit(block)
+        self.pipeline.submit(block)?;
+        self.failed = false;
+        Ok(())
     }
 
     fn store(&mut self, coded: Coded) -> Result<()> {

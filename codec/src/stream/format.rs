@@ -29,7 +29,7 @@ pub(super) fn check_magic(bytes: &[u8]) -> Result<()> {
 
 /// What the seek table starts with; a block would start with `b5 4c`.
 pub(super) const TABLE_MAGIC: [u8; 4] = *b"\xb5TAB";
-const FOOTER_MAGIC: [u8; 4] = *b"\xb5END";
+pub(super) const FOOTER_MAGIC: [u8; 4] = *b"\xb5END";
 
 fn damaged(reason: impl Into<String>) -> Error {
     Error::damaged("container", reason)

@@ -157,6 +157,130 @@ fn recovery_survives_a_damaged_header_and_finds_the_next_container() {
     assert!(decompress(&[0; 500], true).1.is_err());
 }
 
+/// What recovery finds, and the ranges that it names.
+fn recover(container: &[u8]) -> (Vec<u8>, Vec<std::ops::Range<u64>>) {
+    let (mut reader, mut out) = (decoder(container, true), Vec::new());
+    reader.read_to_end(&mut out).unwrap();
+    (out, reader.missing().iter().map(|(range, _)| range.clone()).collect())
+}
+
+/// All that followed was once left out, or a block of zeros was put in.
+#[test]
+fn recovery_goes_on_after_a_damaged_seek_table_and_makes_nothing_up() {
+    let (a, b) = (text(9000), text(5000));
+    let (first, second) = (compress(&a), compress(&b));
+    for at in first.len() - SeekTable::len(3) as usize - Footer::LEN..first.len() {
+        for (follows, content) in [(&[][..], a.clone()), (&second, [a.clone(), b.clone()].concat())] {
+            let mut damaged = [&first, follows].concat();
+            damaged[at] ^= 0x81;
+            let (out, missing) = recover(&damaged);
+            assert!(out == content, "byte {at}: {} bytes, {missing:?}", out.len());
+            assert!(!missing.is_empty() && missing.iter().all(|range| range.is_empty()));
+        }
+    }
+}
+
+/// A last block's gap was once as long as a whole block.
+#[test]
+fn a_gap_at_the_end_is_as_long_as_the_seek_table_says() {
+    let raw = text(9000);
+    let mut damaged = compress(&raw);
+    let last = damaged[..damaged.len() - 60]
+        .windows(2)
+        .rposition(|w| w == [0xb5, 0x4c])
+        .unwrap();
+    damaged[last + 5] ^= 0x55;
+    let (out, missing) = recover(&damaged);
+    assert_eq!((out.len(), missing), (raw.len(), vec![8192..9000]));
+    assert_eq!(out[..8192], raw[..8192]);
+}
+
+/// The header of the container behind it was once taken for a block of a newer format.
+#[test]
+fn a_truncated_container_before_another_is_called_truncated() {
+    let (a, b) = (text(9000), text(5000));
+    let first = compress(&a);
+    let cut = first.len() - SeekTable::len(3) as usize - Footer::LEN;
+    let both = [&first[..cut], &compress(&b)].concat();
+    let (out, end) = decompress(&both, false);
+    assert_eq!(out, a);
+    assert!(end.unwrap_err().to_string().contains("truncated"));
+    assert_eq!(recover(&both), ([a, b].concat(), vec![9000..9000]));
+}
+
+/// A source that says "not now" before every few bytes.
+struct Halting<'a>(&'a [u8], bool);
+
+impl Read for Halting<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.1 = !self.1;
+        if self.1 {
+            return Err(std::io::ErrorKind::WouldBlock.into());
+        }
+        let len = buffer.len().min(700);
+        self.0.read(&mut buffer[..len])
+    }
+}
+
+/// What followed an error of the input once seemed to be the end of the content.
+#[test]
+fn reading_goes_on_after_an_error_of_the_input() {
+    let raw = text(20_000);
+    let both = [compress(&raw), compress(&raw)].concat();
+    for recover in [false, true] {
+        let options = StreamOptions { recover, ..options() };
+        let mut reader = Decoder::new(Halting(&both, false), |_| Ok(codec()), options);
+        let (mut out, mut buffer, mut errors) = (Vec::<u8>::new(), [0; 5000], 0);
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(len) => out.extend(&buffer[..len]),
+                Err(error) => {
+                    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                    errors += 1;
+                }
+            }
+        }
+        assert!(errors > 10 && reader.missing().is_empty());
+        assert_eq!(out, [&raw[..], &raw].concat());
+    }
+}
+
+/// The next call after damage once went on behind it, or reported the end.
+#[test]
+fn after_damage_no_call_succeeds() {
+    let mut container = compress(&text(20_000));
+    container[ContainerHeader::LEN + 100] ^= 1;
+    let mut reader = decoder(&container, false);
+    let mut buffer = [0; 100];
+    for _ in 0..5 {
+        assert!(reader.read(&mut buffer).is_err());
+    }
+}
+
+/// A block that could not be written was once missing from a container that looked whole.
+#[test]
+fn nothing_is_finished_after_a_block_was_not_written() {
+    struct Hiccup(usize);
+    impl Write for Hiccup {
+        fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+            self.0 += 1;
+            match self.0 {
+                3 => Err(std::io::ErrorKind::StorageFull.into()),
+                _ => Ok(data.len()),
+            }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut encoder = Encoder::new(Hiccup(0), codec(), options()).unwrap();
+    let raw = text(4096);
+    let failed = (0..100).filter(|_| encoder.write_all(&raw).is_err()).count();
+    assert!(failed > 50, "{failed}");
+    assert!(encoder.finish().is_err());
+}
+
 #[test]
 fn any_part_can_be_read() {
     let (a, b) = (text(30_000), text(7000));

@@ -57,7 +57,8 @@ enum State {
         bytes: Vec<u8>,
         filled: usize,
     },
-    Decoding(JoinHandle<Result<Block>>),
+    /// Of these bytes of content.
+    Decoding(Range<u64>, JoinHandle<Result<Block>>),
 }
 
 impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
@@ -156,8 +157,9 @@ impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
                     match read {
                         Poll::Ready(Ok(())) if missing == 0 => {
                             let stop = self.stop.clone();
+                            let content = place.start..place.start + place.len;
                             let decoding = spawn(move || place.decode(&bytes, &stop))?;
-                            self.state = State::Decoding(decoding);
+                            self.state = State::Decoding(content, decoding);
                             continue;
                         }
                         Poll::Ready(Ok(())) if more == 0 => return Poll::Ready(Err(ends_early(missing as u64))),
@@ -170,12 +172,17 @@ impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
                         return Poll::Pending;
                     }
                 }
-                State::Decoding(mut decoding) => {
+                State::Decoding(content, mut decoding) => {
                     let Poll::Ready(block) = Pin::new(&mut decoding).poll(context) else {
-                        self.state = State::Decoding(decoding);
+                        self.state = State::Decoding(content, decoding);
                         return Poll::Pending;
                     };
-                    self.block = Some(block.map_err(ended)??);
+                    match block.map_err(ended).flatten() {
+                        Ok(block) => self.block = Some(block),
+                        // Of a block that a call wanted which was dropped: none of this call's business.
+                        Err(_) if !content.contains(&offset) => {}
+                        Err(error) => return Poll::Ready(Err(error)),
+                    }
                 }
             }
         }

@@ -137,3 +137,25 @@ fn a_damaged_block_read_asynchronously_is_an_error_and_the_others_are_not() {
         }
     });
 }
+
+/// The error of the block that a dropped call wanted was once that of the next call, whatever it wanted.
+#[test]
+fn an_error_after_a_dropped_read_is_none_of_the_next_call() {
+    blocking_on(async {
+        let raw = text(20_000);
+        let mut container = compress(&raw);
+        container[60 + 26 + 40] ^= 1;
+        let mut reader = SeekableReader::open(Cursor::new(container), |_| Ok(codec()))
+            .await
+            .unwrap();
+        let mut buffer = [0; 100];
+        {
+            let mut read = std::pin::pin!(reader.read_at(0, &mut buffer));
+            let once = std::future::poll_fn(|context| Poll::Ready(read.as_mut().poll(context).is_pending()));
+            assert!(once.await, "the block is being decoded");
+        }
+        assert_eq!(reader.read_at(10_000, &mut buffer).await.unwrap(), 100);
+        assert_eq!(buffer, raw[10_000..10_100]);
+        assert!(reader.read_at(0, &mut buffer).await.is_err());
+    });
+}
