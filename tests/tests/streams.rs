@@ -4,6 +4,7 @@
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -286,4 +287,74 @@ fn memory_does_not_grow_with_the_length_of_a_pipe() {
     feed("compress -1 -T2", &mut content, File::create(&packed).unwrap().into());
     let mut container = File::open(&packed).unwrap();
     feed("decompress -T2", &mut container, Stdio::null());
+}
+
+/// `--rm` once removed the only copy: of a file compressed onto itself, or into a pipe or a device.
+#[test]
+fn the_input_is_removed_only_when_another_file_has_all_of_it() {
+    let scratch = Scratch::empty();
+    let (plain, packed) = (scratch.path("a.txt"), scratch.path("a.txt.lmz"));
+    let raw = text(9000);
+    fs::write(&plain, &raw).unwrap();
+    for (output, words) in [
+        (plain.as_path(), "input itself"),
+        (Path::new("/dev/null"), "--rm"),
+        (Path::new("-"), "--rm"),
+    ] {
+        call("compress -3 -f --rm -o", &[output, &plain]).refused(&[words]);
+        assert_eq!(fs::read(&plain).unwrap(), raw, "{output:?}");
+    }
+    call("compress -3 --rm", &[&plain]).ok();
+    assert!(!plain.exists());
+    call("decompress --rm", &[&packed]).ok();
+    assert!(!packed.exists());
+    assert_eq!(fs::read(&plain).unwrap(), raw);
+}
+
+/// A program that waited for its input once saw no signal, and a second one left the unfinished file behind.
+#[test]
+fn a_signal_ends_what_waits_for_its_input_and_nothing_is_left() {
+    let scratch = Scratch::empty();
+    let mut child = Command::new(lmfs_path())
+        .args(["compress", "-3", "-o"])
+        .arg(scratch.path("out"))
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let folder = || fs::read_dir(scratch.path("")).unwrap().count();
+    while folder() == 0 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let end = child.wait().unwrap();
+    assert_eq!(end.signal(), Some(15), "{end}");
+    assert_eq!(folder(), 0);
+}
+
+/// The output once had the input's mode, but the group of whoever made it.
+#[test]
+fn an_output_of_another_group_shows_it_no_more_than_anybody() {
+    let scratch = Scratch::empty();
+    let (plain, packed) = (scratch.path("a.txt"), scratch.path("a.txt.lmz"));
+    fs::write(&plain, text(9000)).unwrap();
+    fs::set_permissions(scratch.path(""), Permissions::from_mode(0o777)).unwrap();
+    if std::os::unix::fs::chown(&plain, Some(0), Some(42)).is_err() {
+        return println!("only root can give files away");
+    }
+    // A copy that everybody can run.
+    let program = scratch.path("lmfs");
+    fs::copy(lmfs_path(), &program).unwrap();
+    let compressed = |group: u32, mode: u32| {
+        std::os::unix::fs::chown(&plain, Some(0), Some(group)).unwrap();
+        fs::set_permissions(&plain, Permissions::from_mode(mode)).unwrap();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--groups=42"]);
+        run(command.arg(&program).args(["compress", "-3", "-f"]).arg(&plain)).ok();
+        let made = fs::metadata(&packed).unwrap();
+        (made.uid(), made.gid(), made.mode() & 0o7777)
+    };
+    // Who is in the group can give the file to it, others cannot.
+    assert_eq!(compressed(42, 0o640), (65534, 42, 0o640));
+    assert_eq!(compressed(7, 0o664), (65534, 65534, 0o644));
 }

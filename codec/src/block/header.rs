@@ -188,7 +188,12 @@ impl Header {
                 self.raw_len, self.payload_len
             ));
         }
-        if coded != (self.lanes > 0) {
+        let possible = if self.method == Method::Mix {
+            self.lanes == 1
+        } else {
+            coded == (self.lanes > 0)
+        };
+        if !possible {
             return damaged(format!("method {} with {} lanes", self.method, self.lanes));
         }
         Ok(())

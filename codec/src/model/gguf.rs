@@ -104,6 +104,13 @@ impl Gguf {
                 ));
             }
         }
+        // Tensors of their own need no more bytes than there are; one place named often would be loaded as often.
+        let sum = tensors
+            .iter()
+            .try_fold(0_usize, |sum, tensor| sum.checked_add(tensor.len));
+        if sum.is_none_or(|sum| sum > file.len()) {
+            return Err("damaged: its tensors overlap".into());
+        }
         Ok(Gguf { metadata, tensors })
     }
 
@@ -225,6 +232,25 @@ mod tests {
         {
             assert!(Gguf::parse(&file[..len]).is_err(), "{len} bytes");
         }
+    }
+
+    /// Each of a thousand layers at the same place was once loaded into memory of its own.
+    #[test]
+    fn tensors_that_overlap_are_refused() {
+        let mut file = b"GGUF".to_vec();
+        file.extend(3_u32.to_le_bytes());
+        file.extend(3_u64.to_le_bytes());
+        file.extend(0_u64.to_le_bytes());
+        for name in [b"a", b"b", b"c"] {
+            file.extend(1_u64.to_le_bytes());
+            file.extend(name);
+            file.extend(1_u32.to_le_bytes());
+            file.extend(64_u64.to_le_bytes());
+            file.extend(0_u32.to_le_bytes());
+            file.extend(0_u64.to_le_bytes());
+        }
+        file.resize(file.len().next_multiple_of(32) + 256, 0);
+        assert!(Gguf::parse(&file).unwrap_err().contains("overlap"));
     }
 
     #[test]

@@ -81,6 +81,10 @@ pub enum Command {
     /// Compress files to .lmz, or standard input to standard output
     Compress(Stream),
     /// Restore files from .lmz
+    // What only compressing looks at is taken, as by zstd, but not shown.
+    #[command(after_help = DECOMPRESS_EXAMPLES, mut_arg("level", |arg| arg.hide(true)),
+        mut_arg("block_size", |arg| arg.hide(true)), mut_arg("engine", |arg| arg.hide(true)),
+        mut_arg("decompress", |arg| arg.hide(true)))]
     Decompress(Stream),
     /// Decode .lmz files and compare their checksums
     Test(Test),
@@ -91,6 +95,15 @@ pub enum Command {
     /// Measure what lmfs makes of your data, beside gzip, zstd and xz
     Eval(Eval),
 }
+
+const DECOMPRESS_EXAMPLES: &str = "\
+Examples:
+  lmfs decompress notes.txt.lmz            makes notes.txt, keeps notes.txt.lmz
+  lmfs decompress -c notes.txt.lmz | less
+  lmfs decompress --recover -o rest damaged.lmz
+
+A file says itself how it was compressed. An output file appears only when it is whole; it has the mode, times and,
+where allowed, the owner of its input.";
 
 const STREAM_EXAMPLES: &str = "\
 Examples:
@@ -301,8 +314,9 @@ pub struct Mount {
     /// Stay in the foreground; log to standard error
     #[arg(short, long)]
     pub foreground: bool,
-    /// Mount options as in fstab, comma-separated: ro, allow_other, noatime, nodev, nosuid, noexec, nonempty,
-    /// cache_size=SIZE, pack=idle|off, pack_idle=SECONDS; options meant for mount(8) and systemd are skipped
+    /// Mount options as in fstab, comma-separated: ro, allow_other, allow_root, noatime, nodev, nosuid, noexec, sync,
+    /// dirsync, nonempty and their opposites, cache_size=SIZE, pack=idle|off, pack_idle=SECONDS; options meant for
+    /// mount(8) and systemd are skipped
     #[arg(short, long = "options", value_name = "OPT,...", value_delimiter = ',', action = ArgAction::Append)]
     pub options: Vec<String>,
     /// Memory for decoded blocks [default: 256MiB]

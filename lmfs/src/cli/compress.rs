@@ -15,7 +15,7 @@ use lmfs_codec::stream::{self, StreamOptions};
 use lmfs_codec::{Level, Stop};
 
 use super::args::{Stream, Test, Verbosity};
-use super::interrupt::stop_on_interrupt;
+use super::interrupt::{end_as_interrupted, stop_or_end_on_interrupt};
 use super::output::{Meter, is_broken_pipe};
 use crate::daemon::control::Progress;
 use crate::explain::explain;
@@ -44,6 +44,9 @@ pub fn run(args: &Stream, decompress: bool, verbosity: Verbosity) -> anyhow::Res
     let to_dash = args.output.as_ref().is_some_and(|output| output.as_os_str() == "-");
     let to_stdout =
         args.stdout || to_dash || (args.output.is_none() && inputs.iter().all(|input| *input == Input::Stdin));
+    if args.rm && to_stdout {
+        bail!("--rm removes inputs that are whole in another file; what goes to standard output may be lost");
+    }
     if to_stdout && !decompress && !args.force && io::stdout().is_terminal() {
         bail!("compressed data is not written to a terminal; name a file with -o, or use -f to force it");
     }
@@ -116,14 +119,16 @@ fn process(
     block_size: usize,
     quiet: bool,
 ) -> anyhow::Result<ExitCode> {
-    let stop = stop_on_interrupt()?;
+    let stop = stop_or_end_on_interrupt()?;
     let mut code = ExitCode::SUCCESS;
     for job in jobs {
         let options = stream_options(&job, threads, block_size, &stop, quiet);
         let result = job.run(&mut models, options);
         if let Err(error) = result {
             if stop.is_set() {
-                return Err(error);
+                eprintln!("lmfs: {}", explain(&error));
+                end_as_interrupted();
+                return Ok(ExitCode::FAILURE);
             }
             if is_broken_pipe(&error) {
                 // Not all of it was taken, which is no success: as for `cat`, `gzip` and `tar`.

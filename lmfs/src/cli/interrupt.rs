@@ -1,27 +1,90 @@
 //! Ctrl-C: the first asks the work to end well, a second ends the program.
 
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use lmfs_codec::Stop;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// A flag that Ctrl-C or SIGTERM sets.
+/// How long work that may wait for its input has to end well.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The signal that came, or 0.
+static CAUGHT: AtomicI32 = AtomicI32::new(0);
+/// A file without its name yet, which nobody wants when the program is ended.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// A flag that Ctrl-C, SIGTERM or the end of the terminal sets. Signals that are ignored (as by `nohup`) stay ignored.
 ///
 /// # Errors
 /// When signals cannot be watched.
 pub fn stop_on_interrupt() -> anyhow::Result<Stop> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for signals")?;
+    watch(None)
+}
+
+/// The same for work that may wait for its input and then sees no flag: what has not ended after three seconds is ended.
+///
+/// # Errors
+/// When signals cannot be watched.
+pub fn stop_or_end_on_interrupt() -> anyhow::Result<Stop> {
+    watch(Some(GRACE))
+}
+
+/// Names the file to remove should the program be ended now; `None` once there is none.
+pub fn unfinished(path: Option<&Path>) {
+    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = path.map(Path::to_owned);
+}
+
+/// Ends the program as the signal that came would have, so that shells see what ended it. Returns if none came.
+pub fn end_as_interrupted() {
+    match CAUGHT.load(Ordering::SeqCst) {
+        0 => {}
+        signal => end(signal),
+    }
+}
+
+fn end(signal: i32) {
+    if let Some(path) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = std::fs::remove_file(path);
+    }
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+}
+
+fn watch(grace: Option<Duration>) -> anyhow::Result<Stop> {
+    let ignored = ignored();
+    let watched = [SIGHUP, SIGINT, SIGTERM]
+        .into_iter()
+        .filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let mut signals = Signals::new(watched).context("cannot watch for signals")?;
     let stop = Stop::new();
     let flag = stop.clone();
     thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in &mut signals {
+            CAUGHT.store(signal, Ordering::SeqCst);
             if flag.is_set() {
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
+                end(signal);
             }
             flag.set();
+            if let Some(grace) = grace {
+                thread::spawn(move || {
+                    thread::sleep(grace);
+                    end(signal);
+                });
+            }
         }
     })?;
     Ok(stop)
+}
+
+/// The signals that this process was started to ignore, a bit each (proc_pid_status(5), `SigIgn`).
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default()
 }

@@ -1,18 +1,23 @@
-//! A cursor over a GGUF file that never reads past the end and never allocates more than the file could fill.
+//! A cursor over a GGUF file that never reads past the end and believes no count that the file has no room for.
 
 use super::{Tensor, Value, types};
 
 /// Arrays of arrays are allowed by the format; this deep is enough for everything that exists.
 const MAX_DEPTH: usize = 4;
+/// Values in the arrays of a file, at most: a hundred times what the largest vocabularies have. In memory each is as long as a
+/// string's, in the file it may be one byte.
+const MAX_VALUES: usize = 1 << 24;
 
 pub(super) struct Reader<'a> {
     file: &'a [u8],
     at: usize,
+    /// Values in arrays so far.
+    values: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(file: &'a [u8]) -> Reader<'a> {
-        Reader { file, at: 0 }
+        Reader { file, at: 0, values: 0 }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -88,6 +93,10 @@ impl<'a> Reader<'a> {
             9 if depth < MAX_DEPTH => {
                 let inner = self.u32(key)?;
                 let count = self.count(key, types::least_value_len(inner))?;
+                self.values = self.values.saturating_add(count);
+                if self.values > MAX_VALUES {
+                    return Err(format!("metadata {key}: more than {MAX_VALUES} values in arrays"));
+                }
                 let values = (0..count).map(|_| self.nested_value(inner, key, depth + 1));
                 Value::Array(values.collect::<Result<_, _>>()?)
             }

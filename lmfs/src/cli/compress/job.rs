@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -75,10 +76,13 @@ impl Job {
             inner: reader,
             bytes: 0,
         };
-        let output = self.open_output()?;
         let like = metadata.as_ref();
-        let (written, lost) = match (self.work, &self.input) {
-            (Work::Compress, _) => (compress(&mut counted, output, like, models, options)?, Vec::new()),
+        let output = self.open_output(like)?;
+        let restored = match (self.work, &self.input) {
+            (Work::Compress, _) => Restored {
+                bytes: compress(&mut counted, output, like, models, options)?,
+                ..Restored::default()
+            },
             (Work::Decompress { recover: true }, Input::File(path)) if like.is_some_and(Metadata::is_file) => {
                 let mut output = output;
                 match recover(path, &mut output, models, &options)? {
@@ -92,13 +96,19 @@ impl Job {
             _ => decompress(&mut counted, output, like, models, options)?,
         };
         if self.verbose && !self.to_stdout {
-            eprintln!("{}", self.report(counted.bytes, written));
+            let read = if counted.bytes == 0 {
+                self.input.len()
+            } else {
+                counted.bytes
+            };
+            eprintln!("{}", self.report(read, restored.bytes));
         }
-        if !lost.is_empty() {
-            bail!(
-                "damaged; the output has zeros where bytes could not be had:\n  {}",
-                lost.join("\n  ")
-            );
+        if !restored.lost.is_empty() {
+            let zeros = match restored.zeros {
+                true => "; the output has zeros where bytes could not be had",
+                false => "",
+            };
+            bail!("damaged{zeros}:\n  {}", restored.lost.join("\n  "));
         }
         if let (true, Input::File(path)) = (self.remove, &self.input) {
             std::fs::remove_file(path).context("cannot remove the input")?;
@@ -106,7 +116,7 @@ impl Job {
         Ok(())
     }
 
-    fn open_output(&self) -> anyhow::Result<Output> {
+    fn open_output(&self, input: Option<&Metadata>) -> anyhow::Result<Output> {
         if self.work == Work::Test {
             return Ok(Output::Sink);
         }
@@ -118,7 +128,16 @@ impl Job {
             (None, Input::File(path)) => output_name(path, self.work)?,
             (None, Input::Stdin) => return Ok(Output::Stdout(io::stdout())),
         };
-        Output::file(path, self.force, self.work != Work::Compress)
+        let same =
+            |there: Metadata| input.is_some_and(|input| (input.dev(), input.ino()) == (there.dev(), there.ino()));
+        if path.metadata().is_ok_and(same) {
+            bail!("{} is the input itself; name another output", path.display());
+        }
+        let output = Output::file(path, self.force, self.work != Work::Compress, self.remove)?;
+        if self.remove && matches!(output, Output::Special(_)) {
+            bail!("--rm removes inputs that are whole in another file, and the output is none");
+        }
+        Ok(output)
     }
 
     fn report(&self, read: u64, written: u64) -> String {
@@ -248,8 +267,26 @@ fn compress(
     Ok(bytes)
 }
 
-/// Bytes written, and which of them are zeros because of damage.
-type Restored = (u64, Vec<String>);
+/// What came out of a container.
+#[derive(Default)]
+struct Restored {
+    /// Bytes written.
+    bytes: u64,
+    /// Some of them are zeros because of damage.
+    zeros: bool,
+    /// What is wrong, and where.
+    lost: Vec<String>,
+}
+
+impl Restored {
+    fn missing(&mut self, range: &Range<u64>, why: &lmfs_codec::Error) {
+        self.zeros |= !range.is_empty();
+        self.lost.push(match range.is_empty() {
+            true => format!("at byte {}: {why}", range.start),
+            false => format!("bytes {} to {} are missing: {why}", range.start, range.end - 1),
+        });
+    }
+}
 
 fn decompress(
     input: &mut impl Read,
@@ -259,25 +296,16 @@ fn decompress(
     options: StreamOptions,
 ) -> anyhow::Result<Restored> {
     let mut decoder = Decoder::new(input, |header: &ContainerHeader| models.for_reading(header), options);
-    let mut bytes = 0;
+    let mut restored = Restored::default();
     while let Some(chunk) = decoder.next_chunk()? {
         output.write_all(&chunk).context("cannot write the output")?;
-        bytes += chunk.len() as u64;
+        restored.bytes += chunk.len() as u64;
     }
-    let lost = decoder
-        .missing()
-        .iter()
-        .map(|(range, why)| missing(range, why))
-        .collect();
+    for (range, why) in decoder.missing() {
+        restored.missing(range, why);
+    }
     output.finish(like)?;
-    Ok((bytes, lost))
-}
-
-fn missing(range: &Range<u64>, why: &lmfs_codec::Error) -> String {
-    match range.is_empty() {
-        true => format!("at byte {}: {why}", range.start),
-        false => format!("bytes {} to {} are missing: {why}", range.start, range.end - 1),
-    }
+    Ok(restored)
 }
 
 /// Goes through a file by its seek tables, which say exactly what a damaged block had. `None` if a table is damaged: then only
@@ -296,13 +324,13 @@ fn recover(
         Err(lmfs_codec::Error::Damaged { .. } | lmfs_codec::Error::NotAContainer { .. }) => return Ok(None),
         Err(other) => return Err(other.into()),
     };
-    let (mut at, mut lost) = (0, Vec::new());
+    let (mut at, mut restored) = (0, Restored::default());
     while let Some(range) = reader.block_at(at) {
         let mut block = vec![0; usize::try_from(range.end - at)?];
         match reader.read_at(at, &mut block) {
             Ok(_) => {}
             Err(error @ (lmfs_codec::Error::Io { .. } | lmfs_codec::Error::Interrupted)) => return Err(error.into()),
-            Err(error) => lost.push(missing(&range, &error)),
+            Err(error) => restored.missing(&range, &error),
         }
         output.write_all(&block).context("cannot write the output")?;
         at = range.end;
@@ -314,7 +342,8 @@ fn recover(
             });
         }
     }
-    Ok(Some((at, lost)))
+    restored.bytes = at;
+    Ok(Some(restored))
 }
 
 /// What `lmfs list` shows of a file.

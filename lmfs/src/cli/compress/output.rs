@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
 
+use crate::cli::interrupt::unfinished;
+
 /// Runs of zeros at least this long become holes.
 const HOLE: usize = 4096;
 
@@ -26,6 +28,8 @@ pub enum Output {
         force: bool,
         /// Zeros become holes.
         sparse: bool,
+        /// It is on the disk before anybody takes it for there.
+        durable: bool,
     },
     /// A device or a FIFO that was there: written to, never replaced.
     Special(File),
@@ -34,11 +38,11 @@ pub enum Output {
 }
 
 impl Output {
-    /// A file called `path`.
+    /// A file called `path`; a `durable` one is on the disk when it is finished.
     ///
     /// # Errors
     /// It exists and `force` is not set, or its folder takes no files.
-    pub fn file(path: PathBuf, force: bool, sparse: bool) -> anyhow::Result<Output> {
+    pub fn file(path: PathBuf, force: bool, sparse: bool, durable: bool) -> anyhow::Result<Output> {
         if let Ok(there) = path.metadata()
             && !there.is_file()
             && !there.is_dir()
@@ -71,11 +75,13 @@ impl Output {
             .prefix(".lmfs-")
             .tempfile_in(dir)
             .with_context(|| format!("cannot create a file in {}", dir.display()))?;
+        unfinished(Some(temporary.path()));
         Ok(Output::File {
             path,
             temporary,
             force,
             sparse,
+            durable,
         })
     }
 
@@ -89,6 +95,7 @@ impl Output {
             path,
             mut temporary,
             force,
+            durable,
             ..
         } = self
         else {
@@ -99,6 +106,10 @@ impl Output {
         let file = temporary.as_file();
         file.set_len(end).with_context(|| format!("cannot write {shown}"))?;
         settle(file, like).with_context(|| format!("cannot set mode and times of {shown}"))?;
+        if durable {
+            file.sync_all().with_context(|| format!("cannot write {shown}"))?;
+        }
+        let dir = temporary.path().parent().map(Path::to_owned);
         let named = if force {
             temporary.persist(&path)
         } else {
@@ -107,6 +118,11 @@ impl Output {
         named
             .map_err(|e| e.error)
             .with_context(|| format!("cannot create {shown}"))?;
+        unfinished(None);
+        if let (true, Some(dir)) = (durable, dir) {
+            let synced = File::open(dir).and_then(|dir| dir.sync_all());
+            synced.with_context(|| format!("cannot write the folder of {shown}"))?;
+        }
         Ok(())
     }
 }
@@ -118,9 +134,14 @@ fn settle(file: &File, like: Option<&Metadata>) -> io::Result<()> {
         rustix::process::umask(mask);
         return file.set_permissions(Permissions::from_mode(0o666 & !mask.bits()));
     };
+    let mut mode = like.permissions().mode() & 0o777;
+    if std::os::unix::fs::fchown(file, None, Some(like.gid())).is_err() {
+        // Another group than that of the input: it may do what anybody may.
+        mode &= 0o707 | (mode & 0o007) << 3;
+    }
     // Only the administrator may give files away; for others the output is simply theirs.
-    let _ = std::os::unix::fs::fchown(file, Some(like.uid()), Some(like.gid()));
-    file.set_permissions(Permissions::from_mode(like.permissions().mode() & 0o777))?;
+    let _ = std::os::unix::fs::fchown(file, Some(like.uid()), None);
+    file.set_permissions(Permissions::from_mode(mode))?;
     let times = std::fs::FileTimes::new()
         .set_modified(like.modified()?)
         .set_accessed(like.accessed()?);
