@@ -43,7 +43,7 @@ const ALL: &[Golden] = &[
     golden("v1-mix-records", "records.bin", Method::Mix, None),
     golden("v1-mix-sound", "sound.bin", Method::Mix, None),
     golden("v1-model-first", "text.txt", Method::Model, Some("first")),
-    golden("v1-model-small", "text.txt", Method::Model, Some("small")),
+    golden("v1-model-small", "text.txt", Method::Model, Some("small-1")),
     golden("v1-lm-first", "text.txt", Method::Lm, Some("first")),
     golden("v2-mix-text", "text.txt", Method::Mix, None),
     golden("v2-mix-records", "records.bin", Method::Mix, None),
@@ -51,6 +51,7 @@ const ALL: &[Golden] = &[
     golden("v2-mix-sound", "sound.bin", Method::Mix, None),
     golden("v2-model-first", "text.txt", Method::Model, Some("first")),
     golden("v3-model-first", "text.txt", Method::Model, Some("first")),
+    golden("v3-model-small", "text.txt", Method::Model, Some("small")),
 ];
 
 fn path(name: &str) -> PathBuf {

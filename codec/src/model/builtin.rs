@@ -41,9 +41,10 @@ const BUILTINS: &[Builtin] = &[
         "first",
         "4.5M parameters, 4,096 tokens: text, code, logs and documents in many languages"
     ),
+    embedded!("small-1", "the small of before, here to decode what it wrote"),
     embedded!(
         "small",
-        "4.8M parameters, 4,096 tokens, one KV head, window of 512: grown from first, better at logs and tables"
+        "4.8M parameters, 4,096 tokens, one KV head, window of 512: text, code, logs, tables and documents"
     ),
 ];
 
