@@ -322,15 +322,22 @@ fn a_signal_ends_what_waits_for_its_input_and_nothing_is_left() {
         .spawn()
         .unwrap();
     let unfinished = || {
-        let names = fs::read_dir(scratch.path("")).unwrap().map(|entry| entry.unwrap().file_name());
-        names.filter(|name| name.to_string_lossy().starts_with(".lmfs-")).count()
+        let names = fs::read_dir(scratch.path(""))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        names
+            .filter(|name| name.to_string_lossy().starts_with(".lmfs-"))
+            .count()
     };
     while unfinished() == 0 {
         std::thread::sleep(Duration::from_millis(10));
     }
+    // It waits for its input until it has ended.
+    let input = child.stdin.take();
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let end = child.wait().unwrap();
+    drop(input);
     assert_eq!(end.signal(), Some(15), "{end}");
     assert_eq!(unfinished(), 0);
 }
