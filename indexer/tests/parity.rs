@@ -1,7 +1,7 @@
 //! Parity: what is flipped, cut off or unreadable in a segment comes back exactly, or is named when too much is lost.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-use lmfs_indexer::io::{CrashIo, Entry, File, Loss};
+use lmfs_indexer::io::{CrashIo, Entry, Fault, FaultIo, File, Loss};
 use lmfs_indexer::*;
 use std::collections::BTreeMap;
 use std::io;
@@ -535,6 +535,30 @@ fn sectors_that_cannot_be_read_are_repaired() {
         assert_eq!(report.damage.len() + report.parity_damage.len(), 1, "{name} {bad:?}");
         assert!(mem.files() == good, "{name} {bad:?}");
     }
+}
+
+/// What could not be read for a moment was once taken for zeros, parity was made of these, and the next repair wrote them.
+#[test]
+fn parity_is_never_made_of_what_could_not_be_read() {
+    let good = made(5);
+    let mut files = good.clone();
+    for name in names(&good, ".par") {
+        files.get_mut(&name).unwrap()[4] ^= 1;
+    }
+    let mut failed = 0;
+    for after in 0..200 {
+        let mem = MemIo::from_files(files.clone());
+        let io = FaultIo::new(Arc::new(mem.clone()));
+        io.fail(Fault::Error, after, 2);
+        failed += u32::from(scrub(&io, ID, true, &mut |_, _| true).is_err());
+        io.mend();
+        let report = scrub(&io, ID, true, &mut |_, _| true).unwrap();
+        assert!(report.damage.is_empty(), "call {after}: {:?}", report.damage);
+        for name in names(&good, ".seg") {
+            assert!(mem.files()[&name] == good[&name], "call {after}: {name}");
+        }
+    }
+    assert!(failed > 10, "{failed}");
 }
 
 #[test]

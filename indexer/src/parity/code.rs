@@ -15,11 +15,21 @@ pub(crate) type Pace<'a> = &'a mut dyn FnMut(u64) -> Result<()>;
 /// Bytes read at a time.
 const PIECE: usize = 1 << 20;
 
-/// Shows every data shard, filled up with zeros. What cannot be read is shown as zeros, too.
+/// What becomes of a shard that cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unreadable {
+    /// It is an error.
+    Refused,
+    /// It is shown as zeros: one of those to make again.
+    Zeros,
+}
+
+/// Shows every data shard, filled up with zeros.
 fn each_shard(
     io: &dyn Io,
     segment: &Segment,
     layout: &Layout,
+    unreadable: Unreadable,
     pace: Pace<'_>,
     mut each: impl FnMut(u32, &[u8]) -> Result<()>,
 ) -> Result<()> {
@@ -34,7 +44,7 @@ fn each_shard(
         let mut piece = match segment.read(io, from, len) {
             Ok(piece) => piece,
             // A bad sector: one by one, so that only the shards it lies in are lost.
-            Err(Error::Io { .. }) => (0..n).fold(Vec::new(), |mut piece, k| {
+            Err(Error::Io { .. }) if unreadable == Unreadable::Zeros => (0..n).fold(Vec::new(), |mut piece, k| {
                 let wanted = shard.min(len - (k * shard).min(len));
                 piece.extend(segment.read(io, from + (k * shard) as u64, wanted).unwrap_or_default());
                 piece.resize((k + 1) * shard, 0);
@@ -55,7 +65,7 @@ fn each_shard(
 /// Numbers of data shards that are not what they were.
 pub(crate) fn damaged(io: &dyn Io, segment: &Segment, parity: &Parity, pace: Pace<'_>) -> Result<Vec<u32>> {
     let mut out = Vec::new();
-    each_shard(io, segment, &parity.layout, pace, |i, bytes| {
+    each_shard(io, segment, &parity.layout, Unreadable::Zeros, pace, |i, bytes| {
         if parity.data_sum(i) != Some(crc32fast::hash(bytes)) {
             out.push(i);
         }
@@ -74,13 +84,22 @@ pub(crate) fn make(
     let mut encoder = ReedSolomonEncoder::new(layout.data as usize, layout.parity as usize, layout.shard as usize)
         .map_err(|e| coder(layout, e))?;
     let mut sums = Vec::with_capacity(layout.data as usize + layout.parity as usize);
-    each_shard(io, segment, layout, pace, |_, bytes| {
+    each_shard(io, segment, layout, Unreadable::Refused, &mut *pace, |_, bytes| {
         sums.push(crc32fast::hash(bytes));
         encoder.add_original_shard(bytes).map_err(|e| coder(layout, e))
     })?;
     // Parity over damage would make it look right.
     if let Err(why) = intact(io, segment, layout)? {
         return Ok(Err(why));
+    }
+    // What was intact just now must be what parity was made of: a disk may answer otherwise each time.
+    let mut same = true;
+    each_shard(io, segment, layout, Unreadable::Refused, pace, |i, bytes| {
+        same &= sums.get(i as usize) == Some(&crc32fast::hash(bytes));
+        Ok(())
+    })?;
+    if !same {
+        return Ok(Err("it reads otherwise each time".into()));
     }
     let result = encoder.encode().map_err(|e| coder(layout, e))?;
     let shards: Vec<Vec<u8>> = result.recovery_iter().map(<[u8]>::to_vec).collect();
@@ -128,11 +147,13 @@ pub(crate) fn repair(
             .add_recovery_shard(*i as usize, bytes)
             .map_err(|e| coder(layout, e))?;
     }
-    each_shard(io, segment, layout, pace, |i, bytes| match lost.binary_search(&i) {
-        Ok(_) => Ok(()),
-        Err(_) => decoder
-            .add_original_shard(i as usize, bytes)
-            .map_err(|e| coder(layout, e)),
+    each_shard(io, segment, layout, Unreadable::Zeros, pace, |i, bytes| {
+        match lost.binary_search(&i) {
+            Ok(_) => Ok(()),
+            Err(_) => decoder
+                .add_original_shard(i as usize, bytes)
+                .map_err(|e| coder(layout, e)),
+        }
     })?;
     let result = decoder.decode().map_err(|e| coder(layout, e))?;
     let made: BTreeMap<usize, &[u8]> = result.restored_original_iter().collect();
@@ -150,8 +171,13 @@ pub(crate) fn repair(
             at += n as u64;
             Ok(())
         };
-        each_shard(io, segment, layout, &mut |_| Ok(()), |i, bytes| {
-            match made.get(&(i as usize)) {
+        each_shard(
+            io,
+            segment,
+            layout,
+            Unreadable::Zeros,
+            &mut |_| Ok(()),
+            |i, bytes| match made.get(&(i as usize)) {
                 Some(bytes) => copy(bytes),
                 None if parity.data_sum(i) != Some(crc32fast::hash(bytes)) => Err(Error::Io {
                     what: "read",
@@ -159,8 +185,8 @@ pub(crate) fn repair(
                     source: std::io::Error::other("other bytes than a moment ago"),
                 }),
                 None => copy(bytes),
-            }
-        })
+            },
+        )
         .map_err(std::io::Error::other)?;
         // What was appended after the parity was made. Behind the end of a sealed segment nothing is.
         while !layout.sealed && at < segment.len() {

@@ -76,12 +76,21 @@ pub fn scrub(
                     super::remove(io, id)?;
                 }
             }
-            Some(Ok(parity)) => found.push((id, entry.len, parity)),
+            // Not kept: that would be an open file for each segment.
+            Some(Ok(parity)) => found.push((id, entry.len, parity.layout.covered)),
         }
     }
-    let total = found.iter().map(|(_, _, p)| p.layout.covered).sum();
+    let total = found.iter().map(|(_, _, covered)| covered).sum();
     let mut done = 0;
-    for (id, len, parity) in found {
+    for (id, len, _) in found {
+        let parity = match read(io, id, &store_id)? {
+            Some(Ok(parity)) => parity,
+            Some(Err(why)) => {
+                report.parity_damage.push(format!("{}: {why}", parity_name(id)));
+                continue;
+            }
+            None => continue,
+        };
         report.segments += 1;
         let layout = parity.layout;
         let segment = Segment::new(id, &store_id, len, layout.sealed);

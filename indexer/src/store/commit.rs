@@ -10,7 +10,8 @@ use std::sync::{MutexGuard, PoisonError};
 
 impl Store {
     /// Appends the bytes of a block of a file. They take part in nothing until a commit names them in an extent of
-    /// exactly this inode and block; without one they are garbage.
+    /// exactly this inode and block. Whoever will not commit one must say so ([`Store::abandon_blocks`]), or else garbage
+    /// collection spares it until the store is opened again.
     pub fn append_block(&self, ino: u64, block: u64, bytes: &[u8]) -> Result<BlockRef> {
         self.writable()?;
         // Held while appending, so that garbage collection never sees the block without the mark.
@@ -68,12 +69,18 @@ impl Store {
         if self.read_only { Ok(()) } else { self.log.sync() }
     }
 
-    /// Forgets blocks that were appended and will not be named by any transaction, so that they become garbage.
+    /// Forgets blocks that were appended and will not be named by any transaction, so that they become garbage. Those that
+    /// were named stay what they are.
     pub fn abandon_blocks(&self, blocks: &[BlockRef]) {
         let mut pending = self.pending();
         for r in blocks {
             pending.remove(&(r.segment, r.offset));
         }
+    }
+
+    /// Blocks that were appended and neither named by a transaction nor abandoned: their segments cannot be collected.
+    pub fn pending_blocks(&self) -> usize {
+        self.pending().len()
     }
 
     pub(super) fn pending(&self) -> MutexGuard<'_, BTreeSet<(u32, u32)>> {

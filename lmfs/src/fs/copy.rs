@@ -1,5 +1,6 @@
 //! copy_file_range: whole blocks travel as they are coded, the rest through memory.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use lmfs_indexer::{Change, Error as StoreError, Extent};
@@ -101,12 +102,34 @@ impl Filesystem {
             return Ok(0);
         }
         let mut copies = Vec::new();
-        for (at, extent) in (0..count).zip(self.store.extents(source.ino, from..from + count)?) {
-            let Some(copy) = self.copy_block(extent, target.ino, to + at)? else {
+        let copied = self.append_copies(source.ino, target.ino, from..from + count, to, &mut copies);
+        let appended: Vec<_> = copies.iter().flatten().map(|copy| copy.r).collect();
+        let committed = copied.and_then(|()| self.commit_copies(target, to, copies));
+        // If they were not committed, they are garbage.
+        self.store.abandon_blocks(&appended);
+        committed
+    }
+
+    /// Appends copies of stored blocks, up to one that is moved in the moment.
+    fn append_copies(
+        &self,
+        source: u64,
+        target: u64,
+        blocks: Range<u64>,
+        to: u64,
+        copies: &mut Vec<Option<Extent>>,
+    ) -> Result<()> {
+        for (at, extent) in (to..).zip(self.store.extents(source, blocks)?) {
+            let Some(copy) = self.copy_block(extent, target, at)? else {
                 break;
             };
             copies.push(copy);
         }
+        Ok(())
+    }
+
+    /// Makes copies the blocks of `target` from `to` on, and says how many.
+    fn commit_copies(&self, target: &Node, to: u64, copies: Vec<Option<Extent>>) -> Result<u64> {
         let count = copies.len() as u64;
         if count == 0 {
             return Ok(0);

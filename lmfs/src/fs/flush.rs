@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lmfs_codec::Header;
-use lmfs_indexer::{Change, Extent};
+use lmfs_indexer::{BlockRef, Change, Extent};
 
 use super::buffer::Snapshot;
 use super::loader::cost;
@@ -21,6 +21,15 @@ enum Stored {
     Block(Snapshot, Extent),
     /// Only a part of it was written, and the rest is damaged in the log: it cannot be kept.
     Lost(Snapshot, Error),
+}
+
+impl Stored {
+    fn appended(&self) -> Option<BlockRef> {
+        match self {
+            Self::Block(_, extent) => Some(extent.r),
+            Self::Lost(..) => None,
+        }
+    }
 }
 
 impl Filesystem {
@@ -67,6 +76,21 @@ impl Filesystem {
     }
 
     fn commit_blocks(
+        &self,
+        node: &Node,
+        state: &mut State,
+        stored: Vec<Stored>,
+        size: u64,
+        truncations: u64,
+    ) -> Result<()> {
+        let appended: Vec<_> = stored.iter().filter_map(Stored::appended).collect();
+        let committed = self.name_blocks(node, state, stored, size, truncations);
+        // Those that were not named, because the file or the block is gone or the disk is full, are garbage.
+        self.store.abandon_blocks(&appended);
+        committed
+    }
+
+    fn name_blocks(
         &self,
         node: &Node,
         state: &mut State,
@@ -168,10 +192,11 @@ impl Filesystem {
         snapshot.data.overlay(0, &mut raw);
         let encoded = self.codec.first_copy(&raw)?;
         room::check(&self.store, Use::Data)?;
+        let Tag(tag) = Tag::written(Header::parse(&encoded)?.method);
         let r = self.store.append_block(node.ino, snapshot.block, &encoded)?;
         let extent = Extent {
             r,
-            tag: Tag::written(Header::parse(&encoded)?.method).0,
+            tag,
             raw_len: u32::try_from(raw.len()).unwrap_or(u32::MAX),
         };
         Ok(Stored::Block(snapshot.clone(), extent))

@@ -48,7 +48,15 @@ impl Batch {
 
     /// Makes the new blocks durable, then swaps the extents, then makes that durable. Returns the first copies and what
     /// became of each.
-    pub fn commit(mut self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
+    pub fn commit(self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
+        let appended: Vec<_> = self.swaps.iter().map(|swap| swap.new.r).collect();
+        let committed = self.swap_in(store);
+        // After a failure they wait for nothing any more: the next run packs these blocks anew.
+        store.abandon_blocks(&appended);
+        committed
+    }
+
+    fn swap_in(mut self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
         if self.swaps.is_empty() {
             return Ok(Vec::new());
         }

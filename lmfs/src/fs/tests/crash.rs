@@ -1,6 +1,7 @@
 //! What is promised through a crash.
 
 use super::*;
+use lmfs_indexer::io::{Fault, FaultIo};
 
 #[test]
 fn what_was_synced_is_there_and_what_was_not_is_whole_or_absent() {
@@ -136,4 +137,33 @@ fn nothing_changes_any_more_once_the_end_has_begun() {
     fs.fsync(ino).unwrap();
     assert_eq!(fs.store.totals(), before);
     assert!(disk.crash().fs.lookup(ROOT, b"file").is_ok());
+}
+
+/// Blocks that were appended and then not committed were spared by garbage collection until the next mount.
+#[test]
+fn what_a_full_disk_left_uncommitted_is_garbage() {
+    let io = Arc::new(FaultIo::new(Arc::new(MemIo::new())));
+    let store = Store::create(io.clone(), CreateOptions::new([1; 16])).unwrap();
+    let fs = Filesystem::new(Arc::new(store), codec(), options()).unwrap();
+    let file = |name: &[u8]| fs.create(ROOT, name, Create::new(Kind::File, 0o644), ME).unwrap().ino;
+    let (from, to) = (file(b"from"), file(b"to"));
+    let mut failed = [0; 2];
+    for after in 0..12 {
+        fs.write(from, 0, &vec![after as u8; 5 * BLOCK as usize], false)
+            .unwrap();
+        io.fail(Fault::NoSpace, after, 1);
+        failed[0] += u32::from(fs.fsync(from).is_err());
+        io.mend();
+        fs.fsync(from).unwrap();
+        assert_eq!(fs.store.pending_blocks(), 0, "flushed, call {after}");
+        io.fail(Fault::NoSpace, after, 1);
+        let place = |ino| Place { ino, offset: 0 };
+        failed[1] += u32::from(
+            fs.copy_file_range(place(from), place(to), 5 * u64::from(BLOCK), false)
+                .is_err(),
+        );
+        io.mend();
+        assert_eq!(fs.store.pending_blocks(), 0, "copied, call {after}");
+    }
+    assert!(failed.iter().all(|n| *n > 3), "{failed:?}");
 }
