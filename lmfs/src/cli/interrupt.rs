@@ -19,7 +19,7 @@ static CAUGHT: AtomicI32 = AtomicI32::new(0);
 /// A file without its name yet, which nobody wants when the program is ended.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// A flag that Ctrl-C, SIGTERM or the end of the terminal sets. Signals that are ignored (as by `nohup`) stay ignored.
+/// A flag that Ctrl-C, SIGTERM or, except under `nohup`, the end of the terminal sets.
 ///
 /// # Errors
 /// When signals cannot be watched.
@@ -56,11 +56,10 @@ fn end(signal: i32) {
 }
 
 fn watch(grace: Option<Duration>) -> anyhow::Result<Stop> {
-    let ignored = ignored();
-    let watched = [SIGHUP, SIGINT, SIGTERM]
-        .into_iter()
-        .filter(|signal| ignored >> (signal - 1) & 1 == 0);
-    let mut signals = Signals::new(watched).context("cannot watch for signals")?;
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for signals")?;
+    if !is_ignored(SIGHUP) {
+        signals.add_signal(SIGHUP).context("cannot watch for signals")?;
+    }
     let stop = Stop::new();
     let flag = stop.clone();
     thread::Builder::new().name("signals".into()).spawn(move || {
@@ -81,10 +80,10 @@ fn watch(grace: Option<Duration>) -> anyhow::Result<Stop> {
     Ok(stop)
 }
 
-/// The signals that this process was started to ignore, a bit each (proc_pid_status(5), `SigIgn`).
-fn ignored() -> u64 {
+/// Whether this process was started to ignore a signal (proc_pid_status(5), `SigIgn`: a bit each).
+fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .unwrap_or_default()
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
