@@ -28,6 +28,14 @@ pub struct Totals {
     pub by_tag: BTreeMap<u8, TagTotals>,
 }
 
+impl Totals {
+    /// Bytes that the store takes on disk.
+    pub fn disk_bytes(&self) -> u64 {
+        let own = [self.log_bytes, self.parity_bytes, self.index_bytes];
+        own.into_iter().fold(0, u64::saturating_add)
+    }
+}
+
 /// Blocks that carry one tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TagTotals {

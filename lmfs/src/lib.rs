@@ -14,5 +14,8 @@ pub mod fs;
 pub mod fuse;
 pub mod garbage;
 pub mod packer;
+mod process;
 mod room;
 pub mod store;
+#[cfg(test)]
+mod testing;

@@ -56,9 +56,7 @@ pub fn check(store: &Store, what: Use) -> Result<()> {
 }
 
 fn kept(totals: &lmfs_indexer::Totals, free: u64) -> u64 {
-    let own = [totals.log_bytes, totals.parity_bytes, totals.index_bytes];
-    let all = own.into_iter().fold(free, u64::saturating_add);
-    MOST.min(all / PART)
+    MOST.min(totals.disk_bytes().saturating_add(free) / PART)
 }
 
 #[cfg(test)]

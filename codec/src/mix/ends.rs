@@ -75,11 +75,7 @@ impl Ends {
         );
         self.decided.clear();
         self.decided.resize(len, 0);
-        self.opinion = opinions.then(|| {
-            let mut opinion = self.opinion.take().unwrap_or_else(Opinion::new);
-            opinion.reset(len);
-            opinion
-        });
+        self.opinion = opinions.then(|| Opinion::new(len));
     }
 
     #[inline(always)]

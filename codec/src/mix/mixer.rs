@@ -79,8 +79,8 @@ pub(super) struct Mixer<const V: usize> {
     /// Mixers in use, and final ones.
     used: usize,
     lasts: usize,
-    /// First set of the second final mixer.
-    second: u32,
+    /// First set of each final mixer.
+    last_base: [u32; LASTS],
     /// What they were told, and what they made of it: stretched, zeros behind those in use; probabilities.
     inputs: Set<V>,
     outputs: Set<1>,
@@ -90,24 +90,31 @@ pub(super) struct Mixer<const V: usize> {
     p_last: [i32; LASTS],
 }
 
+/// Where the sets of each of up to `N` mixers begin, and how many there are in all.
+fn bases<const N: usize>(sets: &[u32]) -> ([u32; N], u32) {
+    let mut base = [0; N];
+    let mut total = 0u32;
+    for (b, n) in base.iter_mut().zip(sets) {
+        *b = total;
+        total += n;
+    }
+    (base, total)
+}
+
 impl<const V: usize> Mixer<V> {
     /// Mixers with this many sets each, without weights; [`import`](Self::import) gives them some.
     pub(super) fn new(sets: &[u32], last_sets: &[u32]) -> Self {
-        let mut base = [0; MIXERS];
-        let mut total = 0u32;
-        for (b, n) in base.iter_mut().zip(sets) {
-            *b = total;
-            total += n;
-        }
+        let (base, total) = bases(sets);
+        let (last_base, last_total) = bases(last_sets);
         Mixer {
             weights: vec![Set::ZERO; total as usize],
-            last: vec![Set::ZERO; last_sets.iter().sum::<u32>() as usize],
+            last: vec![Set::ZERO; last_total as usize],
             base,
             chosen: base,
             chosen_last: [0; LASTS],
             used: sets.len(),
             lasts: last_sets.len(),
-            second: last_sets.first().copied().unwrap_or_default(),
+            last_base,
             inputs: Set::ZERO,
             outputs: Set::ZERO,
             p: Set::ZERO,
@@ -168,12 +175,13 @@ impl<const V: usize> Mixer<V> {
         let outputs = s.max_int(s.min_int(outputs, s.splat_int(LIMIT)), s.splat_int(-LIMIT));
         let [to] = &mut self.outputs.0;
         s.store_int(outputs, to);
-        let [first, second] = last_sets;
-        self.chosen_last = [first, self.second.wrapping_add(second)];
-        self.mixed = self.finish(s, outputs, 0);
-        if self.lasts == 2 {
-            self.mixed = (self.mixed + self.finish(s, outputs, 1)) >> 1;
+        let mut sum = 0;
+        for which in 0..self.lasts {
+            self.chosen_last[which] = self.last_base[which].wrapping_add(last_sets[which]);
+            sum += self.finish(s, outputs, which);
         }
+        // The mean of one or two.
+        self.mixed = sum >> (self.lasts - 1);
         // Not needed now, but while the coder is at work.
         for j in 0..USED {
             self.p.0[0][j] = squash(self.outputs.0[0][j]);

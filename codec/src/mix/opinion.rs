@@ -17,18 +17,12 @@ pub(super) struct Opinion<const N: usize> {
 }
 
 impl<const N: usize> Opinion<N> {
-    pub(super) fn new() -> Self {
+    /// Maps that know nothing yet, for a block of `len` bytes.
+    pub(super) fn new(len: usize) -> Self {
+        let log2 = (usize::BITS - len.leading_zeros()).clamp(11, 19) - 3;
         Opinion {
-            maps: std::array::from_fn(|_| Apm::new(0)),
-            log2: 0,
-        }
-    }
-
-    /// Forgets everything and prepares for a block of `len` bytes.
-    pub(super) fn reset(&mut self, len: usize) {
-        self.log2 = (usize::BITS - len.leading_zeros()).clamp(11, 19) - 3;
-        for map in &mut self.maps {
-            *map = Apm::new(1 << self.log2);
+            maps: std::array::from_fn(|_| Apm::new(1 << log2)),
+            log2,
         }
     }
 

@@ -54,7 +54,8 @@ pub struct Predictor {
     matcher: Matcher,
     mixer: Mixer<2>,
     apm: [Apm<8>; 2],
-    opinion: Opinion<2>,
+    /// Since version 3, with a language model.
+    opinion: Option<Opinion<2>>,
     ends: Ends,
     vectors: Vectors,
     version: u8,
@@ -106,7 +107,7 @@ impl Predictor {
             matcher: Matcher::new(),
             mixer: Mixer::new(&SETS, &LAST_SETS),
             apm: APMS.map(Apm::new),
-            opinion: Opinion::new(),
+            opinion: None,
             ends: Ends::new(),
             vectors: Vectors::detect(),
             version: super::VERSION,
@@ -171,9 +172,7 @@ impl Predictor {
         self.bits = 0;
         self.node = 1;
         self.ends.reset(total, self.rules.opinions);
-        if self.rules.opinions {
-            self.opinion.reset(total);
-        }
+        self.opinion = self.rules.opinions.then(|| Opinion::new(total));
         self.ahead.clear();
         self.ahead.resize(lanes.len(), Ahead::default());
     }
@@ -285,12 +284,12 @@ impl Predictor {
         self.direct = order1 as usize;
         let direct = self.order1[self.direct].stretched();
         let mut more = [0; 2];
-        if self.rules.opinions && lm.is_some() {
+        if let Some(opinion) = self.opinion.as_mut().filter(|_| lm.is_some()) {
             let lane = &self.lanes[lane];
             let partial = u64::from(self.partial) << 32;
             let token = lane.token_before ^ lane.token.rotate_left(13) ^ partial;
             let bytes = lane.last & 0xFF_FFFF | partial;
-            more = self.opinion.refine(lm_inputs[0], [hash(token, 12), hash(bytes, 13)]);
+            more = opinion.refine(lm_inputs[0], [hash(token, 12), hash(bytes, 13)]);
         }
         // The pixels' inputs stand where others are not used: the language model's and the last two.
         if self.rules.pixels && self.stride != 0 {
@@ -353,8 +352,8 @@ impl Predictor {
         if rules.pixels && self.stride != 0 {
             self.pixels.update(bit);
         }
-        if rules.opinions {
-            self.opinion.update(bit);
+        if let Some(opinion) = &mut self.opinion {
+            opinion.update(bit);
         }
         self.apm[0].update(bit, APM_RATE);
         self.apm[1].update(bit, APM_RATE);

@@ -11,6 +11,8 @@ use lmfs_codec::Stop;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::process::field;
+
 /// How long work that may wait for its input has to end well.
 const GRACE: Duration = Duration::from_secs(3);
 
@@ -83,7 +85,6 @@ fn watch(grace: Option<Duration>) -> anyhow::Result<Stop> {
 /// Whether this process was started to ignore a signal (proc_pid_status(5), `SigIgn`: a bit each).
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let mask = field(&status, "SigIgn").and_then(|mask| u64::from_str_radix(mask, 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

@@ -122,11 +122,9 @@ impl Filesystem {
     pub fn statfs(&self) -> Result<StatFs> {
         let totals = self.store.totals();
         let (free, available) = (self.store.free_space()?, room::left(&self.store, Use::Data)?);
-        let own = [totals.log_bytes, totals.parity_bytes, totals.index_bytes];
-        let used: u64 = own.into_iter().fold(0, u64::saturating_add);
         Ok(StatFs {
             block_size: STATFS_UNIT as u32,
-            blocks: used.saturating_add(free) / STATFS_UNIT,
+            blocks: totals.disk_bytes().saturating_add(free) / STATFS_UNIT,
             free: free / STATFS_UNIT,
             available: available / STATFS_UNIT,
             files: totals.inodes.saturating_add(available / STATFS_UNIT),

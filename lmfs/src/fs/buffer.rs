@@ -68,6 +68,16 @@ pub struct Snapshot {
     incarnation: u64,
 }
 
+impl Snapshot {
+    fn of((block, slot): (&u64, &Slot)) -> Self {
+        Self {
+            block: *block,
+            data: slot.data.clone(),
+            incarnation: slot.incarnation,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Slot {
     data: Arc<DirtyBlock>,
@@ -165,15 +175,12 @@ impl WriteBuffer {
         } else {
             self.slots.len().saturating_sub(1)
         };
-        self.slots
-            .iter()
-            .take(count)
-            .map(|(block, slot)| Snapshot {
-                block: *block,
-                data: slot.data.clone(),
-                incarnation: slot.incarnation,
-            })
-            .collect()
+        self.slots.iter().take(count).map(Snapshot::of).collect()
+    }
+
+    /// The first dirty block as it is now.
+    pub fn first(&self) -> Option<Snapshot> {
+        self.slots.iter().next().map(Snapshot::of)
     }
 
     /// Whether a snapshot still describes what was written: nothing of it was cut off since.

@@ -44,14 +44,17 @@ impl Filesystem {
             (state.dirty.snapshot(all), state.inode.size, state.truncations)
         };
         let mut result = Ok(());
-        let mut stored = Vec::new();
+        let (mut stored, mut appended) = (Vec::new(), Vec::new());
         let mut begun = Instant::now();
         let mut coming = snapshots.iter();
         let ahead = |snapshot| self.decode_ahead(node.ino, snapshot, size);
         coming.by_ref().take(self.options.decode_threads).for_each(ahead);
         for snapshot in &snapshots {
             coming.next().into_iter().for_each(ahead);
-            result = self.store_block(node, snapshot, size).map(|block| stored.push(block));
+            result = self.store_block(node, snapshot, size).map(|block| {
+                appended.extend(block.appended());
+                stored.push(block);
+            });
             // Where bases take long to decode, what is stored does not wait for all of them.
             if result.is_ok() && begun.elapsed() >= self.options.commit_age {
                 let blocks = std::mem::take(&mut stored);
@@ -65,6 +68,8 @@ impl Filesystem {
         let mut state = node.lock();
         let committed = self.commit_blocks(node, &mut state, stored, size, truncations);
         let result = committed.and(result);
+        // Those that were not committed, because the file or the block is gone or the disk is full, are garbage.
+        self.store.abandon_blocks(&appended);
         if state.dirty.is_empty() {
             state.dirty_since = None;
             self.dirty.clean(node.ino);
@@ -76,21 +81,6 @@ impl Filesystem {
     }
 
     fn commit_blocks(
-        &self,
-        node: &Node,
-        state: &mut State,
-        stored: Vec<Stored>,
-        size: u64,
-        truncations: u64,
-    ) -> Result<()> {
-        let appended: Vec<_> = stored.iter().filter_map(Stored::appended).collect();
-        let committed = self.name_blocks(node, state, stored, size, truncations);
-        // Those that were not named, because the file or the block is gone or the disk is full, are garbage.
-        self.store.abandon_blocks(&appended);
-        committed
-    }
-
-    fn name_blocks(
         &self,
         node: &Node,
         state: &mut State,
@@ -244,7 +234,7 @@ impl Filesystem {
         let mut coming = nodes.iter();
         let ahead = |node: &Arc<Node>| {
             let state = node.lock();
-            let (first, size) = (state.dirty.snapshot(true).into_iter().next(), state.inode.size);
+            let (first, size) = (state.dirty.first(), state.inode.size);
             drop(state);
             if let Some(snapshot) = first {
                 self.decode_ahead(node.ino, &snapshot, size);

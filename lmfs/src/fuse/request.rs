@@ -8,6 +8,7 @@ use fuser::{INodeNo, RenameFlags, Request};
 
 use super::convert::kind;
 use crate::fs::{Allocate, Caller, Create, Errno, Error, Kind, RenameMode, Result, Seek, XattrMode};
+use crate::process::field;
 
 /// Who asks.
 pub fn caller(req: &Request) -> Caller {
@@ -38,8 +39,7 @@ fn is_supplementary(pid: u32, group: u32) -> bool {
 
 /// Whether a `/proc/PID/status` (man 5 proc_pid_status) lists a supplementary group.
 fn lists(status: &str, group: u32) -> bool {
-    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:"));
-    groups.is_some_and(|groups| groups.split_whitespace().any(|number| number.parse() == Ok(group)))
+    field(status, "Groups").is_some_and(|groups| groups.split_whitespace().any(|number| number.parse() == Ok(group)))
 }
 
 /// A name in a directory, to take along.

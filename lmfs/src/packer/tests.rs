@@ -1,13 +1,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use lmfs_codec::{Header, Method};
 use lmfs_indexer::{BlockRef, Change, CreateOptions, Dirent, Extent, Inode, Kind, MemIo, OpenOptions, ROOT_INO, Time};
 
 use super::*;
 use crate::garbage::Effort;
+use crate::testing::until;
 
 const BLOCK: usize = 4096;
 /// A time in seconds since 1970 that the tests call now.
@@ -354,14 +355,6 @@ impl Order30 {
             threads: 1,
         };
         run::run(packer, &order, &|_| (), &Stop::new()).unwrap().summary
-    }
-}
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -133,11 +133,7 @@ impl Job {
         if path.metadata().is_ok_and(same) {
             bail!("{} is the input itself; name another output", path.display());
         }
-        let output = Output::file(path, self.force, self.work != Work::Compress, self.remove)?;
-        if self.remove && matches!(output, Output::Special(_)) {
-            bail!("--rm removes inputs that are whole in another file, and the output is none");
-        }
-        Ok(output)
+        Output::file(path, self.force, self.work != Work::Compress, self.remove)
     }
 
     fn report(&self, read: u64, written: u64) -> String {

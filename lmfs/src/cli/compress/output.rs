@@ -41,12 +41,18 @@ impl Output {
     /// A file called `path`; a `durable` one is on the disk when it is finished.
     ///
     /// # Errors
-    /// It exists and `force` is not set, or its folder takes no files.
+    /// It exists and `force` is not set, it can hold nothing durable, or its folder takes no files.
     pub fn file(path: PathBuf, force: bool, sparse: bool, durable: bool) -> anyhow::Result<Output> {
         if let Ok(there) = path.metadata()
             && !there.is_file()
             && !there.is_dir()
         {
+            if durable {
+                bail!(
+                    "--rm removes inputs that are whole in another file, and {} is none",
+                    path.display()
+                );
+            }
             let file = File::options().write(true).open(&path);
             let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
             return Ok(Output::Special(file));

@@ -3,16 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::testing::until;
 
 const B: u64 = BLOCK as u64;
-
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// One thread did both: as long as a flush waited for decodes, nothing that was committed became durable.
 #[test]
