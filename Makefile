@@ -18,7 +18,7 @@ EVAL    ?= tests/data
 
 # One profile for everything, so that llama.cpp is built once, with optimization.
 FLAGS := --release --locked
-LMFS  := target/release/lmfs
+LMFS  := $(or $(CARGO_TARGET_DIR),target)/release/lmfs
 
 .PHONY: build setup setup-test setup-bench demo test test-aarch64 miri fmt clippy deny unit soak fuzz bench install
 build: setup

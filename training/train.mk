@@ -1,4 +1,4 @@
-# The built-in models, made again: make train MODEL=small CORPUS=folder [BUDGET=3700 seconds] [START=models/small.gguf] [LIKE=the model whose tokens to keep]
+# The built-in models, made again: make train MODEL=small CORPUS=folder [BUDGET=3700 seconds, or SEEN=80e6 tokens: repeats to the bit] [START=models/small.gguf] [LIKE=the model whose tokens to keep]
 # What it writes stays under RUNS; an interrupted run goes on where it stopped.
 
 MODEL   ?= small
@@ -7,6 +7,7 @@ HELDOUT ?= corpora/eval
 RUNS    ?= training/runs
 TOKENS  ?= 72e6
 BUDGET  ?= 3700
+SEEN    ?=
 START   ?=
 LIKE    ?=
 RATE    ?= $(if $(START),0.6,1.0)
@@ -21,7 +22,7 @@ LMTRAIN       := $(TRAINING_ENV) $(PYTHON) -m lmtrain
 
 train: $(RUNS)/tokens/pack.json
 	$(LMTRAIN) train --model $(MODEL) --tokens $(RUNS)/tokens --tokenizer $(RUNS)/tokenizer.json --out $(RUNS)/$(MODEL) \
-	  --seconds $(BUDGET) --rate $(RATE) $(if $(START),--start $(START))
+	  $(if $(SEEN),--total-tokens $(SEEN),--seconds $(BUDGET)) --rate $(RATE) $(if $(START),--start $(START))
 
 train-export:
 	$(LMTRAIN) export --checkpoint $(RUNS)/$(MODEL)/last.pt --tokenizer $(RUNS)/tokenizer.json --name $(MODEL) --out models/$(MODEL).gguf

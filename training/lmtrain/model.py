@@ -51,7 +51,7 @@ class Shape:
 
 SHAPES = {
     "test": Shape(layers=2, heads=2, kv_heads=1, hidden=192, vocabulary=512, window=64),
-    "tiny": Shape(layers=2, heads=2, kv_heads=1, hidden=384),
+    "tiny": Shape(layers=4, heads=2, kv_heads=1, hidden=192),
     "small": Shape(layers=5, heads=4, kv_heads=1, hidden=768),
     "base": Shape(layers=8, heads=7, kv_heads=1, hidden=1216),
 }
