@@ -36,7 +36,7 @@ def main():
     budget.add_argument("--seconds", type=float, help="training time; the schedule ends with it")
     budget.add_argument("--total-tokens", type=float, help="tokens to see; makes the run reproducible")
     step.add_argument("--processes", type=int, default=2, help="on CPUs: one per core")
-    step.add_argument("--micro", type=int, default=2, help="rows at a time (2 for a CPU, 64 for a GPU)")
+    step.add_argument("--micro", type=int, default=2, help="rows at a time (2 for a CPU, 8 for a GPU)")
     step.add_argument("--seed", type=int, default=1)
     step.add_argument("--start", type=Path, help="a GGUF model to start from (other layers, KV heads and tokens allowed)")
     step.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")

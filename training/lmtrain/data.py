@@ -23,6 +23,8 @@ class Rows:
         self.shards = [np.memmap(path, np.uint16, "r").reshape(-1, self.length + 1) for path in paths]
         self.kinds = np.fromfile(folder / f"{part}-kinds.u8", np.uint8)
         self.total = sum(len(shard) for shard in self.shards)
+        if self.total != len(self.kinds):
+            raise ValueError(f"{folder}: {self.total} {part} rows, but kinds of {len(self.kinds)}: run the pack step again")
 
     def row(self, index):
         """Row `index`, counted on past the end."""

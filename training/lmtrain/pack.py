@@ -21,6 +21,7 @@ LENGTH = 1024
 SHARD_ROWS = 28_000
 FILE_START = 0.12  # share of rows that begin where a file begins
 HELD_OUT = 0.02  # the tail of each source, for the validation rows
+MADE = ("synthetic", "binary")  # kinds that come from no source
 
 
 def pack(corpus, mix, tokenizer_path, tokens, folder):
@@ -35,7 +36,10 @@ def pack(corpus, mix, tokenizer_path, tokens, folder):
         want = tokens / LENGTH * mix["kinds"][kind]["weight"] / total
         packer = _Packer(corpus, mix, tokenizer, kind)
         before = len(rows)
-        for source in [s for s in listed if s.kind == kind] or [None]:
+        found = [None] if kind in MADE else [s for s in listed if s.kind == kind and s.bytes]
+        if not found:
+            print(f"{kind:12s} left out: the corpus has nothing of this kind", flush=True)
+        for source in found:
             count = max(1, round(want * (source.share if source else 1.0)))
             made, checked, used = packer.rows(source, count)
             rows.extend(made)
@@ -48,6 +52,8 @@ def pack(corpus, mix, tokenizer_path, tokens, folder):
     table = np.stack(rows)[order]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    for old in [*folder.glob("*.u16"), *folder.glob("*.u8"), *folder.glob("pack.json")]:
+        old.unlink()
     for shard, start in enumerate(range(0, len(table), SHARD_ROWS)):
         table[start : start + SHARD_ROWS].tofile(folder / f"train-{shard:02d}.u16")
     np.asarray(labels, np.uint8)[order].tofile(folder / "train-kinds.u8")
@@ -104,8 +110,7 @@ class _Packer:
             return piece
 
     def _binary(self, rng, count):
-        source = next(s for s in corpora.sources(self.corpus, self.mix) if s.name == "TheAlgorithms+Python")
-        text, starts = corpora.read_source(self.corpus, source, self.mix["seed"])
+        text, starts = self._program_text(rng)
         starts = [*starts, len(text)]
         pieces = []
         for _ in range(count):
@@ -113,6 +118,16 @@ class _Packer:
             made = binary.make(rng, 2 * LENGTH, text[starts[pick] : starts[pick + 1]])
             pieces.append(made[int(rng.integers(0, 64)) :])
         return pieces
+
+    def _program_text(self, rng):
+        """What is packed and compiled: source text, of the repository that mix.toml names if the corpus has it."""
+        code = [s for s in corpora.sources(self.corpus, self.mix) if s.kind == "code" and s.bytes]
+        named = [s for s in code if s.name == self.mix["kinds"]["binary"].get("text")]
+        if code:
+            return corpora.read_source(self.corpus, (named or code)[0], self.mix["seed"])
+        pieces = _synthetic(rng, 8)
+        sizes = np.cumsum([len(piece) for piece in pieces])
+        return b"".join(pieces), [0, *map(int, sizes[:-1])]
 
     def _tokenize(self, rng, pieces, checked):
         rows, used = [], 0

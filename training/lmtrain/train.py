@@ -18,7 +18,7 @@ from . import attention, loss
 from .data import Rows
 from .model import SHAPES, Model
 from .optimizer import Optimizer
-from .schedule import DECAY_FROM, plan
+from .schedule import DECAY_FROM, ROWS, plan
 from .tokenizer import BOS, ByteTokenizer
 from .transplant import transplant
 
@@ -47,6 +47,8 @@ class Settings:
 
 def run(settings):
     """Trains (or goes on training) and returns the path of the last checkpoint."""
+    if ROWS % settings.micro:
+        raise ValueError(f"{settings.micro} rows at a time: a step has {ROWS} rows, so a divisor of that is needed")
     settings.out.mkdir(parents=True, exist_ok=True)
     if torch.cuda.is_available():
         _Worker(replace(settings, processes=1), 0).run()

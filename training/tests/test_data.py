@@ -68,6 +68,18 @@ class Data(unittest.TestCase):
                 starts.add(spelled[:1])
         self.assertGreater(len(starts), 5, "rows start inside words, too")
 
+    def test_packing_again_leaves_nothing_of_before(self):
+        folder = Path(self.folder.name) / "again"
+        folder.mkdir()
+        for stray in ("train-07.u16", "valid-old.u16", "train-old.u8"):
+            (folder / stray).write_bytes(b"stale")
+        pack.pack(self.corpus, corpus.MIX, self.tokenizer_path, 20_000, folder)
+        rows = Rows(folder)
+        self.assertEqual(rows.total, rows.summary["rows"])
+        (folder / "train-07.u16").write_bytes(bytes(2 * (rows.length + 1)))
+        with self.assertRaises(ValueError):
+            Rows(folder)
+
     def test_packing_twice_gives_the_same_rows(self):
         again = Path(self.folder.name) / "again"
         pack.pack(self.corpus, corpus.MIX, self.tokenizer_path, 60_000, again)
