@@ -3,9 +3,22 @@
 # usage: setup.sh build|test|bench
 set -eu
 
+# The compiler first: what it takes to get one is not for this script to decide.
+needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$(dirname "$0")/../Cargo.toml")
+if ! command -v cargo >/dev/null; then
+    echo "setup: Rust is missing: lmfs needs $needed or newer, see https://rustup.rs" >&2
+    exit 1
+fi
+found=$(cargo --version | cut -d ' ' -f 2)
+if [ "$(printf '%s\n' "$needed" "${found%%-*}" | sort -V | head -n 1)" != "$needed" ]; then
+    echo "setup: lmfs needs Rust $needed or newer, and $(command -v cargo) is $found." >&2
+    echo "setup: what Debian and Ubuntu package is often too old: get the current one from https://rustup.rs" >&2
+    exit 1
+fi
+
 # command-or-file:package
 build="cmake:cmake clang:clang c++:g++ pkg-config:pkg-config fusermount3:fuse3 /dev/fuse:fuse3"
-test="$build diff:diffutils fio:fio flock:util-linux git:git rsync:rsync sqlite3:sqlite3 tar:tar xz:xz-utils setfattr:attr setfacl:acl stress-ng:stress-ng /usr/include/sys/acl.h:libacl1-dev
+test="$build make:make diff:diffutils fio:fio flock:util-linux git:git rsync:rsync sqlite3:sqlite3 tar:tar xz:xz-utils setfattr:attr setfacl:acl stress-ng:stress-ng /usr/include/sys/acl.h:libacl1-dev
       systemd-analyze:systemd unshare:util-linux script:bsdutils"
 bench="$test bindfs:bindfs zpaq:zpaq 7z:p7zip-full brotli:brotli"
 libclang=$(ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* 2>/dev/null | head -n 1 || true)
@@ -36,10 +49,6 @@ if [ -n "$missing" ]; then
     $sudo apt-get update -qq
     # shellcheck disable=SC2086  # a list of packages
     $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
-fi
-if ! command -v cargo >/dev/null; then
-    echo "setup: Rust is missing: see https://rustup.rs" >&2
-    exit 1
 fi
 if [ ! -e /dev/fuse ]; then
     [ "$(id -u)" != 0 ] || mknod -m 666 /dev/fuse c 10 229 || true
