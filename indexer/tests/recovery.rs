@@ -4,7 +4,6 @@
 use lmfs_indexer::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 fn create() -> (MemIo, Store) {
     let io = MemIo::new();
@@ -24,7 +23,7 @@ fn collect(store: &Store) {
         max_live: 1.0,
         seal_head: true,
     };
-    store.gc(&options, &AtomicBool::new(false), &mut |_| ()).unwrap();
+    store.gc(&options, &mut |_| true).unwrap();
 }
 
 fn open(files: BTreeMap<String, Vec<u8>>) -> Result<(Store, OpenReport)> {

@@ -24,6 +24,7 @@ pub use pace::Pace;
 pub use position::Position;
 pub use sums::escaped;
 
+use crate::progress::Progress;
 use crate::store::Opened;
 use names::Names;
 use sums::Sums;
@@ -102,8 +103,8 @@ pub struct Job<'a> {
     pub pace: &'a Pace,
     /// Ends it early.
     pub stop: &'a Stop,
-    /// Hears of bytes of files that are done.
-    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Hears how far it is.
+    pub progress: &'a (dyn Fn(Progress) + Sync),
 }
 
 /// Where lines for sha256sum go.

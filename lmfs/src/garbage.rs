@@ -5,13 +5,13 @@
 
 mod keeper;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use lmfs_codec::Stop;
 use lmfs_indexer::{GcOptions, GcReport, Result, Store, Totals};
 use serde::Serialize;
 
 pub use keeper::Keeper;
+
+use crate::progress::Pulse;
 
 /// In the background, garbage is collected when there is this much of it, in bytes ...
 const DEAD_BYTES: u64 = 64 << 20;
@@ -79,10 +79,12 @@ pub fn collect(store: &Store, effort: Effort, stop: &Stop, progress: &mut dyn Fn
         // What was written last is what was packed or deleted last.
         seal_head: true,
     };
-    let flag = AtomicBool::new(stop.is_set());
-    let report = store.gc(&options, &flag, &mut |report| {
-        flag.fetch_or(stop.is_set(), Ordering::Relaxed);
-        progress(report);
+    let mut pulse = Pulse::default();
+    let report = store.gc(&options, &mut |report| {
+        if pulse.due() {
+            progress(report);
+        }
+        !stop.is_set()
     })?;
     Ok(Collected {
         segments: report.examined,
@@ -177,5 +179,20 @@ mod tests {
         stop.set();
         let ended = collect(&store, Effort::All, &stop, &mut |_| ());
         assert!(matches!(ended, Err(lmfs_indexer::Error::Interrupted)));
+    }
+
+    /// It was asked for once a segment, and copied up to 256 MiB more.
+    #[test]
+    fn a_stop_within_a_segment_ends_it() {
+        let store = store(4);
+        let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 3 }]).unwrap();
+        let stop = Stop::new();
+        let ended = collect(&store, Effort::All, &stop, &mut |report| {
+            assert_eq!(report.moved_blocks, 0, "heard of at the first record");
+            stop.set();
+        });
+        assert!(matches!(ended, Err(lmfs_indexer::Error::Interrupted)));
+        let left = store.extent(5, 0).unwrap().unwrap().r;
+        assert_eq!(left.segment, store.extent(5, 2).unwrap().unwrap().r.segment);
     }
 }

@@ -15,6 +15,7 @@ pub mod fuse;
 pub mod garbage;
 pub mod packer;
 mod process;
+mod progress;
 mod room;
 pub mod store;
 #[cfg(test)]

@@ -22,7 +22,6 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 const BLOCK: usize = 4096;
 const SEGMENT: u32 = 32 << 10;
@@ -178,7 +177,7 @@ fn fixture() -> Fixture {
         max_live: 0.3,
         seal_head: false,
     };
-    let report = store.gc(&gc, &AtomicBool::new(false), &mut |_| ()).unwrap();
+    let report = store.gc(&gc, &mut |_| true).unwrap();
     assert!(report.deleted > 0, "{report:?}");
     let tree = tree(&store);
     let mut contents = BTreeMap::new();
@@ -254,7 +253,7 @@ impl Fixture {
                 assert_eq!(tree(&store), self.tree, "{when}");
                 let bad = self.read(&store, when);
                 let all = CheckOptions { log: true };
-                let check = store.check(&all, &AtomicBool::new(false), &mut |_, _| ()).unwrap();
+                let check = store.check(&all, &mut |_, _| true).unwrap();
                 assert!(bad == 0 || !check.is_clean(), "{when}: the check does not find it");
                 if bad == 0 {
                     Outcome::Whole

@@ -6,7 +6,6 @@ use lmfs_indexer::{
 };
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// Bytes of each file.
@@ -137,7 +136,7 @@ fn list(store: &Store) -> u64 {
 
 fn check(store: &Store) {
     let options = CheckOptions { log: true };
-    let report = store.check(&options, &AtomicBool::new(false), &mut |_, _| ()).unwrap();
+    let report = store.check(&options, &mut |_, _| true).unwrap();
     assert!(report.is_clean(), "{:?}", report.findings);
 }
 

@@ -5,7 +5,6 @@ use crate::log::{Item, Position, RecordKind, parse_block, scan};
 use crate::types::{BlockRef, Extent};
 use crate::{Error, Result};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 mod tree;
 
@@ -93,27 +92,24 @@ impl CheckReport {
 }
 
 impl Store {
-    /// Checks the store without changing it. Commits wait while the tree is looked at, reading goes on. `progress` gets
-    /// the bytes of the log read so far and all of them.
-    pub fn check(
-        &self,
-        options: &CheckOptions,
-        stop: &AtomicBool,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<CheckReport> {
+    /// Checks the store without changing it. Commits wait while the tree is looked at, reading goes on.
+    ///
+    /// `watch` gets how many inodes and blocks were looked at and how many there are; then, if the log is read, how many
+    /// of its bytes. It ends the work by saying false ([`Error::Interrupted`]), and must not use the store meanwhile.
+    pub fn check(&self, options: &CheckOptions, watch: &mut dyn FnMut(u64, u64) -> bool) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         {
             let _no_commits = self.committing();
-            tree::check(self, &mut report)?;
+            tree::check(self, &mut report, watch)?;
         }
         if options.log {
-            self.check_log(&mut report, stop, progress)?;
+            self.check_log(&mut report, watch)?;
         }
         report.findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
         Ok(report)
     }
 
-    fn check_log(&self, report: &mut CheckReport, stop: &AtomicBool, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    fn check_log(&self, report: &mut CheckReport, watch: &mut dyn FnMut(u64, u64) -> bool) -> Result<()> {
         let segments = self.log.segments();
         let total = segments.iter().map(|s| s.len()).sum();
         for segment in segments {
@@ -121,9 +117,6 @@ impl Store {
             let mut over = false;
             let mut bad = Vec::new();
             let stopped = scan(self.io.as_ref(), &segment, 0, segment.len(), |item| {
-                if stop.load(Ordering::Relaxed) {
-                    return ControlFlow::Break(());
-                }
                 let end = item.end();
                 match item {
                     Item::Record { frame, .. } => over = frame.kind == RecordKind::Footer,
@@ -136,16 +129,15 @@ impl Store {
                     }
                 }
                 report.log_bytes = before + end;
-                progress(report.log_bytes, total);
-                if over {
-                    ControlFlow::Break(())
-                } else {
-                    ControlFlow::Continue(())
+                if !watch(report.log_bytes, total) {
+                    return ControlFlow::Break(Err(Error::Interrupted));
+                }
+                match over {
+                    true => ControlFlow::Break(Ok(())),
+                    false => ControlFlow::Continue(()),
                 }
             })?;
-            if stopped.is_some() && !over {
-                return Err(Error::Interrupted);
-            }
+            stopped.unwrap_or(Ok(()))?;
             for (offset, end, kind) in bad {
                 let finding = self.judge(segment.id, offset, end, kind)?;
                 report.findings.push(finding);

@@ -9,7 +9,6 @@ use crate::log::{FRAME_LEN, Frame, HEADER_LEN, RecordKind, Segment, next_record}
 use crate::types::{BlockRef, Extent};
 use crate::wire::Reader;
 use crate::{Change, Error, Result};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 /// What garbage collection may touch.
@@ -56,8 +55,9 @@ const ROOM: u64 = 256 << 10;
 const BATCH: usize = 128;
 
 impl Store {
-    /// Collects garbage until nothing is left to do or `stop` is set ([`Error::Interrupted`]; what was done stays done).
-    pub fn gc(&self, options: &GcOptions, stop: &AtomicBool, progress: &mut dyn FnMut(&GcReport)) -> Result<GcReport> {
+    /// Collects garbage until nothing is left to do. `watch` hears of every record and ends the work by saying false
+    /// ([`Error::Interrupted`]; what was done stays done).
+    pub fn gc(&self, options: &GcOptions, watch: &mut dyn FnMut(&GcReport) -> bool) -> Result<GcReport> {
         self.writable()?;
         let _one_at_a_time = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         if options.seal_head && self.head_is_candidate(options.max_live) {
@@ -66,8 +66,7 @@ impl Store {
         let candidates = self.candidates(options.max_live);
         let mut run = Run {
             store: self,
-            stop,
-            progress,
+            watch,
             waiting: Vec::new(),
             copied: 0,
             report: GcReport::default(),
@@ -115,8 +114,7 @@ impl Store {
 
 struct Run<'a> {
     store: &'a Store,
-    stop: &'a AtomicBool,
-    progress: &'a mut dyn FnMut(&GcReport),
+    watch: &'a mut dyn FnMut(&GcReport) -> bool,
     /// Segments without a block in use, not deleted yet.
     waiting: Vec<Arc<Segment>>,
     /// Bytes copied since segments were last deleted.
@@ -145,8 +143,11 @@ impl Run<'_> {
         if self.copied + segment.len() > u64::from(self.store.segment_size) {
             self.release()?;
         }
-        (self.progress)(&self.report);
-        Ok(())
+        self.go_on()
+    }
+
+    fn go_on(&mut self) -> Result<()> {
+        (self.watch)(&self.report).then_some(()).ok_or(Error::Interrupted)
     }
 
     /// Whether there is room for what is in use of a segment. Copies of a part would free nothing, and take what is
@@ -166,9 +167,7 @@ impl Run<'_> {
         let mut at = HEADER_LEN as u64;
         let mut batch = Vec::new();
         while at < segment.len() && self.store.state().counters.live.contains_key(&segment.id) {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
-            }
+            self.go_on()?;
             let start = segment.read(io, at, FRAME_LEN + 20);
             let frame = match &start {
                 Ok(start) => Frame::decode(start, segment.salt, at).ok_or("no record".to_owned()),
@@ -309,7 +308,7 @@ mod tests {
             max_live: 1.0,
             seal_head: true,
         };
-        let _report = store.gc(&options, &AtomicBool::new(false), &mut |_| ()).unwrap();
+        let _report = store.gc(&options, &mut |_| true).unwrap();
     }
 
     fn name(store: &Store, r: BlockRef) -> Extent {

@@ -13,7 +13,6 @@ use crate::{
     ROOT_INO, Result, Store, Time,
 };
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 const GOOD: u64 = 2;
 
@@ -257,8 +256,7 @@ fn trees_that_contradict_themselves_are_opened_and_found() {
         let io = with_transaction(&bytes);
         let io = Arc::new(io);
         let (store, _) = Store::open(io.clone(), OpenOptions::default()).unwrap_or_else(|e| panic!("{what}: {e}"));
-        let stop = AtomicBool::new(false);
-        let report = store.check(&CheckOptions { log: true }, &stop, &mut |_, _| ()).unwrap();
+        let report = store.check(&CheckOptions { log: true }, &mut |_, _| true).unwrap();
         let mut found = report.findings.first().map(|f| f.what.clone());
         if store.extent(GOOD, 0).unwrap().is_some() {
             assert_good(&store, what);
@@ -285,7 +283,7 @@ fn trees_that_contradict_themselves_are_opened_and_found() {
             max_live: 1.0,
             seal_head: true,
         };
-        let collected = store.gc(&gc, &stop, &mut |_| ());
+        let collected = store.gc(&gc, &mut |_| true);
         assert!(collected.is_ok(), "{what}: {collected:?}");
         store.checkpoint().unwrap();
         let totals = store.totals();
@@ -309,8 +307,7 @@ fn blocks_that_overlap_are_named_with_whose_place_they_take() {
     ];
     encode_changes(&mut bytes, &changes);
     let store = open(&with_transaction(&bytes), false).unwrap();
-    let stop = AtomicBool::new(false);
-    let report = store.check(&CheckOptions::default(), &stop, &mut |_, _| ()).unwrap();
+    let report = store.check(&CheckOptions::default(), &mut |_, _| true).unwrap();
     let overlaps = report.findings.iter().filter(|f| f.what.contains("overlaps"));
     let found: Vec<_> = overlaps
         .map(|f| (f.ino.unwrap(), f.block.unwrap(), &f.what[..]))

@@ -4,7 +4,6 @@
 use lmfs_indexer::*;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::atomic::AtomicBool;
 
 /// SplitMix64.
 pub struct Random(pub u64);
@@ -143,7 +142,7 @@ pub fn collect(store: &Store) -> Result<GcReport> {
         max_live: 0.9,
         seal_head: true,
     };
-    store.gc(&gc, &AtomicBool::new(false), &mut |_| ())
+    store.gc(&gc, &mut |_| true)
 }
 
 impl Tree {
@@ -351,6 +350,6 @@ pub fn assert_shows(store: &Store, tree: &Tree, when: &str) {
 
 pub fn assert_clean(store: &Store, when: &str) {
     let options = CheckOptions { log: true };
-    let report = store.check(&options, &AtomicBool::new(false), &mut |_, _| ()).unwrap();
+    let report = store.check(&options, &mut |_, _| true).unwrap();
     assert!(report.is_clean(), "{when}: {:?}", report.findings);
 }

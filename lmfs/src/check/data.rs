@@ -1,5 +1,6 @@
 //! Extents and, if asked, what they decode to: all blocks of the store in order, on all cores.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lmfs_indexer::{Error as StoreError, Extent};
@@ -7,6 +8,7 @@ use rayon::prelude::*;
 
 use super::sums::Sums;
 use super::{Damage, Error, Job, Position, Report};
+use crate::progress::Progress;
 
 /// Blocks looked at together, for each core: so many that the cores end at about the same time.
 const PER_CORE: usize = 64;
@@ -28,6 +30,7 @@ pub fn check(
     report: &mut Report,
 ) -> Result<(), Error> {
     report.data = job.data;
+    let progress = Decoded::new(job);
     let mut at = Position::start(job.store, sums.is_some());
     if job.resume
         && job.data
@@ -36,7 +39,7 @@ pub fn check(
         at = earlier;
         report.resumed = true;
         (report.blocks, report.decoded_bytes) = (at.blocks, at.decoded_bytes);
-        (job.progress)(at.decoded_bytes);
+        progress.add(at.decoded_bytes);
         // What was damaged then may be gone, replaced or repaired.
         let damaged = std::mem::take(&mut at.damaged).into_iter();
         for (ino, block) in damaged.filter(|place| *place <= at.after) {
@@ -51,7 +54,7 @@ pub fn check(
             sums.skip_to(at.after.0);
         }
     }
-    let outcome = all(job, known, sums, path, report, &mut at);
+    let outcome = all(job, known, &progress, sums, path, report, &mut at);
     if job.data {
         let kept = match &outcome {
             Ok(()) => Position::drop(job.folder),
@@ -64,9 +67,33 @@ pub fn check(
     outcome
 }
 
+/// How many of the bytes of all files are done.
+struct Decoded<'a> {
+    job: &'a Job<'a>,
+    done: AtomicU64,
+    total: u64,
+}
+
+impl<'a> Decoded<'a> {
+    fn new(job: &'a Job<'a>) -> Decoded<'a> {
+        let tags = job.store.totals().by_tag;
+        Decoded {
+            job,
+            done: AtomicU64::new(0),
+            total: tags.values().map(|sum| sum.raw_bytes).sum(),
+        }
+    }
+
+    fn add(&self, more: u64) {
+        let done = self.done.fetch_add(more, Ordering::Relaxed) + more;
+        (self.job.progress)(Progress::new("checking", done, self.total));
+    }
+}
+
 fn all(
     job: &Job<'_>,
     known: &dyn Fn(u64, u64) -> bool,
+    progress: &Decoded<'_>,
     mut sums: Option<Sums<'_, '_>>,
     path: &mut dyn FnMut(u64) -> Result<String, Error>,
     report: &mut Report,
@@ -92,7 +119,7 @@ fn all(
             .par_iter()
             .map(|&(ino, block, extent)| {
                 let result = look(job, ino, block, extent);
-                (job.progress)(u64::from(extent.raw_len));
+                progress.add(u64::from(extent.raw_len));
                 result
             })
             .collect();

@@ -1,19 +1,34 @@
 //! What the indexer finds, in terms of files.
 
 use std::collections::HashSet;
-use std::sync::atomic::AtomicBool;
 
 use lmfs_indexer::{CheckOptions, Severity};
 
 use super::names::Names;
 use super::{Damage, Error, Job, Report};
+use crate::progress::{Progress, Pulse};
 
 /// Has the rows compared with each other and with the segments. Returns the blocks, by inode and number, of which damage
 /// is known then.
 pub fn check(job: &Job<'_>, names: &Names, report: &mut Report) -> Result<HashSet<(u64, u64)>, Error> {
-    let flag = AtomicBool::new(job.stop.is_set());
+    let mut pulse = Pulse::default();
+    let watch = &mut |done, total| {
+        if pulse.due() {
+            let note = format!("{done} of {total} inodes and blocks");
+            let stage = "checking the tree".to_owned();
+            (job.progress)(Progress {
+                stage,
+                note,
+                ..Progress::default()
+            });
+        }
+        !job.stop.is_set()
+    };
     // Blocks are not read here: decoding them compares their checksums.
-    let found = job.store.check(&CheckOptions { log: false }, &flag, &mut |_, _| ())?;
+    let found = match job.store.check(&CheckOptions { log: false }, watch) {
+        Err(lmfs_indexer::Error::Interrupted) => return Err(Error::Interrupted),
+        found => found?,
+    };
     (report.inodes, report.entries) = (found.inodes, found.dirents);
     let mut blocks = HashSet::new();
     for finding in found.findings {

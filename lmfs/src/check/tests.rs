@@ -11,7 +11,8 @@ use lmfs_indexer::{
 };
 use rayon::prelude::*;
 
-use super::{Job, Pace, Report, check_contents};
+use super::names::Names;
+use super::{Error, Job, Pace, Report, check_contents, structure};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -99,6 +100,31 @@ fn inspect(store: &Store) -> Report {
         progress: &|_| (),
     })
     .unwrap()
+}
+
+/// Ctrl-C was not heard while the rows were looked at: a check of many files went on for minutes.
+#[test]
+fn a_stop_while_the_tree_is_looked_at_ends_the_check() {
+    let (store, _) = Store::open(Arc::new(MemIo::from_files(made())), options()).unwrap();
+    let (codec, dir, stop) = (codec(), tempfile::tempdir().unwrap(), Stop::new());
+    let job = Job {
+        store: &store,
+        codec: &codec,
+        folder: dir.path(),
+        block_size: BLOCK as u32,
+        data: false,
+        resume: false,
+        pace: &Pace::new(None),
+        stop: &stop,
+        progress: &|step| {
+            assert_eq!(step.stage, "checking the tree");
+            stop.set();
+        },
+    };
+    let mut report = Report::default();
+    let names = Names::read(&store, &mut report).unwrap();
+    let ended = structure::check(&job, &names, &mut report);
+    assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
 }
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]

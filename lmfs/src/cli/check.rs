@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, bail};
@@ -15,8 +14,8 @@ use super::target::Target;
 use super::{args, output, size};
 use crate::check::{self, Damage, Job, Pace, Report, parity};
 use crate::daemon::control::{Client, Request};
-use crate::daemon::running::checking;
 use crate::explain::explain;
+use crate::progress::Progress;
 use crate::store::{Access, Error, Folder, Lock, Opened};
 
 /// Damage was found.
@@ -106,11 +105,7 @@ fn check(folder: Folder, args: &args::Check, quiet: bool) -> anyhow::Result<Repo
 
     let lock = Lock::acquire(folder.path(), PURPOSE)?;
     let parity = if data || args.repair {
-        let mut progress = |done, total| {
-            let mut step = checking(done, total);
-            step.stage = "comparing with parity".into();
-            show(step);
-        };
+        let mut progress = |done, total| show(Progress::new("comparing with parity", done, total));
         Some(parity::compare(&folder, args.repair, &pace, &mut progress, &stop)?)
     } else {
         None
@@ -148,10 +143,8 @@ fn check_opened(
     data: bool,
     pace: &Pace,
     stop: &Stop,
-    show: &(dyn Fn(crate::daemon::control::Progress) + Sync),
+    show: &(dyn Fn(Progress) + Sync),
 ) -> anyhow::Result<Report> {
-    let total = opened.indexer.totals().by_tag.values().map(|sum| sum.raw_bytes).sum();
-    let done = AtomicU64::new(0);
     let job = Job {
         store: &opened.indexer,
         codec: &opened.codec,
@@ -161,7 +154,7 @@ fn check_opened(
         resume: args.resume,
         pace,
         stop,
-        progress: &|more| show(checking(done.fetch_add(more, Ordering::Relaxed) + more, total)),
+        progress: show,
     };
     let mut line = |line: &[u8]| {
         let mut out = std::io::stdout().lock();

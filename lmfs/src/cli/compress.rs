@@ -17,8 +17,8 @@ use lmfs_codec::{Level, Stop};
 use super::args::{Stream, Test, Verbosity};
 use super::interrupt::{end_as_interrupted, stop_or_end_on_interrupt};
 use super::output::{Meter, is_broken_pipe};
-use crate::daemon::control::Progress;
 use crate::explain::explain;
+use crate::progress::Progress;
 use job::{Input, Job, Work};
 pub use models::Models;
 

@@ -10,8 +10,8 @@ use super::compress::Models;
 use super::interrupt::stop_on_interrupt;
 use super::output::Meter;
 use super::{args, output};
-use crate::daemon::control::Progress;
 use crate::eval::{Compressor, Gzip, Lmfs, Options, Xz, Zstd, evaluate, find_files};
+use crate::progress::Progress;
 
 /// Runs the command.
 ///

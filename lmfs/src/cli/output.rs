@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::size;
-use crate::daemon::control::Progress;
+use crate::progress::Progress;
 
 /// Prints `text` and a newline to standard output.
 ///
@@ -98,12 +98,11 @@ impl Meter {
             }
             bar.set_length(progress.total);
             bar.set_position(progress.done);
-            let note = if progress.note.is_empty() {
-                String::new()
-            } else {
-                format!(" ({})", progress.note)
-            };
-            bar.set_message(format!("{}{note}", progress.stage));
+            bar.set_message(match progress.total {
+                0 => text(progress),
+                _ if progress.note.is_empty() => progress.stage.clone(),
+                _ => format!("{} ({})", progress.stage, progress.note),
+            });
         } else if self.lines && self.last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
             // The first line comes only once the work has taken a while.
             if self.last.is_some() {
@@ -131,20 +130,23 @@ fn style(known: bool) -> ProgressStyle {
     let template = if known {
         "{msg} {wide_bar:.cyan/blue} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}"
     } else {
-        "{spinner} {msg} {bytes} {elapsed}"
+        "{spinner} {msg} {elapsed}"
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 fn text(progress: &Progress) -> String {
-    let mut text = format!("{}: {}", progress.stage, size::show(progress.done));
-    if progress.total > 0 {
-        text.push_str(&format!(" of {}", size::show(progress.total)));
+    let bytes = match (progress.done, progress.total) {
+        (0, 0) => None,
+        (done, 0) => Some(size::show(done)),
+        (done, total) => Some(format!("{} of {}", size::show(done), size::show(total))),
+    };
+    let note = Some(progress.note.clone()).filter(|note| !note.is_empty());
+    let parts: Vec<String> = bytes.into_iter().chain(note).collect();
+    match parts.is_empty() {
+        true => progress.stage.clone(),
+        false => format!("{}: {}", progress.stage, parts.join(", ")),
     }
-    if !progress.note.is_empty() {
-        text.push_str(&format!(", {}", progress.note));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -156,6 +158,18 @@ mod tests {
         for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(n), text);
         }
+    }
+
+    #[test]
+    fn only_what_is_known_of_progress_is_told() {
+        let mut step = Progress::new("packing", 2048, 4096);
+        assert_eq!(text(&step), "packing: 2.0 KiB of 4.0 KiB");
+        (step.total, step.note) = (0, "segment 1 of 2".into());
+        assert_eq!(text(&step), "packing: 2.0 KiB, segment 1 of 2");
+        step.done = 0;
+        assert_eq!(text(&step), "packing: segment 1 of 2");
+        step.note.clear();
+        assert_eq!(text(&step), "packing");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::interrupt::stop_on_interrupt;
 use super::output::Meter;
 use super::target::refuse_mountpoint;
 use super::{args, output, size};
-use crate::daemon::control::Progress;
+use crate::progress::Progress;
 use crate::store::set_parity;
 
 /// Runs the command.
@@ -18,12 +18,7 @@ pub fn run(args: &args::Parity, quiet: bool) -> anyhow::Result<ExitCode> {
     let stop = stop_on_interrupt()?;
     let mut meter = Meter::new(quiet);
     let done = set_parity(&args.store, args.percent, &mut |done, total| {
-        meter.show(&Progress {
-            stage: "making parity".into(),
-            done,
-            total,
-            note: String::new(),
-        });
+        meter.show(&Progress::new("making parity", done, total));
         !stop.is_set()
     })?;
     meter.finish();

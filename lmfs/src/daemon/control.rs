@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::progress::Progress;
 pub use client::{Client, Failure};
 pub use server::{Server, Service};
 
@@ -44,20 +45,6 @@ pub enum Request {
     Sync,
     /// Make everything durable, unmount and end.
     Shutdown,
-}
-
-/// How far something is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Progress {
-    /// What is being done, for people: `packing`.
-    pub stage: String,
-    /// Bytes done.
-    pub done: u64,
-    /// Bytes to do; 0 if nobody knows.
-    pub total: u64,
-    /// Anything else worth showing, for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub note: String,
 }
 
 /// What a daemon answers.

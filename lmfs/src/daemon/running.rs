@@ -10,7 +10,7 @@ use lmfs_codec::{Codec, Stop};
 use lmfs_indexer::GcReport;
 use serde_json::{Value, json};
 
-use super::control::{Progress, Request, Service};
+use super::control::{Request, Service};
 use super::guard;
 use super::run::Event;
 use super::status::{MountStatus, Status};
@@ -18,6 +18,7 @@ use crate::check::{self, Pace};
 use crate::fs::Filesystem;
 use crate::garbage::{self, Effort};
 use crate::packer::{self, Packer, Scope};
+use crate::progress::Progress;
 
 /// How long a request waits for a mount that is just coming up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -91,8 +92,6 @@ impl Running {
             .sync()
             .map_err(|e| format!("cannot store what was written: {e}"))?;
         let store = self.fs.store();
-        let total = store.totals().by_tag.values().map(|sum| sum.raw_bytes).sum();
-        let done = AtomicU64::new(0);
         let pace = Pace::new(Some(max_rate));
         let job = check::Job {
             store,
@@ -103,7 +102,7 @@ impl Running {
             resume,
             pace: &pace,
             stop,
-            progress: &|more| progress(checking(done.fetch_add(more, Ordering::Relaxed) + more, total)),
+            progress,
         };
         let pool = rayon::ThreadPoolBuilder::new()
             .thread_name(|_| "lmfs-check".into())
@@ -132,17 +131,6 @@ impl Running {
             (Err(error), Ok(())) => Err(error.to_string()),
             (Err(error), Err(unstored)) => Err(format!("{error}; nor can be stored what was written: {unstored}")),
         }
-    }
-}
-
-/// What a check tells that has looked at `done` of `total` bytes.
-#[must_use]
-pub fn checking(done: u64, total: u64) -> Progress {
-    Progress {
-        stage: "checking".into(),
-        done,
-        total,
-        note: String::new(),
     }
 }
 

@@ -33,6 +33,7 @@ fn overlap(a: &Place, b: &Place) -> bool {
 struct Check<'a> {
     store: &'a Store,
     report: &'a mut CheckReport,
+    watch: &'a mut dyn FnMut(u64, u64) -> bool,
     inodes: HashMap<u64, Seen>,
     counters: Counters,
     /// Where blocks in use lie: 12 bytes for each.
@@ -40,7 +41,7 @@ struct Check<'a> {
 }
 
 /// Checks all rows.
-pub(super) fn check(store: &Store, report: &mut CheckReport) -> Result<()> {
+pub(super) fn check(store: &Store, report: &mut CheckReport, watch: &mut dyn FnMut(u64, u64) -> bool) -> Result<()> {
     let counters = Counters {
         max_ino: store.max_ino(),
         ..Counters::default()
@@ -48,6 +49,7 @@ pub(super) fn check(store: &Store, report: &mut CheckReport) -> Result<()> {
     let mut c = Check {
         store,
         report,
+        watch,
         inodes: HashMap::new(),
         counters,
         places: Vec::new(),
@@ -75,13 +77,19 @@ impl Check<'_> {
     /// Looks at all rows that begin with `prefix`; without one, at all rows but inodes.
     fn pass(&mut self, prefix: &[u8]) -> Result<()> {
         let store = self.store;
-        store.state().index.scan_prefix(prefix, prefix, |key, value| {
+        let state = store.state();
+        let all = state.counters.totals();
+        let all = all.inodes.saturating_add(all.blocks);
+        let stopped = state.index.scan_prefix(prefix, prefix, |key, value| {
             if !prefix.is_empty() || key.first() != Some(&rows::INODE) {
                 self.row(key, value);
             }
-            ControlFlow::<()>::Continue(())
+            match (self.watch)(self.report.inodes + self.report.extents, all) {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
         })?;
-        Ok(())
+        stopped.map_or(Ok(()), |()| Err(Error::Interrupted))
     }
 
     fn row(&mut self, key: &[u8], value: &[u8]) {
