@@ -3,6 +3,7 @@
 mod announce;
 pub mod control;
 mod guard;
+mod log;
 pub mod mountinfo;
 pub mod mountpoint;
 mod options;
@@ -13,5 +14,6 @@ pub mod status;
 pub mod unmount;
 
 pub use announce::{Announcer, detach, start_background};
+pub use log::Log;
 pub use options::{Options, PackMode};
 pub use run::{Event, Plan, run};

@@ -226,11 +226,12 @@ impl Filesystem {
     /// Makes the log durable, if anything was committed since that was last done.
     pub(crate) fn sync_log(&self) -> Result<()> {
         let was = self.unsynced.swap(false, Ordering::SeqCst);
-        let synced = self.store.sync();
+        let synced = self.store.sync().map_err(Error::from);
         if synced.is_err() {
             self.unsynced.fetch_or(was, Ordering::SeqCst);
         }
-        Ok(synced?)
+        self.counters.synced(&synced);
+        synced
     }
 
     /// Commits changes. Swaps that found another extent than they expected come back.

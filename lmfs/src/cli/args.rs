@@ -381,6 +381,9 @@ pub struct Status {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    /// End with 1 if something needs a person: what is shown as Trouble or Warning
+    #[arg(long)]
+    pub fail: bool,
 }
 
 /// `lmfs stat`

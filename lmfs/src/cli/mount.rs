@@ -23,7 +23,7 @@ pub fn run(args: &args::Mount) -> anyhow::Result<ExitCode> {
     } else if args.foreground {
         daemon::run(&plan, &Announcer::Foreground)?;
     } else {
-        let log = plan.store.path().join("lmfs.log");
+        let log = daemon::Log::of(plan.store.path());
         for warning in daemon::start_background(child_arguments(&plan), &log)? {
             eprintln!("lmfs: warning: {warning}");
         }

@@ -33,7 +33,10 @@ pub fn run(args: &args::Status) -> anyhow::Result<ExitCode> {
     } else {
         output::line(&text(&status))
     }?;
-    Ok(ExitCode::SUCCESS)
+    match args.fail && status.needs_attention() {
+        true => Ok(ExitCode::FAILURE),
+        false => Ok(ExitCode::SUCCESS),
+    }
 }
 
 fn text(status: &Status) -> String {
@@ -102,17 +105,7 @@ fn text(status: &Status) -> String {
             ),
         ));
     }
-    let troubles = [
-        ("blocks that cannot be read", status.bad_blocks),
-        ("failed flushes", status.flush_errors),
-        ("internal errors", status.panics),
-    ];
-    for (what, n) in troubles.iter().filter(|(_, n)| *n > 0) {
-        rows.push((
-            "Trouble",
-            format!("{} {what} since the mount; the log has more", output::count(*n)),
-        ));
-    }
+    rows.extend(status.troubles().into_iter().map(|trouble| ("Trouble", trouble)));
     rows.extend(status.warnings.iter().map(|warning| ("Warning", warning.clone())));
     output::table(&rows)
 }

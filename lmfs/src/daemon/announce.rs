@@ -5,20 +5,16 @@
 //! daemon died. Starting a fresh process instead of forking means that no thread and no lock is ever copied.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use super::log::Log;
 use crate::explain::explain;
-
-/// A log that reached this length, in bytes, is set aside when the next daemon starts.
-const MAX_LOG: u64 = 1 << 20;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -78,8 +74,20 @@ impl Announcer {
 ///
 /// # Errors
 /// What the daemon reports, or that it died.
-pub fn start_background(args: Vec<OsString>, log: &Path) -> anyhow::Result<Vec<String>> {
-    let stderr = open_log(log).with_context(|| format!("cannot open the log {}", log.display()))?;
+pub fn start_background(args: Vec<OsString>, log: &Log) -> anyhow::Result<Vec<String>> {
+    let path = log.path().display();
+    let mut own = Vec::new();
+    let stderr = match log.open() {
+        Ok(file) => Stdio::from(file),
+        // A store that can only be read is read without a log.
+        Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+            own.push(format!(
+                "cannot write the log {path} ({e}): the daemon logs nowhere; with -f it logs to standard error"
+            ));
+            Stdio::null()
+        }
+        Err(e) => return Err(e).with_context(|| format!("cannot open the log {path}")),
+    };
     let program = std::env::current_exe()
         .ok()
         .filter(|path| path.exists())
@@ -99,7 +107,10 @@ pub fn start_background(args: Vec<OsString>, log: &Path) -> anyhow::Result<Vec<S
         Heard {
             warnings,
             end: Some(Ok(())),
-        } => Ok(warnings),
+        } => {
+            own.extend(warnings);
+            Ok(own)
+        }
         Heard {
             end: Some(Err(why)), ..
         } => {
@@ -108,10 +119,7 @@ pub fn start_background(args: Vec<OsString>, log: &Path) -> anyhow::Result<Vec<S
         }
         Heard { end: None, .. } => {
             let status = child.wait()?;
-            bail!(
-                "the daemon ended ({status}) before it was ready; its log is {}",
-                log.display()
-            )
+            bail!("the daemon ended ({status}) before it was ready; its log is {path}")
         }
     }
 }
@@ -155,23 +163,6 @@ pub fn detach() -> io::Result<()> {
     std::env::set_current_dir("/")
 }
 
-fn open_log(path: &Path) -> io::Result<File> {
-    let open = || {
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)
-    };
-    let log = open()?;
-    if log.metadata()?.len() < MAX_LOG {
-        return Ok(log);
-    }
-    std::fs::rename(path, path.with_extension("log.old"))?;
-    open()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -185,27 +176,5 @@ mod tests {
         let heard = hear(&b"{\"failed\":\"busy\"}\n"[..]).unwrap();
         assert_eq!(heard.end, Some(Err("busy".into())));
         assert_eq!(hear(&b""[..]).unwrap().end, None);
-    }
-
-    #[test]
-    fn a_long_log_is_set_aside_and_a_link_is_not_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = dir.path().join("lmfs.log");
-        writeln!(open_log(&log).unwrap(), "one").unwrap();
-        writeln!(open_log(&log).unwrap(), "two").unwrap();
-        assert_eq!(std::fs::read_to_string(&log).unwrap(), "one\ntwo\n");
-        File::options()
-            .write(true)
-            .open(&log)
-            .unwrap()
-            .set_len(MAX_LOG)
-            .unwrap();
-        open_log(&log).unwrap();
-        assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
-        assert!(dir.path().join("lmfs.log.old").exists());
-
-        let link = dir.path().join("link");
-        std::os::unix::fs::symlink("/etc/hostname", &link).unwrap();
-        assert!(open_log(&link).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The life of a mount: everything is brought up in order, served, and taken down in the opposite order.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use signal_hook::iterator::Signals;
 use super::control::Server;
 use super::running::{Desk, Running};
 use super::status::Status;
-use super::{Announcer, Options, PackMode, guard, mountpoint, service_manager, unmount};
+use super::{Announcer, Log, Options, PackMode, guard, mountpoint, service_manager, unmount};
 use crate::explain::explain;
 use crate::fs::{self, Filesystem};
 use crate::fuse;
@@ -26,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(2);
 /// How long clients may take to read their last answer.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How often the length of the log is looked at.
+const LOG_GLANCE: Duration = Duration::from_secs(10);
 
 /// What to mount where.
 #[derive(Debug, Clone)]
@@ -216,10 +220,12 @@ impl Started {
     /// Serves until the mount is gone, then makes everything durable.
     fn serve(mut self) -> anyhow::Result<()> {
         let mut asked: Vec<mpsc::Sender<Result<(), String>>> = Vec::new();
+        let log = Log::of(self.store.path());
         let result = loop {
-            // There always is a sender: the desk.
-            match self.events.recv() {
-                Err(_) | Ok(Event::Ended(Ok(()))) => break Ok(()),
+            match self.events.recv_timeout(LOG_GLANCE) {
+                Err(RecvTimeoutError::Timeout) => log.rotate(),
+                // There always is a sender: the desk.
+                Err(RecvTimeoutError::Disconnected) | Ok(Event::Ended(Ok(()))) => break Ok(()),
                 Ok(Event::Ended(Err(why))) => break Err(anyhow::anyhow!("the mount ended: {why}")),
                 Ok(Event::Signal(signal)) => {
                     tracing::info!("{}: unmounting", signal_name(signal));

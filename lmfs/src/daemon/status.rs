@@ -66,6 +66,10 @@ pub struct Status {
     pub bad_blocks: u64,
     /// Flushes that failed since the mount; they are repeated.
     pub flush_errors: u64,
+    /// The last flush failed: what was written stays in memory.
+    pub failing: bool,
+    /// Failures to make the log durable since the mount. After one nothing more is stored until the next mount.
+    pub sync_errors: u64,
     /// Operations since the mount that met an internal error.
     pub panics: u64,
     /// What needs attention.
@@ -138,6 +142,13 @@ pub struct PackerStatus {
     pub last_error: Option<String>,
 }
 
+impl PackerStatus {
+    /// Whether it cannot go on by itself.
+    fn needs_attention(&self) -> bool {
+        matches!(self.state.as_str(), "disk-full" | "failed")
+    }
+}
+
 impl Status {
     /// The status of an open store, without a mount.
     #[must_use]
@@ -166,6 +177,39 @@ impl Status {
         };
         status.count(&store.indexer.totals());
         status
+    }
+
+    /// What is wrong now, or was found since the mount and will not mend itself, in words.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.sync_errors > 0 {
+            found
+                .push("the disk did not take what was written: nothing more is stored until the next mount".to_owned());
+        } else if self.failing {
+            found.push("what was written cannot be stored, it stays in memory and is tried again".to_owned());
+        }
+        if self.bad_blocks > 0 {
+            found.push(format!(
+                "{} blocks that cannot be read since the mount",
+                self.bad_blocks
+            ));
+        }
+        if self.panics > 0 {
+            found.push(format!("{} internal errors since the mount", self.panics));
+        }
+        let packer = self.packer.as_ref().filter(|packer| packer.needs_attention());
+        found.extend(packer.map(|packer| match &packer.last_error {
+            Some(error) => format!("the packer: {error}"),
+            None => format!("the packer: {}", packer.state),
+        }));
+        found
+    }
+
+    /// Whether a person is needed.
+    #[must_use]
+    pub fn needs_attention(&self) -> bool {
+        !self.troubles().is_empty() || !self.warnings.is_empty()
     }
 
     /// Takes the sizes over.
@@ -207,6 +251,8 @@ impl Status {
         self.open_files = stats.open_files;
         self.bad_blocks = stats.bad_blocks;
         self.flush_errors = stats.flush_errors;
+        self.failing = stats.failing;
+        self.sync_errors = stats.sync_errors;
         self.panics = stats.panics;
     }
 
@@ -271,6 +317,31 @@ mod tests {
         assert_eq!(status.ratio, Some(0.1));
         let json = serde_json::to_string(&status).unwrap();
         assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+    }
+
+    #[test]
+    fn a_person_is_needed_for_what_does_not_mend_itself() {
+        let healthy = Status {
+            // Stored meanwhile.
+            flush_errors: 3,
+            packer: Some(PackerStatus {
+                state: "waiting".into(),
+                ..PackerStatus::default()
+            }),
+            ..Status::default()
+        };
+        assert!(!healthy.needs_attention(), "{:?}", healthy.troubles());
+        let with = |change: fn(&mut Status)| {
+            let mut status = healthy.clone();
+            change(&mut status);
+            status.needs_attention()
+        };
+        assert!(with(|s| s.failing = true));
+        assert!(with(|s| s.sync_errors = 1));
+        assert!(with(|s| s.bad_blocks = 1));
+        assert!(with(|s| s.panics = 1));
+        assert!(with(|s| s.warnings.push("the model is missing".into())));
+        assert!(with(|s| s.packer.iter_mut().for_each(|p| p.state = "failed".into())));
     }
 
     #[test]

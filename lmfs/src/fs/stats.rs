@@ -18,6 +18,8 @@ pub struct Counters {
     pub flush_errors: AtomicU64,
     /// The last flush failed, and that was logged.
     failing: AtomicBool,
+    /// Failures to make the log durable.
+    sync_errors: AtomicU64,
 }
 
 impl Counters {
@@ -38,6 +40,15 @@ impl Counters {
             }
         }
     }
+
+    /// Counts what came of making the log durable. Nothing is stored after the first failure, which is logged.
+    pub fn synced(&self, result: &Result<()>) {
+        if let Err(error) = result
+            && self.sync_errors.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            tracing::error!("cannot make the log durable: {error}");
+        }
+    }
 }
 
 /// What the filesystem did since the mount and holds now.
@@ -55,6 +66,10 @@ pub struct Stats {
     pub bad_blocks: u64,
     /// Flushes that failed and are retried.
     pub flush_errors: u64,
+    /// The last flush failed.
+    pub failing: bool,
+    /// Failures to make the log durable.
+    pub sync_errors: u64,
     /// Operations and jobs that panicked. Always 0, unless there is a bug.
     pub panics: u64,
 }
@@ -70,6 +85,8 @@ impl Filesystem {
             open_files: self.handles.open_files() as u64,
             bad_blocks: get(&self.counters.bad_blocks),
             flush_errors: get(&self.counters.flush_errors),
+            failing: self.counters.failing.load(Ordering::Relaxed),
+            sync_errors: get(&self.counters.sync_errors),
             panics: get(&self.counters.panics) + self.blocks.panics() + self.jobs.panics(),
         }
     }

@@ -36,10 +36,10 @@ impl Keeper {
         let (awake, sleep) = mpsc::channel();
         let flag = stop.clone();
         let thread = thread::Builder::new().name("lmfs-gc".into()).spawn(move || {
-            let mut trouble = String::new();
+            let (mut collecting, mut protecting) = (String::new(), String::new());
             while sleep.recv_timeout(glance) == Err(RecvTimeoutError::Timeout) {
-                trouble = look(&store, &flag, trouble);
-                protect(&store, &flag);
+                collecting = look(&store, &flag, collecting);
+                protecting = protect(&store, &flag, protecting);
             }
         })?;
         Ok(Keeper {
@@ -95,15 +95,25 @@ fn look(store: &Store, stop: &Stop, before: String) -> String {
     }
 }
 
-/// Makes the parity of segments that were sealed since.
-fn protect(store: &Store, stop: &Stop) {
+/// Makes the parity of segments that were sealed since. Returns why it could not, which is logged only when it is not why it
+/// could not `before`.
+fn protect(store: &Store, stop: &Stop, before: String) -> String {
     match store.protect(&mut |_| !stop.is_set()) {
-        Ok(done) => done
-            .refused
-            .iter()
-            .for_each(|why| tracing::error!("{why}; run `lmfs check --data`")),
-        Err(Error::Interrupted) => {}
-        Err(error) => tracing::warn!("cannot make parity, will try again: {error}"),
+        Ok(done) => {
+            // Each is named once by the store.
+            done.refused
+                .iter()
+                .for_each(|why| tracing::error!("{why}; run `lmfs check --data`"));
+            String::new()
+        }
+        Err(Error::Interrupted) => before,
+        Err(error) => {
+            let trouble = error.to_string();
+            if trouble != before {
+                tracing::warn!("cannot make parity, will try again: {trouble}");
+            }
+            trouble
+        }
     }
 }
 
