@@ -8,7 +8,6 @@ use lmfs_codec::model::EngineChoice;
 pub use super::level::LevelFlags;
 use super::size;
 use crate::daemon::PackMode;
-use crate::store::DEFAULT_BLOCK_SIZE;
 
 const LONG_ABOUT: &str = "\
 Mount a directory that a language model compresses.
@@ -276,11 +275,10 @@ pub struct Init {
     pub choice: ModelChoice,
     /// Bytes in a block, a power of two from 4KiB to 1MiB: small blocks are read faster at random, large ones
     /// take less space
-    #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size,
-        default_value_t = DEFAULT_BLOCK_SIZE, hide_default_value = true)]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size, default_value = "16KiB")]
     pub block_size: u32,
     /// Store this much parity beside the log, 1% to 50%, so that `lmfs check --repair` can make damaged places again
-    #[arg(long, value_name = "PERCENT", value_parser = size::parse_percent, default_value = "0", hide_default_value = true)]
+    #[arg(long, value_name = "PERCENT", value_parser = size::parse_percent, default_value = "0")]
     pub parity: u8,
     /// Print one JSON object
     #[arg(long)]

@@ -48,7 +48,17 @@ pub fn is_helper(program: &OsString) -> bool {
 /// Runs the helper with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    let helper = Helper::parse();
+    let helper = match Helper::try_parse() {
+        Ok(helper) => helper,
+        Err(usage) => {
+            // Nothing can be done about a terminal that cannot be written to.
+            let _ = usage.print();
+            return match usage.use_stderr() {
+                true => ExitCode::from(MOUNT_FAILED),
+                false => ExitCode::SUCCESS,
+            };
+        }
+    };
     let known = |option: &String| !helper.sloppy || crate::daemon::Options::default().apply(option).is_ok();
     let mount = args::Mount {
         store: Some(helper.store.clone()),
