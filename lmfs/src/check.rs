@@ -9,6 +9,7 @@ mod names;
 mod pace;
 pub mod parity;
 mod position;
+mod records;
 mod structure;
 mod sums;
 #[cfg(test)]
@@ -69,6 +70,15 @@ pub struct Report {
     pub parity: Option<parity::Summary>,
     /// What opening the store found and contained, and what is wrong with what nobody needs.
     pub warnings: Vec<String>,
+}
+
+impl Report {
+    /// Takes over what the comparison with parity said.
+    pub fn add_parity(&mut self, parity: parity::Summary) {
+        self.clean &= parity.left() == 0;
+        self.repaired = parity.repaired() > 0;
+        self.parity = Some(parity);
+    }
 }
 
 /// Why a check ended early.
@@ -139,7 +149,7 @@ pub fn check(store: &Opened, job: &Job<'_>, line: Option<Line<'_>>) -> Result<Re
     Ok(report)
 }
 
-/// Decodes every block of a store that is in use meanwhile. Its tree is left alone: it changes while it is looked at.
+/// Reads the log and decodes every block of a store that is in use meanwhile. Its tree is left alone: it changes while it is looked at.
 ///
 /// # Errors
 /// As for [`check`].
@@ -157,7 +167,8 @@ pub fn check_contents(job: &Job<'_>) -> Result<Report, Error> {
         };
         Ok(names.insert(known).path(ino))
     };
+    let intact = records::check(job, &mut report)?;
     data::check(job, &|_, _| false, None, &mut path, &mut report)?;
-    report.clean = report.damage.is_empty();
+    report.clean = intact && report.damage.is_empty();
     Ok(report)
 }

@@ -237,6 +237,7 @@ fn a_mounted_store_is_checked_while_it_is_used() {
     fs::remove_file(mount.path("copy/alice.txt")).unwrap();
     let clean = check(&["--data", "--json"]).ok().json();
     assert!(number(&clean, "/decoded_bytes") > 300_000);
+    assert_eq!(number(&clean, "/parity/segments"), 1);
 
     let segment = scratch.store_files("segments");
     let segment = segment.iter().find(|path| path.extension().unwrap() == "seg").unwrap();

@@ -89,7 +89,7 @@ impl Summary {
     }
 }
 
-/// Compares, and repairs if asked. The caller holds the store's lock. `progress` gets bytes done and bytes in all.
+/// Compares, and repairs if asked. The caller holds the store's lock, and has it open only to compare. `progress` gets bytes done and bytes in all.
 ///
 /// # Errors
 /// The segments cannot be read or written; interrupted.
@@ -118,5 +118,8 @@ pub fn compare(
         path: path.to_owned(),
         source,
     })?;
-    Ok(Summary::of(report, repair))
+    let mut summary = Summary::of(report, repair);
+    // Garbage collection may have deleted some meanwhile. One that is missing otherwise was named when the store was opened.
+    summary.damaged.retain(|segment| path.join(&segment.file).exists());
+    Ok(summary)
 }

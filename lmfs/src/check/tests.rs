@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use lmfs_codec::{Codec, Options, Stop};
 use lmfs_indexer::{
-    Change, CreateOptions, Dirent, Error as StoreError, Extent, Inode, Kind, MemIo, OpenOptions, ROOT_INO, Store, Time,
+    Change, CreateOptions, Dirent, Error as StoreError, Extent, Inode, Io, Kind, MemIo, OpenOptions, ROOT_INO, Store,
+    Time,
 };
 use rayon::prelude::*;
 
@@ -208,4 +209,25 @@ fn every_flipped_byte_is_refused_or_named_where_it_is() {
     );
     assert!(size > 200_000 && cases.len() > 2000);
     assert!(contained > harmless + refused, "most bytes are contents");
+}
+
+/// Only blocks were decoded of a store that is mounted: a transaction that rotted was found when it was next opened.
+#[test]
+fn damaged_metadata_of_a_store_in_use_is_found() {
+    let io = MemIo::from_files(made());
+    let (store, _) = Store::open(Arc::new(io.clone()), options()).unwrap();
+    let before = inspect(&store);
+    assert!(before.clean && before.warnings.is_empty(), "{before:?}");
+
+    let files = io.files();
+    let (name, bytes) = files.iter().find(|(name, _)| name.ends_with(".seg")).unwrap();
+    let at = bytes.windows(6).position(|w| w == b"file-2").unwrap();
+    let file = io.open(name, true).unwrap();
+    file.write_at(b"F", at as u64).unwrap();
+    let after = inspect(&store);
+    assert!(
+        !after.clean && after.damage.is_empty(),
+        "no block is concerned: {after:?}"
+    );
+    assert!(after.warnings.iter().any(|w| w.starts_with(name.as_str())), "{after:?}");
 }

@@ -117,9 +117,7 @@ fn check(folder: Folder, args: &args::Check, quiet: bool) -> anyhow::Result<Repo
     drop(meter);
     opened.close()?;
     if let Some(parity) = parity {
-        report.clean &= parity.left() == 0;
-        report.repaired = parity.repaired() > 0;
-        report.parity = Some(parity);
+        report.add_parity(parity);
     }
     Ok(report)
 }

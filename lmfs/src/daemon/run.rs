@@ -120,6 +120,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
         fs: fs.clone(),
         packer: packer.clone(),
         codec: store.codec.clone(),
+        folder: store.folder.clone(),
         base: Status::of(&store),
         mountpoint: mountpoint.clone(),
         since: Instant::now(),

@@ -1,7 +1,7 @@
 //! A mounted store at work: what requests from the control socket can ask of it.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use crate::fs::Filesystem;
 use crate::garbage::{self, Effort};
 use crate::packer::{self, Packer, Scope};
 use crate::progress::Progress;
+use crate::store::Folder;
 
 /// How long a request waits for a mount that is just coming up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,6 +32,8 @@ pub struct Running {
     pub packer: Result<Arc<Packer>, String>,
     /// What decodes its blocks.
     pub codec: Codec,
+    /// The store's folder.
+    pub folder: Folder,
     /// The part of the status that never changes.
     pub base: Status,
     /// Where it is mounted.
@@ -96,8 +99,8 @@ impl Running {
         let job = check::Job {
             store,
             codec: &self.codec,
-            folder: Path::new(&self.base.store),
-            block_size: self.base.block_size,
+            folder: self.folder.path(),
+            block_size: self.folder.config().block_size,
             data: true,
             resume,
             pace: &pace,
@@ -109,9 +112,14 @@ impl Running {
             .start_handler(|_| packer::lower_priority())
             .build()
             .map_err(|e| e.to_string())?;
-        let report = pool
-            .install(|| check::check_contents(&job))
-            .map_err(|e| e.to_string())?;
+        let mut compared = |done, total| progress(Progress::new("comparing with parity", done, total));
+        let report = pool.install(|| {
+            let parity = check::parity::compare(&self.folder, false, &pace, &mut compared, stop);
+            let parity = parity.map_err(|e| e.to_string())?;
+            let mut report = check::check_contents(&job).map_err(|e| e.to_string())?;
+            report.add_parity(parity);
+            Ok::<_, String>(report)
+        })?;
         serde_json::to_value(report).map_err(|e| e.to_string())
     }
 
