@@ -42,7 +42,7 @@ impl Mount {
             log: log.into(),
         };
         let begun = Instant::now();
-        while !is_mounted(point) {
+        while !answers(point) {
             if let Some(status) = mount.daemon.try_wait().expect("wait") {
                 panic!("lmfs mount ended with {status} before it was ready\n{}", mount.log());
             }
@@ -128,9 +128,15 @@ impl Mount {
     /// `kill -9` of the daemon; the dead mount is detached.
     #[track_caller]
     pub fn kill(mut self) {
+        self.crash();
+        detach(&self.point);
+    }
+
+    /// `kill -9` of the daemon; the dead mount stays.
+    #[track_caller]
+    pub fn crash(&mut self) {
         self.daemon.kill().expect("kill");
         self.daemon.wait().expect("wait");
-        detach(&self.point);
         assert_calm(&self.log(), &self.log());
     }
 
@@ -174,6 +180,12 @@ impl Drop for Mount {
             eprintln!("{}", self.log());
         }
     }
+}
+
+/// Whether a daemon serves a mount at `point`: it is asked, so a dead mount does not.
+fn answers(point: &Path) -> bool {
+    // FUSE_SUPER_MAGIC, statfs(2).
+    rustix::fs::statfs(point).is_ok_and(|stat| stat.f_type == 0x6573_5546)
 }
 
 /// Whether something is mounted at `point`: asked of the kernel's table, which a dead or slow daemon cannot block.

@@ -176,3 +176,35 @@ fn a_full_disk_is_freed_by_deleting_files_and_collecting_garbage() {
     mount.umount();
     scratch.lmfs("check", &["--data"]).ok();
 }
+
+/// The lock wanted a line written to its file: on a full disk no command could open the store.
+#[test]
+fn a_store_on_a_completely_full_disk_is_opened_and_read() {
+    let scratch = Scratch::empty();
+    let disk = Disk::mount(&scratch.path("disk"), "64m");
+    store_on(&disk, &scratch);
+    let original = scratch.path("original");
+    lmfs_tests::small_tree(&original);
+    let mount = scratch.mount(&[]);
+    lmfs_tests::copy_in(&original, &mount.path("copy"));
+    mount.umount();
+    disk.fill(0);
+    // Filled by whole pages, so the last one may have room left, but no new file has any.
+    let refused = fs::write(disk.0.join("more"), [1; 100]).unwrap_err();
+    assert!(is_full(&refused), "{refused}");
+    fs::remove_file(disk.0.join("more")).unwrap();
+
+    scratch.lmfs("status", &[]).ok();
+    scratch.lmfs("check", &["--data"]).ok();
+    let mount = scratch.mount(&["-o", "ro"]);
+    diff(&original, &mount.path("copy"));
+    mount.umount();
+    // The one segment has something in use, and there is no room for a copy.
+    scratch
+        .lmfs("gc", &[])
+        .refused(&["no space left for the blocks in use"]);
+    let mount = scratch.mount(&[]);
+    diff(&original, &mount.path("copy"));
+    mount.umount();
+    scratch.lmfs("status", &[]).ok();
+}

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -84,6 +85,99 @@ fn the_service_hides_its_mount_from_nobody() {
     assert!(unit.contains("Type=notify"));
 }
 
+/// The unit unmounted after a crash: whoever wrote then wrote to the folder beneath, over which the store could not be
+/// mounted any more.
+#[test]
+fn the_mount_of_a_killed_daemon_takes_no_data_and_is_replaced_by_the_next() {
+    let unit = fs::read_to_string(units().join("lmfs@.service")).unwrap();
+    assert!(!unit.contains("ExecStopPost="));
+
+    let scratch = Scratch::with_store(&["--model=none"]);
+    let mut crashed = scratch.mount(&[]);
+    fs::write(crashed.path("kept"), "synced").unwrap();
+    fs::File::open(crashed.path("kept")).unwrap().sync_all().unwrap();
+    crashed.crash();
+    let refused = fs::write(scratch.mountpoint().join("lost"), "on which disk?").unwrap_err();
+    assert_eq!(Errno::from_io_error(&refused), Some(Errno::NOTCONN), "{refused}");
+    // Only its own store replaces it.
+    let other = scratch.path("other");
+    lmfs_tests::lmfs(["init".as_ref(), "--model=none".as_ref(), other.as_os_str()]).ok();
+    let point = scratch.mountpoint();
+    lmfs_tests::lmfs(["mount".as_ref(), other.as_os_str(), point.as_os_str()]).refused(&["already is a mount"]);
+
+    for _ in 0..2 {
+        let mut mount = scratch.mount(&[]);
+        assert_eq!(fs::read(mount.path("kept")).unwrap(), b"synced");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let here = |line: &&str| line.split(' ').nth(4) == point.to_str();
+        assert_eq!(mounts.lines().filter(here).count(), 1, "the dead mount lies beneath");
+        mount.crash();
+    }
+    // In the background, too.
+    let store = scratch.store();
+    lmfs_tests::lmfs(["mount".as_ref(), store.as_os_str(), point.as_os_str()]).ok();
+    lmfs_tests::lmfs(["umount".as_ref(), point.as_os_str()]).ok();
+    assert_eq!(
+        fs::read_dir(&point).unwrap().count(),
+        0,
+        "something was written beneath"
+    );
+}
+
+/// Monitoring saw nothing: `lmfs status` succeeds whatever is wrong.
+#[test]
+fn status_fails_if_asked_to_when_a_person_is_needed() {
+    let scratch = Scratch::with_store(&["--model=none"]);
+    let mount = scratch.mount(&[]);
+    let point = scratch.mountpoint();
+    let status = || lmfs_tests::lmfs(["status".as_ref(), point.as_os_str(), "--fail".as_ref()]);
+    let bytes = lmfs_tests::Noise::new(5).bytes(100_000);
+    fs::write(mount.path("file"), &bytes).unwrap();
+    fs::File::open(mount.path("file")).unwrap().sync_all().unwrap();
+    status().ok();
+    mount.umount();
+    let segments = scratch.store_files("segments");
+    let segment = segments.first().unwrap();
+    let mut log = fs::read(segment).unwrap();
+    let needle = bytes.get(50_000..50_100).unwrap();
+    let at = log.windows(100).position(|w| w == needle).unwrap();
+    *log.get_mut(at).unwrap() ^= 1;
+    fs::write(segment, log).unwrap();
+    let mount = scratch.mount(&[]);
+    status().ok();
+    assert!(fs::read(mount.path("file")).is_err());
+    let found = status();
+    assert_eq!(found.status.code(), Some(1), "{found}");
+    assert!(found.stdout.contains("Trouble"), "{found}");
+    mount.umount();
+}
+
+/// It was set aside when the next daemon started, and grew for as long as this one ran.
+#[test]
+fn a_long_log_is_set_aside_while_the_daemon_runs() {
+    let scratch = Scratch::with_store(&["--model=none"]);
+    let (store, point) = (scratch.store(), scratch.mountpoint());
+    lmfs_tests::lmfs(["mount".as_ref(), store.as_os_str(), point.as_os_str()]).ok();
+    let log = store.join("lmfs.log");
+    fs::File::options()
+        .write(true)
+        .open(&log)
+        .unwrap()
+        .set_len(2 << 20)
+        .unwrap();
+    let begun = Instant::now();
+    while !store.join("lmfs.log.old").exists() && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    lmfs_tests::lmfs(["umount".as_ref(), point.as_os_str()]).ok();
+    assert_eq!(fs::metadata(store.join("lmfs.log.old")).unwrap().len(), 2 << 20);
+    let said = fs::read_to_string(&log).unwrap();
+    assert!(
+        said.contains("unmounted"),
+        "what is said later is in the new one: {said}"
+    );
+}
+
 #[test]
 fn sigterm_drains_and_ends_with_success() {
     let scratch = Scratch::with_store(&[]);
@@ -128,6 +222,40 @@ fn a_daemon_whose_mount_is_still_used_keeps_its_store_until_it_has_ended() {
     let mount = scratch.mount(&[]);
     assert_eq!(fs::read(mount.path("open")).unwrap(), b"");
     mount.umount();
+}
+
+/// Usage errors ended with 2, which mount(8) takes for a bug of mount.
+#[test]
+fn the_mount_helper_fails_as_mount_wants_it() {
+    let helper = |args: &[&str]| run(Command::new(lmfs_path()).arg0("mount.lmfs").args(args));
+    for wrong in [
+        &[][..],
+        &["store"],
+        &["--no-such-option", "store", "mnt"],
+        &["/no/store", "/no/mnt"],
+    ] {
+        assert_eq!(helper(wrong).status.code(), Some(32), "{wrong:?}");
+    }
+    helper(&["--help"]).ok();
+}
+
+/// The daemon looked, which under systemd may not see what other users' processes have open.
+#[test]
+fn umount_names_who_keeps_a_mount_busy() {
+    let scratch = Scratch::with_store(&["--model=none"]);
+    let mount = scratch.mount(&[]);
+    let user = fs::File::create(mount.path("open")).unwrap();
+    let me = format!("({})", std::process::id());
+    let refused = lmfs_tests::lmfs(["umount".as_ref(), scratch.mountpoint().as_os_str()]).refused(&["is busy"]);
+    assert!(
+        refused.stderr.contains("used by") && refused.stderr.contains(&me),
+        "{refused}"
+    );
+    drop(user);
+    // Where nobody listens the mount goes all the same, and the daemon with it.
+    fs::remove_file(scratch.store().join("control.sock")).unwrap();
+    lmfs_tests::lmfs(["umount".as_ref(), scratch.mountpoint().as_os_str()]).ok();
+    assert!(mount.wait());
 }
 
 #[test]

@@ -97,7 +97,8 @@ impl Position {
     pub fn drop(folder: &Path) -> Result<()> {
         let path = folder.join(NAME);
         match fs::remove_file(&path) {
-            Err(source) if source.kind() != ErrorKind::NotFound => Err(Error::Io {
+            // On media that cannot be written there is an error even if there is nothing to remove.
+            Err(source) if source.kind() != ErrorKind::NotFound && path.exists() => Err(Error::Io {
                 action: "remove",
                 path,
                 source,

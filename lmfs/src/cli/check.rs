@@ -104,6 +104,9 @@ fn check(folder: Folder, args: &args::Check, quiet: bool) -> anyhow::Result<Repo
     let data = wants_data(args);
 
     let lock = Lock::acquire(folder.path(), PURPOSE)?;
+    if args.repair {
+        lock.require_writable(folder.path())?;
+    }
     let parity = if data || args.repair {
         let mut progress = |done, total| show(Progress::new("comparing with parity", done, total));
         Some(parity::compare(&folder, args.repair, &pace, &mut progress, &stop)?)

@@ -8,7 +8,10 @@ use super::target::Target;
 use super::{args, output, size};
 use crate::daemon::control::Request;
 use crate::daemon::status::{PackerStatus, Status};
-use crate::store::{Access, Opened};
+use crate::store::{Access, Lock, Opened};
+
+/// What others are told meanwhile.
+const PURPOSE: &str = "lmfs status";
 
 /// Runs the command.
 ///
@@ -22,7 +25,13 @@ pub fn run(args: &args::Status) -> anyhow::Result<ExitCode> {
                 .context("the daemon's answer makes no sense; is it another version of lmfs?")?
         }
         Target::Unmounted(folder) => {
-            let opened = Opened::open(folder, &Access::rows("lmfs status"))?;
+            let lock = Lock::acquire(folder.path(), PURPOSE)?;
+            let access = Access {
+                // An index that may be written is found, one that may not is made in memory.
+                read_only: !lock.is_writable(),
+                ..Access::rows(PURPOSE)
+            };
+            let opened = Opened::open_locked(folder, &access, lock)?;
             let status = Status::of(&opened);
             opened.close()?;
             status

@@ -86,7 +86,7 @@ fn of_mount(mount: &MountInfo) -> anyhow::Result<Target> {
     match connected {
         Some(client) => Ok(Target::Mounted { client }),
         None => bail!(
-            "the daemon of {point} is gone; detach the dead mount with `lmfs umount {point}` and mount the store again"
+            "the daemon of {point} is gone; mount the store again with `lmfs mount`, or detach the dead mount with `lmfs umount {point}`"
         ),
     }
 }

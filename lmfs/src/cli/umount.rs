@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::args;
 use super::mount_config::MountConfig;
@@ -58,15 +58,16 @@ pub fn run(args: &args::Umount, quiet: bool) -> anyhow::Result<ExitCode> {
 fn take_away(mount: &MountInfo, quiet: bool) -> anyhow::Result<()> {
     let store = store_of(mount)?;
     let Some(client) = connect(&store)? else {
-        return detach_dead(mount, &store, quiet);
+        return without_daemon(mount, &store, quiet);
     };
     // Known before it ends, so that its number cannot mean another process by then.
-    let daemon = Lock::holder(&store)?.and_then(|holder| open_pid(holder.pid));
+    let daemon = client.pid().and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let mut meter = Meter::new(quiet);
     match client.call(&Request::Shutdown, &mut |progress| meter.show(&progress)) {
         Ok(_) => {}
         // It ended by itself in between; the lock tells when.
         Err(Failure::Gone) if !still_mounted(mount)? => {}
+        Err(Failure::Refused(why)) => bail!("{why}{}", unmount::users_text(&mount.mountpoint)),
         Err(failure) => return Err(failure.into()),
     }
     meter.finish();
@@ -84,16 +85,14 @@ fn connect(store: &Path) -> anyhow::Result<Option<Client>> {
     }
 }
 
-/// A mount without a daemon: nothing is in memory any more, so nothing can be lost by taking it away.
-fn detach_dead(mount: &MountInfo, store: &Path, quiet: bool) -> anyhow::Result<()> {
-    if let Some(holder) = Lock::holder(store)? {
-        bail!(
-            "{} cannot be asked to unmount: its daemon (process {}) does not listen on {}/control.sock; stop it with `kill {}`",
-            mount.mountpoint.display(),
-            holder.pid,
-            store.display(),
-            holder.pid
-        );
+/// A mount whose daemon cannot be asked. If it is gone, nothing is in memory any more, so nothing can be lost by taking the
+/// mount away. If it does not listen, it stores everything and ends by itself once the mount is gone.
+fn without_daemon(mount: &MountInfo, store: &Path, quiet: bool) -> anyhow::Result<()> {
+    if Lock::holder(store)?.is_some() {
+        return match unmount(&mount.mountpoint, false) {
+            Ok(()) | Err(unmount::Error::NotMounted(_)) => wait_for_lock(store),
+            Err(error) => bail!("{error}{}", unmount::users_text(&mount.mountpoint)),
+        };
     }
     match unmount(&mount.mountpoint, true) {
         Ok(()) | Err(unmount::Error::NotMounted(_)) => {}
@@ -111,11 +110,6 @@ fn detach_dead(mount: &MountInfo, store: &Path, quiet: bool) -> anyhow::Result<(
 
 fn still_mounted(mount: &MountInfo) -> anyhow::Result<bool> {
     Ok(mountinfo::at(&mount.mountpoint)?.is_some_and(|now| now == *mount))
-}
-
-fn open_pid(pid: u32) -> Option<rustix::fd::OwnedFd> {
-    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
-    pidfd_open(pid, PidfdFlags::empty()).ok()
 }
 
 fn wait_for_end(process: &rustix::fd::OwnedFd) -> anyhow::Result<()> {

@@ -3,6 +3,9 @@
 //! A client sends one request as a line of JSON and gets lines of JSON back: any number of `progress` and `alive`,
 //! then one `done` or `error`. `alive` comes every second, so a client can tell a busy daemon from a dead one and the
 //! daemon notices a client that went away. Who may connect is decided by the store folder (0700) and the socket (0600).
+//!
+//! Where the store's folder cannot be written, the socket is `lmfs/DEVICE-INODE.sock` (of the folder) in `/run`, or in a
+//! user's `XDG_RUNTIME_DIR`.
 
 mod client;
 mod server;
@@ -74,6 +77,23 @@ fn address(dir: &Path) -> std::io::Result<(std::fs::File, PathBuf)> {
     let handle = std::fs::File::open(dir)?;
     let path = format!("/proc/self/fd/{}/control.sock", handle.as_raw_fd());
     Ok((handle, path.into()))
+}
+
+/// The path of the socket of the store in `dir` if that folder cannot be written: named after the folder's device and
+/// inode, so that it is the same from wherever the folder is reached.
+fn elsewhere(dir: &Path) -> std::io::Result<PathBuf> {
+    use std::os::unix::fs::MetadataExt;
+    let folder = std::fs::metadata(dir)?;
+    let run = match rustix::process::geteuid().is_root() {
+        true => PathBuf::from("/run"),
+        false => std::env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|run| run.is_absolute())
+            .ok_or_else(|| std::io::Error::other("XDG_RUNTIME_DIR is not set"))?,
+    };
+    Ok(run
+        .join("lmfs")
+        .join(format!("{:x}-{:x}.sock", folder.dev(), folder.ino())))
 }
 
 #[cfg(test)]

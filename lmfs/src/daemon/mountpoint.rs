@@ -4,7 +4,12 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::mountinfo;
+use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::io::Errno;
+
+use super::mountinfo::{self, MountInfo};
+use super::unmount::{self, unmount};
+use crate::store::Lock;
 
 /// Why a store cannot be mounted there.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +44,8 @@ pub enum Error {
     NoHelper,
 }
 
-/// Checks `mountpoint` for mounting `store` (both as typed, `store` resolved) and gives its absolute path.
+/// Checks `mountpoint` for mounting `store` (both as typed, `store` resolved) and gives its absolute path. What a daemon of
+/// this store left there when it was killed is no hindrance: see [`detach_dead`].
 ///
 /// # Errors
 /// What is wrong with it and what to do.
@@ -50,25 +56,53 @@ pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf,
         ErrorKind::NotADirectory => Error::NotADirectory(mountpoint.to_owned()),
         _ => io(e),
     })?;
-    if let Some(mount) = mountinfo::at(&path)
-        .map_err(io)?
-        .filter(|mount| !nonempty || mount.is_lmfs())
-    {
+    let mount = mountinfo::at(&path).map_err(io)?;
+    let dead = mount.as_ref().is_some_and(|mount| is_dead(mount, store));
+    if let Some(mount) = mount.filter(|mount| !dead && (!nonempty || mount.is_lmfs())) {
         let tool = if mount.is_lmfs() { "lmfs umount" } else { "umount" };
         let what = format!("{} of {}", mount.fstype, mount.source.display());
         return Err(Error::Mounted(path, what, tool));
     }
-    if !fs::metadata(&path).map_err(io)?.is_dir() {
+    if !dead && !fs::metadata(&path).map_err(io)?.is_dir() {
         return Err(Error::NotADirectory(path));
     }
     if path.starts_with(store) || store.starts_with(&path) {
         return Err(Error::Overlap(path, store.to_owned()));
     }
-    if !nonempty && let Some(entry) = fs::read_dir(&path).map_err(io)?.next() {
+    // What lies below a dead mount was looked at when that was made.
+    if !dead
+        && !nonempty
+        && let Some(entry) = fs::read_dir(&path).map_err(io)?.next()
+    {
         let name = entry.map_err(io)?.file_name().to_string_lossy().into_owned();
         return Err(Error::NotEmpty(path, name));
     }
     Ok(path)
+}
+
+/// Whether this is a mount of `store` whose daemon is gone.
+fn is_dead(mount: &MountInfo, store: &Path) -> bool {
+    // While there may be a daemon, which may hang, its mount is not asked anything.
+    if !mount.is_lmfs() || mount.source != store || !Lock::holder(store).is_ok_and(|holder| holder.is_none()) {
+        return false;
+    }
+    // Without force the kernel would answer from what it remembers.
+    let answer = rustix::fs::statx(CWD, &mount.mountpoint, AtFlags::STATX_FORCE_SYNC, StatxFlags::TYPE);
+    answer.err() == Some(Errno::NOTCONN)
+}
+
+/// Detaches what killed daemons of `store`, whose lock the caller holds, left at `mountpoint`. Until then it gives errors
+/// to whoever looks in; so it is done last before the new mount is made, lest somebody write to the folder beneath.
+///
+/// # Errors
+/// It cannot be detached.
+pub fn detach_dead(mountpoint: &Path, store: &Path) -> Result<(), unmount::Error> {
+    let ours = |mount: &MountInfo| mount.is_lmfs() && mount.source == store;
+    while mountinfo::at(mountpoint).is_ok_and(|mount| mount.is_some_and(|mount| ours(&mount))) {
+        unmount(mountpoint, true)?;
+        tracing::info!("detached the mount that a daemon left on {}", mountpoint.display());
+    }
+    Ok(())
 }
 
 /// Whether this process can mount at all.

@@ -112,7 +112,8 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
 
     let desk = Arc::new(Desk::new(tell.clone()));
     let server = Server::start(store.path(), desk.clone())
-        .with_context(|| format!("cannot listen on {}/control.sock", store.path().display()))?;
+        .with_context(|| format!("cannot make the control socket of {}", store.path().display()))?;
+    mountpoint::detach_dead(&mountpoint, store.path())?;
     let session = fuse::mount(fs.clone(), &mountpoint, &fuse_options(&store, options))
         .with_context(|| format!("cannot mount on {}", mountpoint.display()))?;
 

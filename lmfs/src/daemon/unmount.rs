@@ -14,7 +14,7 @@ use super::mountpoint::fusermount;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Someone works in it.
-    #[error("{0} is busy{users}; close what uses it and try again", users = users_text(.0))]
+    #[error("{0} is busy; close what uses it and try again")]
     Busy(PathBuf),
     /// Nothing is mounted there.
     #[error("{0} is not mounted")]
@@ -91,7 +91,10 @@ fn uses(process: &Path, mountpoint: &Path) -> bool {
     ["cwd", "root", "exe"].iter().any(|link| below(&process.join(link))) || any_in("fd") || any_in("map_files")
 }
 
-fn users_text(mountpoint: &Path) -> String {
+/// [`users`] in words, ` (used by vim (1234))`, or nothing. For commands, which have their user's rights: a daemon may not
+/// see what other users' processes have open.
+#[must_use]
+pub fn users_text(mountpoint: &Path) -> String {
     let users = users(mountpoint);
     let mut text = users.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     if users.len() > 5 {
@@ -100,7 +103,7 @@ fn users_text(mountpoint: &Path) -> String {
     if text.is_empty() {
         text
     } else {
-        format!(": used by {text}")
+        format!(" (used by {text})")
     }
 }
 
@@ -118,7 +121,7 @@ mod tests {
         assert!(!found(users(&root)));
         let file = fs::File::create(root.join("open")).unwrap();
         assert!(found(users(&root)));
-        assert!(Error::Busy(root.clone()).to_string().contains(&me));
+        assert!(users_text(&root).contains(&me));
         drop(file);
         assert!(!found(users(&root)));
     }

@@ -56,7 +56,7 @@ pub enum Error {
         reason: String,
     },
     /// Another process uses the store.
-    #[error("{path} is in use by process {pid}{what}")]
+    #[error("{path} is in use by {who}{what}", who = if *pid > 0 { format!("process {pid}") } else { "another process".to_owned() })]
     InUse {
         /// The store.
         path: PathBuf,
@@ -64,6 +64,14 @@ pub enum Error {
         pid: u32,
         /// ` (its purpose)`, or nothing.
         what: String,
+    },
+    /// It can only be read.
+    #[error(
+        "{path} cannot be written to (its filesystem is read-only, or you may not); what is in it can be read with `lmfs mount -o ro`"
+    )]
+    ReadOnly {
+        /// The store.
+        path: PathBuf,
     },
     /// Something in the store is a symbolic link.
     #[error("{path} is a symbolic link; lmfs follows none inside a store: replace it with what it points to")]

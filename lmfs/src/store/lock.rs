@@ -1,7 +1,10 @@
 //! One process at a time: `STORE/lock`, held with flock(2), says who.
+//!
+//! The lock is flock's; what stands in the file is for people. So a full disk or media that cannot be written keep nobody
+//! from taking it.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -22,6 +25,8 @@ const MAX_TEXT: u64 = 4096;
 #[derive(Debug)]
 pub struct Lock {
     file: File,
+    /// Something can be written there.
+    writable: bool,
 }
 
 /// Who holds a lock.
@@ -40,32 +45,47 @@ impl Lock {
     /// [`Error::InUse`] when another process (or another lock of this one) holds it.
     pub fn acquire(dir: &Path, purpose: &str) -> Result<Lock> {
         let path = lock_path(dir);
-        let mut file = open(&path)?;
+        let (mut file, writable) = open(&path)?;
         let deadline = Instant::now() + PATIENCE;
         while !try_lock(&file).map_err(at("lock", &path))? {
             if Instant::now() >= deadline {
-                let holder = read_holder(&mut file).unwrap_or_else(|_| Holder {
-                    pid: 0,
-                    purpose: String::new(),
-                });
-                return Err(holder.in_use(dir));
+                return Err(read_holder(&mut file).in_use(dir));
             }
             thread::sleep(PAUSE);
         }
-        let mut lock = Lock { file };
-        lock.set_purpose(purpose).map_err(at("write", &path))?;
+        let mut lock = Lock { file, writable };
+        if writable && let Err(error) = lock.say(purpose) {
+            tracing::debug!(
+                "cannot write to {}, so others are not told who uses the store: {error}",
+                path.display()
+            );
+        }
         Ok(lock)
     }
 
-    /// Changes what others are told.
-    ///
-    /// # Errors
-    /// When the lock file cannot be written.
-    pub fn set_purpose(&mut self, purpose: &str) -> std::io::Result<()> {
+    /// Tells others what the store is used for.
+    fn say(&mut self, purpose: &str) -> std::io::Result<()> {
         let line = purpose.replace(['\n', '\r'], " ");
         self.file.set_len(0)?;
         self.file.rewind()?;
         write!(self.file, "{}\n{line}\n", std::process::id())
+    }
+
+    /// Whether more than reading is possible, as far as the lock file can tell.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// Refuses to go on with the store in `dir` where it can only be read.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`].
+    pub fn require_writable(&self, dir: &Path) -> Result<()> {
+        match self.writable {
+            true => Ok(()),
+            false => Err(Error::ReadOnly { path: dir.to_owned() }),
+        }
     }
 
     /// Keeps the lock until this process ends, however that comes about.
@@ -79,22 +99,20 @@ impl Lock {
     /// When the lock file cannot be opened.
     pub fn holder(dir: &Path) -> Result<Option<Holder>> {
         let path = lock_path(dir);
-        let mut file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(at("open", &path)(e)),
-        };
+        let mut file = open_to_read(&path).map_err(at("open", &path))?;
         if try_lock(&file).map_err(at("lock", &path))? {
             return Ok(None);
         }
-        read_holder(&mut file).map(Some).map_err(at("read", &path))
+        Ok(Some(read_holder(&mut file)))
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // A stale pid in an unlocked file harms nobody; an empty file is tidier.
-        let _ = self.file.set_len(0);
+        if self.writable {
+            let _ = self.file.set_len(0);
+        }
     }
 }
 
@@ -119,19 +137,36 @@ fn lock_path(dir: &Path) -> PathBuf {
     dir.join("lock")
 }
 
-fn open(path: &Path) -> Result<File> {
-    OpenOptions::new()
+/// The lock file, and whether it can be written: if not, who only reads still wants its lock.
+fn open(path: &Path) -> Result<(File, bool)> {
+    let opened = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
-        .map_err(|e| match e.raw_os_error() {
-            Some(libc::ELOOP) => Error::Symlink { path: path.to_owned() },
-            _ => at("open", path)(e),
-        })
+        .open(path);
+    let refused = match opened {
+        Ok(file) => return Ok((file, true)),
+        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(Error::Symlink { path: path.to_owned() }),
+        Err(e) => e,
+    };
+    match refused.kind() {
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+            let file = open_to_read(path).map_err(|_| at("open", path)(refused))?;
+            Ok((file, false))
+        }
+        _ => Err(at("open", path)(refused)),
+    }
+}
+
+/// The lock file; where there is none and none can be made, the store's folder, which can be locked as well.
+fn open_to_read(path: &Path) -> std::io::Result<File> {
+    match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path) {
+        Err(e) if e.kind() == ErrorKind::NotFound => File::open(path.parent().unwrap_or(Path::new("."))),
+        other => other,
+    }
 }
 
 fn try_lock(file: &File) -> std::io::Result<bool> {
@@ -145,17 +180,24 @@ fn try_lock(file: &File) -> std::io::Result<bool> {
     }
 }
 
-fn read_holder(file: &mut File) -> std::io::Result<Holder> {
+/// What the file says, unless that process is gone: then whoever holds the lock could not write to it.
+fn read_holder(file: &mut File) -> Holder {
     let mut text = Vec::new();
-    file.rewind()?;
-    file.take(MAX_TEXT).read_to_end(&mut text)?;
+    // A folder, or a disk that cannot be read: then it is somebody.
+    let _ = file.rewind().and_then(|()| file.take(MAX_TEXT).read_to_end(&mut text));
     let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines();
-    let pid = lines.next().and_then(|line| line.trim().parse().ok()).unwrap_or(0);
-    Ok(Holder {
-        pid,
-        purpose: lines.next().unwrap_or_default().to_owned(),
-    })
+    let pid: Option<u32> = lines.next().and_then(|line| line.trim().parse().ok());
+    match pid.filter(|pid| Path::new("/proc").join(pid.to_string()).exists()) {
+        Some(pid) => Holder {
+            pid,
+            purpose: lines.next().unwrap_or_default().to_owned(),
+        },
+        None => Holder {
+            pid: 0,
+            purpose: String::new(),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -166,19 +208,18 @@ mod tests {
     #[test]
     fn a_second_lock_names_the_first() {
         let dir = tempfile::tempdir().unwrap();
-        let mut lock = Lock::acquire(dir.path(), "mounted at\n/mnt").unwrap();
+        let lock = Lock::acquire(dir.path(), "mounted at\n/mnt").unwrap();
         let error = Lock::acquire(dir.path(), "gc").unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
         assert!(text.contains("(mounted at /mnt)"), "{text}");
 
-        lock.set_purpose("x").unwrap();
         let holder = Lock::holder(dir.path()).unwrap().unwrap();
         assert_eq!(
             holder,
             Holder {
                 pid: std::process::id(),
-                purpose: "x".into()
+                purpose: "mounted at /mnt".into()
             }
         );
 
@@ -203,6 +244,10 @@ mod tests {
         std::fs::write(dir.path().join("lock"), [0xff; 100_000]).unwrap();
         let error = Lock::acquire(dir.path(), "").unwrap_err();
         assert!(matches!(error, Error::InUse { pid: 0, .. }), "{error}");
+        // Nor is a process named that ended long ago: whoever holds the lock now could not write.
+        std::fs::write(dir.path().join("lock"), "4294967295\nmounted on /mnt\n").unwrap();
+        let error = Lock::acquire(dir.path(), "").unwrap_err();
+        assert!(error.to_string().ends_with("is in use by another process"), "{error}");
         drop(lock);
     }
 

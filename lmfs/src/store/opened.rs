@@ -64,7 +64,7 @@ impl Opened {
     /// Locks and opens the store in `folder`.
     ///
     /// # Errors
-    /// In use by another process; a damaged log; IO errors. A model that is missing, altered or computes something
+    /// In use by another process; not writable, but to be written; a damaged log; IO errors. A model that is missing, altered or computes something
     /// else here is no error but [`Opened::model_fault`]: everything it did not code stays readable.
     pub fn open(folder: Folder, access: &Access) -> Result<Opened> {
         let lock = Lock::acquire(folder.path(), &access.purpose)?;
@@ -77,6 +77,9 @@ impl Opened {
     /// As there.
     pub fn open_locked(folder: Folder, access: &Access, lock: Lock) -> Result<Opened> {
         let path = folder.path();
+        if !access.read_only {
+            lock.require_writable(path)?;
+        }
         let io = RealIo::new(path).map_err(at("open", path))?;
         let options = OpenOptions {
             read_only: access.read_only,

@@ -40,7 +40,8 @@ pub fn rebuild(path: &Path) -> Result<Rebuilt> {
         }
         Err(error) => return Err(error),
     };
-    let _lock = Lock::acquire(&path, "lmfs rebuild")?;
+    let lock = Lock::acquire(&path, "lmfs rebuild")?;
+    lock.require_writable(&path)?;
     let indexer = |source| Error::Indexer {
         path: path.clone(),
         source,

@@ -5,9 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Pid;
 use serde_json::Value;
 
-use super::{MAX_LINE, Progress, Reply, Request, address};
+use super::{MAX_LINE, Progress, Reply, Request, address, elsewhere};
 
 /// The daemon gives a sign of life every second; a machine under heavy load may be late.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -45,15 +46,22 @@ impl Client {
     /// When there is one that may not be asked.
     pub fn connect(dir: &Path) -> io::Result<Option<Client>> {
         let (_dir, short) = address(dir)?;
-        match UnixStream::connect(&short) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(PATIENCE))?;
-                stream.set_write_timeout(Some(PATIENCE))?;
-                Ok(Some(Client { stream }))
-            }
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
-            Err(e) => Err(e),
-        }
+        let stream = match connect(&short)? {
+            None => match elsewhere(dir) {
+                Ok(path) => connect(&path)?,
+                // Then no daemon could listen there either.
+                Err(_) => None,
+            },
+            found => found,
+        };
+        Ok(stream.map(|stream| Client { stream }))
+    }
+
+    /// The daemon's process, as the kernel knows it; none if it cannot be seen from here.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        let peer = rustix::net::sockopt::socket_peercred(&self.stream).ok()?;
+        Some(peer.pid)
     }
 
     /// Sends a request and waits for its result; `progress` hears about it meanwhile.
@@ -81,6 +89,18 @@ impl Client {
                 Reply::Error { message } => return Err(Failure::Refused(message)),
             }
         }
+    }
+}
+
+fn connect(path: &Path) -> io::Result<Option<UnixStream>> {
+    match UnixStream::connect(path) {
+        Ok(stream) => {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_write_timeout(Some(PATIENCE))?;
+            Ok(Some(stream))
+        }
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The daemon's side of the control socket.
 
 use std::fs::{self, Permissions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use lmfs_codec::Stop;
 use serde_json::Value;
 
-use super::{MAX_LINE, Progress, Reply, Request, address};
+use super::{MAX_LINE, Progress, Reply, Request, address, elsewhere};
 
 /// Conversations at a time; one more is told to come back.
 const MAX_CLIENTS: usize = 32;
@@ -46,16 +46,26 @@ impl Server {
     /// # Errors
     /// When the socket cannot be made.
     pub fn start(dir: &Path, service: Arc<dyn Service>) -> io::Result<Server> {
-        let path = dir.join("control.sock");
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
         let clients = Arc::new(AtomicUsize::new(0));
         let counter = clients.clone();
+        let inside = dir.join("control.sock");
         let (_dir, short) = address(dir)?;
-        let listener = UnixListener::bind(&short)?;
-        fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+        let (listener, path) = match listen(&inside, &short) {
+            Ok(listener) => (listener, inside),
+            Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+                let path = elsewhere(dir)?;
+                if let Some(folder) = path.parent() {
+                    fs::create_dir_all(folder)?;
+                    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+                }
+                tracing::info!(
+                    "the store's folder cannot be written, so the control socket is {}",
+                    path.display()
+                );
+                (listen(&path, &path)?, path)
+            }
+            Err(e) => return Err(e),
+        };
         thread::Builder::new()
             .name("control".into())
             .spawn(move || accept(&listener, &service, &counter))?;
@@ -81,6 +91,17 @@ impl Server {
             thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// Listens at `path`, which `short` reaches, in place of what is there.
+fn listen(path: &Path, short: &Path) -> io::Result<UnixListener> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(short)?;
+    fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 impl Drop for Server {
