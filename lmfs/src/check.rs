@@ -149,7 +149,8 @@ pub fn check(store: &Opened, job: &Job<'_>, line: Option<Line<'_>>) -> Result<Re
     Ok(report)
 }
 
-/// Reads the log and decodes every block of a store that is in use meanwhile. Its tree is left alone: it changes while it is looked at.
+/// Reads the log and decodes every block of a store that is in use meanwhile. Its tree is left alone: it changes while it is
+/// looked at.
 ///
 /// # Errors
 /// As for [`check`].

@@ -96,3 +96,21 @@ impl Filesystem {
         self.counters.panics.fetch_add(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Errno, Error};
+    use super::*;
+    use crate::testing::logged;
+
+    /// It was logged every second.
+    #[test]
+    fn a_log_that_cannot_be_made_durable_is_counted_and_logged_once() {
+        let counters = Counters::default();
+        let failure = Err(Error::new(Errno::IO, "the disk is gone"));
+        let said = logged(|| (0..3).for_each(|_| counters.synced(&failure)));
+        assert_eq!(said.matches("the disk is gone").count(), 1, "{said}");
+        assert_eq!(counters.sync_errors.load(Ordering::Relaxed), 3);
+        assert_eq!(logged(|| counters.synced(&Ok(()))), "");
+    }
+}

@@ -122,9 +122,41 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use std::time::Instant;
 
-    use lmfs_indexer::Change;
+    use lmfs_indexer::io::{Fault, FaultIo};
+    use lmfs_indexer::{Change, CreateOptions, MIN_SEGMENT, MemIo, OpenOptions};
 
     use super::*;
+    use crate::testing::logged;
+
+    /// It was logged every half a minute.
+    #[test]
+    fn why_no_parity_can_be_made_is_logged_once() {
+        let io = Arc::new(FaultIo::new(Arc::new(MemIo::new())));
+        let mut create = CreateOptions::new([1; 16]);
+        create.segment_size = MIN_SEGMENT;
+        let store = Store::create(io.clone(), create).unwrap();
+        for block in 0..4 {
+            let _r = store.append_block(5, block, &[block as u8; 3000]).unwrap();
+        }
+        store.close().unwrap();
+        let options = OpenOptions {
+            parity: 5,
+            segment_size: MIN_SEGMENT,
+            ..OpenOptions::default()
+        };
+        let (store, _) = Store::open(io.clone(), options).unwrap();
+        let (stop, mut trouble) = (Stop::new(), String::new());
+        let mut look =
+            |times| logged(|| (0..times).for_each(|_| trouble = protect(&store, &stop, std::mem::take(&mut trouble))));
+        io.fail(Fault::NoSpace, 0, u64::MAX);
+        let said = look(3);
+        assert_eq!(said.matches("cannot make parity").count(), 1, "{said}");
+        io.mend();
+        assert_eq!(look(1), "");
+        assert!(store.totals().parity_bytes > 0);
+        io.fail(Fault::NoSpace, 0, u64::MAX);
+        assert_eq!(look(1), "", "there is nothing to make");
+    }
 
     #[test]
     fn what_is_deleted_gives_its_space_back_by_itself() {
