@@ -304,3 +304,20 @@ fn every_bit_flip_of_a_model_block_is_noticed_or_harmless() {
         }
     }
 }
+
+/// llama.cpp mapped the user's file: what was coded after somebody wrote to it no model could decode.
+#[test]
+fn a_model_file_that_is_overwritten_does_not_change_the_loaded_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("live.gguf");
+    let gguf = model(Vocab::Bpe, Weights::F32);
+    std::fs::write(&path, &gguf).unwrap();
+    let source = ModelSource::Path(path.clone());
+    let loaded = load(&source, EngineChoice::Llama, &LoadOptions::default()).unwrap();
+    std::fs::write(&path, vec![0x55; gguf.len()]).unwrap();
+    let lm_only = |options: &mut Options| options.lm_only = true;
+    let text = b"the the that this the thing ".repeat(9);
+    let block = codec(&loaded, 1, lm_only).encode(&text, &Stop::new()).unwrap();
+    let sound = codec(&tiny(Vocab::Bpe, Weights::F32, 1), 1, lm_only);
+    assert_eq!(sound.decode(&block, &Stop::new()).unwrap(), text);
+}

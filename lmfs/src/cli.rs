@@ -20,6 +20,7 @@ pub mod size;
 mod stat;
 mod status;
 mod target;
+mod trial;
 mod umount;
 
 use std::io::{IsTerminal, stderr};

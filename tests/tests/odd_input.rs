@@ -214,3 +214,32 @@ fn a_mountpoint_where_a_store_is_wanted_says_which_store_it_is() {
     assert_eq!(fs::read_dir(&point).unwrap().count(), 0);
     drop(mount);
 }
+
+/// llama.cpp ends the process at this one: a layer norm's epsilon that is not a number.
+#[test]
+fn a_model_that_ends_its_process_is_refused() {
+    let scratch = Scratch::empty();
+    let mut gguf = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/first.gguf")).unwrap();
+    let key = b"llama.attention.layer_norm_rms_epsilon";
+    let at = gguf.windows(key.len()).position(|window| window == key).unwrap() + key.len();
+    gguf.get_mut(at + 4..at + 8).unwrap().fill(0xff); // behind the type of the value
+    let model = scratch.path("nan.gguf");
+    fs::write(&model, gguf).unwrap();
+    let words = "ended by signal 6";
+    call("model show --engine llama", &[&model]).refused(&[words]);
+    let plain = data("text/alice29.txt");
+    call("compress -c --engine llama --model", &[&model, &plain]).refused(&[words]);
+    let model = model.to_str().unwrap();
+    scratch
+        .lmfs("init", &["--engine", "llama", "--model", model])
+        .refused(&[words]);
+}
+
+/// A name of a kernel that no CPU has once made the exact engine unusable and llama.cpp take its place without a word.
+#[test]
+fn a_wrong_kernel_is_no_reason_for_another_engine() {
+    let plain = data("text/alice29.txt");
+    let mut command = Command::new(lmfs_path());
+    command.args([OsStr::new("compress"), OsStr::new("-c"), plain.as_os_str()]);
+    run(command.env("LMFS_KERNEL", "avx512")).refused(&["LMFS_KERNEL=avx512"]);
+}

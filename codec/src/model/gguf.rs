@@ -6,7 +6,7 @@
 mod reader;
 mod types;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use reader::Reader;
 
@@ -155,7 +155,7 @@ impl Gguf {
             return Err("it does not name its architecture (general.architecture)".into());
         };
         for (key, limit) in [
-            ("block_count", 1 << 12),
+            ("block_count", 512),
             ("embedding_length", 1 << 20),
             ("context_length", 1 << 31),
         ] {
@@ -180,6 +180,18 @@ impl Gguf {
         {
             return Err(format!("{head_count} is 0"));
         }
+        let experts = |key: &str| match self.metadata.get(&format!("{architecture}.{key}")) {
+            None => Some(0),
+            Some(Value::Integer(n)) => u32::try_from(*n).ok(),
+            Some(_) => None,
+        };
+        match (experts("expert_count"), experts("expert_used_count")) {
+            (Some(0), Some(0)) => {}
+            (Some(count), Some(used)) if (1..=count).contains(&used) && count <= 512 => {}
+            (count, used) => {
+                return Err(format!("it has {count:?} experts and uses {used:?} of them"));
+            }
+        }
         match self.text("tokenizer.ggml.model") {
             None => return Err("it has no tokenizer (tokenizer.ggml.model)".into()),
             Some("none" | "no_vocab") => {
@@ -191,7 +203,7 @@ impl Gguf {
             Some(_) => {}
         }
         match self.array("tokenizer.ggml.tokens") {
-            Some(tokens) if tokens.len() >= 256 => {}
+            Some(tokens) if tokens.len() >= 256 => distinct(tokens)?,
             Some(tokens) => {
                 return Err(format!(
                     "its vocabulary has {} tokens; 256 bytes need more",
@@ -203,8 +215,29 @@ impl Gguf {
         if self.tensors.is_empty() {
             return Err("it has no weights (a file of vocabulary only)".into());
         }
-        Ok(())
+        match self.tensors.iter().find(|tensor| types::is_integer(tensor.kind)) {
+            Some(tensor) => Err(format!("tensor {} holds integers, which are no weights", tensor.name)),
+            None => Ok(()),
+        }
     }
+}
+
+/// That no two tokens are written alike: llama.cpp stops at them.
+fn distinct(tokens: &[Value]) -> Result<(), String> {
+    let mut seen = HashSet::with_capacity(tokens.len());
+    for (id, token) in tokens.iter().enumerate() {
+        let Value::Text(text) = token else {
+            return Err(format!("token {id} is no text"));
+        };
+        let text = match text.is_empty() {
+            true => format!("[EMPTY_{id}]").into_bytes(), // what llama.cpp calls it
+            false => text.clone(),
+        };
+        if !seen.insert(text) {
+            return Err(format!("token {id} is written as one before it is"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -251,6 +284,39 @@ mod tests {
         }
         file.resize(file.len().next_multiple_of(32) + 256, 0);
         assert!(Gguf::parse(&file).unwrap_err().contains("overlap"));
+    }
+
+    /// llama.cpp ended the process at each of these.
+    #[test]
+    fn models_that_stop_llama_cpp_are_refused() {
+        let sound = Gguf::parse(builtin::default().unwrap().gguf).unwrap();
+        let with = |key: &str, n: i128| {
+            let mut gguf = sound.clone();
+            gguf.metadata.insert(key.into(), Value::Integer(n));
+            gguf.check_model()
+        };
+        for (key, n) in [
+            ("llama.block_count", 513),
+            ("llama.expert_count", 8),
+            ("llama.expert_used_count", 8),
+            ("llama.expert_count", -1),
+        ] {
+            assert!(with(key, n).is_err(), "{key} {n}");
+        }
+        assert_eq!(with("llama.expert_count", 0), Ok(()));
+
+        let mut twice = sound.clone();
+        let Some(Value::Array(tokens)) = twice.metadata.get_mut("tokenizer.ggml.tokens") else {
+            panic!("no tokens");
+        };
+        tokens[4095] = tokens[273].clone();
+        assert!(twice.check_model().unwrap_err().contains("token 4095"));
+
+        for kind in [24, 26, 28] {
+            let mut integers = sound.clone();
+            integers.tensors[0].kind = kind;
+            assert!(integers.check_model().unwrap_err().contains("integers"));
+        }
     }
 
     #[test]

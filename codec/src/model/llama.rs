@@ -3,11 +3,10 @@
 //! What decides the bits of the logits is fixed here and in `.cargo/config.toml`: no flash attention, a KV cache of
 //! F16 per lane (`kv_unified = false`), one token per lane and step. docs/NUMERICS.md says what was proven with it.
 
-mod file;
 mod lanes;
+mod memory;
 mod tokenizer;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use llama_cpp_2::LogOptions;
@@ -17,6 +16,7 @@ use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::token::LlamaToken;
 use sha2::{Digest, Sha256};
 
+use self::memory::MemoryFile;
 use self::tokenizer::Tokenizer;
 use super::gguf::Gguf;
 use super::{Engine, Identity, Lanes, LanguageModel, LoadOptions, Token, Vocabulary};
@@ -54,20 +54,22 @@ fn backend() -> &'static LlamaBackend {
 }
 
 impl Llama {
-    /// Loads a GGUF from memory; `name` is for messages. With `path`, llama.cpp maps that file, which must be the
-    /// one that `gguf` was read from, instead of a copy in memory.
+    /// Loads a GGUF from memory; `name` is for messages.
     ///
     /// # Errors
     /// [`Error::UnusableModel`] with the reason.
-    pub fn load(name: &str, gguf: Vec<u8>, path: Option<&Path>, options: &LoadOptions) -> Result<Llama> {
+    pub fn load(name: &str, gguf: Vec<u8>, options: &LoadOptions) -> Result<Llama> {
         let unusable = |reason: String| Error::unusable(name, reason);
+        if let Some(missing) = missing_instructions() {
+            return Err(unusable(format!(
+                "llama.cpp is built for CPUs with {missing}, which this one lacks; the built-in models run without"
+            )));
+        }
         let parsed = Gguf::parse(&gguf).map_err(unusable)?;
         parsed.check_model().map_err(unusable)?;
         let digest: [u8; 32] = Sha256::digest(&gguf).into();
-        let source = match path {
-            Some(path) => file::Source::path(path),
-            None => file::Source::memory(&gguf).map_err(|source| Error::io("copying the model", source))?,
-        };
+        // Never the user's file: llama.cpp maps it, so whoever writes to it would change the model while it runs.
+        let source = MemoryFile::new(&gguf).map_err(|source| Error::io("copying the model", source))?;
         drop(gguf);
 
         let params = LlamaModelParams::default().with_n_gpu_layers(0);
@@ -83,7 +85,7 @@ impl Llama {
         })?;
         let trained = u32::try_from(parsed_context(&parsed)).unwrap_or(u32::MAX);
         let context = match options.context {
-            Some(tokens) => u32::try_from(tokens).unwrap_or(u32::MAX).clamp(2, trained),
+            Some(tokens) => u32::try_from(tokens).unwrap_or(u32::MAX).max(2).min(trained),
             None => trained.min(DEFAULT_CONTEXT),
         };
         let identity = Identity {
@@ -108,6 +110,23 @@ impl Llama {
             threads,
         })
     }
+}
+
+/// What this CPU lacks of the instructions that ggml's x86-64 kernels are compiled with (its defaults without
+/// `GGML_NATIVE`); it does not ask before it uses them.
+fn missing_instructions() -> Option<&'static str> {
+    #[cfg(target_arch = "x86_64")]
+    for (there, name) in [
+        (std::arch::is_x86_feature_detected!("avx2"), "AVX2"),
+        (std::arch::is_x86_feature_detected!("fma"), "FMA"),
+        (std::arch::is_x86_feature_detected!("f16c"), "F16C"),
+        (std::arch::is_x86_feature_detected!("bmi2"), "BMI2"),
+    ] {
+        if !there {
+            return Some(name);
+        }
+    }
+    None
 }
 
 fn parsed_context(gguf: &Gguf) -> u64 {

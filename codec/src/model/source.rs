@@ -97,6 +97,16 @@ pub enum EngineChoice {
     Exact,
 }
 
+impl fmt::Display for EngineChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EngineChoice::Auto => "auto",
+            EngineChoice::Llama => "llama",
+            EngineChoice::Exact => "exact",
+        })
+    }
+}
+
 impl From<Engine> for EngineChoice {
     fn from(engine: Engine) -> EngineChoice {
         match engine {
@@ -145,11 +155,7 @@ impl Default for LoadOptions {
 /// # Errors
 /// [`Error::UnusableModel`] with what is wrong with the file, [`Error::Io`] when it cannot be read.
 pub fn load(source: &ModelSource, engine: EngineChoice, options: &LoadOptions) -> Result<Arc<dyn LanguageModel>> {
-    let path = match source {
-        ModelSource::Builtin(_) => None,
-        ModelSource::Path(path) => Some(path.as_path()),
-    };
-    start(&source.to_string(), source.read()?, path, engine, options)
+    load_bytes(&source.to_string(), source.read()?, engine, options)
 }
 
 /// Loads a model from the bytes of a GGUF; `name` is for messages.
@@ -162,37 +168,26 @@ pub fn load_bytes(
     engine: EngineChoice,
     options: &LoadOptions,
 ) -> Result<Arc<dyn LanguageModel>> {
-    start(name, gguf, None, engine, options)
-}
-
-fn start(
-    name: &str,
-    gguf: Vec<u8>,
-    path: Option<&Path>,
-    engine: EngineChoice,
-    options: &LoadOptions,
-) -> Result<Arc<dyn LanguageModel>> {
     let exact = || ExactModel::load(name, &gguf, options);
     match engine {
         EngineChoice::Exact => return Ok(Arc::new(exact()?)),
         EngineChoice::Auto => match exact() {
             Ok(model) => return Ok(Arc::new(model)),
-            #[cfg(not(feature = "llama"))]
-            Err(reason) => return Err(reason),
             #[cfg(feature = "llama")]
-            Err(reason) => tracing::info!("llama.cpp runs {name}: {reason}"),
+            Err(reason @ Error::UnusableModel { .. }) => tracing::info!("llama.cpp runs {name}: {reason}"),
+            Err(reason) => return Err(reason),
         },
         EngineChoice::Llama => {}
     }
-    llama(name, gguf, path, options)
+    llama(name, gguf, options)
 }
 
 #[cfg(feature = "llama")]
-fn llama(name: &str, gguf: Vec<u8>, path: Option<&Path>, options: &LoadOptions) -> Result<Arc<dyn LanguageModel>> {
-    Ok(Arc::new(super::llama::Llama::load(name, gguf, path, options)?))
+fn llama(name: &str, gguf: Vec<u8>, options: &LoadOptions) -> Result<Arc<dyn LanguageModel>> {
+    Ok(Arc::new(super::llama::Llama::load(name, gguf, options)?))
 }
 
 #[cfg(not(feature = "llama"))]
-fn llama(name: &str, _: Vec<u8>, _: Option<&Path>, _: &LoadOptions) -> Result<Arc<dyn LanguageModel>> {
+fn llama(name: &str, _: Vec<u8>, _: &LoadOptions) -> Result<Arc<dyn LanguageModel>> {
     Err(Error::unusable(name, "this program was built without llama.cpp"))
 }

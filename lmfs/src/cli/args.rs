@@ -252,6 +252,9 @@ pub enum ModelCommand {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
+        /// This is the trial of a model, in a process that may end
+        #[arg(long, hide = true)]
+        untried: bool,
     },
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args;
 use super::output;
-use super::size;
+use super::{size, trial};
 use crate::store::{Folder, NewStore};
 
 /// Runs the command.
@@ -20,6 +20,9 @@ pub fn run(args: &args::Init, quiet: bool) -> anyhow::Result<ExitCode> {
         Some("none") => None,
         Some(text) => Some(text.parse()?),
     };
+    if let Some(source) = &model {
+        trial::survives(source, args.choice.engine)?;
+    }
     let new = NewStore {
         model,
         engine: args.choice.engine,

@@ -3,13 +3,14 @@
 mod measure;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, builtin, load};
 use serde_json::{Value, json};
 
 use super::args::{Model, ModelCommand};
 use super::interrupt::stop_on_interrupt;
-use super::{output, size};
+use super::{output, size, trial};
 use crate::eval::table::of_numbers;
 use crate::store::Digest;
 
@@ -20,7 +21,12 @@ use crate::store::Digest;
 pub fn run(args: &Model) -> anyhow::Result<ExitCode> {
     match &args.command {
         ModelCommand::List { json } => list(*json),
-        ModelCommand::Show { model, engine, json } => show(model, *engine, *json),
+        ModelCommand::Show {
+            model,
+            engine,
+            json,
+            untried,
+        } => show(model, *engine, *json, *untried),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -73,9 +79,15 @@ fn list(as_json: bool) -> anyhow::Result<()> {
     )
 }
 
-fn show(name: &str, engine: EngineChoice, as_json: bool) -> anyhow::Result<()> {
+fn show(name: &str, engine: EngineChoice, as_json: bool, untried: bool) -> anyhow::Result<()> {
     let source: ModelSource = name.parse()?;
-    let model = load(&source, engine, &LoadOptions::default())?;
+    let model = if untried {
+        let model = load(&source, engine, &LoadOptions::default())?;
+        trial::probe(Arc::clone(&model))?;
+        model
+    } else {
+        trial::load(&source, engine)?
+    };
     let identity = model.identity();
     let card = match source {
         ModelSource::Builtin(name) => Some(builtin::find(name)?.card),

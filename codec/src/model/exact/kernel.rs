@@ -218,7 +218,7 @@ impl Kernel {
     /// # Errors
     /// The name, if this machine has no such table.
     pub fn choose() -> Result<&'static Kernel, String> {
-        let wanted = std::env::var("LMFS_KERNEL").ok();
+        let wanted = std::env::var("LMFS_KERNEL").ok().filter(|name| !name.is_empty());
         Self::all()
             .find(|k| wanted.as_deref().is_none_or(|w| w == k.name))
             .ok_or_else(|| wanted.unwrap_or_default())

@@ -59,7 +59,8 @@ impl Tokenizer {
         let mut ids = HashMap::new();
         for (id, bytes) in (0u32..).zip(tokens) {
             if !bytes.is_empty() {
-                ids.entry(bytes.as_slice()).or_insert(id);
+                // Of tokens with the same bytes the last counts, as in the vocabulary.
+                ids.insert(bytes.as_slice(), id);
             }
         }
         let mut byte_tokens = [0; 256];
@@ -229,4 +230,25 @@ fn decode(text: &[u8], alphabet: &HashMap<char, u8>) -> Option<Vec<u8>> {
         .chars()
         .map(|c| alphabet.get(&c).copied())
         .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::model::Vocabulary;
+
+    /// The encoder took the first of them and the decoder the last, so blocks did not decode.
+    #[test]
+    fn of_tokens_with_the_same_bytes_the_one_that_is_coded_is_found() {
+        let mut tokens: Vec<Vec<u8>> = (0..=255).map(|byte| vec![byte]).collect();
+        tokens.extend([b"th".to_vec(), b"th".to_vec(), b"e".to_vec()]);
+        let merges = [Value::Text(b"t h".to_vec())];
+        let alphabet = (0..=255).map(|b| (byte_to_char(b), b)).collect();
+        let tokenizer = Tokenizer::new(&tokens, &merges, &alphabet).unwrap();
+        let vocabulary = Vocabulary::new(&tokens, None).unwrap();
+        let found = tokenizer.tokenize(b"the");
+        assert_eq!(found, [257, 258]);
+        assert!(found.iter().all(|token| vocabulary.sorted().contains(token)));
+    }
 }

@@ -46,6 +46,11 @@ fn block(kind: u32) -> Option<(u64, u64)> {
     })
 }
 
+/// Whether a ggml type is of integers, or of the doubles that no kernel multiplies.
+pub(super) fn is_integer(kind: u32) -> bool {
+    (24..=28).contains(&kind)
+}
+
 /// Bytes of a tensor's data.
 pub(super) fn tensor_len(kind: u32, shape: &[u64]) -> Result<usize, String> {
     let Some((elements, bytes)) = block(kind) else {

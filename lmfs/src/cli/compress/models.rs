@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use lmfs_codec::model::{Engine, EngineChoice, LoadOptions, ModelSource, builtin, load};
+use lmfs_codec::model::{Engine, EngineChoice, ModelSource, builtin};
 use lmfs_codec::stream::ContainerHeader;
 use lmfs_codec::{Codec, Error, Level, Options, Result};
 
+use super::super::trial;
 use crate::store::Digest;
 
 /// Codecs by what was asked for, each loaded once.
@@ -68,7 +69,7 @@ impl Models {
             (Some(Asked::Source(source)), _) => Some(source),
             (None, Some(name)) => Some(ModelSource::Builtin(name)),
         };
-        let model = source.map(|source| load(&source, self.engine, &LoadOptions::default()));
+        let model = source.map(|source| trial::load(&source, self.engine));
         let model = model.transpose()?;
         let mut options = self.level.options();
         options.model = model.is_some();
@@ -119,7 +120,7 @@ impl Models {
     }
 
     fn open(&mut self, source: &ModelSource, engine: EngineChoice) -> Result<([u8; 32], Codec)> {
-        let model = load(source, engine, &LoadOptions::default())?;
+        let model = trial::load(source, engine)?;
         let identity = model.identity();
         let key = (identity.engine, identity.digest);
         let codec = Codec::new(Some(model), Options::default())?;
