@@ -306,10 +306,12 @@ mod tests {
         assert_eq!(with("llama.expert_count", 0), Ok(()));
 
         let mut twice = sound.clone();
-        let Some(Value::Array(tokens)) = twice.metadata.get_mut("tokenizer.ggml.tokens") else {
-            panic!("no tokens");
-        };
+        let tokens = twice.array("tokenizer.ggml.tokens").unwrap();
+        let mut tokens = tokens.to_vec();
         tokens[4095] = tokens[273].clone();
+        twice
+            .metadata
+            .insert("tokenizer.ggml.tokens".into(), Value::Array(tokens));
         assert!(twice.check_model().unwrap_err().contains("token 4095"));
 
         for kind in [24, 26, 28] {
