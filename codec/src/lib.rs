@@ -1,6 +1,8 @@
-//! Compression by prediction: a language model and an arithmetic coder in fixed-size blocks that decode in any order.
+#![doc = include_str!("../README.md")]
 //!
-//! Two layers: [`block`] codes one slice of bytes into one self-describing block; [`stream`] frames blocks into the
+//! ## Layers
+//!
+//! Two: [`block`] codes one slice of bytes into one self-describing block; [`stream`] frames blocks into the
 //! seekable `.lmz` container. [`model`] is the door to language models.
 //!
 //! ```
