@@ -25,10 +25,12 @@ mod report;
 pub(crate) mod table;
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use lmfs_codec::Stop;
 use rayon::prelude::*;
+
+use crate::process::processor_time;
+use crate::store::DEFAULT_BLOCK_SIZE;
 
 pub use compressor::{Compressed, Compressor, Gzip, Lmfs, Xz, Zstd};
 pub use files::{Input, find_files};
@@ -84,7 +86,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            block_size: 64 << 10,
+            block_size: DEFAULT_BLOCK_SIZE as usize,
             whole: true,
             threads: 0,
         }
@@ -163,7 +165,7 @@ impl Task<'_> {
             if self.whole && !compressor.takes_whole_files() {
                 continue;
             }
-            let begun = Instant::now();
+            let begun = processor_time();
             let compressed = compressor.compress(&raw, stop).map_err(|error| {
                 if stop.is_set() {
                     return Error::Interrupted;
@@ -174,7 +176,13 @@ impl Task<'_> {
                     reason: error.to_string(),
                 }
             })?;
-            report.count(self.file, compressor.name(), self.whole, &compressed, begun.elapsed());
+            report.count(
+                self.file,
+                compressor.name(),
+                self.whole,
+                &compressed,
+                processor_time().saturating_sub(begun),
+            );
         }
         Ok(())
     }

@@ -1,7 +1,35 @@
-//! What the system says of a process: `/proc/PID/status` (proc_pid_status(5)).
+//! What the system says of processes and threads: `/proc/PID/status` (proc_pid_status(5)), clock_gettime(2).
+
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Processor time that this thread has used: what other programs take is not in it.
+pub fn processor_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
 
 /// The value of a field, such as `Groups`.
 pub fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
     status.lines().find_map(value).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `lmfs eval` called 31 seconds of waiting the work of a core.
+    #[test]
+    fn time_that_is_waited_is_no_processor_time() {
+        let begun = processor_time();
+        std::thread::sleep(Duration::from_millis(300));
+        let waited = processor_time().saturating_sub(begun);
+        assert!(waited < Duration::from_millis(100), "{waited:?} of work while asleep");
+        let mut sum = 0_u64;
+        while processor_time() <= begun + waited {
+            sum = std::hint::black_box(sum.wrapping_add(1));
+        }
+        assert!(sum > 0, "work takes processor time");
+    }
 }

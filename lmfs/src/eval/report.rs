@@ -15,7 +15,7 @@ pub struct Size {
     pub bytes: u64,
     /// Bytes after / bytes before; 0 where nothing was compressed yet.
     pub ratio: f64,
-    /// Seconds of one core's time that it took (for lmfs with the verification).
+    /// Seconds of processor time that it took (for lmfs with the verification).
     pub seconds: f64,
     /// Blocks by the method that was the smallest; empty for compressors that have only one.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -53,7 +53,7 @@ impl fmt::Display for Report {
                 let methods: Vec<_> = size.methods.iter().map(|(m, n)| format!("{n} {m}")).collect();
                 writeln!(
                     f,
-                    "{name}: {} blocks; {} bytes in, {} out, {} a core with verification",
+                    "{name}: {} blocks; {} bytes in, {} out, {} of processor time with verification",
                     methods.join(", "),
                     self.total.bytes,
                     size.bytes,
