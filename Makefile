@@ -6,12 +6,15 @@
 # make soak     the tests of chance many times over, and the world's filesystem testers at length: hours
 # make fuzz     one fuzz target for long (TARGET=block, SECONDS=600): see fuzz/README.md
 # make bench    the numbers of docs/BENCHMARKS.md, measured again (EVAL=folder: on an evaluation corpus of your own)
-# make install  into DESTDIR/PREFIX
+# make install  what `make` built into DESTDIR/PREFIX, with units, man pages, completions and documents (sudo builds nothing)
+# make uninstall  all of that away again; stores and /etc/lmfs stay
 # make train    a built-in model made again: MODEL=small CORPUS=folder (training/README.md)
 
 CARGO   ?= cargo
 PREFIX  ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/system
+# Where mount(8) looks for mount.lmfs.
+HELPERS ?= /sbin
 INSTALL ?= install
 # Files to measure on, by kind: one folder each.
 EVAL    ?= tests/data
@@ -20,7 +23,7 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := $(or $(CARGO_TARGET_DIR),target)/release/lmfs
 
-.PHONY: build setup setup-test setup-bench demo test test-aarch64 miri fmt clippy deny unit soak fuzz bench install
+.PHONY: build setup setup-test setup-bench demo test test-aarch64 miri fmt clippy deny unit soak fuzz bench install uninstall
 build: setup
 	$(CARGO) build $(FLAGS) -p lmfs
 
@@ -80,9 +83,26 @@ bench: setup-bench
 	$(CARGO) bench --profile release --locked -p lmfs-indexer --bench many_files
 	EVAL=$(abspath $(EVAL)) $(CARGO) bench --profile release --locked -p lmfs-tests --bench bars
 
-install: build
+SHARE := $(DESTDIR)$(PREFIX)/share
+DOC   := $(SHARE)/doc/lmfs
+UNITS := lmfs@.service lmfs-scrub@.service lmfs-scrub@.timer
+
+# Builds nothing: as root there may be no Rust, and what it makes would belong to root.
+install:
+	@test -x $(LMFS) || { echo "there is no $(LMFS) yet: run make first, as yourself" >&2; exit 1; }
 	$(INSTALL) -D -m 755 $(LMFS) $(DESTDIR)$(PREFIX)/bin/lmfs
-	$(INSTALL) -D -m 644 -t $(DESTDIR)$(UNITDIR) systemd/lmfs@.service systemd/lmfs-scrub@.service systemd/lmfs-scrub@.timer
-	$(INSTALL) -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/lmfs README.md docs/*.md
+	$(INSTALL) -d $(DESTDIR)$(HELPERS) $(DESTDIR)$(UNITDIR)
+	ln -sf $(PREFIX)/bin/lmfs $(DESTDIR)$(HELPERS)/mount.lmfs
+	for unit in $(UNITS); do sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit && chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit; done
+	$(LMFS) manual $(SHARE)
+	$(INSTALL) -D -m 644 -t $(DOC) README.md LICENSE-APACHE LICENSE-MIT systemd/example.toml
+	$(INSTALL) -D -m 644 -t $(DOC)/docs docs/*.md
+	$(INSTALL) -D -m 644 -t $(DOC)/models models/*.md
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/lmfs $(DESTDIR)$(HELPERS)/mount.lmfs $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
+	rm -f $(SHARE)/man/man1/lmfs.1 $(SHARE)/man/man1/lmfs-*.1 $(SHARE)/bash-completion/completions/lmfs
+	rm -f $(SHARE)/zsh/site-functions/_lmfs $(SHARE)/fish/vendor_completions.d/lmfs.fish
+	rm -rf $(DOC)
 
 include training/train.mk

@@ -8,6 +8,7 @@ mod gc;
 mod init;
 mod interrupt;
 mod level;
+mod manual;
 mod model;
 mod mount;
 mod mount_config;
@@ -77,6 +78,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::List(args) => compress::list(args),
         Command::Model(args) => model::run(args),
         Command::Eval(args) => eval::run(args, quiet),
+        Command::Manual(args) => manual::run(args),
     }
 }
 

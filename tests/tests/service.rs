@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lmfs_tests::{Scratch, lmfs_path, run};
+use lmfs_tests::{Finished, Scratch, lmfs_path, run};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -35,42 +35,168 @@ fn units() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd")
 }
 
+/// `make install` of this build, with these variables.
+fn make(variables: &[String]) -> Finished {
+    let mut make = Command::new("make");
+    // What the make around the tests says of itself is not meant for this one.
+    make.env_remove("MAKEFLAGS")
+        .env_remove("MAKELEVEL")
+        .env_remove("DESTDIR")
+        .env_remove("PREFIX");
+    make.arg("-C")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .arg("install")
+        .args(variables);
+    run(&mut make)
+}
+
+/// All files below a folder, as paths from there.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(below(&path))
+        } else {
+            files.push(path)
+        }
+    }
+    files
+}
+
 #[test]
-fn systemd_accepts_the_units() {
+fn systemd_accepts_the_installed_units() {
     let scratch = Scratch::empty();
+    let prefix = scratch.path("usr");
+    make(&[
+        format!("LMFS={}", lmfs_path().display()),
+        format!("PREFIX={}", prefix.display()),
+        format!("HELPERS={}", scratch.path("sbin").display()),
+    ])
+    .ok();
     let mut verify = Command::new("systemd-analyze");
     verify.arg("verify").arg("--man=no");
-    let mut count = 0;
-    for entry in fs::read_dir(units()).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        if ![".service", ".timer", ".mount", ".target"]
-            .iter()
-            .any(|end| name.ends_with(end))
-        {
-            continue;
-        }
-        // As installed: the program where this build lies, the template with an instance.
-        let unit = fs::read_to_string(&path).unwrap();
-        let program = lmfs_path();
-        let installed: Vec<String> = unit
-            .lines()
-            .map(|line| {
-                ["/usr/local/bin/lmfs", "/usr/bin/lmfs"]
-                    .iter()
-                    .fold(line.to_owned(), |line, path| {
-                        line.replace(path, program.to_str().unwrap())
-                    })
-            })
-            .collect();
-        let copy = scratch.path(name.replace('@', "@srv-archive"));
-        fs::write(&copy, installed.join("\n")).unwrap();
-        verify.arg(copy);
-        count += 1;
+    let units = below(&prefix.join("lib/systemd/system"));
+    assert_eq!(units.len(), 3, "{units:?}");
+    for unit in units {
+        // A template is verified by an instance.
+        let name = unit.file_name().unwrap().to_str().unwrap().replace('@', "@srv-archive");
+        let instance = scratch.path(name);
+        fs::copy(&unit, &instance).unwrap();
+        verify.arg(instance);
     }
-    assert!(count > 0, "there is a unit");
     let found = run(&mut verify).ok();
     assert_eq!(found.stderr, "", "systemd has something to say");
+}
+
+/// The units named /usr/bin/lmfs, and `make install` put the program into /usr/local/bin.
+#[test]
+fn installed_units_start_the_installed_program() {
+    let scratch = Scratch::empty();
+    let root = scratch.path("root");
+    let into = format!("DESTDIR={}", root.display());
+    make(&[format!("LMFS={}", lmfs_path().display()), into.clone()]).ok();
+    let mut commands = 0;
+    for unit in below(&root.join("usr/local/lib/systemd/system")) {
+        let text = fs::read_to_string(&unit).unwrap();
+        for line in text.lines().filter(|line| line.starts_with("Exec")) {
+            let program = line
+                .split_once('=')
+                .unwrap()
+                .1
+                .trim_start_matches('-')
+                .split(' ')
+                .next()
+                .unwrap();
+            // What is named without a path is the system's.
+            let Some(program) = program.strip_prefix('/') else {
+                continue;
+            };
+            assert!(
+                root.join(program).is_file(),
+                "{}: {line}: there is no such file",
+                unit.display()
+            );
+            commands += 1;
+        }
+    }
+    assert_eq!(commands, 2, "one that mounts and one that checks");
+    let helper = fs::read_link(root.join("sbin/mount.lmfs")).unwrap();
+    assert!(root.join(helper.strip_prefix("/").unwrap()).is_file());
+    for file in [
+        "README.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "example.toml",
+        "docs/FORMAT.md",
+        "models/small.md",
+    ] {
+        assert!(root.join("usr/local/share/doc/lmfs").join(file).is_file(), "{file}");
+    }
+    // Without a build there is nothing to install, and nothing is built by whoever installs.
+    let missing = scratch.path("missing");
+    make(&[format!("LMFS={}", missing.display()), into]).refused(&["run make first"]);
+    assert!(!missing.exists());
+}
+
+/// What `lmfs help` names has a man page, and shells complete it.
+#[test]
+fn man_pages_and_completions_know_every_command() {
+    let scratch = Scratch::empty();
+    let share = scratch.path("share");
+    lmfs_tests::lmfs(["manual".as_ref(), share.as_os_str()]).ok();
+    let read = |name: &str| fs::read_to_string(share.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let completions = [
+        read("bash-completion/completions/lmfs"),
+        read("zsh/site-functions/_lmfs"),
+        read("fish/vendor_completions.d/lmfs.fish"),
+    ];
+    let help = lmfs_tests::lmfs(["--help"]).ok().stdout;
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.len() > 15, "{commands:?}");
+    for command in &commands {
+        let page = read(&format!("man/man1/lmfs-{command}.1"));
+        assert!(
+            page.contains(".SH OPTIONS") && page.contains("lmfs"),
+            "{command}: {page}"
+        );
+        for completion in &completions {
+            assert!(completion.contains(command), "no completion of {command}");
+        }
+    }
+    read("man/man1/lmfs-model-export.1");
+    assert!(read("man/man1/lmfs.1").contains("lmfs umount ~/archive"));
+    for hidden in ["manual", "background-child"] {
+        assert!(
+            !completions.iter().any(|completion| completion.contains(hidden)),
+            "{hidden} is completed"
+        );
+    }
+}
+
+/// The model has to be had without a store, to be kept beside `.lmz` files for decades.
+#[test]
+fn an_exported_model_is_that_of_a_store_and_replaces_no_file() {
+    let scratch = Scratch::with_store(&[]);
+    let file = scratch.path("small.gguf");
+    let export = |name: &str, file: &Path| {
+        lmfs_tests::lmfs(["model".as_ref(), "export".as_ref(), name.as_ref(), file.as_os_str()])
+    };
+    export("builtin:small", &file).ok();
+    let model = scratch.store_files("models").pop().unwrap();
+    assert!(fs::read(&file).unwrap() == fs::read(model).unwrap(), "another model");
+    export("builtin:first", &file).refused(&["exists"]);
+    export("small", &scratch.path("x")).refused(&["builtin:NAME"]);
+    export("builtin:none", &scratch.path("x")).refused(&["small"]);
+    export("builtin:small", &scratch.path("missing/x")).refused(&["no such file"]);
+    assert!(!scratch.path("x").exists());
 }
 
 #[test]

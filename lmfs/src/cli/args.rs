@@ -12,8 +12,8 @@ use crate::daemon::PackMode;
 const LONG_ABOUT: &str = "\
 Mount a directory that a language model compresses.
 
-What is written into the mounted directory is safe at once and small a little later: a background packer \
-predicts every byte with a language model and stores the surprise with an arithmetic coder, in fixed-size \
+What is written into the mounted directory is durable once fsync returns, or by itself within seconds, and small \
+a little later: a background packer predicts every byte with a language model and stores the surprise with an arithmetic coder, in fixed-size \
 blocks that can be read in any order.";
 
 const EXAMPLES: &str = "\
@@ -81,7 +81,8 @@ pub enum Command {
     Compress(Stream),
     /// Restore files from .lmz
     // What only compressing looks at is taken, as by zstd, but not shown.
-    #[command(after_help = DECOMPRESS_EXAMPLES, mut_arg("level", |arg| arg.hide(true)),
+    #[command(after_help = DECOMPRESS_EXAMPLES, mut_arg("model", |arg| arg.help(READING_MODEL)),
+        mut_arg("level", |arg| arg.hide(true)),
         mut_arg("block_size", |arg| arg.hide(true)), mut_arg("engine", |arg| arg.hide(true)),
         mut_arg("decompress", |arg| arg.hide(true)))]
     Decompress(Stream),
@@ -89,11 +90,16 @@ pub enum Command {
     Test(Test),
     /// Show sizes and models of .lmz files
     List(List),
-    /// List the built-in models, or show what a model is
+    /// List the built-in models, show what a model is, or write one to a file
     Model(Model),
     /// Measure what lmfs makes of your data, beside gzip, zstd and xz
     Eval(Eval),
+    /// Write the man pages and shell completions: what `make install` calls
+    #[command(hide = true)]
+    Manual(Manual),
 }
+
+const READING_MODEL: &str = "GGUF file that the files were compressed with, if that is not a built-in model";
 
 const DECOMPRESS_EXAMPLES: &str = "\
 Examples:
@@ -101,8 +107,8 @@ Examples:
   lmfs decompress -c notes.txt.lmz | less
   lmfs decompress --recover -o rest damaged.lmz
 
-A file says itself how it was compressed. An output file appears only when it is whole; it has the mode, times and,
-where allowed, the owner of its input.";
+A file says itself how it was compressed. An output file appears only when it is whole; it has the mode, times \
+and, where allowed, the owner of its input.";
 
 const STREAM_EXAMPLES: &str = "\
 Examples:
@@ -112,12 +118,14 @@ Examples:
   tar -I 'lmfs compress' -xf docs.tar.lmz
   lmfs compress -1 -c big | ssh host lmfs decompress -o big
 
-Levels (docs/BENCHMARKS.md has sizes and speeds; --model and --block-size change parts of one):
+Levels; --model and --block-size change parts of one:
   -1 -2    zstd in blocks of 1 MiB: fast, stronger
   -3 -4 -5 adaptive models in blocks of 64 KiB, 128 KiB, 256 KiB
   -6       language model in blocks of 256 KiB: the default
-  -7 -8    the same in blocks of 512 KiB, 1 MiB: smaller, slower to read at random
+  -7 -8    the same in blocks of 512 KiB, 1 MiB: smaller, slower at random
   -9       the same with more context: smallest, slow
+
+docs/BENCHMARKS.md has their sizes and speeds.
 
 An output file appears only when it is whole; it has the mode, times and, where allowed, the owner of its input.";
 
@@ -184,8 +192,8 @@ pub struct Test {
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(..=1024))]
     pub threads: u16,
-    /// GGUF file that the files were compressed with, if that is not a built-in model
-    #[arg(long, value_name = "MODEL")]
+    /// As for `lmfs decompress`.
+    #[arg(long, value_name = "MODEL", help = READING_MODEL)]
     pub model: Option<String>,
 }
 
@@ -207,8 +215,8 @@ pub struct Eval {
     /// Files and folders
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
-    /// Bytes in a block
-    #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size, default_value = "64KiB")]
+    /// Bytes in a block, a power of two from 4KiB to 1MiB: 16KiB is what a store has, 256KiB an .lmz file
+    #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size, default_value = "16KiB")]
     pub block_size: u32,
     /// The model and what runs it.
     #[command(flatten)]
@@ -256,6 +264,21 @@ pub enum ModelCommand {
         #[arg(long, hide = true)]
         untried: bool,
     },
+    /// Write a built-in model to a new file, to be kept beside what it compressed or run by other programs
+    Export {
+        /// builtin:NAME
+        model: String,
+        /// GGUF file to make
+        file: PathBuf,
+    },
+}
+
+/// `lmfs manual`
+#[derive(Debug, Args)]
+pub struct Manual {
+    /// Folder such as /usr/share, which gets `man/man1`, `bash-completion/completions`, `zsh/site-functions` and
+    /// `fish/vendor_completions.d`
+    pub share: PathBuf,
 }
 
 const INIT_EXAMPLES: &str = "\
@@ -264,7 +287,7 @@ Examples:
   lmfs init /srv/logs.lmfs --block-size 64KiB
   lmfs init store --model ~/models/tinyllama-q8_0.gguf
 
-The model file is copied into the store, so that the store alone is enough to read it. Any GGUF that llama.cpp
+The model file is copied into the store, so that the store alone is enough to read it. Any GGUF that llama.cpp \
 loads and whose vocabulary can express all 256 bytes will do; the larger the model, the smaller and slower.";
 
 /// `lmfs init`
@@ -292,7 +315,7 @@ const MOUNT_EXAMPLES: &str = "\
 Examples:
   lmfs mount ~/archive.lmfs ~/archive
   lmfs mount /srv/logs.lmfs /var/log/old -o allow_other,ro
-  lmfs mount -f --cache-size 1GiB store mnt          stay in the foreground, log to the terminal
+  lmfs mount -f --cache-size 1GiB store mnt     foreground, log to the terminal
 
 In /etc/fstab (with a link from /sbin/mount.lmfs to lmfs):
   /srv/logs.lmfs  /var/log/old  lmfs  allow_other,nofail,cache_size=1GiB  0 0
@@ -353,9 +376,9 @@ pub struct Umount {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lmfs pack ~/archive                        all of a mounted store, by its daemon
-  lmfs pack ~/archive ~/archive/documents    only what lies below these paths
-  lmfs pack ~/archive.lmfs --jobs 4          a store that is not mounted
+  lmfs pack ~/archive                       a mounted store, by its daemon
+  lmfs pack ~/archive ~/archive/documents   only what lies below these paths
+  lmfs pack ~/archive.lmfs --jobs 4         a store that is not mounted
 
 It can be interrupted at any time; what is done stays done.")]
 pub struct Pack {
@@ -400,14 +423,14 @@ pub struct Stat {
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
-  lmfs check ~/archive.lmfs                          names, links and sizes: quick
-  lmfs check ~/archive.lmfs --data                   and every byte; Ctrl-C, then --resume goes on
-  lmfs check ~/archive --data --max-rate 20MiB       a mounted store, while it is used
-  lmfs check ~/archive.lmfs --repair                 restore damaged places from parity
+  lmfs check ~/archive.lmfs                      names, links and sizes: quick
+  lmfs check ~/archive.lmfs --data               every byte; --resume goes on
+  lmfs check ~/archive --data --max-rate 20MiB   a mounted store, in use
+  lmfs check ~/archive.lmfs --repair             restore what parity can
   lmfs check ~/archive.lmfs --sha256 > sums; cd ~/archive && sha256sum -c sums
 
-Exit codes: 0 no damage, 1 damage found, 2 the check could not run or was interrupted, 3 damage found and all of it
-repaired.";
+Exit codes: 0 no damage, 1 damage found, 2 the check could not run or was interrupted, 3 damage found and all of \
+it repaired.";
 
 /// `lmfs check`
 #[derive(Debug, Args)]
@@ -478,4 +501,50 @@ pub struct Gc {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::Cli;
+
+    fn each(command: &Command, look: &mut dyn FnMut(&Command)) {
+        look(command);
+        command.get_subcommands().for_each(|command| each(command, look));
+    }
+
+    /// Lines broken at 110 columns became a long and a short one in turn on a terminal of 80.
+    #[test]
+    fn help_is_broken_into_lines_by_the_terminal_alone() {
+        let mut seen = 0;
+        each(&Cli::command(), &mut |command| {
+            let Some(text) = command.get_after_help() else { return };
+            for paragraph in text.to_string().split("\n\n") {
+                let lines: Vec<&str> = paragraph.lines().collect();
+                for line in &lines {
+                    seen += 1;
+                    assert!(lines.len() == 1 || line.len() <= 80, "{}: {line}", command.get_name());
+                }
+            }
+        });
+        assert!(seen > 40, "{seen} lines");
+    }
+
+    /// `lmfs decompress --help` said that the best built-in model is used.
+    #[test]
+    fn what_decompresses_asks_for_a_model_only_when_the_file_does_not_name_a_built_in_one() {
+        for name in ["decompress", "test"] {
+            let mut command = Cli::command();
+            let help = command
+                .find_subcommand_mut(name)
+                .map(|command| command.render_long_help().to_string());
+            let help = help.unwrap_or_default();
+            assert!(
+                help.contains("compressed with, if that is not a built-in model"),
+                "{help}"
+            );
+            assert!(!help.contains("default: the best"), "{help}");
+        }
+    }
 }

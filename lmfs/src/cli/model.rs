@@ -2,9 +2,14 @@
 
 mod measure;
 
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::{Context, bail};
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, builtin, load};
 use serde_json::{Value, json};
 
@@ -27,6 +32,7 @@ pub fn run(args: &Model) -> anyhow::Result<ExitCode> {
             json,
             untried,
         } => show(model, *engine, *json, *untried),
+        ModelCommand::Export { model, file } => export(model, file),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -77,6 +83,25 @@ fn list(as_json: bool) -> anyhow::Result<()> {
     output::line(
         "\nMeasured now, with adaptive models mixed, on texts of this program. `lmfs model show` prints a model's card.",
     )
+}
+
+/// The file gets its name only when it is whole and durable, and replaces none.
+fn export(name: &str, file: &Path) -> anyhow::Result<()> {
+    let ModelSource::Builtin(name) = name.parse()? else {
+        bail!("{name} is a file already: builtin:NAME can be exported, see `lmfs model list`");
+    };
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let as_umask_has_it = Permissions::from_mode(0o666);
+    let write = || -> std::io::Result<()> {
+        let mut new = tempfile::Builder::new()
+            .permissions(as_umask_has_it)
+            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        new.write_all(builtin::find(name).map_err(std::io::Error::other)?.gguf)?;
+        new.as_file().sync_all()?;
+        new.persist_noclobber(file)?;
+        Ok(())
+    };
+    write().with_context(|| format!("cannot write {}", file.display()))
 }
 
 fn show(name: &str, engine: EngineChoice, as_json: bool, untried: bool) -> anyhow::Result<()> {

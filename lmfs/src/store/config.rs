@@ -17,6 +17,14 @@ pub const FORMAT: u32 = 1;
 /// Bytes in a block unless `lmfs init --block-size` says otherwise (docs/BENCHMARKS.md has the reason).
 pub const DEFAULT_BLOCK_SIZE: u32 = 16 << 10;
 
+/// For whoever finds the folder, perhaps long after.
+const HEAD: &str = "\
+# This folder is an lmfs store: a filesystem whose files are compressed. The program `lmfs` shows them:
+#     lmfs mount THIS-FOLDER AN-EMPTY-FOLDER
+# They lie in segments/, and what is in models/ is needed to decompress them: keep all of this folder.
+# docs/FORMAT.md in the sources of lmfs defines every byte.
+";
+
 /// What a store is. Fixed when the store is made; a copy is kept in the log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,7 +116,8 @@ impl Config {
             reason: e.to_string(),
         })?;
         Ok(format!(
-            "# An lmfs store. Made by `lmfs init`; nothing here may be changed by hand.\n{body}"
+            "{HEAD}# Written by lmfs {}. Nothing here may be changed by hand.\n{body}",
+            env!("CARGO_PKG_VERSION")
         ))
     }
 }
