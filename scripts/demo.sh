@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # See lmfs work: a store, a mount, a real directory copied in, packed by the model, read back after everything that can happen.
-# usage: demo.sh [DIRECTORY]    (default: the samples and documents of this project)
+# usage: demo.sh [DIRECTORY]    (default: the samples in tests/data)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -28,7 +28,7 @@ daemon() { "$LMFS" status "$mnt" --json | tr ',{}' '\n\n\n' | sed -n 's/^ *"pid"
 if [ $# -gt 0 ]; then
     cp -a "$1" "$source/"
 else
-    cp -a tests/data/text tests/data/code tests/data/logs tests/data/csv tests/data/json docs "$source/"
+    cp -a tests/data/text tests/data/code tests/data/logs tests/data/csv tests/data/json "$source/"
 fi
 raw=$(find "$source" -type f -printf '%s\n' | awk '{ n += $1 } END { print n + 0 }')
 files=$(find "$source" -type f | wc -l)
@@ -39,7 +39,7 @@ run "$LMFS" mount "$store" "$mnt" --pack=off
 
 step "$files files, $raw bytes of text, code and logs, copied in"
 run cp -a "$source" "$mnt/copy"
-sync -f "$mnt"
+find "$mnt/copy" -type f -exec sync {} +   # fsync of each
 same
 first=$(number stored_bytes)
 
@@ -66,7 +66,7 @@ echo "20 reads right; $misses blocks decoded"
 
 step "The daemon is killed (kill -9), the store mounted again"
 echo "written and synced before the kill" >"$mnt/note"
-sync -f "$mnt/note"
+sync "$mnt/note"   # fsync
 pid=$(daemon)
 run kill -9 "$pid"
 while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done
