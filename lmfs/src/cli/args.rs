@@ -539,7 +539,12 @@ mod tests {
             let help = command
                 .find_subcommand_mut(name)
                 .map(|command| command.render_long_help().to_string());
-            let help = help.unwrap_or_default();
+            // However wide the terminal is.
+            let help = help
+                .unwrap_or_default()
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
             assert!(
                 help.contains("compressed with, if that is not a built-in model"),
                 "{help}"
