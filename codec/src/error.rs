@@ -103,7 +103,7 @@ pub enum Error {
     },
 
     /// What was encoded did not decode to the input, so it was not used.
-    #[error("verification failed: {0}; nothing was lost, the block stays in its first form")]
+    #[error("verification failed: {0}; nothing was lost, the block gets another form")]
     Verification(String),
 
     /// An option is out of range.
@@ -127,6 +127,15 @@ impl Error {
             what: what.into(),
             source,
         }
+    }
+
+    /// Whether what was read is not what was written: [recovery](crate::stream::StreamOptions::recover) goes on after such an
+    /// error. Other errors say that it cannot be read here or now, though it may be whole.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Error::Damaged { .. } | Error::NotABlock { .. } | Error::NotAContainer { .. } | Error::NewerFormat { .. }
+        )
     }
 
     pub(crate) fn damaged(what: &'static str, reason: impl Into<String>) -> Error {

@@ -213,6 +213,111 @@ fn recover_says_which_bytes_are_missing_and_restores_the_others() {
     recovered(&bad, &[2], &["table"]);
 }
 
+/// All was once lost with the first bytes of a file, or all that the language model had coded; and read from standard input,
+/// a gap of several blocks shifted what followed.
+#[test]
+fn recover_needs_no_header_and_takes_redirected_files_for_files() {
+    let scratch = Scratch::empty();
+    let (packed, out) = (scratch.path("a.lmz"), scratch.path("out"));
+    let raw = text(40_000);
+    let recovered = |words: &str, bad: &[u8], gap: std::ops::Range<usize>| {
+        fs::write(&packed, bad).unwrap();
+        let mut expected = raw.clone();
+        expected[gap].fill(0);
+        let _ = fs::remove_file(&out);
+        call(&format!("decompress --recover {words} -o"), &[&out, &packed]).refused(&["damaged"]);
+        assert!(fs::read(&out).unwrap() == expected, "{words}");
+        let mut command = Command::new(lmfs_path());
+        command.args(["decompress", "--recover"]).args(words.split_whitespace());
+        let from_file = command.stdin(File::open(&packed).unwrap()).output().unwrap();
+        assert_eq!(from_file.status.code(), Some(1));
+        assert!(from_file.stdout == expected, "{words}");
+    };
+    let good = pipe("compress -3 --block-size 4KiB", &raw);
+    let blocks: Vec<usize> = (60..good.len())
+        .filter(|&at| good[at..].starts_with(&[0xb5, 0x4c, 0x13]))
+        .collect();
+    let mut bad = good.clone();
+    bad[..4096].fill(0);
+    let lost = blocks.iter().filter(|&&at| at < 4096).count();
+    assert!(lost > 1);
+    recovered("", &bad, 0..lost * 4096);
+    let mut bad = good;
+    bad[blocks[2] + 5] ^= 1;
+    bad[blocks[3] + 5] ^= 1;
+    recovered("", &bad, 2 * 4096..4 * 4096);
+    for (model, words) in [("small", ""), ("first", "--model builtin:first")] {
+        let good = pipe(&format!("compress -6 --block-size 16KiB --model builtin:{model}"), &raw);
+        let mut bad = good.clone();
+        bad[..60].fill(0);
+        recovered(words, &bad, 0..0);
+        let mut bad = good.clone();
+        bad[20] ^= 1;
+        recovered("", &bad, 0..0);
+        bad[16..48].fill(0x33);
+        recovered(words, &bad, 0..0);
+    }
+}
+
+/// Such a file was once replaced by an empty one.
+#[test]
+fn recover_without_the_model_replaces_nothing() {
+    let scratch = Scratch::empty();
+    let (packed, out) = (scratch.path("a.lmz"), scratch.path("out"));
+    let mut container = pipe("compress -6", &text(3000));
+    container[16..48].fill(0x77);
+    let bits = container[..56].iter().fold(!0_u32, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+        })
+    });
+    container[56..60].copy_from_slice(&(!bits).to_le_bytes());
+    for damage in [0, 30] {
+        let at = container.len() - 1 - damage;
+        container[at] ^= 1;
+        fs::write(&packed, &container).unwrap();
+        fs::write(&out, b"good").unwrap();
+        call("decompress --recover -f -o", &[&out, &packed]).refused(&["--model"]);
+        assert_eq!(fs::read(&out).unwrap(), b"good");
+    }
+}
+
+/// The link itself was once replaced: `/dev/stdout`, for everybody.
+#[test]
+fn links_are_followed_and_not_replaced() {
+    let scratch = Scratch::empty();
+    let (plain, link, other) = (scratch.path("a.txt"), scratch.path("stdout"), scratch.path("other"));
+    fs::write(&plain, text(5000)).unwrap();
+    let packed = pipe("compress -3", &text(5000));
+    let target = scratch.path("target");
+    std::os::unix::fs::symlink("/proc/self/fd/1", &link).unwrap();
+    for force in [&["-f"][..], &[]] {
+        let mut command = Command::new(lmfs_path());
+        command
+            .args(["compress", "-3"])
+            .args(force)
+            .arg("-o")
+            .arg(&link)
+            .arg(&plain);
+        assert!(
+            command
+                .stdout(File::create(&target).unwrap())
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(link.is_symlink());
+        assert!(fs::read(&target).unwrap() == packed);
+    }
+    call("compress -3 --rm -f -o", &[&link, &plain]).refused(&["--rm"]);
+    std::os::unix::fs::symlink("target", &other).unwrap();
+    fs::write(&target, b"old").unwrap();
+    call("compress -3 -o", &[&other, &plain]).refused(&["already exists"]);
+    call("compress -3 -f -o", &[&other, &plain]).ok();
+    assert!(other.is_symlink());
+    assert!(fs::read(&target).unwrap() == packed);
+}
+
 #[test]
 fn devices_are_written_to_and_never_replaced() {
     let scratch = Scratch::empty();
@@ -311,6 +416,47 @@ fn the_input_is_removed_only_when_another_file_has_all_of_it() {
     assert_eq!(fs::read(&plain).unwrap(), raw);
 }
 
+/// `--rm` once removed a file that had taken the place of its input, or what had been added to it meanwhile.
+#[test]
+fn an_input_that_changed_meanwhile_is_not_removed() {
+    let scratch = Scratch::empty();
+    let (plain, packed, new) = (scratch.path("a.txt"), scratch.path("a.txt.lmz"), scratch.path("new"));
+    let raw = text(100_000).repeat(30);
+    let replace = || {
+        fs::write(&new, b"new").unwrap();
+        fs::rename(&new, &plain).unwrap();
+    };
+    let append = || {
+        let mut file = File::options().append(true).open(&plain).unwrap();
+        file.write_all(b"more").unwrap();
+    };
+    for change in [&replace as &dyn Fn(), &append] {
+        fs::write(&plain, &raw).unwrap();
+        let _ = fs::remove_file(&packed);
+        let mut command = Command::new(lmfs_path());
+        command.args(["compress", "-4", "-T1", "--rm"]).arg(&plain);
+        let child = command.stderr(Stdio::piped()).spawn().unwrap();
+        while unfinished(&scratch) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        change();
+        let end = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&end.stderr);
+        assert!(end.status.code() == Some(1) && said.contains("not removed"), "{said}");
+        assert!(plain.exists() && packed.exists());
+    }
+}
+
+/// Outputs without their names yet.
+fn unfinished(scratch: &Scratch) -> usize {
+    let names = fs::read_dir(scratch.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
+    names
+        .filter(|name| name.to_string_lossy().starts_with(".lmfs-"))
+        .count()
+}
+
 /// A program that waited for its input once saw no signal, and a second one left the unfinished file behind.
 #[test]
 fn a_signal_ends_what_waits_for_its_input_and_nothing_is_left() {
@@ -321,15 +467,7 @@ fn a_signal_ends_what_waits_for_its_input_and_nothing_is_left() {
         .stdin(Stdio::piped())
         .spawn()
         .unwrap();
-    let unfinished = || {
-        let names = fs::read_dir(scratch.path(""))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name());
-        names
-            .filter(|name| name.to_string_lossy().starts_with(".lmfs-"))
-            .count()
-    };
-    while unfinished() == 0 {
+    while unfinished(&scratch) == 0 {
         std::thread::sleep(Duration::from_millis(10));
     }
     // It waits for its input until it has ended.
@@ -339,7 +477,7 @@ fn a_signal_ends_what_waits_for_its_input_and_nothing_is_left() {
     let end = child.wait().unwrap();
     drop(input);
     assert_eq!(end.signal(), Some(15), "{end}");
-    assert_eq!(unfinished(), 0);
+    assert_eq!(unfinished(&scratch), 0);
 }
 
 /// The output once had the input's mode, but the group of whoever made it.

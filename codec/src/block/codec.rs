@@ -61,43 +61,65 @@ impl Codec {
     }
 
     /// The smallest block of all allowed methods that promise something for these bytes, decoded and compared with
-    /// `raw` before it is returned. Never longer than `raw` and a header.
+    /// `raw` before it is returned. One that does not decode to `raw` is logged as a warning, and the next smallest taken.
+    /// Never longer than `raw` and a header.
     ///
     /// # Errors
-    /// [`Error::TooLarge`], [`Error::Interrupted`], a failing engine, or [`Error::Verification`].
+    /// [`Error::TooLarge`], [`Error::Interrupted`], or a failing engine.
     pub fn encode(&self, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
         fits(raw)?;
         stop.check()?;
-        let (block, method) = self.smallest(raw, stop)?;
-        if method != Method::Raw && self.decode(&block, stop)? != raw {
-            return Err(Error::Verification(format!(
-                "the {method} block decodes to other bytes"
-            )));
+        for (block, method) in self.blocks(raw, stop)?.into_iter().rev() {
+            match self.verify(&block, method, raw, stop) {
+                Ok(()) => return Ok(block),
+                Err(failed) => warn(failed)?,
+            }
         }
-        Ok(block)
+        Ok(stored(raw))
     }
 
-    fn smallest(&self, raw: &[u8], stop: &Stop) -> Result<(Vec<u8>, Method)> {
+    fn verify(&self, block: &[u8], method: Method, raw: &[u8], stop: &Stop) -> Result<()> {
+        match self.decode(block, stop) {
+            Ok(decoded) if decoded == raw => Ok(()),
+            Ok(_) => Err(Error::Verification(format!(
+                "the {method} block decodes to other bytes"
+            ))),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(error) => Err(Error::Verification(format!(
+                "the {method} block does not decode: {error}"
+            ))),
+        }
+    }
+
+    /// Blocks, each smaller than the one before it and the first than the raw bytes.
+    fn blocks(&self, raw: &[u8], stop: &Stop) -> Result<Vec<(Vec<u8>, Method)>> {
         let options = self.options();
-        let mut best = (stored(raw), Method::Raw);
+        let mut blocks = Vec::new();
         if !options.lm_only {
             let quick = zstd::compress(raw, options.first_copy_level)?;
             if route::classify(raw, quick.as_ref().map(Vec::len)) == Content::Dense {
-                return Ok(best);
+                return Ok(blocks);
             }
             if let Some(frame) = zstd::compress(raw, options.zstd_level)? {
-                best = (self.assemble(raw, Method::Zstd, 0, &frame), Method::Zstd);
+                blocks.push((self.assemble(raw, Method::Zstd, 0, &frame), Method::Zstd));
             }
         }
         for method in self.candidates(raw) {
             let lanes = self.shared.predicting.lanes(method, raw.len(), options);
             let mixer = mix::newest(method.needs_model());
-            let payload = self.shared.predicting.encode(method, mixer, raw, lanes, stop)?;
-            if payload.len() + Header::LEN < best.0.len() {
-                best = (self.assemble(raw, method, lanes, &payload), method);
+            let payload = match self.shared.predicting.encode(method, mixer, raw, lanes, stop) {
+                Ok(payload) => payload,
+                Err(failed) => {
+                    warn(failed)?;
+                    continue;
+                }
+            };
+            let best = blocks.last().map_or(raw.len() + Header::LEN, |(block, _)| block.len());
+            if payload.len() + Header::LEN < best {
+                blocks.push((self.assemble(raw, method, lanes, &payload), method));
             }
         }
-        Ok(best)
+        Ok(blocks)
     }
 
     /// The predicting methods worth their time.
@@ -187,6 +209,17 @@ pub(crate) fn decode_as(codec: &Codec, block: &[u8], writer: &[u8; 8], stop: &St
     Err(error)
 }
 
+/// Logs that a form of a block is not used.
+fn warn(error: Error) -> Result<()> {
+    match error {
+        Error::Verification(_) => {
+            tracing::warn!("{error}");
+            Ok(())
+        }
+        other => Err(other),
+    }
+}
+
 fn fits(raw: &[u8]) -> Result<()> {
     if raw.len() > MAX_BLOCK {
         return Err(Error::TooLarge {
@@ -220,6 +253,7 @@ fn assemble(raw: &[u8], method: Method, lanes: usize, params: [u8; 8], payload: 
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::model::{Engine, Identity, Lanes, Token, Vocabulary};
 
     fn plain() -> Codec {
         Codec::new(None, Options::default()).unwrap()
@@ -242,6 +276,110 @@ mod tests {
         let stop = Stop::new();
         stop.set();
         assert!(matches!(plain().encode(b"text", &stop), Err(Error::Interrupted)));
+    }
+
+    /// A model that knows the text, but only when it is asked for the first time.
+    struct Fickle {
+        vocabulary: Vocabulary,
+        identity: Identity,
+        text: Arc<Vec<u8>>,
+        steadfast: bool,
+    }
+
+    impl LanguageModel for Fickle {
+        fn vocabulary(&self) -> &Vocabulary {
+            &self.vocabulary
+        }
+
+        fn identity(&self) -> &Identity {
+            &self.identity
+        }
+
+        fn tokenize(&self, text: &[u8]) -> Result<Vec<Token>> {
+            Ok(text.iter().map(|&byte| Token::from(byte)).collect())
+        }
+
+        fn open(&self, _: usize) -> Result<Box<dyn Lanes>> {
+            Ok(Box::new(State {
+                text: Arc::clone(&self.text),
+                steadfast: self.steadfast,
+                resets: 0,
+                at: 0,
+                logits: vec![0.0; 256],
+            }))
+        }
+    }
+
+    struct State {
+        text: Arc<Vec<u8>>,
+        steadfast: bool,
+        resets: usize,
+        at: usize,
+        logits: Vec<f32>,
+    }
+
+    impl Lanes for State {
+        fn lanes(&self) -> usize {
+            1
+        }
+
+        fn reset(&mut self) -> Result<()> {
+            (self.resets, self.at) = (self.resets + 1, 0);
+            Ok(())
+        }
+
+        fn step(&mut self, runs: &[&[Token]]) -> Result<()> {
+            let next = usize::from(self.text.get(self.at).copied().unwrap_or_default());
+            self.at += runs[0].len();
+            self.logits.fill(0.0);
+            self.logits[next] = if self.steadfast || self.resets == 1 { 12.0 } else { 0.0 };
+            Ok(())
+        }
+
+        fn logits(&self, _: usize, _: usize) -> &[f32] {
+            &self.logits
+        }
+    }
+
+    /// Compressing once gave up with "damaged block", although zstd would have done.
+    #[test]
+    fn what_does_not_decode_gives_way_to_the_next_smallest() {
+        let mut state = 1_u64;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            b' ' + (state >> 58) as u8
+        });
+        let raw: Vec<u8> = noise.take(3000).collect();
+        let encode = |steadfast| {
+            let bytes: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
+            let model = Fickle {
+                vocabulary: Vocabulary::new(&bytes, None).unwrap(),
+                identity: Identity {
+                    name: "fickle".into(),
+                    digest: [7; 32],
+                    engine: Engine::Exact,
+                    parameters: 0,
+                    architecture: "none".into(),
+                    context: 1 << 20,
+                    numerics: String::new(),
+                },
+                text: Arc::new(raw.clone()),
+                steadfast,
+            };
+            let options = Options {
+                lanes: Some(1),
+                ..Options::default()
+            };
+            let codec = Codec::new(Some(Arc::new(model)), options).unwrap();
+            let block = codec.encode(&raw, &Stop::new()).unwrap();
+            assert_eq!(codec.decode(&block, &Stop::new()).unwrap(), raw);
+            (Header::parse(&block).unwrap().method, block.len())
+        };
+        let (method, smallest) = encode(true);
+        assert_eq!(method, Method::Model);
+        let (method, len) = encode(false);
+        assert!(matches!(method, Method::Mix | Method::Zstd), "{method}");
+        assert!(smallest < len && len < raw.len(), "{smallest}, {len}");
     }
 
     #[test]

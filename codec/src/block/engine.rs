@@ -108,7 +108,9 @@ impl Predicting {
             || Ok(Predictor::new()),
             |mixer| {
                 mixer.set_version(version);
-                run(mixer)
+                let result = run(mixer);
+                mixer.release_large();
+                result
             },
         )
     }

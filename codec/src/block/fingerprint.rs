@@ -106,6 +106,19 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    /// A second implementation has the probe and an example from docs/FORMAT.md.
+    #[test]
+    fn the_document_has_the_probe_and_an_example() {
+        let document = include_str!("../../../docs/FORMAT.md");
+        let digits: String = document.split_whitespace().collect();
+        assert!(digits.contains(&hex(PROBE)), "{}", hex(PROBE));
+        let payload = crate::mix::encode(&mut crate::mix::Predictor::new(), PROBE);
+        assert_eq!(payload.first(), Some(&0), "its shape");
+        let plain = crate::Codec::new(None, crate::Options::default()).unwrap();
+        let print = plain.fingerprint().unwrap().to_string();
+        assert!(document.contains(&print), "{print}");
+    }
+
     #[test]
     fn text_round_trips_and_nonsense_is_refused() {
         let print = Fingerprint(std::array::from_fn(|i| u8::try_from(i * 7).unwrap()));

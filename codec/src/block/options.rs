@@ -22,7 +22,8 @@ pub struct Options {
     /// Most lanes of a model block whose number is not given; `None` for what the model is
     /// [best with](crate::model::LanguageModel::best_lanes). Fewer lanes see more context each and may be slower.
     pub most_lanes: Option<usize>,
-    /// Decoding states kept open for reuse. Each costs its lanes' KV caches. Threads beyond it open and drop their own.
+    /// Decoding states and mixers kept open for reuse. Each state costs its lanes' KV caches, each mixer tables of 130 times
+    /// the last block, 36 MiB at most. Threads beyond it open and drop their own.
     pub max_states: usize,
 }
 

@@ -53,6 +53,11 @@ impl Matcher {
         self.expected = 0;
     }
 
+    /// Gives its memory back until the next reset.
+    pub(super) fn release(&mut self) {
+        self.places = Vec::new();
+    }
+
     pub(super) fn import(&mut self, quality: &[Cell; QUALITIES]) {
         self.quality = *quality;
     }

@@ -43,6 +43,9 @@ pub(super) const APMS: [u32; 2] = [1 << 11, 1 << 10];
 /// Binary logarithm of how many bits the final maps look back on.
 const APM_RATE: u32 = 6;
 
+/// Bytes of the table of histories that wait for the next block: that of 256 KiB. A block of 1 MiB has four times as many.
+const MOST_KEPT: usize = 32 << 20;
+
 /// Predicts the bits of a block's bytes; see [the module](super).
 pub struct Predictor {
     block: Vec<u8>,
@@ -175,6 +178,14 @@ impl Predictor {
         self.opinion = self.rules.opinions.then(|| Opinion::new(total));
         self.ahead.clear();
         self.ahead.resize(lanes.len(), Ahead::default());
+    }
+
+    /// Gives tables back that only blocks larger than most need.
+    pub(crate) fn release_large(&mut self) {
+        if self.slots.bytes() > MOST_KEPT {
+            self.slots = Slots::new();
+            self.matcher.release();
+        }
     }
 
     /// A predictor that has learned nothing, for training.

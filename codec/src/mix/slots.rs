@@ -39,6 +39,11 @@ impl Slots {
         self.shift = 64 - log2_lines;
     }
 
+    /// Bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        self.lines.capacity() * size_of::<Line>()
+    }
+
     /// Asks for the lines of all `hashes` before any is needed, so that the waits for memory overlap.
     #[inline(always)]
     pub(super) fn prefetch<const K: usize>(&self, hashes: &[u64; K]) {

@@ -4,28 +4,46 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::format::{ContainerHeader, FOOTER_MAGIC, Footer, MAGIC, SeekTable, TABLE_MAGIC};
+use super::format::{ContainerHeader, FOOTER_MAGIC, Footer, MAGIC, SeekTable, TABLE_MAGIC, no_header};
 use super::pipeline::Pipeline;
 use super::{Progress, StreamOptions};
 use crate::block::decode_as;
-use crate::{Codec, Error, Header, Result, Stop};
+use crate::{Codec, Error, Header, MAX_BLOCK, Result, Stop};
+
+/// Why nothing more is read.
+enum Halt {
+    /// The input has reported an error; reading may go on where it was.
+    Paused(Error),
+    /// Nothing can follow.
+    Failed(Error),
+}
+
+type Halting<T> = std::result::Result<T, Halt>;
+
+impl From<Error> for Halt {
+    fn from(error: Error) -> Halt {
+        Halt::Failed(error)
+    }
+}
 
 /// What comes next in the content.
 enum Step {
     /// A block in the pipeline, of so many bytes.
     Block(usize),
     /// Bytes that cannot be had.
-    Gap(usize, Error),
+    Gap(u64, Error),
     /// The end of a container.
     End(SeekTable),
-    /// Nothing more can be read.
-    Failed(Error),
+    /// Nothing, now or for ever.
+    Halt(Halt),
 }
 
 /// A container under way.
 struct Current {
     codec: Codec,
     header: ContainerHeader,
+    /// The header is what its blocks seem to need.
+    guessed: bool,
     stored: Vec<u32>,
     raw: u64,
     length: u64,
@@ -33,17 +51,26 @@ struct Current {
     short: bool,
     /// Something was skipped, so sums will not fit.
     skipped: bool,
-    /// Bytes of the input that were skipped.
+    /// Bytes of the input that were skipped, and how many of them before the last gap.
     lost: u64,
+    lost_before: u64,
     /// Why content is missing here; what comes next says how much.
     pending: Option<Error>,
 }
 
 impl Current {
-    /// Bytes of content that can lie in what was skipped: a block each that has a header's length or more.
-    fn room(&self) -> u64 {
-        self.lost / Header::LEN as u64 * self.header.block_size as u64
+    /// Blocks that can lie in what was skipped: each has a header's length or more.
+    fn lost_blocks(&self) -> u64 {
+        self.lost / Header::LEN as u64
     }
+}
+
+/// On the way to the next container.
+struct Search {
+    /// What was wrong where one should have been; `None` behind one that was given up, which was said.
+    error: Option<Error>,
+    /// Bytes skipped.
+    lost: u64,
 }
 
 /// A block with what decodes it.
@@ -58,16 +85,17 @@ pub struct Decoder<R, F> {
     /// Read but not used.
     ahead: Vec<u8>,
     current: Option<Current>,
+    search: Option<Search>,
     containers: u64,
     pipeline: Option<Pipeline<Stored, Decoded>>,
     steps: VecDeque<Step>,
+    /// Bytes of a gap that are still to come.
+    zeros_left: u64,
     crc: crc32fast::Hasher,
     done: Progress,
     chunk: Vec<u8>,
     taken: usize,
     at_end: bool,
-    /// The input has reported an error; reading may go on where it was.
-    paused: bool,
     /// An error was returned after which nothing can follow.
     failed: bool,
     missing: Vec<(Range<u64>, Error)>,
@@ -82,15 +110,16 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             options,
             ahead: Vec::new(),
             current: None,
+            search: None,
             containers: 0,
             pipeline: None,
             steps: VecDeque::new(),
+            zeros_left: 0,
             crc: crc32fast::Hasher::new(),
             done: Progress::default(),
             chunk: Vec::new(),
             taken: 0,
             at_end: false,
-            paused: false,
             failed: false,
             missing: Vec::new(),
         }
@@ -114,63 +143,73 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         if self.failed {
             return Err(Error::damaged("container", "reading it has failed before"));
         }
-        let chunk = self.chunk();
-        match &chunk {
-            Err(_) if std::mem::take(&mut self.paused) => self.at_end = false,
-            Err(_) => self.failed = true,
-            Ok(_) => {}
+        match self.chunk() {
+            Ok(chunk) => Ok(chunk),
+            Err(Halt::Paused(error)) => {
+                self.at_end = false;
+                Err(error)
+            }
+            Err(Halt::Failed(error)) => {
+                self.failed = true;
+                Err(error)
+            }
         }
-        chunk
     }
 
-    fn chunk(&mut self) -> Result<Option<Vec<u8>>> {
+    fn chunk(&mut self) -> Halting<Option<Vec<u8>>> {
         loop {
             self.options.stop.check()?;
+            if self.zeros_left > 0 {
+                return Ok(Some(self.zeros()));
+            }
             while !self.at_end && !self.pipeline.as_ref().is_some_and(Pipeline::is_full) && self.steps.len() < 1000 {
-                if let Err(error) = self.advance() {
+                if let Err(halt) = self.advance() {
                     self.at_end = true;
-                    self.steps.push_back(Step::Failed(error));
+                    self.steps.push_back(Step::Halt(halt));
                 }
             }
             match self.steps.pop_front() {
                 None => return Ok(None),
-                Some(Step::Block(len)) => return self.block(len).map(Some),
-                Some(Step::Gap(len, error)) => return Ok(Some(self.gap(len, error))),
+                Some(Step::Block(len)) => match self.block() {
+                    Err(error) if self.options.recover && error.is_damage() => self.gap(len as u64, error),
+                    Err(error) => return Err(self.located(error).into()),
+                    raw => return Ok(raw.map(Some)?),
+                },
+                Some(Step::Gap(len, error)) => self.gap(len, error),
                 Some(Step::End(table)) => self.end(&table)?,
-                Some(Step::Failed(error)) if self.options.recover && self.containers > 0 && !self.paused => {
-                    self.missing.push((self.done.raw..self.done.raw, error));
+                Some(Step::Halt(Halt::Failed(error)))
+                    if self.options.recover && self.containers > 0 && error.is_damage() =>
+                {
+                    self.gap(0, error);
                     return Ok(None);
                 }
-                Some(Step::Failed(error)) => return Err(error),
+                Some(Step::Halt(halt)) => return Err(halt),
             }
         }
     }
 
-    fn block(&mut self, len: usize) -> Result<Vec<u8>> {
-        match self.pipeline.as_mut().and_then(Pipeline::next) {
-            Some(Ok(Ok(raw))) => {
-                self.crc.update(&raw);
-                self.done.raw += raw.len() as u64;
-                self.options.report(self.done);
-                Ok(raw)
-            }
-            // The model may seem to be another one because the container's header is damaged.
-            Some(Ok(Err(error @ (Error::Damaged { .. } | Error::MissingModel { .. } | Error::ForeignNumerics))))
-                if self.options.recover =>
-            {
-                Ok(self.gap(len, error))
-            }
-            Some(Ok(Err(error)) | Err(error)) => Err(self.located(error)),
-            None => Err(Error::damaged("container", "a block is missing")),
-        }
+    fn block(&mut self) -> Result<Vec<u8>> {
+        let gone = || Error::damaged("container", "a block is missing");
+        let raw = self.pipeline.as_mut().and_then(Pipeline::next).ok_or_else(gone)???;
+        self.crc.update(&raw);
+        self.done.raw += raw.len() as u64;
+        self.options.report(self.done);
+        Ok(raw)
     }
 
-    fn gap(&mut self, len: usize, error: Error) -> Vec<u8> {
-        let end = self.done.raw + len as u64;
-        self.missing.push((self.done.raw..end, error));
-        self.done.raw = end;
-        self.crc.update(&vec![0; len]);
-        vec![0; len]
+    fn gap(&mut self, len: u64, error: Error) {
+        let range = self.done.raw..self.done.raw.saturating_add(len);
+        self.missing.push((range, error));
+        self.zeros_left = len;
+    }
+
+    /// Some bytes of a gap.
+    fn zeros(&mut self) -> Vec<u8> {
+        let len = self.zeros_left.min(MAX_BLOCK as u64);
+        self.zeros_left -= len;
+        self.done.raw = self.done.raw.saturating_add(len);
+        self.options.report(self.done);
+        vec![0; len as usize]
     }
 
     fn located(&self, error: Error) -> Error {
@@ -196,23 +235,26 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
     }
 
     /// Reads one part of the input.
-    fn advance(&mut self) -> Result<()> {
+    fn advance(&mut self) -> Halting<()> {
+        if self.search.is_some() {
+            return self.search();
+        }
         let Some(mut current) = self.current.take() else {
             return self.start();
         };
         let goes_on = self.part(&mut current);
-        if self.paused || matches!(goes_on, Ok(true)) {
+        if matches!(goes_on, Ok(true) | Err(Halt::Paused(_))) {
             self.current = Some(current);
         }
-        goes_on.map(|_| ())
+        goes_on.map(drop)
     }
 
     /// Reads a block or the end of a container; whether it goes on.
-    fn part(&mut self, current: &mut Current) -> Result<bool> {
+    fn part(&mut self, current: &mut Current) -> Halting<bool> {
         self.fill(Header::LEN)?;
         if self.ahead.starts_with(&TABLE_MAGIC) {
             return match self.table(current) {
-                Err(error) if self.options.recover && !self.paused => self.abandon(current, error),
+                Err(Halt::Failed(error)) if self.options.recover => Ok(self.abandon(current, error)),
                 other => other.map(|()| false),
             };
         }
@@ -220,33 +262,29 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             let reason = format!("it is truncated after {} bytes of content", current.raw);
             let error = Error::damaged("container", reason);
             if self.options.recover && !self.ahead.is_empty() {
-                return self.abandon(current, error);
+                return Ok(self.abandon(current, error));
             }
-            return Err(error);
+            return Err(error.into());
         }
         let header = match Header::parse_prefix(&self.ahead) {
             Ok(header) => header,
             Err(error) if self.options.recover => return self.resync(current, error),
-            Err(error @ Error::NewerFormat { .. }) => return Err(error),
+            Err(error @ Error::NewerFormat { .. }) => return Err(error.into()),
             Err(error) => {
                 let reason = format!("{error} (content from byte {} on)", current.raw);
-                return Err(Error::damaged("container", reason));
+                return Err(Error::damaged("container", reason).into());
             }
         };
         let raw_len = header.raw_len as usize;
         if (current.short || raw_len > current.header.block_size || raw_len == 0) && !current.skipped {
-            return Err(Error::damaged(
-                "container",
-                format!("a block of {raw_len} bytes where none can be"),
-            ));
+            let reason = format!("a block of {raw_len} bytes where none can be");
+            return Err(Error::damaged("container", reason).into());
         }
         let len = Header::LEN + header.payload_len as usize;
         self.fill(len)?;
         if self.ahead.len() < len {
-            return Err(Error::damaged(
-                "container",
-                format!("it is truncated in the block at byte {} of the content", current.raw),
-            ));
+            let reason = format!("it is truncated in the block at byte {} of the content", current.raw);
+            return Err(Error::damaged("container", reason).into());
         }
         self.settle(current, current.header.block_size as u64);
         current.short = raw_len < current.header.block_size;
@@ -268,78 +306,119 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         Ok(true)
     }
 
-    fn start(&mut self) -> Result<()> {
+    fn start(&mut self) -> Halting<()> {
         self.fill(ContainerHeader::LEN)?;
         if self.ahead.is_empty() && self.containers > 0 {
             self.at_end = true;
             return Ok(());
         }
         if self.ahead.is_empty() {
-            return Err(Error::damaged("container", "it is empty"));
+            return Err(Error::damaged("container", "it is empty").into());
         }
         let after = self.containers > 0;
-        let parsed = ContainerHeader::parse(&self.ahead).map_err(|error| match error {
-            Error::Damaged { what, reason } if after => Error::Damaged {
+        let error = match ContainerHeader::parse(&self.ahead) {
+            Ok(header) => return self.open(header, None),
+            Err(Error::Damaged { what, reason }) if after => Error::Damaged {
                 what,
                 reason: format!("after its end: {reason}"),
             },
-            Error::NotAContainer { .. } if after => {
+            Err(Error::NotAContainer { .. }) if after => {
                 Error::damaged("container", "after its end: what follows is no container")
             }
-            other => other,
-        });
-        let skipped = parsed.is_err();
-        let header = match parsed {
-            Err(error) if self.options.recover => match self.next_container()? {
-                Some(header) => {
-                    // There is one: only its first bytes are not what they were.
-                    let error = match error {
-                        Error::NotAContainer { .. } => {
-                            Error::damaged("container", "it does not start like an .lmz file")
-                        }
-                        other => other,
-                    };
-                    self.steps.push_back(Step::Gap(0, error));
-                    header
-                }
-                None => return Err(error),
-            },
-            other => other?,
+            Err(other) => other,
         };
-        self.use_up(ContainerHeader::LEN);
-        self.containers += 1;
-        let codec = (self.codec_of)(&header)?;
-        let length = ContainerHeader::LEN as u64;
-        self.current = Some(Current {
-            codec,
-            header,
-            stored: Vec::new(),
-            raw: 0,
-            length,
-            short: false,
-            skipped,
+        if !self.options.recover {
+            return Err(error.into());
+        }
+        self.search = Some(Search {
+            error: Some(error),
             lost: 0,
-            pending: None,
         });
         Ok(())
     }
 
-    /// Where a header should be and is damaged: what it seems to say if a block follows it, or else the next header that is
-    /// intact. It is what is ahead then. `None` if there is neither.
-    fn next_container(&mut self) -> Result<Option<ContainerHeader>> {
-        self.fill(ContainerHeader::LEN + Header::LEN)?;
-        let behind = self.ahead.get(ContainerHeader::LEN..).unwrap_or_default();
-        if Header::parse_prefix(behind).is_ok() {
-            return Ok(Some(ContainerHeader::guess(&self.ahead)));
-        }
-        while !self.ahead.is_empty() {
-            self.skip();
-            self.fill(ContainerHeader::LEN)?;
+    /// Goes on at the next header that is intact, or at the next block that is: then with what the header before it may have
+    /// said.
+    fn search(&mut self) -> Halting<()> {
+        loop {
+            self.fill(ContainerHeader::LEN + Header::LEN)?;
+            let Some(search) = self.search.as_mut() else {
+                return Ok(());
+            };
+            if self.ahead.is_empty() {
+                let error = self.search.take().and_then(|search| search.error);
+                self.at_end = true;
+                return error.map_or(Ok(()), |error| Err(error.into()));
+            }
+            let block = |at: usize| Header::parse_prefix(self.ahead.get(at..).unwrap_or_default());
             if let Ok(header) = ContainerHeader::parse(&self.ahead) {
-                return Ok(Some(header));
+                let search = self.search.take();
+                if let Some(error) = search.and_then(|search| search.error) {
+                    self.steps.push_back(Step::Gap(0, no_header(error)));
+                }
+                return self.open(header, None);
+            }
+            // Where a header was, or else at what looks like one.
+            let here = search.lost == 0 && search.error.is_some() || self.ahead.starts_with(&MAGIC);
+            let places = [(true, 0), (here, ContainerHeader::LEN)].into_iter();
+            let found = places.filter(|&(may, _)| may).find_map(|(_, at)| {
+                let block = block(at).ok()?;
+                Some((at, block.raw_len as usize))
+            });
+            if let Some((at, size)) = found {
+                let header = ContainerHeader::guess(self.ahead.get(..at).unwrap_or_default(), size);
+                let lost = Search {
+                    error: search.error.take(),
+                    lost: search.lost,
+                };
+                self.search = None;
+                return self.open(header, Some((at, lost)));
+            }
+            let skipped = self.skip() as u64;
+            if let Some(search) = &mut self.search {
+                search.lost += skipped;
             }
         }
-        Ok(None)
+    }
+
+    /// Begins a container with this header, which is ahead; or is guessed, with so many bytes of it ahead and what was lost
+    /// before them.
+    fn open(&mut self, header: ContainerHeader, guessed: Option<(usize, Search)>) -> Halting<()> {
+        let codec = header.codec(guessed.is_some(), &mut self.codec_of)?;
+        let is_guessed = guessed.is_some();
+        let (ahead, search) = guessed.unwrap_or((ContainerHeader::LEN, Search { error: None, lost: 0 }));
+        self.use_up(ahead);
+        self.containers += 1;
+        // Bytes before a header were not of this container; of those before a block, some were its header.
+        let lost = match ahead {
+            0 => search.lost.saturating_sub(ContainerHeader::LEN as u64),
+            _ => 0,
+        };
+        let mut current = Current {
+            codec,
+            header,
+            guessed: is_guessed,
+            stored: Vec::new(),
+            raw: 0,
+            length: ContainerHeader::LEN as u64 + lost,
+            short: false,
+            skipped: is_guessed,
+            lost,
+            lost_before: 0,
+            pending: None,
+        };
+        if is_guessed {
+            let error = search
+                .error
+                .map_or_else(|| Error::damaged("container", "its header is damaged"), no_header);
+            if current.lost_blocks() == 0 {
+                self.steps.push_back(Step::Gap(0, error));
+            } else {
+                current.pending = Some(error);
+            }
+        }
+        self.current = Some(current);
+        Ok(())
     }
 
     /// Drops what is ahead up to the next byte that every magic begins with, at least one byte; returns how many.
@@ -350,7 +429,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         skip
     }
 
-    fn table(&mut self, current: &mut Current) -> Result<()> {
+    fn table(&mut self, current: &mut Current) -> Halting<()> {
         let blocks = current.stored.len() as u64;
         self.fill(8)?;
         let said = self
@@ -358,21 +437,15 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             .get(4..8)
             .and_then(|bytes| bytes.first_chunk())
             .map_or(0, |count| u32::from_le_bytes(*count));
-        // The count was not checked yet: never read more than the table of the blocks that were seen, and of those that the
-        // bytes skipped may have been.
-        let most = blocks + current.lost.div_ceil(Header::LEN as u64);
-        if u64::from(said) < blocks || u64::from(said) > most {
-            return Err(Error::damaged(
-                "container",
-                format!("{blocks} blocks where its seek table has {said}"),
-            ));
+        // The count was not checked yet: never read more than the table of the blocks that were seen or may have been lost.
+        if !(blocks..=blocks + current.lost_blocks()).contains(&u64::from(said)) {
+            let reason = format!("{blocks} blocks where its seek table has {said}");
+            return Err(Error::damaged("container", reason).into());
         }
         let len = SeekTable::len(u64::from(said)) as usize;
         self.fill(len + Footer::LEN)?;
         let table = SeekTable::parse(self.ahead.get(..len).unwrap_or_default())?;
         let footer = Footer::parse(self.ahead.get(len..len + Footer::LEN).unwrap_or_default())?;
-        self.use_up(len + Footer::LEN);
-        self.settle(current, table.raw_len.saturating_sub(current.raw).min(current.room()));
         let whole = current.length + (len + Footer::LEN) as u64;
         let fits = table.stored == current.stored
             && table.raw_len == current.raw
@@ -381,12 +454,16 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                     table_len: len as u64,
                     container_len: whole,
                 };
-        if !fits && !current.skipped {
-            return Err(Error::damaged(
-                "container",
-                "its blocks are not those of its seek table",
-            ));
+        let size = match current.guessed {
+            true => MAX_BLOCK,
+            false => current.header.block_size,
+        };
+        if !table.holds(size) || (!fits && !current.skipped) {
+            let reason = "its blocks are not those of its seek table";
+            return Err(Error::damaged("container", reason).into());
         }
+        self.use_up(len + Footer::LEN);
+        self.settle(current, table.raw_len.saturating_sub(current.raw));
         if current.skipped && table.raw_len != current.raw {
             let reason = format!(
                 "{} bytes were found, {} were there: what follows a gap may be shifted",
@@ -400,29 +477,34 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
 
     /// After a block header that is damaged: goes on at the next thing that is intact, and takes what lies between for
     /// one block, unless what follows says how much it was. Whether the container goes on.
-    fn resync(&mut self, current: &mut Current, error: Error) -> Result<bool> {
-        current.skipped = true;
-        let before = current.lost;
+    fn resync(&mut self, current: &mut Current, error: Error) -> Halting<bool> {
+        // Something pending: the same gap, in which the input paused before what is ahead was looked at.
+        let mut resumed = current.pending.is_some();
+        if !resumed {
+            current.skipped = true;
+            current.lost_before = current.lost;
+            current.pending = Some(error);
+        }
         loop {
-            let skipped = self.skip() as u64;
-            current.length += skipped;
-            current.lost += skipped;
+            if !std::mem::take(&mut resumed) {
+                let skipped = self.skip() as u64;
+                current.length += skipped;
+                current.lost += skipped;
+            }
             self.fill(Header::LEN)?;
             if self.ahead.starts_with(&FOOTER_MAGIC) {
                 let table = SeekTable::len(current.stored.len() as u64);
+                let damaged = Error::damaged("container", "its seek table is damaged");
                 // Only the table's first bytes are not what they were.
-                if current.lost - before != table {
-                    current.pending = Some(error);
-                    return self.abandon(current, Error::damaged("container", "its seek table is damaged"));
-                }
-                return self.abandon(current, error);
+                let only = current.lost - current.lost_before == table;
+                let error = current.pending.take_if(|_| only).unwrap_or(damaged);
+                return Ok(self.abandon(current, error));
             }
             if self.ahead.len() < Header::LEN
                 || self.ahead.starts_with(&TABLE_MAGIC)
                 || self.ahead.starts_with(&MAGIC)
                 || Header::parse_prefix(&self.ahead).is_ok()
             {
-                current.pending = Some(error);
                 return Ok(true);
             }
         }
@@ -432,30 +514,24 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
     fn settle(&mut self, current: &mut Current, len: u64) {
         if let Some(error) = current.pending.take() {
             current.raw += len;
-            self.steps
-                .push_back(Step::Gap(usize::try_from(len).unwrap_or_default(), error));
+            self.steps.push_back(Step::Gap(len, error));
         }
     }
 
-    /// Gives up a container whose end cannot be read, and goes on at the next one. Returns false: this one is over.
-    fn abandon(&mut self, current: &mut Current, error: Error) -> Result<bool> {
+    /// Gives up a container whose end cannot be read. Returns false: this one is over.
+    fn abandon(&mut self, current: &mut Current, error: Error) -> bool {
         self.settle(current, current.header.block_size as u64);
         self.steps.push_back(Step::Gap(0, error));
-        while !self.ahead.is_empty() && !self.ahead.starts_with(&MAGIC) {
-            self.skip();
-            self.fill(MAGIC.len())?;
-        }
-        Ok(false)
+        self.search = Some(Search { error: None, lost: 0 });
+        false
     }
 
     /// Reads until `len` bytes are ahead, or the input ends.
-    fn fill(&mut self, len: usize) -> Result<()> {
+    fn fill(&mut self, len: usize) -> Halting<()> {
         let want = len.saturating_sub(self.ahead.len()) as u64;
         let mut limited = (&mut self.input).take(want);
-        limited.read_to_end(&mut self.ahead).map_err(|source| {
-            self.paused = true;
-            Error::io("reading the container", source)
-        })?;
+        let read = limited.read_to_end(&mut self.ahead);
+        read.map_err(|source| Halt::Paused(Error::io("reading the container", source)))?;
         Ok(())
     }
 

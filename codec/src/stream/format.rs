@@ -69,7 +69,8 @@ pub struct ContainerHeader {
     pub version: u8,
     /// Bytes of every block but the last.
     pub block_size: usize,
-    /// Engine and SHA-256 of the model that blocks may need.
+    /// Engine and SHA-256 of the model that blocks may need; [`UNKNOWN_MODEL`](ContainerHeader::UNKNOWN_MODEL) when
+    /// recovery found blocks and no header: any model may be tried.
     pub model: Option<(Engine, [u8; 32])>,
     /// Start of the writer's [fingerprint](Codec::fingerprint); zeros without a model.
     pub fingerprint: [u8; 8],
@@ -163,11 +164,12 @@ impl ContainerHeader {
 }
 
 impl ContainerHeader {
-    /// What a damaged header seems to say: its blocks say themselves whether that fits them.
-    pub(super) fn guess(bytes: &[u8]) -> ContainerHeader {
-        let word = bytes.get(12..).and_then(|rest| rest.first_chunk()).copied();
-        let size = word.map_or(0, u32::from_le_bytes) as usize;
-        let possible = (MIN_BLOCK..=MAX_BLOCK).contains(&size);
+    /// The digest of no model.
+    pub const UNKNOWN_MODEL: [u8; 32] = [0; 32];
+
+    /// What a damaged header, of which these bytes are left, seems to say: its blocks say themselves whether that fits
+    /// them. The first intact one has `block` bytes.
+    pub(super) fn guess(bytes: &[u8], block: usize) -> ContainerHeader {
         let digest: [u8; 32] = bytes
             .get(16..)
             .and_then(|rest| rest.first_chunk())
@@ -181,10 +183,34 @@ impl ContainerHeader {
         let named = digest.iter().filter(|&&byte| byte != 0).count() > digest.len() / 2;
         ContainerHeader {
             version: ContainerHeader::VERSION,
-            block_size: if possible { size } else { MAX_BLOCK },
-            model: named.then_some((engine, digest)),
+            block_size: if block < MIN_BLOCK { MAX_BLOCK } else { block },
+            model: Some((engine, if named { digest } else { ContainerHeader::UNKNOWN_MODEL })),
             fingerprint: [0; 8],
         }
+    }
+
+    /// Asks for a codec. A `guessed` header may name a model that there never was: then for one of any model.
+    pub(super) fn codec(
+        &self,
+        guessed: bool,
+        mut codec_of: impl FnMut(&ContainerHeader) -> Result<Codec>,
+    ) -> Result<Codec> {
+        let unknown = self.model.map(|(engine, _)| (engine, ContainerHeader::UNKNOWN_MODEL));
+        match codec_of(self) {
+            Err(_) if guessed && self.model != unknown => codec_of(&ContainerHeader {
+                model: unknown,
+                ..self.clone()
+            }),
+            other => other,
+        }
+    }
+}
+
+/// What is wrong with a header although there is a container.
+pub(super) fn no_header(error: Error) -> Error {
+    match error {
+        Error::NotAContainer { .. } => damaged("it does not start like an .lmz file"),
+        other => other,
     }
 }
 
@@ -205,10 +231,15 @@ impl SeekTable {
         TABLE_MAGIC.len() as u64 + 4 + blocks * 4 + 8 + 4 + 4
     }
 
-    /// Bytes of content that `blocks` blocks of a container can hold at most, and at least.
+    /// Whether its blocks can hold the content.
+    pub(super) fn holds(&self, block_size: usize) -> bool {
+        self.raw_len <= self.stored.len() as u64 * block_size as u64
+    }
+
+    /// Whether they can, and all of them are needed.
     pub(super) fn fits(&self, block_size: usize) -> bool {
         let blocks = self.stored.len() as u64;
-        self.raw_len <= blocks * block_size as u64 && (blocks == 0 || self.raw_len > (blocks - 1) * block_size as u64)
+        self.holds(block_size) && (blocks == 0 || self.raw_len > (blocks - 1) * block_size as u64)
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
-use super::format::{ContainerHeader, Footer, MAGIC, SeekTable, check_magic};
+use super::format::{ContainerHeader, Footer, MAGIC, SeekTable, check_magic, no_header};
 use crate::block::decode_as;
-use crate::{Codec, Error, Result, Stop};
+use crate::{Codec, Error, Header, Result, Stop};
 
 /// One container.
 struct Part {
     header: ContainerHeader,
+    /// Why the header is only guessed.
+    doubt: Option<Error>,
     /// First byte of content.
     raw_start: u64,
     /// Offset of each block in the source, and of the end of the last.
@@ -22,11 +24,15 @@ enum Want {
     Start,
     Footer,
     Header(Footer),
-    Table(Footer, ContainerHeader),
+    Table(Footer, ContainerHeader, Option<Error>),
+    /// The header of a block of this number, which says what the container's header does not.
+    Size(Part, usize),
 }
 
 /// Finds all containers of a source, backwards from its end.
 pub(super) struct Finder {
+    /// Headers may be damaged.
+    recover: bool,
     /// End of the container that is being looked at.
     end: u64,
     want: Want,
@@ -34,14 +40,15 @@ pub(super) struct Finder {
 }
 
 impl Finder {
-    /// For a source of `len` bytes.
-    pub(super) fn new(len: u64) -> Result<Finder> {
+    /// For a source of `len` bytes. With `recover`, a header that is damaged is guessed from its blocks.
+    pub(super) fn new(len: u64, recover: bool) -> Result<Finder> {
         if len == 0 {
             return Err(Error::damaged("container", "it is empty"));
         }
         Ok(Finder {
+            recover,
             end: len,
-            want: Want::Start,
+            want: if recover { Want::Footer } else { Want::Start },
             parts: Vec::new(),
         })
     }
@@ -60,7 +67,11 @@ impl Finder {
                 start..start + ContainerHeader::LEN as u64
             }
             // Both lengths were checked against the source: the table is not longer than the file.
-            Want::Table(footer, _) => footer_at()?.checked_sub(footer.table_len).ok_or_else(short)?..footer_at()?,
+            Want::Table(footer, ..) => footer_at()?.checked_sub(footer.table_len).ok_or_else(short)?..footer_at()?,
+            Want::Size(part, number) => {
+                let at = part.offsets.get(*number).copied().unwrap_or_default();
+                at..at + Header::LEN as u64
+            }
         }))
     }
 
@@ -76,8 +87,14 @@ impl Finder {
                 Want::Footer
             }
             Want::Footer => Want::Header(Footer::parse(bytes)?),
-            Want::Header(footer) => Want::Table(footer, ContainerHeader::parse(bytes)?),
-            Want::Table(footer, header) => {
+            Want::Header(footer) => match ContainerHeader::parse(bytes) {
+                Ok(header) => Want::Table(footer, header, None),
+                Err(error) if self.recover => {
+                    Want::Table(footer, ContainerHeader::guess(bytes, 0), Some(no_header(error)))
+                }
+                Err(error) => return Err(error),
+            },
+            Want::Table(footer, header, doubt) => {
                 let start = self.start(&footer)?;
                 let table_at = self.end - Footer::LEN as u64 - footer.table_len;
                 let table = SeekTable::parse(bytes)?;
@@ -87,23 +104,50 @@ impl Finder {
                     Some(*at)
                 });
                 let offsets: Vec<u64> = std::iter::once(first).chain(ends).collect();
-                if offsets.last() != Some(&table_at) || !table.fits(header.block_size) {
-                    return Err(Error::damaged(
-                        "container",
-                        "its blocks are not those of its seek table",
-                    ));
+                if offsets.last() != Some(&table_at) {
+                    return Err(other_blocks());
                 }
-                self.parts.push(Part {
+                let part = Part {
                     header,
+                    doubt,
                     raw_start: 0,
                     offsets,
                     table,
+                };
+                self.known(part, 0)?
+            }
+            Want::Size(mut part, number) => {
+                let others = part.table.stored.len() - 1;
+                let size = Header::parse_prefix(bytes).map(|header| match header.raw_len as usize {
+                    len if number < others => len,
+                    last => part.table.raw_len.saturating_sub(last as u64) as usize / others,
                 });
-                self.end = start;
-                Want::Footer
+                match size {
+                    Ok(size) if part.table.fits(size) => {
+                        part.header.block_size = size;
+                        self.known(part, usize::MAX)?
+                    }
+                    _ => self.known(part, number + 1)?,
+                }
             }
         };
         Ok(())
+    }
+
+    /// Takes a container whose block size is known or, from block `number` on, to be found out: a single block can be as
+    /// large as any.
+    fn known(&mut self, part: Part, number: usize) -> Result<Want> {
+        let blocks = part.table.stored.len();
+        if part.doubt.is_some() && blocks > 1 && number < blocks {
+            return Ok(Want::Size(part, number));
+        }
+        if !part.table.fits(part.header.block_size) {
+            return Err(other_blocks());
+        }
+        let first = part.offsets.first().copied().unwrap_or_default();
+        self.end = first.checked_sub(ContainerHeader::LEN as u64).ok_or_else(short)?;
+        self.parts.push(part);
+        Ok(Want::Footer)
     }
 
     /// What was found.
@@ -127,9 +171,10 @@ pub(super) struct Found {
 
 impl Found {
     /// Asks for the codec of each container, in the order of the source.
-    pub(super) fn with(self, codec_of: impl FnMut(&ContainerHeader) -> Result<Codec>) -> Result<Layout> {
-        let headers = self.parts.iter().map(|part| &part.header);
-        let codecs = headers.map(codec_of).collect::<Result<_>>()?;
+    pub(super) fn with(self, mut codec_of: impl FnMut(&ContainerHeader) -> Result<Codec>) -> Result<Layout> {
+        let parts = self.parts.iter();
+        let codecs = parts.map(|part| part.header.codec(part.doubt.is_some(), &mut codec_of));
+        let codecs = codecs.collect::<Result<_>>()?;
         Ok(Layout { found: self, codecs })
     }
 }
@@ -145,6 +190,12 @@ impl Layout {
     /// Bytes of content.
     pub(super) fn len(&self) -> u64 {
         self.found.len
+    }
+
+    /// Headers that were guessed: the first byte of content behind each, and what is wrong with it.
+    pub(super) fn guessed(&self) -> impl Iterator<Item = (u64, &Error)> {
+        let parts = self.found.parts.iter();
+        parts.filter_map(|part| part.doubt.as_ref().map(|doubt| (part.raw_start, doubt)))
     }
 
     /// The block with this byte of content.
@@ -218,6 +269,10 @@ impl Block {
 /// What is wrong when a read of the source ends `missing` bytes early.
 pub(super) fn ends_early(missing: u64) -> Error {
     Error::damaged("container", format!("it ends {missing} bytes early"))
+}
+
+fn other_blocks() -> Error {
+    Error::damaged("container", "its blocks are not those of its seek table")
 }
 
 fn short() -> Error {

@@ -20,13 +20,16 @@ pub struct Progress {
 pub struct StreamOptions {
     /// Bytes of a block, [`MIN_BLOCK`] to [`MAX_BLOCK`]. Only encoders look at it.
     pub block_size: usize,
-    /// Blocks coded at the same time, 1 to 1,024. Twice as many are held in memory.
+    /// Blocks coded at the same time, 1 to 1,024. Twice as many are held in memory; and each one under way by adaptive
+    /// models or a language model has tables 130 times the size of a block (136 MiB for 1 MiB).
     pub threads: usize,
     /// Set it to end the work with [`Error::Interrupted`].
     pub stop: Stop,
     /// Called after each block, on the thread that reads or writes.
     pub progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
     /// Decoders only: go on after damage, with zeros for what is missing ([`Decoder::missing`](super::Decoder::missing)).
+    /// Where the headers of several blocks in a row are damaged, reading from the start cannot know how much they held;
+    /// [`SeekableReader::recover`](super::SeekableReader::recover) does.
     pub recover: bool,
 }
 

@@ -26,11 +26,34 @@ impl<R: Read + Seek> SeekableReader<R> {
     /// [`Error::Damaged`] when a header, table or footer is not intact (a [`Decoder`](super::Decoder) still gets at
     /// intact blocks), or whatever `codec_of` or the source reports.
     pub fn new(
-        mut source: R,
+        source: R,
         codec_of: impl FnMut(&ContainerHeader) -> Result<Codec>,
         stop: Stop,
     ) -> Result<SeekableReader<R>> {
-        let mut finder = Finder::new(source.seek(SeekFrom::End(0)).map_err(reading)?)?;
+        SeekableReader::open(source, codec_of, stop, false)
+    }
+
+    /// The same, but a header that is damaged is guessed from the blocks behind it and listed by
+    /// [`guessed`](SeekableReader::guessed). If `codec_of` has no codec for what it seems to say, it is asked for
+    /// [any model's](ContainerHeader::UNKNOWN_MODEL).
+    ///
+    /// # Errors
+    /// As [`new`](SeekableReader::new); tables and footers must be intact.
+    pub fn recover(
+        source: R,
+        codec_of: impl FnMut(&ContainerHeader) -> Result<Codec>,
+        stop: Stop,
+    ) -> Result<SeekableReader<R>> {
+        SeekableReader::open(source, codec_of, stop, true)
+    }
+
+    fn open(
+        mut source: R,
+        codec_of: impl FnMut(&ContainerHeader) -> Result<Codec>,
+        stop: Stop,
+        recover: bool,
+    ) -> Result<SeekableReader<R>> {
+        let mut finder = Finder::new(source.seek(SeekFrom::End(0)).map_err(reading)?, recover)?;
         while let Some(range) = finder.next()? {
             finder.take(&read_exact(&mut source, &range)?)?;
         }
@@ -41,6 +64,11 @@ impl<R: Read + Seek> SeekableReader<R> {
             block: None,
             stop,
         })
+    }
+
+    /// Headers that were guessed: the first byte of content behind each, and what is wrong with it.
+    pub fn guessed(&self) -> impl Iterator<Item = (u64, &Error)> {
+        self.layout.guessed()
     }
 
     /// Bytes of content.

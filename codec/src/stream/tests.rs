@@ -146,13 +146,12 @@ fn recovery_survives_a_damaged_header_and_finds_the_next_container() {
         assert!(!reader.missing().is_empty(), "byte {at}");
         assert_eq!(out, [a.clone(), b.clone()].concat(), "byte {at}");
     }
-    // Header and first block gone: the second container is found.
+    // Header and first block gone: all others were once lost with them, but for those of the second container.
     let mut damaged = [first, second].concat();
     damaged[..100].fill(0);
-    let mut reader = decoder(&damaged, true);
-    let mut out = Vec::new();
-    reader.read_to_end(&mut out).unwrap();
-    assert_eq!((out, reader.missing().len()), (b, 1));
+    let (out, missing) = recover(&damaged);
+    assert_eq!(missing.as_slice(), std::slice::from_ref(&(0..4096)));
+    assert_eq!(out, [&[0; 4096], &a[4096..], &b].concat());
     // Nothing to be found is an error and no empty content.
     assert!(decompress(&[0; 500], true).1.is_err());
 }
@@ -213,6 +212,113 @@ fn a_truncated_container_before_another_is_called_truncated() {
     assert_eq!(missing.as_slice(), std::slice::from_ref(&(9000..9000)));
 }
 
+/// The whole container was once lost although the seek table said where everything is.
+#[test]
+fn a_damaged_start_costs_only_itself_with_an_intact_seek_table() {
+    let (a, b) = (text(20_000), text(5000));
+    let (first, second) = (compress(&a), compress(&b));
+    let mut blocks = vec![ContainerHeader::LEN];
+    while let Ok(header) = crate::Header::parse_prefix(&first[*blocks.last().unwrap()..]) {
+        blocks.push(blocks.last().unwrap() + crate::Header::LEN + header.payload_len as usize);
+    }
+    assert_eq!(blocks.len(), 6);
+    for (damage, from) in [
+        (0..60, 0),
+        (0..61, 4096),
+        (50..blocks[2] + 1, 3 * 4096),
+        (1..blocks[4], 4 * 4096),
+    ] {
+        for (containers, content) in [
+            ([&first[..], &second[..]], [&a[..], &b[..]]),
+            ([&second, &first], [&b, &a]),
+        ] {
+            let start = if containers[0] == first { 0 } else { second.len() };
+            let begin = if containers[0] == first { 0 } else { b.len() };
+            let mut damaged = containers.concat();
+            damaged[start + damage.start..start + damage.end].fill(0);
+            let source = || Cursor::new(&damaged);
+            assert!(SeekableReader::new(source(), |_| Ok(codec()), Stop::new()).is_err());
+            let named = |header: &ContainerHeader| match header.model {
+                None | Some((_, ContainerHeader::UNKNOWN_MODEL)) => Ok(codec()),
+                Some(_) => Err(Error::InvalidOption("no such model".into())),
+            };
+            let mut reader = SeekableReader::recover(source(), named, Stop::new()).unwrap();
+            let guessed: Vec<u64> = reader.guessed().map(|(at, _)| at).collect();
+            assert_eq!(guessed, [begin as u64]);
+            let content = content.concat();
+            assert_eq!(reader.len(), content.len() as u64);
+            let mut at = 0;
+            while let Some(block) = reader.block_at(at) {
+                let lost = (begin..begin + from).contains(&(at as usize));
+                let mut bytes = vec![0; (block.end - at) as usize];
+                let read = reader.read_at(at, &mut bytes);
+                assert_eq!(read.is_err(), lost, "{damage:?}: block at {at}");
+                assert!(lost || bytes == content[at as usize..block.end as usize]);
+                at = block.end;
+            }
+        }
+    }
+}
+
+/// A table's claim was once allocated at once: 2^50 bytes in a file of 300.
+#[test]
+fn a_gap_comes_in_pieces_and_no_longer_than_its_blocks_can_be() {
+    let container = compress(&text(9000));
+    let table = |blocks: usize, raw_len: u64| {
+        let table = SeekTable {
+            stored: vec![30; blocks],
+            raw_len,
+            raw_crc: 0,
+        };
+        let bytes = table.to_bytes();
+        let footer = Footer {
+            table_len: bytes.len() as u64,
+            container_len: 10_000,
+        };
+        [bytes, footer.to_bytes()].concat()
+    };
+    let bad = |blocks: usize, raw_len: u64| [&container[..60], &[0; 3000], &table(blocks, raw_len)].concat();
+    let (out, missing) = recover(&bad(0, 1 << 50));
+    assert_eq!((out.len(), missing.len()), (4096, 2), "one block may have been there");
+    assert_eq!(recover(&bad(50, 1 << 50)).0.len(), 4096);
+    let (out, missing) = recover(&bad(50, 50 * 4096 - 1));
+    assert_eq!(
+        (out.len(), missing),
+        (50 * 4096 - 1, std::iter::once(0..50 * 4096 - 1).collect())
+    );
+    // Without a header, blocks may be as large as blocks can be.
+    let large = Decoder::new(
+        Cursor::new([&container[61..], &compress(b"more")].concat()),
+        |_: &_| Ok(codec()),
+        StreamOptions {
+            recover: true,
+            ..options()
+        },
+    );
+    let mut large = large;
+    while let Some(chunk) = large.next_chunk().unwrap() {
+        assert!(!chunk.is_empty() && chunk.len() <= crate::MAX_BLOCK);
+    }
+}
+
+/// A model that was not there once counted as damage: all became zeros, or nothing, and was called recovered.
+#[test]
+fn recovery_without_the_model_is_an_error_and_no_content() {
+    let container = compress(&text(9000));
+    let mut damaged = container.clone();
+    let end = damaged.len();
+    damaged[end - 1] ^= 1;
+    for bytes in [&container, &damaged] {
+        let codec_of = |_: &ContainerHeader| Err(Error::InvalidOption("no such model".into()));
+        let options = StreamOptions {
+            recover: true,
+            ..options()
+        };
+        let error = Decoder::new(&bytes[..], codec_of, options).next_chunk().unwrap_err();
+        assert!(matches!(error, Error::InvalidOption(_)), "{error}");
+    }
+}
+
 /// A source that says "not now" before every few bytes.
 struct Halting<'a>(&'a [u8], bool);
 
@@ -248,6 +354,51 @@ fn reading_goes_on_after_an_error_of_the_input() {
         }
         assert!(errors > 10 && reader.missing().is_empty());
         assert_eq!(out, [&raw[..], &raw].concat());
+    }
+}
+
+/// With damage before it, an error of the input once let blocks follow that had no place there; in the middle of damage, it
+/// left a gap out and shifted all that followed.
+#[test]
+fn an_error_of_the_input_changes_nothing_about_damage() {
+    let raw = text(20_000);
+    let both = [compress(&raw), compress(&raw)].concat();
+    let places = [
+        0,
+        20,
+        61,
+        65,
+        100,
+        3000,
+        5000,
+        both.len() / 2 - 50,
+        both.len() / 2 - 10,
+        both.len() / 2 + 70,
+    ];
+    for recover in [false, true] {
+        for (at, len) in places.into_iter().flat_map(|at| [1, 30, 2500].map(|len| (at, len))) {
+            let mut damaged = both.clone();
+            damaged[at..at + len].iter_mut().for_each(|byte| *byte ^= 0x55);
+            let (expected, end) = decompress(&damaged, recover);
+            let options = StreamOptions { recover, ..options() };
+            let mut reader = Decoder::new(Halting(&damaged, false), |_| Ok(codec()), options);
+            let (mut out, mut found) = (Vec::new(), None);
+            for _ in 0..1000 {
+                match reader.next_chunk() {
+                    Ok(Some(chunk)) => out.extend(chunk),
+                    Ok(None) => break,
+                    Err(Error::Io { .. }) => {}
+                    Err(error) => found = found.or(Some(error.to_string())),
+                }
+            }
+            assert!(
+                out == expected,
+                "{len} bytes at {at}: {} of {}",
+                out.len(),
+                expected.len()
+            );
+            assert_eq!(found, end.err().map(|error| error.to_string()), "{len} bytes at {at}");
+        }
     }
 }
 

@@ -165,7 +165,7 @@ pub struct Stream {
     /// Remove the input once the output is whole
     #[arg(long, conflicts_with_all = ["stdout", "keep"])]
     pub rm: bool,
-    /// Blocks coded at a time; 0 for one per core
+    /// Blocks coded at a time, each with up to 136 MiB of tables (34 MiB at -6); 0 for one per core
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(..=1024))]
     pub threads: u16,

@@ -3,6 +3,7 @@
 mod job;
 mod models;
 mod output;
+mod rescue;
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;

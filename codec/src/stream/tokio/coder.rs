@@ -1,12 +1,14 @@
-//! Coding on a thread for blocking work, which the asynchronous side sees as a pipe: bytes go in, others come out.
+//! Coding on a thread, which the asynchronous side sees as a pipe: bytes go in, others come out.
 
 use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::thread;
 
 use ::tokio::io::{AsyncWrite, BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split};
 use ::tokio::runtime::Handle;
+use ::tokio::sync::oneshot;
 use ::tokio::task::JoinHandle;
 use tokio_util::io::SyncIoBridge;
 
@@ -46,13 +48,14 @@ pub(super) struct Coder<T> {
 }
 
 enum Work<T> {
-    Running(JoinHandle<Result<T>>),
+    Running(oneshot::Receiver<Result<T>>),
     Done,
     Failed,
 }
 
 impl<T: Send + 'static> Coder<T> {
-    /// Starts `work` with these options.
+    /// Starts `work` with these options, on a thread of its own: it lasts as long as this does, and of tokio's threads for
+    /// blocking work there may be few.
     pub(super) fn start(
         options: StreamOptions,
         work: impl FnOnce(Source, Sink, StreamOptions) -> Result<T> + Send + 'static,
@@ -64,19 +67,22 @@ impl<T: Send + 'static> Coder<T> {
         };
         let failure = Failure::default();
         let (pipe, other) = duplex(PIECE);
-        let source_failure = Arc::clone(&failure);
-        let work = spawn(move || {
-            let (read, write) = split(other);
-            let source = Source {
-                pipe: SyncIoBridge::new(read),
-                failure: source_failure,
-            };
-            work(source, SyncIoBridge::new(write), options)
-        })?;
+        let (read, write) = split(other);
+        let runtime = runtime()?;
+        let source = Source {
+            pipe: SyncIoBridge::new_with_handle(read, runtime.clone()),
+            failure: Arc::clone(&failure),
+        };
+        let sink = SyncIoBridge::new_with_handle(write, runtime);
+        let (result, running) = oneshot::channel();
+        // Nobody waits for the result of what was dropped.
+        let body = move || drop(result.send(work(source, sink, options)));
+        let started = thread::Builder::new().name("lmz-stream".into()).spawn(body);
+        started.map_err(|source| Error::io("starting a thread", source))?;
         Ok(Coder {
             pipe: BufReader::with_capacity(PIECE, pipe),
             failure,
-            work: Work::Running(work),
+            work: Work::Running(running),
             stop,
         })
     }
@@ -102,7 +108,7 @@ impl<T: Send + 'static> Coder<T> {
     /// What came of the work, once; `None` when that was asked before.
     pub(super) fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<T>>> {
         let result = match &mut self.work {
-            Work::Running(task) => ready!(Pin::new(task).poll(context)).map_err(ended).flatten(),
+            Work::Running(result) => ready!(Pin::new(result).poll(context)).map_err(ended).flatten(),
             Work::Done => return Poll::Ready(Ok(None)),
             Work::Failed => {
                 let before = io::Error::other("the work failed before");
@@ -120,13 +126,16 @@ impl<T> Drop for Coder<T> {
     }
 }
 
-/// Runs `work` on a thread for blocking work.
+/// Runs `work`, which does not take long, on one of tokio's threads for blocking work.
 pub(super) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
-    let runtime = Handle::try_current().map_err(|error| Error::io("starting a thread", io::Error::other(error)))?;
-    Ok(runtime.spawn_blocking(work))
+    Ok(runtime()?.spawn_blocking(work))
+}
+
+fn runtime() -> Result<Handle> {
+    Handle::try_current().map_err(|error| Error::io("starting a thread", io::Error::other(error)))
 }
 
 /// What it means that a thread has no result.
-pub(super) fn ended(error: ::tokio::task::JoinError) -> Error {
+pub(super) fn ended(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::io("coding", io::Error::other(error))
 }

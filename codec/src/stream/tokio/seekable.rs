@@ -71,7 +71,7 @@ impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
     where
         F: FnMut(&ContainerHeader) -> Result<Codec> + Send + 'static,
     {
-        let mut finder = Finder::new(source.seek(SeekFrom::End(0)).await.map_err(reading)?)?;
+        let mut finder = Finder::new(source.seek(SeekFrom::End(0)).await.map_err(reading)?, false)?;
         while let Some(range) = finder.next()? {
             finder.take(&read_exact(&mut source, &range).await?)?;
         }

@@ -34,6 +34,46 @@ fn the_asynchronous_forms_do_the_same() {
     });
 }
 
+/// Each stream once kept one of tokio's threads for blocking work for itself: with all of them taken, none went on.
+#[test]
+fn many_streams_share_a_runtime_with_one_thread_for_blocking_work() {
+    let (done, waiting) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = ::tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build();
+        runtime.unwrap().block_on(async {
+            let raw = text(100_000);
+            let mut encoders: Vec<_> = (0..3)
+                .map(|_| Encoder::new(Vec::new(), codec(), options()).unwrap())
+                .collect();
+            for encoder in &mut encoders {
+                encoder.write_all(&raw).await.unwrap();
+            }
+            let mut containers = Vec::new();
+            for encoder in encoders {
+                containers.push(encoder.finish().await.unwrap());
+            }
+            let decoder = |container| Decoder::new(container, |_: &_| Ok(codec()), options()).unwrap();
+            let mut decoders: Vec<_> = containers.iter().map(|container| decoder(&container[..])).collect();
+            for decoder in &mut decoders {
+                decoder.read_exact(&mut [0; 100]).await.unwrap();
+            }
+            let source = Cursor::new(containers[0].clone());
+            let mut random = SeekableReader::open(source, |_| Ok(codec())).await.unwrap();
+            assert_eq!(random.read_at(50_000, &mut [0; 100]).await.unwrap(), 100);
+            for mut decoder in decoders {
+                let mut rest = Vec::new();
+                decoder.read_to_end(&mut rest).await.unwrap();
+                assert_eq!(rest, raw[100..]);
+            }
+        });
+        done.send(()).unwrap();
+    });
+    let end = waiting.recv_timeout(std::time::Duration::from_secs(300));
+    assert!(end.is_ok(), "not all of them ended");
+}
+
 /// A source that gives little at a time, makes its reader wait in between, and counts.
 struct Slow {
     inner: Cursor<Vec<u8>>,

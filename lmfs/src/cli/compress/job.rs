@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use serde::Serialize;
 use super::SUFFIX;
 use super::models::Models;
 use super::output::Output;
+use super::rescue::Rescue;
 use crate::cli::size;
 use crate::store::Digest;
 
@@ -71,35 +73,23 @@ impl Job {
     }
 
     fn work_on(&self, models: &mut Models, options: StreamOptions) -> anyhow::Result<()> {
-        let (reader, metadata) = self.input.open(self.work, self.force)?;
-        let mut counted = Counted {
-            inner: reader,
-            bytes: 0,
-        };
-        let like = metadata.as_ref();
+        let file = self.input.open(self.work, self.force)?;
+        let metadata = file.metadata()?;
+        let like = Some(&metadata).filter(|_| self.input != Input::Stdin);
         let output = self.open_output(like)?;
-        let restored = match (self.work, &self.input) {
-            (Work::Compress, _) => Restored {
+        let mut counted = Counted { inner: file, bytes: 0 };
+        let restored = match self.work {
+            Work::Compress => Restored {
                 bytes: compress(&mut counted, output, like, models, options)?,
                 ..Restored::default()
             },
-            (Work::Decompress { recover: true }, Input::File(path)) if like.is_some_and(Metadata::is_file) => {
-                let mut output = output;
-                match recover(path, &mut output, models, &options)? {
-                    Some(restored) => {
-                        output.finish(like)?;
-                        restored
-                    }
-                    None => decompress(&mut counted, output, like, models, options)?,
-                }
-            }
+            Work::Decompress { recover: true } => recover(&mut counted, &metadata, output, like, models, options)?,
             _ => decompress(&mut counted, output, like, models, options)?,
         };
         if self.verbose && !self.to_stdout {
-            let read = if counted.bytes == 0 {
-                self.input.len()
-            } else {
-                counted.bytes
+            let read = match metadata.is_file() {
+                true => metadata.len(),
+                false => counted.bytes,
             };
             eprintln!("{}", self.report(read, restored.bytes));
         }
@@ -111,6 +101,10 @@ impl Job {
             bail!("damaged{zeros}:\n  {}", restored.lost.join("\n  "));
         }
         if let (true, Input::File(path)) = (self.remove, &self.input) {
+            let now = path.metadata().context("cannot remove the input")?;
+            if version(&now) != version(&metadata) {
+                bail!("it changed while it was read, so it was not removed; the output has what was read");
+            }
             std::fs::remove_file(path).context("cannot remove the input")?;
         }
         Ok(())
@@ -159,9 +153,9 @@ impl Input {
         }
     }
 
-    fn open(&self, work: Work, force: bool) -> anyhow::Result<(Box<dyn Read>, Option<Metadata>)> {
+    fn open(&self, work: Work, force: bool) -> anyhow::Result<File> {
         let Input::File(path) = self else {
-            return Ok((Box::new(io::stdin().lock()), None));
+            return Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?));
         };
         let metadata = path.metadata()?;
         if metadata.is_dir() && work != Work::Compress {
@@ -173,7 +167,7 @@ impl Input {
         if !metadata.is_file() && !force {
             bail!("is not a regular file; use -f to read it all the same");
         }
-        Ok((Box::new(File::open(path)?), Some(metadata)))
+        Ok(File::open(path)?)
     }
 }
 
@@ -194,6 +188,11 @@ impl fmt::Display for Input {
             Input::File(path) => path.display().fmt(f),
         }
     }
+}
+
+/// Which file it is, and what tells that it was written to.
+fn version(file: &Metadata) -> impl PartialEq + use<> {
+    (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec())
 }
 
 fn output_name(input: &Path, work: Work) -> anyhow::Result<PathBuf> {
@@ -225,6 +224,12 @@ impl<R: Read> Read for Counted<R> {
         let n = self.inner.read(buf)?;
         self.bytes += n as u64;
         Ok(n)
+    }
+}
+
+impl<R: Seek> Seek for Counted<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
     }
 }
 
@@ -304,29 +309,61 @@ fn decompress(
     Ok(restored)
 }
 
-/// Goes through a file by its seek tables, which say exactly what a damaged block had. `None` if a table is damaged: then only
-/// reading from the start can help.
+/// Gets what can be had: by the seek tables, which say exactly what a damaged block had, or from the start if a table is
+/// damaged too, or if the input is none that can be read in any order.
 fn recover(
-    path: &Path,
+    input: &mut (impl Read + Seek),
+    metadata: &Metadata,
+    mut output: Output,
+    like: Option<&Metadata>,
+    models: &mut Models,
+    options: StreamOptions,
+) -> anyhow::Result<Restored> {
+    let mut input = Rescue::new(input);
+    let mut found = None;
+    if metadata.is_file() && input.stream_position()? == 0 {
+        found = by_tables(&mut input, &mut output, models, &options)?;
+        if found.is_none() {
+            input.rewind()?;
+        }
+    }
+    let mut restored = match found {
+        Some(restored) => {
+            output.finish(like)?;
+            restored
+        }
+        None => decompress(&mut input, output, like, models, options)?,
+    };
+    let bad = input.bad().iter();
+    let lines = bad.map(|range| format!("bytes {} to {} of the file cannot be read", range.start, range.end - 1));
+    restored.lost.extend(lines);
+    Ok(restored)
+}
+
+/// `None`, with nothing written, if a table is damaged.
+fn by_tables(
+    input: &mut (impl Read + Seek),
     output: &mut Output,
     models: &mut Models,
     options: &StreamOptions,
 ) -> anyhow::Result<Option<Restored>> {
     let codec_of = |header: &ContainerHeader| models.for_reading(header);
-    let file = File::open(path)?;
-    let stored = file.metadata()?.len();
-    let mut reader = match SeekableReader::new(file, codec_of, options.stop.clone()) {
+    let stored = input.seek(SeekFrom::End(0))?;
+    let mut reader = match SeekableReader::recover(input, codec_of, options.stop.clone()) {
         Ok(reader) => reader,
-        Err(lmfs_codec::Error::Damaged { .. } | lmfs_codec::Error::NotAContainer { .. }) => return Ok(None),
+        Err(error) if error.is_damage() => return Ok(None),
         Err(other) => return Err(other.into()),
     };
     let (mut at, mut restored) = (0, Restored::default());
+    for (start, why) in reader.guessed() {
+        restored.missing(&(start..start), why);
+    }
     while let Some(range) = reader.block_at(at) {
         let mut block = vec![0; usize::try_from(range.end - at)?];
         match reader.read_at(at, &mut block) {
             Ok(_) => {}
-            Err(error @ (lmfs_codec::Error::Io { .. } | lmfs_codec::Error::Interrupted)) => return Err(error.into()),
-            Err(error) => restored.missing(&range, &error),
+            Err(error) if error.is_damage() => restored.missing(&range, &error),
+            Err(error) => return Err(error.into()),
         }
         output.write_all(&block).context("cannot write the output")?;
         at = range.end;

@@ -26,8 +26,10 @@ pub struct Models {
 /// Digests of different models differ in about 128 bits.
 const MOST_DAMAGED_BITS: u32 = 32;
 
-fn differing_bits(a: &[u8; 32], b: &[u8; 32]) -> u32 {
-    a.iter().zip(b).map(|(a, b)| (a ^ b).count_ones()).sum()
+/// Whether a digest is this one, or is read with --recover from a header that is damaged and was.
+fn is_near(digest: &[u8; 32], read: &[u8; 32]) -> bool {
+    let bits = digest.iter().zip(read).map(|(a, b)| (a ^ b).count_ones());
+    bits.sum::<u32>() <= MOST_DAMAGED_BITS
 }
 
 #[derive(Debug, Clone)]
@@ -88,17 +90,21 @@ impl Models {
         if let Some(codec) = self.loaded.get(&header.model) {
             return Ok(codec.clone());
         }
+        if digest == ContainerHeader::UNKNOWN_MODEL {
+            let codec = self.any()?;
+            self.loaded.insert(header.model, codec.clone());
+            return Ok(codec);
+        }
         let engine = EngineChoice::from(engine);
         let mut other = String::new();
         if let Some(Asked::Source(source)) = self.asked.clone() {
             let (found, codec) = self.open(&source, engine)?;
-            if found == digest {
+            if is_near(&found, &digest) {
                 return Ok(codec);
             }
             other = format!(" ({source} is another one: {})", Digest(found));
         }
-        // A digest that is nearly one of ours is that one, read with --recover from a header that is damaged.
-        let near = |model: &&builtin::Builtin| differing_bits(&model.digest(), &digest) <= MOST_DAMAGED_BITS;
+        let near = |model: &&builtin::Builtin| is_near(&model.digest(), &digest);
         match builtin::list().iter().find(near) {
             Some(model) => self
                 .open(&ModelSource::Builtin(model.name), engine)
@@ -108,6 +114,16 @@ impl Models {
                 Digest(digest)
             ))),
         }
+    }
+
+    /// For blocks whose header is lost: the model that was asked for, or else the default one.
+    fn any(&mut self) -> Result<Codec> {
+        let source = match self.asked.clone() {
+            Some(Asked::Nothing) => return self.without(),
+            Some(Asked::Source(source)) => source,
+            None => ModelSource::Builtin(builtin::default()?.name),
+        };
+        self.open(&source, self.engine).map(|(_, codec)| codec)
     }
 
     fn without(&mut self) -> Result<Codec> {

@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -38,20 +39,22 @@ pub enum Output {
 }
 
 impl Output {
-    /// A file called `path`; a `durable` one is on the disk when it is finished.
+    /// A file called `path`, or what it is a link to; a `durable` one is on the disk when it is finished.
     ///
     /// # Errors
     /// It exists and `force` is not set, it can hold nothing durable, or its folder takes no files.
-    pub fn file(path: PathBuf, force: bool, sparse: bool, durable: bool) -> anyhow::Result<Output> {
+    pub fn file(mut path: PathBuf, force: bool, sparse: bool, durable: bool) -> anyhow::Result<Output> {
         if let Ok(there) = path.metadata()
-            && !there.is_file()
-            && !there.is_dir()
+            && (is_stdout(&there) || !there.is_file() && !there.is_dir())
         {
             if durable {
                 bail!(
                     "--rm removes inputs that are whole in another file, and {} is none",
                     path.display()
                 );
+            }
+            if is_stdout(&there) {
+                return Ok(Output::Stdout(io::stdout()));
             }
             let file = File::options().write(true).open(&path);
             let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
@@ -65,6 +68,10 @@ impl Output {
         }
         if path.is_dir() {
             bail!("{} is a directory; name a file with -o", path.display());
+        }
+        // What the name leads to is replaced, and the name still leads there.
+        if let Ok(target) = path.canonicalize() {
+            path = target;
         }
         let dir = path
             .parent()
@@ -111,19 +118,15 @@ impl Output {
         let end = temporary.stream_position()?;
         let file = temporary.as_file();
         file.set_len(end).with_context(|| format!("cannot write {shown}"))?;
-        settle(file, like).with_context(|| format!("cannot set mode and times of {shown}"))?;
+        // Some filesystems have neither; that is no reason to throw the output away.
+        if let Err(error) = settle(file, like) {
+            tracing::warn!("cannot set mode and times of {shown}: {error}");
+        }
         if durable {
             file.sync_all().with_context(|| format!("cannot write {shown}"))?;
         }
         let dir = temporary.path().parent().map(Path::to_owned);
-        let named = if force {
-            temporary.persist(&path)
-        } else {
-            temporary.persist_noclobber(&path)
-        };
-        named
-            .map_err(|e| e.error)
-            .with_context(|| format!("cannot create {shown}"))?;
+        name(temporary, &path, force).with_context(|| format!("cannot create {shown}"))?;
         unfinished(None);
         if let (true, Some(dir)) = (durable, dir) {
             let synced = File::open(dir).and_then(|dir| dir.sync_all());
@@ -131,6 +134,32 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// Whether standard output is this file, as for `/dev/stdout`.
+fn is_stdout(file: &Metadata) -> bool {
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    let stdout = stdout.and_then(|stdout| stdout.metadata());
+    stdout.is_ok_and(|stdout| (stdout.dev(), stdout.ino()) == (file.dev(), file.ino()))
+}
+
+/// Gives a file its name, if that is free or may be taken.
+fn name(temporary: NamedTempFile, path: &Path, force: bool) -> io::Result<()> {
+    let temporary = match force {
+        true => temporary,
+        false => match temporary.persist_noclobber(path) {
+            Ok(_) => return Ok(()),
+            // Some filesystems can neither link nor rename without replacing.
+            Err(failed) if failed.error.kind() != io::ErrorKind::AlreadyExists && is_free(path) => failed.file,
+            Err(failed) => return Err(failed.error),
+        },
+    };
+    temporary.persist(path).map(drop).map_err(|failed| failed.error)
+}
+
+fn is_free(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Mode, owner and times; mode 0666 less the umask for what came from a pipe.
@@ -147,11 +176,11 @@ fn settle(file: &File, like: Option<&Metadata>) -> io::Result<()> {
     }
     // Only the administrator may give files away; for others the output is simply theirs.
     let _ = std::os::unix::fs::fchown(file, Some(like.uid()), None);
-    file.set_permissions(Permissions::from_mode(mode))?;
+    let moded = file.set_permissions(Permissions::from_mode(mode));
     let times = std::fs::FileTimes::new()
         .set_modified(like.modified()?)
         .set_accessed(like.accessed()?);
-    file.set_times(times)
+    moded.and(file.set_times(times))
 }
 
 impl Write for Output {
