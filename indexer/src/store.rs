@@ -208,7 +208,8 @@ impl Store {
         let mut totals = self.state().counters.totals();
         let live = self.state().counters.live_bytes();
         totals.log_bytes = self.log.segments().iter().map(|s| s.len()).sum();
-        totals.dead_bytes = totals.log_bytes.saturating_sub(live);
+        let in_use = live.saturating_add(self.row_bytes_at_most());
+        totals.dead_bytes = totals.log_bytes.saturating_sub(in_use);
         totals.parity_bytes = self.protection.bytes();
         // Files that come and go while sled works are worth no error.
         let files = self.io.list(INDEX_FOLDER).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Room on the store's disk that is kept from what makes it fuller.
 //!
 //! In a log even deleting appends, and collecting garbage copies before it deletes. So the last of a disk is not for
-//! contents: what is kept holds transactions, footers and checkpoints, and the blocks in use of the segment that is
+//! contents: what is kept holds transactions, footers and the next checkpoint, and the blocks in use of the segment that is
 //! collected.
 
 use lmfs_indexer::{DEFAULT_SEGMENT, Error, Result, Store};
@@ -29,7 +29,8 @@ pub enum Use {
 /// # Errors
 /// What the system says when it is asked for the free space.
 pub fn left(store: &Store, what: Use) -> Result<u64> {
-    let free = store.free_space()?;
+    // Without a checkpoint nothing would ever be freed.
+    let free = store.free_space()?.saturating_sub(store.checkpoint_room());
     // Most of the time no more need be known.
     if free / 2 >= MOST {
         return Ok(free - MOST);

@@ -94,6 +94,45 @@ fn writing_to_a_full_disk_says_so_and_keeps_what_was_synced() {
     scratch.lmfs("check", &["--data"]).ok();
 }
 
+/// A checkpoint of large attributes did not fit into what is kept, was begun again and again, and nothing was ever freed.
+#[test]
+fn a_disk_full_of_attributes_and_data_is_freed_by_deleting_the_data() {
+    let scratch = Scratch::empty();
+    let disk = Disk::mount(&scratch.path("disk"), "40m");
+    store_on(&disk, &scratch);
+    let mount = scratch.mount(&[]);
+    let mut noise = Noise::new(1);
+    for n in 0..110 {
+        let path = mount.path(format!("attributes-{n}"));
+        File::create(&path).unwrap();
+        let (value, flags) = (noise.bytes(60_000), rustix::fs::XattrFlags::empty());
+        rustix::fs::setxattr(&path, "user.large", &value, flags).unwrap();
+    }
+    let mut write = |name: String| {
+        let bytes = noise.bytes(300_000);
+        let mut file = File::create(mount.path(name))?;
+        file.write_all(&bytes)?;
+        file.sync_all()
+    };
+    let end = (0..200).find(|n| {
+        write(format!("data-{n}"))
+            .inspect_err(|e| assert!(is_full(e), "{e}"))
+            .is_err()
+    });
+    let end = end.unwrap();
+    assert!(end > 50, "there was space for {end} files");
+    for n in 0..end {
+        fs::remove_file(mount.path(format!("data-{n}"))).unwrap();
+    }
+    // Collecting makes room for the last file, which is in memory still.
+    lmfs_tests::lmfs(["gc".as_ref(), mount.path("").as_os_str()]).ok();
+    for n in 0..end / 2 {
+        write(format!("again-{n}")).unwrap();
+    }
+    mount.umount();
+    scratch.lmfs("check", &["--data"]).ok();
+}
+
 #[test]
 fn packing_on_a_full_disk_stops_clearly_and_goes_on_when_there_is_space() {
     let scratch = Scratch::empty();

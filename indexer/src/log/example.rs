@@ -69,6 +69,7 @@ fn the_example_of_the_format_document_is_what_is_written() {
         seq: 0,
         checkpoint: Position::default(),
         since: 0,
+        rows: super::Measured::default(),
     };
     let log = Log::new(Arc::new(io.clone()), options, resume);
     let r = log.append_block(2, 0, b"hello").unwrap();

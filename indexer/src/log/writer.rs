@@ -32,6 +32,17 @@ pub(crate) struct Resume {
     pub(crate) checkpoint: Position,
     /// Bytes of transactions since then.
     pub(crate) since: u64,
+    /// Bytes of all rows, and of the transactions after the checkpoint that these hold already.
+    pub(crate) rows: Measured,
+}
+
+/// How much the rows took when they were last looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Measured {
+    /// Bytes of keys and values.
+    pub(crate) bytes: u64,
+    /// What [`Log::written`] was.
+    pub(crate) at: u64,
 }
 
 struct Head {
@@ -42,9 +53,11 @@ struct Head {
     next_segment: u32,
     /// Where the newest complete checkpoint begins.
     checkpoint: Position,
-    checkpoint_size: u64,
-    /// Bytes of transactions since then.
-    since: u64,
+    /// What `written` was when it began.
+    checkpoint_at: u64,
+    /// Bytes of transactions appended, from the checkpoint on that the log was opened with.
+    written: u64,
+    rows: Measured,
 }
 
 /// The segments, and the one that grows.
@@ -75,8 +88,9 @@ impl Log {
             seq: resume.seq,
             next_segment: resume.next_segment,
             checkpoint: resume.checkpoint,
-            checkpoint_size: 0,
-            since: resume.since,
+            checkpoint_at: 0,
+            written: resume.since,
+            rows: resume.rows,
         };
         Self {
             io,
@@ -124,18 +138,34 @@ impl Log {
         self.durability.check()
     }
 
-    /// Notes a checkpoint that is complete and durable, and what [`Log::since_checkpoint`] said when it began.
-    pub(crate) fn set_checkpoint(&self, begin: Position, before: u64, size: u64) {
+    /// Notes a checkpoint that is complete and durable, and the rows in it.
+    pub(crate) fn set_checkpoint(&self, begin: Position, rows: Measured) {
         let mut head = self.head();
         head.checkpoint = begin;
-        head.since = head.since.saturating_sub(before);
-        head.checkpoint_size = size;
+        head.checkpoint_at = rows.at;
+        head.rows = rows;
     }
 
-    /// Bytes of transactions since the last checkpoint, and that checkpoint's size.
-    pub(crate) fn since_checkpoint(&self) -> (u64, u64) {
+    /// Notes how much the rows take.
+    pub(crate) fn set_rows(&self, rows: Measured) {
+        self.head().rows = rows;
+    }
+
+    /// Bytes of transactions since the last checkpoint.
+    pub(crate) fn since_checkpoint(&self) -> u64 {
         let head = self.head();
-        (head.since, head.checkpoint_size)
+        head.written - head.checkpoint_at
+    }
+
+    /// A number that grows with every transaction, by its bytes.
+    pub(crate) fn written(&self) -> u64 {
+        self.head().written
+    }
+
+    /// Bytes of all rows when they were last looked at, and bytes of transactions since, which added no more than that.
+    pub(crate) fn rows(&self) -> (u64, u64) {
+        let head = self.head();
+        (head.rows.bytes, head.written - head.rows.at)
     }
 
     pub(crate) fn checkpoint(&self) -> Position {
@@ -197,7 +227,7 @@ impl Log {
         self.write(&mut head, &segment, &record)?;
         head.seq = seq;
         if kind == RecordKind::Transaction {
-            head.since += record.len() as u64;
+            head.written += record.len() as u64;
         }
         if kind != RecordKind::Block {
             let end = head.end as u32;

@@ -2,7 +2,7 @@
 
 use super::Store;
 use crate::index::{Snapshot, page::Writer};
-use crate::log::{Position, RecordKind};
+use crate::log::{FOLDER, Measured, Position, RecordKind};
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};
 use std::ops::ControlFlow;
@@ -13,6 +13,14 @@ const ROWS: usize = 64 << 10;
 
 /// Transactions worth this many bytes are replayed faster than a checkpoint is written.
 const DUE: u64 = 4 << 20;
+
+/// Bytes that a checkpoint may take beside its rows: frames, a footer, a header, and what the filesystem rounds up to.
+const BESIDE: u64 = 32 << 10;
+
+/// Bytes that must be free for writing a checkpoint with so many bytes of rows.
+fn room_for(rows: u64) -> u64 {
+    rows.saturating_add(rows / 8).saturating_add(BESIDE)
+}
 
 /// First record of a checkpoint: the state after which transaction it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,18 +86,26 @@ impl Store {
     pub fn checkpoint_with(&self, between: &mut dyn FnMut(u64)) -> Result<()> {
         self.writable()?;
         let _one_at_a_time = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (begin, before) = self.begin_checkpoint()?;
+        // A part of one helps nobody, and takes what is needed to delete more.
+        let free = self.free_space()?;
+        if room_for(self.row_bytes(|rows| room_for(rows) <= free)?) > free {
+            return Err(Error::NoSpace {
+                what: "a checkpoint, without which no old segment can go",
+                path: FOLDER.into(),
+            });
+        }
+        let (begin, at) = self.begin_checkpoint()?;
         let written = self.checkpoint_rows(between);
         self.state_mut().snapshot = None;
-        let (rows, size) = written?;
+        let (rows, bytes) = written?;
         self.log
             .append(RecordKind::CheckpointEnd, 25, |out, _| End { begin, rows }.encode(out))?;
         self.log.sync()?;
-        self.log.set_checkpoint(begin, before, size);
+        self.log.set_checkpoint(begin, Measured { bytes, at });
         Ok(())
     }
 
-    /// Chooses the moment whose rows are written; gives its place in the log and the bytes of transactions before it.
+    /// Chooses the moment whose rows are written; gives its place in the log and what was written before it.
     fn begin_checkpoint(&self) -> Result<(Position, u64)> {
         let _no_commits = self.committing();
         let (seq, max_ino) = (self.log.seq(), self.max_ino());
@@ -97,7 +113,7 @@ impl Store {
             Begin { seq, max_ino }.encode(out)
         })?;
         self.state_mut().snapshot = Some(Snapshot::default());
-        Ok((begin, self.log.since_checkpoint().0))
+        Ok((begin, self.log.written()))
     }
 
     /// Writes the snapshot piece by piece; gives its rows and their bytes.
@@ -137,13 +153,56 @@ impl Store {
     /// Writes a checkpoint if replaying the transactions since the last one would take longer than reading a new one.
     /// Call it now and then, when nobody waits; says whether it wrote one.
     pub fn checkpoint_if_due(&self) -> Result<bool> {
-        let (since, size) = self.log.since_checkpoint();
-        let due = since > DUE.max(size);
+        let since = self.log.since_checkpoint();
+        let due = since > DUE && since > self.log.rows().0;
         if due {
             self.checkpoint().map(|()| true)
         } else {
             Ok(false)
         }
+    }
+
+    /// Bytes that must stay free where the store lies, so that a checkpoint can be written and old segments deleted.
+    pub fn checkpoint_room(&self) -> u64 {
+        room_for(self.row_bytes_at_most())
+    }
+
+    /// Bytes that all rows take, or a little more: known without looking at them, but after much was deleted it is too
+    /// much.
+    pub(super) fn row_bytes_at_most(&self) -> u64 {
+        let (measured, since) = self.log.rows();
+        measured.saturating_add(since)
+    }
+
+    /// As [`Store::row_bytes_at_most`]; if that is not `good`, the rows are looked at.
+    pub(super) fn row_bytes(&self, good: impl Fn(u64) -> bool) -> Result<u64> {
+        let (measured, since) = self.log.rows();
+        if since > 0 && !good(measured.saturating_add(since)) {
+            self.measure_rows()?;
+        }
+        Ok(self.row_bytes_at_most())
+    }
+
+    /// Looks how much the rows take, piece by piece, as commits wait for each. What is committed meanwhile counts twice at
+    /// most.
+    fn measure_rows(&self) -> Result<()> {
+        let at = {
+            let _all_applied = self.committing();
+            self.log.written()
+        };
+        let (mut bytes, mut next) = (0, Some(Vec::new()));
+        while let Some(from) = next {
+            let end = bytes + ROWS as u64;
+            next = self.state().index.scan(&from, |key, value| {
+                if bytes >= end {
+                    return ControlFlow::Break(key.to_vec());
+                }
+                bytes += (key.len() + value.len()) as u64;
+                ControlFlow::Continue(())
+            })?;
+        }
+        self.log.set_rows(Measured { bytes, at });
+        Ok(())
     }
 }
 

@@ -61,11 +61,16 @@ impl Store {
         self.writable()?;
         let _one_at_a_time = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
         if options.seal_head && self.head_is_candidate(options.max_live) {
-            self.log.seal_head()?;
+            match self.log.seal_head() {
+                // Not even a footer fits: it goes on growing, and what is deleted now makes room for the next time.
+                Err(Error::NoSpace { .. }) => {}
+                sealed => sealed?,
+            }
         }
         let candidates = self.candidates(options.max_live);
         let mut run = Run {
             store: self,
+            max_live: options.max_live,
             watch,
             waiting: Vec::new(),
             copied: 0,
@@ -81,7 +86,7 @@ impl Store {
     }
 
     /// Whether a segment holds no block in use, nor one whose transaction is still to come.
-    fn is_garbage(&self, segment: u32) -> bool {
+    pub(super) fn is_garbage(&self, segment: u32) -> bool {
         let pending = self
             .pending()
             .range((segment, 0)..=(segment, u32::MAX))
@@ -114,6 +119,7 @@ impl Store {
 
 struct Run<'a> {
     store: &'a Store,
+    max_live: f64,
     watch: &'a mut dyn FnMut(&GcReport) -> bool,
     /// Segments without a block in use, not deleted yet.
     waiting: Vec<Arc<Segment>>,
@@ -250,9 +256,10 @@ impl Run<'_> {
             .partition(|s| s.id < self.store.log.checkpoint().segment);
         self.delete(behind)?;
         let gain: u64 = needed.iter().map(|s| s.len()).sum();
-        // A checkpoint must cost less than it lets go.
-        let cost = self.store.state().counters.totals().inodes * 64;
-        if gain > cost {
+        // What goes is at least the checkpoint before, as a rule, so one with the same rows would be written time and again:
+        // it must be no more of what it lets go than a segment may hold that is worth collecting.
+        let worth = |rows: u64| rows as f64 <= self.max_live * gain as f64;
+        if worth(self.store.row_bytes(worth)?) {
             self.store.checkpoint()?;
             let first = self.store.log.checkpoint().segment;
             self.delete(needed.into_iter().filter(|s| s.id < first).collect())?;
@@ -340,6 +347,99 @@ mod tests {
         let report = store.commit(vec![tag_it]).unwrap();
         assert_eq!(report.skipped.len(), 1);
         assert_eq!(store.extent(5, 0).unwrap(), Some(moved));
+    }
+
+    fn put_meta(n: u32, value: &[u8]) -> Change {
+        let (key, value) = (n.to_be_bytes().to_vec(), value.to_vec());
+        Change::PutMeta { key, value }
+    }
+
+    /// The checkpoint was garbage to itself: as soon as it took 64 bytes for each inode it was written anew in each round.
+    #[test]
+    fn an_idle_store_is_left_alone() {
+        let io = MemIo::new();
+        let mut store = Store::create(Arc::new(io.clone()), CreateOptions::new([1; 16])).unwrap();
+        for n in 0..2000 {
+            let _put = store.commit(vec![put_meta(n, &[7; 1000])]).unwrap();
+        }
+        let options = GcOptions {
+            seal_head: true,
+            ..GcOptions::default()
+        };
+        for opened in 0..3 {
+            store.checkpoint().unwrap();
+            let round = || drop(store.gc(&options, &mut |_| true).unwrap());
+            // What was there before the checkpoint goes, and its segment is ended: there is nothing else to do.
+            round();
+            round();
+            let files = io.files();
+            assert!(store.totals().log_bytes < 2_500_000, "{opened}: {:?}", store.totals());
+            assert!(store.totals().dead_bytes < 100_000, "{opened}: {:?}", store.totals());
+            for _ in 0..5 {
+                assert!(!store.checkpoint_if_due().unwrap());
+                round();
+            }
+            assert!(io.files() == files, "{opened}: something was written");
+            store.close().unwrap();
+            store = Store::open(Arc::new(io.clone()), crate::OpenOptions::default())
+                .unwrap()
+                .0;
+        }
+        // What was deleted is garbage in the checkpoint.
+        for n in 0..2000 {
+            let _gone = store.commit(vec![put_meta(n, &[])]).unwrap();
+        }
+        let _report = store.gc(&options, &mut |_| true).unwrap();
+        assert!(store.totals().log_bytes < 100_000, "{:?}", store.totals());
+    }
+
+    /// It wrote what fitted of a checkpoint, each time again, until nothing was left for deleting.
+    #[test]
+    fn a_checkpoint_that_does_not_fit_is_not_begun() {
+        let io = MemIo::new();
+        let store = Store::create(Arc::new(io.clone()), CreateOptions::new([1; 16])).unwrap();
+        for n in 0..100 {
+            let _put = store.commit(vec![put_meta(n, &[7; 60_000])]).unwrap();
+        }
+        let room = store.checkpoint_room();
+        assert!((6_000_000..8_000_000).contains(&room), "{room}");
+        io.set_free_space(room / 2);
+        let before = io.files();
+        for _ in 0..3 {
+            assert!(matches!(store.checkpoint(), Err(Error::NoSpace { .. })));
+        }
+        assert!(io.files() == before, "something was written");
+        // With the rows gone it fits.
+        for n in 0..100 {
+            let _gone = store.commit(vec![put_meta(n, &[])]).unwrap();
+        }
+        let options = GcOptions {
+            seal_head: true,
+            ..GcOptions::default()
+        };
+        let report = store.gc(&options, &mut |_| true).unwrap();
+        assert_eq!(report.deleted, 1);
+        assert!(store.checkpoint_room() < 100_000);
+    }
+
+    /// The footer of the segment that grows did not fit, and nothing was deleted.
+    #[test]
+    fn what_is_garbage_goes_though_not_one_byte_is_left() {
+        let io = crate::io::FaultIo::new(Arc::new(MemIo::new()));
+        let io = Arc::new(io);
+        let store = Store::create(Arc::clone(&io) as Arc<dyn crate::Io>, CreateOptions::new([1; 16])).unwrap();
+        let abandoned = store.append_block(5, 0, &[7; 1000]).unwrap();
+        store.log.seal_head().unwrap();
+        store.checkpoint().unwrap();
+        store.abandon_blocks(&[abandoned]);
+        io.fail(crate::io::Fault::NoSpace, 0, u64::MAX);
+        let options = GcOptions {
+            max_live: 1.0,
+            seal_head: true,
+        };
+        let report = store.gc(&options, &mut |_| true).unwrap();
+        assert!(io.hits() > 0);
+        assert_eq!(report.deleted, 1);
     }
 
     #[test]

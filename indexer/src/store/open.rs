@@ -155,7 +155,7 @@ fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Re
         rows,
         seq: log.seq(),
         checkpoint: log.checkpoint(),
-        since: log.since_checkpoint().0,
+        since: log.since_checkpoint(),
         max_ino: state.counters.max_ino,
         segments: segments.iter().map(|s| (s.id, s.len())).collect(),
     };

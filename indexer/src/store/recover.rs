@@ -5,7 +5,9 @@ use super::{OpenOptions, OpenReport};
 use crate::counters::Counters;
 use crate::index::{Index, MemPages, Pages, RowSum, SledPages};
 use crate::io::{Io, read_full};
-use crate::log::{FOLDER, Footer, HEADER_LEN, Header, Position, Resume, Segment, segment_name, segment_number};
+use crate::log::{
+    FOLDER, Footer, HEADER_LEN, Header, Measured, Position, Resume, Segment, segment_name, segment_number,
+};
 use crate::parity::{self, Layout, parity_number};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
@@ -41,6 +43,7 @@ impl Found {
                 seq: 0,
                 checkpoint: Position::default(),
                 since: 0,
+                rows: Measured::default(),
             },
             report: OpenReport::default(),
         })
@@ -181,6 +184,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
             seq: replayed.seq,
             checkpoint: replayed.checkpoint,
             since: replayed.since,
+            rows: replayed.measured,
         },
         report,
     })
@@ -208,8 +212,12 @@ fn saved(
     }
     let pages = SledPages::open(io).map_err(|e| e.to_string())?;
     let index = Index::new(Box::new(pages.ok_or("it was in memory")?));
-    let mut counters = Counters::default();
-    let rows = index.read_all(|k, v| counters.row(k, v)).map_err(|e| e.to_string())?;
+    let (mut counters, mut bytes) = (Counters::default(), 0);
+    let row = |k: &[u8], v: &[u8]| {
+        bytes += (k.len() + v.len()) as u64;
+        counters.row(k, v)
+    };
+    let rows = index.read_all(row).map_err(|e| e.to_string())?;
     if rows != mark.rows {
         return Err("its rows are not those of the last clean close".into());
     }
@@ -220,6 +228,7 @@ fn saved(
         seq: mark.seq,
         checkpoint: mark.checkpoint,
         since: mark.since,
+        measured: Measured { bytes, at: mark.since },
     })
 }
 

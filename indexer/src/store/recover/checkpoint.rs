@@ -7,7 +7,7 @@ use crate::counters::Counters;
 use crate::index::page::Rows;
 use crate::index::{Loader, Pages};
 use crate::io::Io;
-use crate::log::{Item, Position, RecordKind, Segment, scan};
+use crate::log::{Item, Measured, Position, RecordKind, Segment, scan};
 use crate::store::checkpoint::{Begin, End, unusable};
 use std::ops::ControlFlow;
 
@@ -75,6 +75,7 @@ pub(super) fn load(io: &dyn Io, files: &Files, at: Position, pages: Box<dyn Page
         begin: None,
         done: None,
         rows: 0,
+        bytes: 0,
         loader: Loader::new(pages),
         counters: Counters::default(),
     };
@@ -103,6 +104,10 @@ pub(super) fn load(io: &dyn Io, files: &Files, at: Position, pages: Box<dyn Page
         seq: begin.seq,
         checkpoint: at,
         since: 0,
+        measured: Measured {
+            bytes: reading.bytes,
+            at: 0,
+        },
     })
 }
 
@@ -111,6 +116,8 @@ struct Reading {
     begin: Option<Begin>,
     done: Option<End>,
     rows: u64,
+    /// Bytes of these.
+    bytes: u64,
     loader: Loader,
     counters: Counters,
 }
@@ -145,6 +152,7 @@ impl Reading {
     }
 
     fn take(&mut self, payload: &[u8]) -> Result<()> {
+        self.bytes += payload.len() as u64;
         let mut rows = Rows::new(payload);
         let bad = |at| move |_| unusable(at, "a row of the checkpoint does not decode");
         while let Some((key, value)) = rows.next().map_err(bad(self.at))? {

@@ -7,7 +7,7 @@ use crate::change::decode_transaction;
 use crate::counters::Counters;
 use crate::index::{Index, MemPages, Pages};
 use crate::io::Io;
-use crate::log::{Frame, Item, Position, RecordKind, Segment};
+use crate::log::{Frame, Item, Measured, Position, RecordKind, Segment};
 use crate::store::OpenReport;
 use crate::wire::Reader;
 use crate::{Error, Result};
@@ -21,6 +21,8 @@ pub(super) struct Replayed {
     pub(super) checkpoint: Position,
     /// Bytes of transactions since then.
     pub(super) since: u64,
+    /// How much the rows took after how many of these bytes.
+    pub(super) measured: Measured,
 }
 
 /// Makes empty pages for a new index.
@@ -125,6 +127,7 @@ fn attempt_from(
             seq: 0,
             checkpoint: Position::default(),
             since: 0,
+            measured: Measured::default(),
         },
     };
     let mut r = Replay {

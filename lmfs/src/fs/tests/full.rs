@@ -19,7 +19,8 @@ fn what_is_left_of_a_full_disk_is_kept_for_deleting() {
         disk.fs.fsync(ino).unwrap();
     }
     // Less than an eighth of what the store takes and could take, but not nothing.
-    disk.io.set_free_space(1500);
+    let free = |bytes| disk.io.set_free_space(disk.fs.store.checkpoint_room() + bytes);
+    free(1500);
     assert_eq!(room::left(&disk.fs.store, room::Use::Data).unwrap(), 0);
     let before = disk.fs.store.totals().log_bytes;
     disk.fs.write(ino, 0, b"more", false).unwrap();
