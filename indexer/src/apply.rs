@@ -153,7 +153,8 @@ impl Transaction<'_> {
         };
         self.truncate(ino, 0)?;
         self.stored.remove(&ino);
-        for key in self.keys_with(&rows::key(rows::XATTR, ino))? {
+        let attributes = rows::key(rows::XATTR, ino);
+        for key in self.keys_with(&attributes, &attributes)? {
             self.put(key, None);
         }
         self.delete(rows::key(rows::ORPHAN, ino))?;
@@ -162,10 +163,10 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Keys of all rows that begin with `prefix`, as they are at this point of the transaction.
-    fn keys_with(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>> {
+    /// Keys of all rows that begin with `prefix`, from `from` on, as they are at this point of the transaction.
+    fn keys_with(&self, prefix: &[u8], from: &[u8]) -> Result<Vec<Vec<u8>>> {
         let mut keys = Vec::new();
-        self.index.scan_prefix(prefix, prefix, |k, _| {
+        self.index.scan_prefix(prefix, from, |k, _| {
             if !self.out.rows.contains_key(k) {
                 keys.push(k.to_vec());
             }
@@ -174,7 +175,7 @@ impl Transaction<'_> {
         let own = self
             .out
             .rows
-            .range(prefix.to_vec()..)
+            .range(from.to_vec()..)
             .take_while(|(k, _)| k.starts_with(prefix));
         keys.extend(own.filter(|(_, v)| v.is_some()).map(|(k, _)| k.clone()));
         Ok(keys)
@@ -225,12 +226,9 @@ impl Transaction<'_> {
 
     fn truncate(&mut self, ino: u64, from: u64) -> Result<()> {
         let first = from / RUN;
-        for key in self.keys_with(&rows::key(rows::EXTENTS, ino))? {
+        for key in self.keys_with(&rows::key(rows::EXTENTS, ino), &rows::run_key(ino, first))? {
             let run = rows::split_key(&key).and_then(|(_, _, rest)| rows::run_of(rest));
             let run = run.ok_or_else(|| Error::Index("key of an extents row".into()))?;
-            if run < first {
-                continue;
-            }
             let mut row = self.run(ino, run)?;
             let keep = if run == first { (from % RUN) as usize } else { 0 };
             for (slot, block) in row.iter_mut().zip(run * RUN..).skip(keep) {
@@ -260,5 +258,73 @@ impl Transaction<'_> {
             );
         }
         Ok(self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::index::{MemPages, Pages};
+    use crate::types::{BlockRef, Kind, Time};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Pages that count how often they are looked at.
+    #[derive(Default)]
+    struct Counted(MemPages, Arc<AtomicU64>);
+
+    impl Pages for Counted {
+        fn floor(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.floor(key)
+        }
+
+        fn write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+            self.0.write(changes)
+        }
+
+        fn flush(&mut self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The rows of all extents were read, wherever the file was cut.
+    #[test]
+    fn cutting_the_end_of_a_large_file_reads_the_end() {
+        let pages = Counted::default();
+        let looked_at = Arc::clone(&pages.1);
+        let mut index = Index::new(Box::new(pages));
+        let inode = Inode::new(5, Kind::File, 0o644, Time::default());
+        let r = BlockRef {
+            segment: 1,
+            offset: 100,
+            len: 1000,
+        };
+        let extents = vec![
+            Some(Extent {
+                r,
+                tag: 0,
+                raw_len: 1000
+            });
+            100_000
+        ];
+        let put = Change::PutExtents {
+            ino: 5,
+            first: 0,
+            extents,
+        };
+        let rows = effect(&index, &[Change::PutInode(inode), put]).unwrap().rows;
+        index.apply(rows);
+        index.flush().unwrap();
+        looked_at.store(0, Ordering::Relaxed);
+        let cut = |from| effect(&index, &[Change::TruncateExtents { ino: 5, from }]).unwrap();
+        let rows = cut(99_990).rows.len();
+        assert_eq!(rows, 2, "the last run and the inode");
+        assert!(looked_at.load(Ordering::Relaxed) < 10, "{looked_at:?} pages");
+        assert_eq!(
+            cut(0).counters.tags.get(&0),
+            Some(&[-100_000, -100_000_000, -100_000_000])
+        );
     }
 }
