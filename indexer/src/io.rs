@@ -45,6 +45,10 @@ pub trait Io: Send + Sync {
     fn remove(&self, path: &str) -> io::Result<()>;
     /// Deletes all that is in a folder but the file `keep`; an absent folder is no error.
     fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()>;
+    /// Gives files that others made in a folder, by name, to the owner of the store.
+    fn give_back(&self, _dir: &str) -> io::Result<()> {
+        Ok(())
+    }
     /// Makes a folder's entries durable ("" is the store's own folder).
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
     /// Bytes that can still be written.

@@ -37,6 +37,9 @@ pub(crate) struct SledPages {
     /// None only after the files were let go.
     db: Option<Db>,
     folder: PathBuf,
+    /// Writing failed, on a full disk for example. sled may wait for ever for what it could not write, so it is asked for
+    /// nothing more that would write, and not even dropped.
+    failed: bool,
 }
 
 /// Runs an operation of sled; errors and panics become [`Error::Index`].
@@ -72,9 +75,12 @@ impl SledPages {
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None);
         let db = guarded(|| config.open())?;
+        io.give_back(INDEX_FOLDER)
+            .map_err(|e| Error::io("change the owner of files in", INDEX_FOLDER, e))?;
         Ok(Some(Self {
             db: Some(db),
             folder: path,
+            failed: false,
         }))
     }
 
@@ -88,6 +94,16 @@ impl SledPages {
 
     fn db(&self) -> Result<&Db> {
         self.db.as_ref().ok_or_else(|| Error::Index("sled is closed".into()))
+    }
+
+    fn writing<T>(&mut self, run: impl FnOnce(&Db) -> ::sled::Result<T>) -> Result<T> {
+        if self.failed {
+            return Err(Error::Index("sled failed to write before".into()));
+        }
+        let db = self.db()?;
+        let done = guarded(|| run(db));
+        self.failed = done.is_err();
+        done
     }
 }
 
@@ -128,20 +144,24 @@ impl Pages for SledPages {
                 None => batch.remove(sled_key(&key)),
             }
         }
-        let db = self.db()?;
-        guarded(|| db.apply_batch(batch))
+        self.writing(|db| db.apply_batch(batch))
     }
 
     fn flush(&mut self) -> Result<()> {
-        let db = self.db()?;
-        guarded(|| db.flush()).map(drop)
+        self.writing(|db| db.flush()).map(drop)
     }
 }
 
 impl Drop for SledPages {
     fn drop(&mut self) {
-        // sled writes while it is dropped, and may panic there too.
+        // sled writes while it is dropped. So that it has nothing left to write then, and can be seen to fail:
+        let flushed = self.flush();
         let db = self.db.take();
+        if let Err(e) = flushed {
+            tracing::warn!("{e}: the index will be made again from the log");
+            std::mem::forget(db);
+            return;
+        }
         if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
             tracing::warn!("sled panicked while closing the index: it will be made again from the log");
         }

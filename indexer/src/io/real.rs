@@ -1,7 +1,7 @@
 //! A folder on disk.
 
 use super::{Entry, File, Io};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub struct RealIo {
     root: OwnedFd,
     path: PathBuf,
+    /// Whose the folder is, if this is root and the folder somebody else's: they must be able to use it tomorrow.
+    owner: Option<(Uid, Gid)>,
 }
 
 const DIR: OFlags = OFlags::RDONLY
@@ -27,7 +29,10 @@ impl RealIo {
     pub fn new(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref().canonicalize()?;
         let root = rustix::fs::open(&path, DIR, Mode::empty())?;
-        Ok(Self { root, path })
+        let stat = rustix::fs::fstat(&root)?;
+        let others = rustix::process::geteuid().is_root() && stat.st_uid != 0;
+        let owner = others.then(|| (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)));
+        Ok(Self { root, path, owner })
     }
 
     /// The descriptor of the folder that holds `path`, and the name in it.
@@ -46,6 +51,14 @@ impl RealIo {
         Ok(fd)
     }
 
+    /// Gives what was made just now to the owner of the store. It works without that, for root.
+    fn hand_over(&self, path: &str, file: impl AsFd) {
+        let Some((uid, gid)) = self.owner else { return };
+        if let Err(e) = rustix::fs::chownat(file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH) {
+            tracing::warn!("{path} stays root's: it cannot be given to the owner of the store: {e}");
+        }
+    }
+
     fn is_link(&self, path: &str) -> io::Result<bool> {
         let (dir, name) = self.parent(path)?;
         let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
@@ -56,6 +69,9 @@ impl RealIo {
         let (dir, name) = self.parent(path)?;
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let fd = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?;
+        if flags.contains(OFlags::CREATE) {
+            self.hand_over(path, &fd);
+        }
         if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
@@ -95,7 +111,11 @@ impl Io for RealIo {
         let (parent, name) = self.parent(dir)?;
         match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
             Err(rustix::io::Errno::EXIST) => self.dir(dir).map(drop),
-            other => Ok(other?),
+            made => {
+                made?;
+                self.hand_over(dir, self.dir(dir)?);
+                Ok(())
+            }
         }
     }
 
@@ -142,6 +162,32 @@ impl Io for RealIo {
         Ok(())
     }
 
+    fn give_back(&self, dir: &str) -> io::Result<()> {
+        if self.owner.is_none() {
+            return Ok(());
+        }
+        let fd = self.dir(dir)?;
+        for entry in rustix::fs::Dir::read_from(&fd)? {
+            let entry = entry?;
+            if [c".", c".."].contains(&entry.file_name()) {
+                continue;
+            }
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = rustix::fs::openat(&fd, entry.file_name(), flags, Mode::empty())?;
+            let stat = rustix::fs::fstat(&file)?;
+            // A file of root's with another name elsewhere was not made here, but linked to get hold of it.
+            let made_here = match FileType::from_raw_mode(stat.st_mode) {
+                FileType::Directory => true,
+                FileType::RegularFile => stat.st_nlink == 1,
+                _ => false,
+            };
+            if made_here && stat.st_uid == 0 {
+                self.hand_over(dir, file);
+            }
+        }
+        Ok(())
+    }
+
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         Ok(rustix::fs::fsync(self.dir(dir)?)?)
     }
@@ -177,5 +223,45 @@ impl File for RealFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{CreateOptions, Store};
+    use std::os::unix::fs::{MetadataExt, chown};
+
+    /// After a repair or a collection by root its owner could not open the store any more. Only root can try that.
+    #[test]
+    fn what_root_makes_in_a_store_of_others_is_theirs() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        chown(dir.path(), Some(1234), Some(2345)).unwrap();
+        let io = Arc::new(RealIo::new(dir.path()).unwrap());
+        let store = Store::create(io.clone(), CreateOptions::new([1; 16])).unwrap();
+        store.close().unwrap();
+        let outside = dir.path().join("outside");
+        std::fs::write(&outside, b"root's").unwrap();
+        std::fs::hard_link(&outside, dir.path().join("index/linked")).unwrap();
+        io.give_back("index").unwrap();
+        let owner = |path: &Path| {
+            let stat = std::fs::symlink_metadata(path).unwrap();
+            (stat.uid(), stat.gid())
+        };
+        for name in [
+            "segments",
+            "segments/00000001.seg",
+            "index",
+            "index/db",
+            "index/conf",
+            "index/mark",
+        ] {
+            assert_eq!(owner(&dir.path().join(name)), (1234, 2345), "{name}");
+        }
+        assert_eq!(owner(&outside), (0, 0));
     }
 }

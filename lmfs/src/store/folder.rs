@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::config::Config;
@@ -167,10 +167,24 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
         .permissions(Permissions::from_mode(0o600))
         .tempfile_in(dir)
         .map_err(at("create a file in", dir))?;
+    hand_over(temporary.as_file(), dir);
     temporary.write_all(bytes).map_err(at("write", path))?;
     temporary.as_file().sync_all().map_err(at("write", path))?;
     temporary.persist(path).map_err(|e| at("create", path)(e.error))?;
     Ok(())
+}
+
+/// Gives a file that root made just now to the owner of its folder, who must be able to use the store tomorrow.
+pub(super) fn hand_over(file: &File, dir: &Path) {
+    let stat = |file: io::Result<fs::Metadata>| file.ok().map(|stat| (stat.uid(), stat.gid(), stat.nlink()));
+    let (Some((0, _, 1)), Some((uid, gid, _))) = (stat(file.metadata()), stat(fs::metadata(dir))) else {
+        return;
+    };
+    if uid != 0
+        && let Err(e) = std::os::unix::fs::fchown(file, Some(uid), Some(gid))
+    {
+        tracing::warn!("a file in {} stays root's: {e}", dir.display());
+    }
 }
 
 /// Makes the names in a folder durable.
@@ -271,5 +285,22 @@ mod tests {
             fs::write(dir.path().join("config.toml"), rubbish).unwrap();
             assert!(matches!(Folder::find(dir.path()), Err(Error::BadConfig { .. })));
         }
+    }
+
+    /// After `lmfs parity` by root its owner could not read it any more. Only root can try that.
+    #[test]
+    fn what_root_writes_into_the_folder_of_others_is_theirs() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(1234), Some(2345)).unwrap();
+        write_config(dir.path(), &config()).unwrap();
+        let lock = crate::store::Lock::acquire(dir.path(), "a test").unwrap();
+        for name in ["config.toml", "lock"] {
+            let stat = fs::metadata(dir.path().join(name)).unwrap();
+            assert_eq!((stat.uid(), stat.gid()), (1234, 2345), "{name}");
+        }
+        drop(lock);
     }
 }

@@ -14,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::error::{Error, Result, at};
+use super::folder::hand_over;
 
 /// How long to retry: someone who only looks whether the lock is free holds it for a moment.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -46,6 +47,9 @@ impl Lock {
     pub fn acquire(dir: &Path, purpose: &str) -> Result<Lock> {
         let path = lock_path(dir);
         let (mut file, writable) = open(&path)?;
+        if writable {
+            hand_over(&file, dir);
+        }
         let deadline = Instant::now() + PATIENCE;
         while !try_lock(&file).map_err(at("lock", &path))? {
             if Instant::now() >= deadline {
