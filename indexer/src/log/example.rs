@@ -64,6 +64,7 @@ fn the_example_of_the_format_document_is_what_is_written() {
     };
     let resume = Resume {
         segments: BTreeMap::new(),
+        handles: Arc::default(),
         head: None,
         next_segment: 1,
         seq: 0,
@@ -92,7 +93,7 @@ fn the_example_of_the_format_document_is_what_is_written() {
 #[test]
 fn frames_are_checked_as_the_document_says() {
     let (store_id, segment, offset) = ([7u8; 16], 9u32, 1234u64);
-    let salt = super::Segment::new(segment, &store_id, 0, false).salt;
+    let salt = super::Segment::new(segment, &store_id, 0, false, &Arc::default()).salt;
     let frame = super::Frame::of(super::RecordKind::Block, 3, b"payload");
     let bytes = frame.encode(salt, offset);
     let mut covered = store_id.to_vec();

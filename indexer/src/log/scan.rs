@@ -4,6 +4,7 @@ use super::frame::{FRAME_LEN, Frame};
 use super::segment::{HEADER_LEN, Segment};
 use crate::io::Io;
 use crate::{Error, Result};
+use rustix::io::Errno;
 use std::ops::ControlFlow;
 
 /// What is found at a place of a segment.
@@ -125,7 +126,12 @@ fn item<'w>(window: &'w mut Window<'_>, at: u64, to: u64) -> Result<Item<'w>> {
 
 /// An error of the disk is a thing to be found; any other is one.
 fn unreadable<'w>(offset: u64, end: u64, error: Error) -> Result<Item<'w>> {
+    /// What the system says when the process has too many files open.
+    const SHORTAGE: [Errno; 2] = [Errno::MFILE, Errno::NFILE];
     match error {
+        Error::Io { ref source, .. } if Errno::from_io_error(source).is_some_and(|e| SHORTAGE.contains(&e)) => {
+            Err(error)
+        }
         Error::Io { .. } => Ok(Item::Unreadable { offset, end, error }),
         e => Err(e),
     }
@@ -175,13 +181,14 @@ mod tests {
     use super::*;
     use crate::io::MemIo;
     use crate::log::RecordKind;
+    use std::sync::Arc;
 
     /// Every 14 bytes a frame that claims the next MiB: 20,000 checksums of a MiB each for a hundredth of a segment.
     #[test]
     fn a_segment_full_of_frames_without_records_is_scanned_in_bounded_work() {
         let io = MemIo::default();
         let (len, claim) = (1 << 20 | 1 << 18, vec![0; 1 << 20]);
-        let segment = Segment::new(1, &[7; 16], len, true);
+        let segment = Segment::new(1, &[7; 16], len, true, &Arc::default());
         let mut bytes = vec![0; HEADER_LEN];
         while bytes.len() as u64 + FRAME_LEN as u64 <= len {
             let mut frame = Frame::of(RecordKind::Block, 1, &claim);

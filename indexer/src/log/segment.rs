@@ -1,13 +1,15 @@
 //! One segment file: its name, header and footer. docs/FORMAT.md, "Segment".
 
-use super::frame::{FRAME_LEN, open_block};
+use super::frame::{FRAME_LEN, MAX_PAYLOAD, damaged, open_block};
 use super::{FOLDER, Position};
 use crate::io::{File, Io, read_full};
 use crate::types::BlockRef;
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};
+use lru::LruCache;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes before the first record.
 pub(crate) const HEADER_LEN: usize = 52;
@@ -159,18 +161,38 @@ impl Footer {
     }
 }
 
-/// A segment file, opened when first needed.
+/// Files that may be open for reading at a time: a log may have more segments than a process may have files.
+const OPEN: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
+
+/// Open files of segments by number, for reading: those used last.
+pub(crate) struct Handles(Mutex<LruCache<u32, Arc<dyn File>>>);
+
+impl Default for Handles {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(OPEN)))
+    }
+}
+
+impl Handles {
+    fn lock(&self) -> MutexGuard<'_, LruCache<u32, Arc<dyn File>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A segment file, opened when needed.
 pub(crate) struct Segment {
     pub(crate) id: u32,
     /// Seed of frame checksums: a record of another store or segment is none of ours.
     pub(crate) salt: u32,
     len: AtomicU64,
     sealed: AtomicBool,
-    file: OnceLock<Arc<dyn File>>,
+    /// A handle that stays open. Changed only under the lock of `handles`.
+    pinned: Mutex<Option<Arc<dyn File>>>,
+    handles: Arc<Handles>,
 }
 
 impl Segment {
-    pub(crate) fn new(id: u32, store_id: &[u8; 16], len: u64, sealed: bool) -> Self {
+    pub(crate) fn new(id: u32, store_id: &[u8; 16], len: u64, sealed: bool, handles: &Arc<Handles>) -> Self {
         let mut h = crc32fast::Hasher::new();
         h.update(store_id);
         h.update(&id.to_le_bytes());
@@ -180,7 +202,8 @@ impl Segment {
             salt: h.finalize(),
             len,
             sealed,
-            file: OnceLock::new(),
+            pinned: Mutex::default(),
+            handles: Arc::clone(handles),
         }
     }
 
@@ -205,21 +228,51 @@ impl Segment {
         self.sealed.store(true, Ordering::Release);
     }
 
+    fn pinned(&self) -> MutexGuard<'_, Option<Arc<dyn File>>> {
+        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps this handle open: what is written must be synced through it.
     pub(crate) fn set_file(&self, file: Arc<dyn File>) {
-        let _already_open = self.file.set(file);
+        let _one_at_a_time = self.handles.lock();
+        *self.pinned() = Some(file);
+    }
+
+    /// Keeps the file open, so that it can be read when its name is gone.
+    pub(crate) fn pin(&self, io: &dyn Io) -> Result<()> {
+        let mut handles = self.handles.lock();
+        let open = handles.pop(&self.id);
+        let mut pinned = self.pinned();
+        if pinned.is_none() {
+            *pinned = Some(open.map_or_else(|| self.open(io), Ok)?);
+        }
+        Ok(())
+    }
+
+    /// From now on the file is open when it is read, as all others are.
+    pub(crate) fn unpin(&self) {
+        let mut handles = self.handles.lock();
+        if let Some(file) = self.pinned().take() {
+            handles.put(self.id, file);
+        }
     }
 
     pub(crate) fn file(&self, io: &dyn Io) -> Result<Arc<dyn File>> {
-        if let Some(file) = self.file.get() {
+        let mut handles = self.handles.lock();
+        if let Some(file) = self.pinned().as_ref().or_else(|| handles.get(&self.id)) {
             return Ok(Arc::clone(file));
         }
+        let file = self.open(io)?;
+        handles.put(self.id, Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn open(&self, io: &dyn Io) -> Result<Arc<dyn File>> {
         // The segment that grows is written through the same handle after a reopening; a store on a read-only disk has
         // none that does.
-        let file = io
-            .open(&self.name(), true)
+        io.open(&self.name(), true)
             .or_else(|_| io.open(&self.name(), false))
-            .map_err(|e| Error::io("open", &self.name(), e))?;
-        Ok(Arc::clone(self.file.get_or_init(|| file)))
+            .map_err(|e| Error::io("open", &self.name(), e))
     }
 
     /// Reads up to `len` bytes at `offset`, fewer at the end of the file.
@@ -234,6 +287,9 @@ impl Segment {
     /// Reads a block; its owner comes with it.
     pub(crate) fn read_block(&self, io: &dyn Io, r: BlockRef) -> Result<(u64, u64, Vec<u8>)> {
         const OWNER: usize = 20;
+        if r.len as usize > MAX_PAYLOAD {
+            return Err(damaged(r, "no record is as long as its extent says"));
+        }
         let mut record = self.read(io, u64::from(r.offset), FRAME_LEN + OWNER + r.len as usize)?;
         let (ino, block, bytes) = open_block(&record, self.salt, r)?;
         let start = bytes.as_ptr() as usize - record.as_ptr() as usize;
@@ -262,10 +318,11 @@ impl Segment {
         let Some(offset) = Footer::parse_trailer(&self.read(io, at, TRAILER_LEN)?) else {
             return Ok(None);
         };
-        let Some(size) = at.checked_sub(u64::from(offset)) else {
+        let size = at.checked_sub(u64::from(offset));
+        let Some(size) = size.filter(|size| *size <= (FRAME_LEN + MAX_PAYLOAD) as u64) else {
             return Ok(None);
         };
-        let record = self.read(io, u64::from(offset), usize::try_from(size).unwrap_or(0))?;
+        let record = self.read(io, u64::from(offset), size as usize)?;
         let Some((frame, payload)) = record.split_at_checked(FRAME_LEN) else {
             return Ok(None);
         };
@@ -274,5 +331,59 @@ impl Segment {
         };
         let good = frame.kind == super::RecordKind::Footer && frame.payload_crc(payload) == frame.crc;
         Ok(if good { Footer::decode(payload) } else { None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::io::MemIo;
+
+    /// Every segment that was ever read stayed open, until the process had no more files to open.
+    #[test]
+    fn a_log_of_many_segments_has_few_open_files() {
+        let (io, handles) = (MemIo::new(), Arc::default());
+        let segments: Vec<_> = (1..1000)
+            .map(|id| {
+                io.create(&segment_name(id))
+                    .unwrap()
+                    .write_at(&[id as u8; 10], 0)
+                    .unwrap();
+                Segment::new(id, &[1; 16], 10, true, &handles)
+            })
+            .collect();
+        let first = segments.first().unwrap();
+        first.pin(&io).unwrap();
+        io.remove(&first.name()).unwrap();
+        for _ in 0..2 {
+            for segment in &segments {
+                assert_eq!(segment.read(&io, 0, 10).unwrap(), vec![segment.id as u8; 10]);
+            }
+        }
+        assert_eq!(handles.lock().len(), OPEN.get());
+    }
+
+    /// An extent and a trailer, both of 4 GiB in a file of holes, each took as much memory.
+    #[test]
+    fn records_longer_than_any_are_not_read() {
+        let io = MemIo::new();
+        let len = 64 << 20;
+        let segment = Segment::new(1, &[1; 16], len, true, &Arc::default());
+        let file = io.create(&segment.name()).unwrap();
+        file.set_len(len).unwrap();
+        file.write_at(&Footer::trailer(HEADER_LEN as u32), len - TRAILER_LEN as u64)
+            .unwrap();
+        assert!(segment.read_footer(&io).unwrap().is_none());
+        let r = BlockRef {
+            segment: 1,
+            offset: HEADER_LEN as u32,
+            len: u32::MAX,
+        };
+        let refused = segment.read_block(&io, r);
+        assert!(
+            matches!(&refused, Err(Error::Damaged { why, .. }) if why.contains("as long")),
+            "{refused:?}"
+        );
     }
 }

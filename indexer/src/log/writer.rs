@@ -1,7 +1,7 @@
 //! Appending to the log: one head segment at a time, sealed and followed by the next when it is full.
 
 use super::frame::{Frame, MAX_PAYLOAD, RecordKind, damaged};
-use super::segment::{Footer, HEADER_LEN, Header, Segment, segment_name};
+use super::segment::{Footer, HEADER_LEN, Handles, Header, Segment, segment_name};
 use super::sync::Durability;
 use super::{FOLDER, FRAME_LEN, Position};
 use crate::io::{File, Io, write_full};
@@ -23,6 +23,7 @@ pub(crate) struct LogOptions {
 /// Where appending goes on.
 pub(crate) struct Resume {
     pub(crate) segments: BTreeMap<u32, Arc<Segment>>,
+    pub(crate) handles: Arc<Handles>,
     /// The unsealed newest segment with its end and what it holds, if there is one.
     pub(crate) head: Option<(Arc<Segment>, Footer)>,
     /// Number the next segment must not fall below.
@@ -65,6 +66,7 @@ pub(crate) struct Log {
     io: Arc<dyn Io>,
     options: LogOptions,
     segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
+    handles: Arc<Handles>,
     /// Deleted since the log was opened: what else is not there is missing.
     removed: Mutex<BTreeSet<u32>>,
     head: Mutex<Head>,
@@ -96,6 +98,7 @@ impl Log {
             io,
             options,
             segments: RwLock::new(resume.segments),
+            handles: resume.handles,
             removed: Mutex::default(),
             head: Mutex::new(head),
             durability: Durability::new(durable),
@@ -285,6 +288,7 @@ impl Log {
         head.footer = Footer::default();
         let durable = self.make_durable(&segment)?;
         self.durability.advance(durable);
+        segment.unpin();
         Ok(())
     }
 
@@ -316,7 +320,13 @@ impl Log {
             }
             return Err(Error::io("write", &name, e));
         }
-        let segment = Arc::new(Segment::new(id, &self.options.store_id, HEADER_LEN as u64, false));
+        let segment = Arc::new(Segment::new(
+            id,
+            &self.options.store_id,
+            HEADER_LEN as u64,
+            false,
+            &self.handles,
+        ));
         segment.set_file(file);
         self.segments
             .write()
@@ -391,7 +401,7 @@ impl Log {
         let name = segment_name(id);
         if let Some(segment) = self.segment(id) {
             // Readers that come too late to open it themselves share this handle.
-            segment.file(self.io.as_ref())?;
+            segment.pin(self.io.as_ref())?;
         }
         self.io.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
         self.removed().insert(id);

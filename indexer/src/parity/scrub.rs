@@ -6,6 +6,7 @@ use super::layout::Layout;
 use crate::io::Io;
 use crate::log::{FOLDER, Segment, segment_name, segment_number};
 use crate::{Error, Result};
+use std::sync::Arc;
 
 /// What a scrub found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub fn scrub(
         };
         report.segments += 1;
         let layout = parity.layout;
-        let segment = Segment::new(id, &store_id, len, layout.sealed);
+        let segment = Segment::new(id, &store_id, len, layout.sealed, &Arc::default());
         let before = done;
         let mut pace = |more: u64| {
             done += more;
@@ -131,7 +132,7 @@ pub fn scrub(
                 .parity_damage
                 .push(format!("{}: parts of it are damaged", parity_name(id)));
             if fix {
-                let segment = Segment::new(id, &store_id, layout.covered, layout.sealed);
+                let segment = Segment::new(id, &store_id, layout.covered, layout.sealed, &Arc::default());
                 if let Err(why) = make(io, &segment, &layout, &mut quiet)? {
                     report.parity_damage.push(format!(
                         "{}: it cannot be made anew: {}: {why}",

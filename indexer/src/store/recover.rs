@@ -6,7 +6,7 @@ use crate::counters::Counters;
 use crate::index::{Index, MemPages, Pages, RowSum, SledPages};
 use crate::io::{Io, read_full};
 use crate::log::{
-    FOLDER, Footer, HEADER_LEN, Header, Measured, Position, Resume, Segment, segment_name, segment_number,
+    FOLDER, Footer, HEADER_LEN, Handles, Header, Measured, Position, Resume, Segment, segment_name, segment_number,
 };
 use crate::parity::{self, Layout, parity_number};
 use crate::{Error, Result};
@@ -38,6 +38,7 @@ impl Found {
             counters: Counters::default(),
             resume: Resume {
                 segments: BTreeMap::new(),
+                handles: Arc::default(),
                 head: None,
                 next_segment: 1,
                 seq: 0,
@@ -53,6 +54,7 @@ impl Found {
 /// The segment files and what their headers say (None: damaged).
 struct Files {
     store_id: [u8; 16],
+    handles: Arc<Handles>,
     segments: BTreeMap<u32, (Arc<Segment>, Option<Header>)>,
 }
 
@@ -179,6 +181,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
         counters: replayed.counters,
         resume: Resume {
             segments: files.segments.into_iter().map(|(id, (s, _))| (id, s)).collect(),
+            handles: files.handles,
             head,
             next_segment,
             seq: replayed.seq,
@@ -299,11 +302,17 @@ fn list(io: &dyn Io, options: &OpenOptions) -> Result<Files> {
             why: "the segment belongs to another store".into(),
         });
     }
+    let handles = Arc::default();
+    let segment = |id, len| Arc::new(Segment::new(id, &store_id, len, true, &handles));
     let segments = headers
         .into_iter()
-        .map(|(id, (len, header))| (id, (Arc::new(Segment::new(id, &store_id, len, true)), header)))
+        .map(|(id, (len, header))| (id, (segment(id, len), header)))
         .collect();
-    Ok(Files { store_id, segments })
+    Ok(Files {
+        store_id,
+        handles,
+        segments,
+    })
 }
 
 /// What the newest parity file vouches for: parity is made only of what is durable.

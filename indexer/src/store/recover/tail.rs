@@ -91,7 +91,7 @@ pub(super) fn settle(
     if sealed || header.is_none() {
         return Ok(None);
     }
-    let head = Arc::new(Segment::new(id, &files.store_id, segment.len(), false));
+    let head = Arc::new(Segment::new(id, &files.store_id, segment.len(), false, &files.handles));
     if let Ok(file) = segment.file(io) {
         head.set_file(file);
     }
