@@ -6,9 +6,10 @@ use crate::index::{Delta, INDEX_FOLDER, Index, Snapshot};
 use crate::io::Io;
 use crate::log::Log;
 use crate::types::BlockRef;
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) mod check;
 pub(crate) mod checkpoint;
@@ -131,6 +132,8 @@ pub struct Store {
     /// One garbage collection at a time.
     collecting: Mutex<()>,
     segment_size: u32,
+    /// The newest segment when the store was opened: what was written since is in it or in later ones.
+    opened_segment: u32,
     /// Blocks appended whose transaction is still to come, by segment and offset: no garbage yet.
     pending: Mutex<BTreeSet<(u32, u32)>>,
     protection: protect::Protection,
@@ -180,11 +183,11 @@ impl Store {
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read().unwrap_or_else(PoisonError::into_inner)
+        self.state.read()
     }
 
     fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write().unwrap_or_else(PoisonError::into_inner)
+        self.state.write()
     }
 
     fn committing(&self) -> MutexGuard<'_, ()> {

@@ -133,6 +133,32 @@ fn a_disk_full_of_attributes_and_data_is_freed_by_deleting_the_data() {
     scratch.lmfs("check", &["--data"]).ok();
 }
 
+/// sled waits for ever for what it could not write: the daemon did not end, and kept the store.
+#[test]
+fn an_index_that_could_not_be_written_does_not_keep_the_daemon() {
+    let scratch = Scratch::with_store(&[]);
+    let index = scratch.store().join("index");
+    fs::remove_dir_all(&index).unwrap();
+    let disk = Disk::mount(&index, "1m");
+    let mount = scratch.mount(&[]);
+    let value = Noise::new(1).bytes(60_000);
+    // More than is kept in memory.
+    for n in 0..200 {
+        let path = mount.path(format!("file-{n}"));
+        File::create(&path).unwrap();
+        rustix::fs::setxattr(&path, "user.large", &value, rustix::fs::XattrFlags::empty()).unwrap();
+    }
+    assert!(mount.log().contains("sled"), "{}", mount.log());
+    mount.umount();
+    drop(disk);
+    let mount = scratch.mount(&[]);
+    let mut found = vec![0; 60_000];
+    rustix::fs::getxattr(mount.path("file-199"), "user.large", &mut found[..]).unwrap();
+    assert!(found == value);
+    mount.umount();
+    scratch.lmfs("check", &[]).ok();
+}
+
 #[test]
 fn packing_on_a_full_disk_stops_clearly_and_goes_on_when_there_is_space() {
     let scratch = Scratch::empty();

@@ -205,12 +205,16 @@ impl Index {
         }
     }
 
-    /// Merges a page's worth of new rows while there are more than memory should hold.
-    pub(crate) fn settle(&mut self) -> Result<()> {
-        while self.overlay_bytes > OVERLAY_BYTES {
+    /// Merges the new rows of so many pages at most, if there are more than memory should hold; says whether there still
+    /// are.
+    pub(crate) fn settle(&mut self, pages: usize) -> Result<bool> {
+        for _ in 0..pages {
+            if self.overlay_bytes <= OVERLAY_BYTES {
+                break;
+            }
             self.merge_next()?;
         }
-        Ok(())
+        Ok(self.overlay_bytes > OVERLAY_BYTES)
     }
 
     /// Merges all new rows and hands the pages to the disk.
@@ -445,6 +449,22 @@ mod tests {
         assert!(full > 200 && left * 10 < full, "{left} of {full}");
         let sum = index.read_all(|_, _| Some(())).unwrap();
         assert_eq!(sum.rows, 200);
+    }
+
+    /// All pages were merged while nobody else could read a row.
+    #[test]
+    fn settling_takes_no_more_pages_than_it_may() {
+        let mut index = Index::new(Box::new(MemPages::default()));
+        let count = OVERLAY_BYTES as u32 / 50;
+        index.apply((0..count).map(row).map(|(k, v)| (k, Some(v))).collect());
+        index.flush().unwrap();
+        index.apply((0..count).map(|n| (row(n).0, None)).collect());
+        let before = index.overlay.len();
+        assert!(index.settle(3).unwrap());
+        let merged = before - index.overlay.len();
+        assert!((1..count as usize / 10).contains(&merged), "{merged}");
+        while index.settle(10).unwrap() {}
+        assert!(index.overlay_bytes <= OVERLAY_BYTES && !index.overlay.is_empty());
     }
 
     proptest! {

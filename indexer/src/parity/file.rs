@@ -50,38 +50,80 @@ impl Parity {
     }
 }
 
-/// Reads the parity file of a segment: None if there is none, the inner error if it is of no use.
-pub(crate) fn read(
-    io: &dyn Io,
-    segment: u32,
-    store_id: &[u8; 16],
-) -> Result<Option<std::result::Result<Parity, String>>> {
+/// The headers of a parity file.
+struct Headers {
+    file: Arc<dyn File>,
+    layout: Layout,
+    /// CRC-32 of the table.
+    crc: u32,
+    /// Both are there, and the length is what they say.
+    whole: bool,
+}
+
+/// Some bytes of a file, fewer where it ends or cannot be read.
+fn part(file: &dyn File, at: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    let n = read_full(file, &mut bytes, at).unwrap_or(0);
+    bytes.truncate(n);
+    bytes
+}
+
+fn headers(io: &dyn Io, segment: u32, store_id: &[u8; 16]) -> Result<Option<std::result::Result<Headers, String>>> {
     let name = parity_name(segment);
     let file = match io.open(&name, false) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         other => other.map_err(|e| Error::io("open", &name, e))?,
     };
     let len = file.len().map_err(|e| Error::io("read", &name, e))?;
-    let part = |at: u64, len: usize| {
-        let mut bytes = vec![0; len];
-        let n = read_full(file.as_ref(), &mut bytes, at).unwrap_or(0);
-        bytes.truncate(n);
-        bytes
-    };
-    let first = Layout::decode(&part(0, HEADER_LEN), &name)?;
+    let header = |at| Layout::decode(&part(file.as_ref(), at, HEADER_LEN), &name);
+    let first = header(0)?;
     let last = len.checked_sub(HEADER_LEN as u64);
-    let last = last
-        .map(|at| Layout::decode(&part(at, HEADER_LEN), &name))
-        .transpose()?;
-    let Some((layout, crc)) = first.or(last.flatten()) else {
+    let last = last.map(header).transpose()?.flatten();
+    let Some((layout, crc)) = first.or(last) else {
         return Ok(Some(Err("both of its headers are damaged".into())));
     };
     if (layout.segment, &layout.store_id) != (segment, store_id) {
         return Ok(Some(Err("it belongs to another segment or store".into())));
     }
-    let table = |at| Some(part(at, layout.table_len())).filter(|t| crc32fast::hash(t) == crc);
+    let whole = first == last && len == layout.file_len();
+    Ok(Some(Ok(Headers {
+        file,
+        layout,
+        crc,
+        whole,
+    })))
+}
+
+/// What the parity file of a segment covers and how, as its headers and its length say: None if there is none, the inner
+/// error if it is of no use.
+pub(crate) fn read_layout(
+    io: &dyn Io,
+    segment: u32,
+    store_id: &[u8; 16],
+) -> Result<Option<std::result::Result<Layout, String>>> {
+    let whole = |h: Headers| h.whole.then_some(h.layout).ok_or("parts of it are damaged".into());
+    Ok(headers(io, segment, store_id)?.map(|headers| headers.and_then(whole)))
+}
+
+/// Reads the parity file of a segment: None if there is none, the inner error if it is of no use.
+pub(crate) fn read(
+    io: &dyn Io,
+    segment: u32,
+    store_id: &[u8; 16],
+) -> Result<Option<std::result::Result<Parity, String>>> {
+    let Headers {
+        file,
+        layout,
+        crc,
+        whole,
+    } = match headers(io, segment, store_id)? {
+        Some(Ok(headers)) => headers,
+        Some(Err(why)) => return Ok(Some(Err(why))),
+        None => return Ok(None),
+    };
+    let table = |at| Some(part(file.as_ref(), at, layout.table_len())).filter(|t| crc32fast::hash(t) == crc);
     let tables = [table(HEADER_LEN as u64), table(layout.parity_at(layout.parity))];
-    let whole = first == last.flatten() && tables.iter().all(Option::is_some) && len == layout.file_len();
+    let whole = whole && tables.iter().all(Option::is_some);
     let Some(table) = tables.into_iter().flatten().next() else {
         return Ok(Some(Err("both of its tables are damaged".into())));
     };

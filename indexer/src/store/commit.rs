@@ -5,8 +5,12 @@ use crate::apply;
 use crate::change::{Change, encode_changes};
 use crate::types::BlockRef;
 use crate::{Error, Result};
+use parking_lot::RwLockWriteGuard;
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
+
+/// Pages that new rows are merged into while nobody else can read.
+const PAGES: usize = 16;
 
 impl Store {
     /// Appends the bytes of a block of a file. They take part in nothing until a commit names them in an extent of
@@ -34,13 +38,8 @@ impl Store {
         let effect = apply::effect(&self.state().index, &tx)?;
         self.check_refs(&tx, &effect.skipped)?;
         self.log.append_transaction(&bytes)?;
-        let mut state = self.state_mut();
-        state.apply(effect.rows, &effect.counters);
-        if let Err(e) = state.index.settle() {
-            // The rows stay in memory, so nothing is lost; the next start makes the index anew.
-            tracing::warn!("{e}");
-        }
-        drop(state);
+        let changed = effect.rows.len();
+        self.state_mut().apply(effect.rows, &effect.counters);
         // Their extents keep them from now on; those of skipped swaps are garbage.
         let mut pending = self.pending();
         for r in tx.iter().flat_map(new_refs) {
@@ -48,11 +47,28 @@ impl Store {
         }
         let seq = self.log.seq();
         drop((pending, one_at_a_time));
+        self.settle(changed + PAGES);
         self.tell_moved(&tx, &effect.skipped);
         Ok(CommitReport {
             seq,
             skipped: effect.skipped,
         })
+    }
+
+    /// Merges new rows into so many pages, a few at a time: reading and committing go on between. Each page takes up one row
+    /// or more, so when every commit merges as many as it changed rows, and some, memory is bounded.
+    fn settle(&self, mut pages: usize) {
+        let mut state = self.state_mut();
+        while pages > 0 {
+            match state.index.settle(pages.min(PAGES)) {
+                Ok(true) => {}
+                Ok(false) => return,
+                // The rows stay in memory, so nothing is lost; the next start makes the index anew.
+                Err(e) => return tracing::warn!("{e}"),
+            }
+            pages = pages.saturating_sub(PAGES);
+            RwLockWriteGuard::bump(&mut state);
+        }
     }
 
     fn tell_moved(&self, tx: &[Change], skipped: &[SkippedSwap]) {

@@ -10,7 +10,8 @@ use crate::log::{self, FOLDER, Log, LogOptions};
 use crate::parity::MAX_PARITY;
 use crate::types::{Inode, Kind, ROOT_INO, Time};
 use crate::{Change, Error, Result};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use parking_lot::RwLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Store {
@@ -74,6 +75,7 @@ impl Store {
             store_id: found.store_id,
             read_only: options.read_only || options.salvage,
             opened_seq: found.resume.seq,
+            opened_segment: found.resume.segments.keys().next_back().copied().unwrap_or(0),
             log: Log::new(Arc::clone(&io), log_options, found.resume),
             io,
             state: RwLock::new(State {
@@ -109,12 +111,11 @@ impl Store {
             }
         }
         // Parity is for the years to come; that it could not be made today is no failure of what was stored.
-        match self.protect_all(&mut |_| true) {
+        match self.protect_own() {
             Ok(done) => done.refused.iter().for_each(|why| tracing::warn!("{why}")),
             Err(e) => tracing::warn!("no parity for what was written last: {e}"),
         }
-        let state = self.state.into_inner();
-        let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.into_inner();
         // An index that cannot be put away is made again from the log: that loses time and nothing else.
         if let Err(e) = put_away(self.io.as_ref(), &self.log, self.store_id, &mut state) {
             tracing::warn!("{e}");
@@ -148,6 +149,9 @@ fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Re
             }
         }
     }
+    // What sled made since it was opened.
+    io.give_back(INDEX_FOLDER)
+        .map_err(|e| Error::io("change the owner of files in", INDEX_FOLDER, e))?;
     let segments = log.segments();
     let mark = Mark {
         store_id,

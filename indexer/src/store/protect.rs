@@ -73,9 +73,10 @@ impl Store {
         self.protect_those(|s| s.is_sealed(), watch)
     }
 
-    /// As [`Store::protect`], with what the growing segment holds so far. All of it must be durable.
-    pub(super) fn protect_all(&self, watch: &mut dyn FnMut(u64) -> bool) -> Result<Protected> {
-        self.protect_those(|_| true, watch)
+    /// As [`Store::protect`], for what was written since the store was opened, with what the growing segment holds so far.
+    /// All of it must be durable. What older segments lack is much, perhaps, and has waited already.
+    pub(super) fn protect_own(&self) -> Result<Protected> {
+        self.protect_those(|s| s.id >= self.opened_segment, &mut |_| true)
     }
 
     fn protect_those(&self, which: impl Fn(&Segment) -> bool, watch: &mut dyn FnMut(u64) -> bool) -> Result<Protected> {
@@ -140,8 +141,8 @@ impl Store {
         if known.covered.is_some() {
             return Ok(known.covered);
         }
-        let covered = match parity::read(self.io.as_ref(), id, &self.store_id)? {
-            Some(Ok(parity)) => Some(parity.layout.covered),
+        let covered = match parity::read_layout(self.io.as_ref(), id, &self.store_id)? {
+            Some(Ok(layout)) => Some(layout.covered),
             Some(Err(why)) => {
                 tracing::warn!("{}: {why}; it is made anew", parity_name(id));
                 None
@@ -154,11 +155,14 @@ impl Store {
         Ok(covered)
     }
 
-    /// Parity files whose segment is gone: a crash came between the two deletions.
+    /// Parity files whose segment is gone: a crash came between the two deletions. A segment with blocks in use was not
+    /// deleted but lost, and its parity may be what brings it back.
     fn drop_strays(&self) -> Result<()> {
         let ids: Vec<u32> = self.protection.files().keys().copied().collect();
         for id in ids.into_iter().filter(|id| self.log.segment(*id).is_none()) {
-            self.unprotect(id)?;
+            if self.is_garbage(id) {
+                self.unprotect(id)?;
+            }
         }
         Ok(())
     }
@@ -171,5 +175,84 @@ impl Store {
         }
         self.protection.refused().remove(&id);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Change, CreateOptions, Extent, Inode, Kind, MemIo, OpenOptions, Time};
+    use std::sync::Arc;
+
+    /// A store with a file whose blocks fill some small segments without parity, closed.
+    fn unprotected() -> MemIo {
+        let io = MemIo::new();
+        let options = CreateOptions {
+            segment_size: 8192,
+            ..CreateOptions::new([1; 16])
+        };
+        let store = Store::create(Arc::new(io.clone()), options).unwrap();
+        let inode = Inode::new(5, Kind::File, 0o644, Time::default());
+        let _made = store.commit(vec![Change::PutInode(inode)]).unwrap();
+        let extents = (0..20).map(|n| {
+            let r = store.append_block(5, n, &[n as u8; 1000]).unwrap();
+            let (tag, raw_len) = (0, 1000);
+            Some(Extent { r, tag, raw_len })
+        });
+        let (ino, first, extents) = (5, 0, extents.collect());
+        let _put = store.commit(vec![Change::PutExtents { ino, first, extents }]).unwrap();
+        store.checkpoint().unwrap();
+        store.close().unwrap();
+        io
+    }
+
+    fn open(io: &MemIo) -> Store {
+        let options = OpenOptions {
+            parity: 10,
+            segment_size: 8192,
+            ..OpenOptions::default()
+        };
+        Store::open(Arc::new(io.clone()), options).unwrap().0
+    }
+
+    fn parity_files(io: &MemIo) -> usize {
+        io.list(FOLDER)
+            .unwrap()
+            .iter()
+            .filter_map(|e| parity_number(&e.name))
+            .count()
+    }
+
+    /// It made all that an interrupted `lmfs parity` had left, and could not be stopped.
+    #[test]
+    fn closing_makes_parity_of_what_was_written_and_leaves_the_rest_for_later() {
+        let io = unprotected();
+        let store = open(&io);
+        assert!(store.log.segments().len() > 2);
+        store.close().unwrap();
+        assert_eq!(parity_files(&io), 1);
+        let store = open(&io);
+        let sealed = store.log.segments().iter().filter(|s| s.is_sealed()).count();
+        let made = store.protect(&mut |_| true).unwrap();
+        assert_eq!(made.made as usize, sealed);
+    }
+
+    /// It was deleted with the next parity that was made, and it was what could have brought the segment back.
+    #[test]
+    fn the_parity_of_a_lost_segment_stays() {
+        let io = unprotected();
+        let store = open(&io);
+        let _made = store.protect(&mut |_| true).unwrap();
+        store.close().unwrap();
+        let before = parity_files(&io);
+        io.remove(&crate::log::segment_name(2)).unwrap();
+        let store = open(&io);
+        let _made = store.protect(&mut |_| true).unwrap();
+        assert_eq!(parity_files(&io), before);
+        // With its blocks deleted nobody needs it.
+        let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 0 }]).unwrap();
+        let _made = store.protect(&mut |_| true).unwrap();
+        assert_eq!(parity_files(&io), before - 1);
     }
 }

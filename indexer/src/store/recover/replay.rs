@@ -237,7 +237,7 @@ impl Replay<'_> {
             Ok(effect) => {
                 self.state.index.apply(effect.rows);
                 self.state.counters.add(&effect.counters);
-                self.state.index.settle()
+                self.state.index.settle(usize::MAX).map(drop)
             }
             Err(why) => self.lost(segment, offset, format!("transaction {}: {why}", self.state.seq)),
         }
