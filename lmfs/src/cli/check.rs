@@ -113,10 +113,19 @@ fn check(folder: Folder, args: &args::Check, quiet: bool) -> anyhow::Result<Repo
     } else {
         None
     };
-    // The parity that is missing is made when a store is closed that may be written.
     let write = args.repair && parity.as_ref().is_some_and(|parity| parity.left() == 0);
     let opened = open(folder, lock, write, data)?;
     let mut report = check_opened(&opened, args, data, &pace, &stop, &show)?;
+    if write {
+        // What is missing, or could not be read at all.
+        let (mut done, total) = (0, opened.indexer.totals().log_bytes);
+        let made = opened.indexer.protect(&mut |more| {
+            done += more;
+            show(Progress::new("making parity", done.min(total), total));
+            !stop.is_set()
+        })?;
+        report.warnings.extend(made.refused);
+    }
     drop(meter);
     opened.close()?;
     if let Some(parity) = parity {
