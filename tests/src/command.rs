@@ -5,7 +5,9 @@ use std::fmt;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::until::within;
 
 /// Far above what any command of the tests needs, on a busy machine too: reaching it means that something hangs.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -30,19 +32,21 @@ impl Finished {
         self
     }
 
-    /// Asserts that the command refused: with an exit code (not by a signal), and with a message that names what is wrong,
-    /// which is to say that contains one of `words` (compared without case).
+    /// Asserts that the command refused: with an exit code (not by a signal), and with a message that says what is wrong,
+    /// which is to say that contains all of `phrases` (compared without case).
     #[track_caller]
-    pub fn refused(self, words: &[&str]) -> Self {
+    pub fn refused(self, phrases: &[&str]) -> Self {
         assert!(
             self.status.code().is_some_and(|code| code != 0),
             "should have been refused: {self}"
         );
         let message = self.stderr.to_lowercase();
-        assert!(
-            words.iter().any(|word| message.contains(&word.to_lowercase())),
-            "the message names none of {words:?}: {self}"
-        );
+        for phrase in phrases {
+            assert!(
+                message.contains(&phrase.to_lowercase()),
+                "the message does not say {phrase:?}: {self}"
+            );
+        }
         self
     }
 
@@ -117,21 +121,19 @@ pub fn run_within(command: &mut Command, deadline: Duration) -> Finished {
         .stderr(err.try_clone().expect("stderr"))
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start `{shown}`: {error}"));
-    let begun = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("wait") {
-            break status;
-        }
-        if begun.elapsed() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!(
-                "`{shown}` still ran after {deadline:?}\n--- stdout\n{}--- stderr\n{}",
-                text(&mut out),
-                text(&mut err)
-            );
-        }
-        std::thread::sleep(Duration::from_millis(5));
+    let mut status = None;
+    within(deadline, || {
+        status = child.try_wait().expect("wait");
+        status.is_some()
+    });
+    let Some(status) = status else {
+        let _ = child.kill();
+        let _ = child.wait();
+        panic!(
+            "`{shown}` still ran after {deadline:?}\n--- stdout\n{}--- stderr\n{}",
+            text(&mut out),
+            text(&mut err)
+        );
     };
     let finished = Finished {
         command: shown,

@@ -15,9 +15,11 @@ mod mount;
 mod sample;
 mod scratch;
 mod tree;
+mod until;
 
 pub use command::{Finished, lmfs, lmfs_path, run, run_within};
 pub use mount::Mount;
 pub use sample::{Noise, copy_in, data, rounds, sample_tree, small_tree};
 pub use scratch::Scratch;
 pub use tree::{diff, metadata};
+pub use until::{happens, until};

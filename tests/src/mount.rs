@@ -3,14 +3,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::assert_calm;
-use crate::{Finished, lmfs, lmfs_path, run};
-
-const DEADLINE: Duration = Duration::from_secs(120);
+use crate::{Finished, lmfs, lmfs_path, run, until};
 
 /// A running `lmfs mount -f`. Dropping it detaches the mount and kills the daemon.
 pub struct Mount {
@@ -41,18 +38,12 @@ impl Mount {
             point: point.into(),
             log: log.into(),
         };
-        let begun = Instant::now();
-        while !answers(point) {
+        until("the mount is there", || {
             if let Some(status) = mount.daemon.try_wait().expect("wait") {
-                panic!("lmfs mount ended with {status} before it was ready\n{}", mount.log());
+                panic!("lmfs mount ended with {status} before it was ready");
             }
-            assert!(
-                begun.elapsed() < DEADLINE,
-                "lmfs mount is not ready after {DEADLINE:?}\n{}",
-                mount.log()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+            answers(point)
+        });
         mount
     }
 
@@ -150,15 +141,13 @@ impl Mount {
     /// Waits for the daemon to end by itself (after a signal), and returns whether it called that a success.
     #[track_caller]
     pub fn wait(mut self) -> bool {
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.daemon.try_wait().expect("wait") {
-                assert_calm(&self.log(), &self.log());
-                return status.success();
-            }
-            assert!(begun.elapsed() < DEADLINE, "the daemon still runs\n{}", self.log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let mut ended = None;
+        until("the daemon ends", || {
+            ended = self.daemon.try_wait().expect("wait");
+            ended.is_some()
+        });
+        assert_calm(&self.log(), &self.log());
+        ended.is_some_and(|status| status.success())
     }
 
     /// Where the mounted store lies.

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::command::assert_calm;
 use crate::{Finished, Mount, copy_in, lmfs, small_tree};
 
-/// One test's folder: `store/`, `mnt/` and whatever else the test puts there. Removed when dropped.
+/// One test's folder: `store/`, `mnt/` and whatever else the test puts there. Removed when dropped; what daemons in the
+/// background wrote to the store's log is searched for panics then.
 pub struct Scratch {
     folder: tempfile::TempDir,
 }
@@ -91,5 +93,17 @@ impl Scratch {
         }
         files.sort();
         files
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let log = std::fs::read(self.store().join("lmfs.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        if std::thread::panicking() {
+            eprintln!("--- lmfs.log\n{log}");
+        } else {
+            assert_calm(&log, &log);
+        }
     }
 }

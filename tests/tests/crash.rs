@@ -6,9 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
 
-use lmfs_tests::{Noise, Scratch, copy_in, data, diff, lmfs_path, rounds, run, small_tree};
+use lmfs_tests::{Noise, Scratch, copy_in, data, diff, happens, lmfs_path, rounds, run, small_tree, until};
 
 /// What a writer was promised: fsync returned for a file with these bytes.
 type Promises = Mutex<Vec<(PathBuf, Vec<u8>)>>;
@@ -26,18 +25,12 @@ fn everything_fsynced_is_there_after_a_kill_in_the_middle_of_copying() {
                 let (root, promises) = (mount.path(""), &promises);
                 scope.spawn(move || copy_and_fsync(&root, round, writer, promises));
             }
-            // In the middle: some are promised, more are under way.
-            while promises.lock().unwrap().len() < before + 12 {
-                std::thread::sleep(Duration::from_millis(2));
-            }
+            // In the middle: some are promised, more are under way. The writers end with the mount, whatever happened.
+            let enough = happens(|| promises.lock().unwrap().len() >= before + 12);
             mount.kill();
+            assert!(enough, "nothing is promised");
         });
         let promised = promises.lock().unwrap();
-        assert!(
-            promised.len() >= before + 12,
-            "a test in which nothing was promised shows nothing"
-        );
-
         let mount = scratch.mount(&[]);
         for (name, bytes) in promised.iter() {
             let found =
@@ -99,20 +92,12 @@ fn nothing_is_lost_by_a_kill_in_the_middle_of_packing() {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut packing = packing.spawn().unwrap();
-    let begun = Instant::now();
     let queue = mount.count("/queue_bytes");
-    while mount.count("/queue_bytes") == queue {
-        assert!(
-            packing.try_wait().unwrap().is_none(),
-            "packing ended before it could be interrupted"
-        );
-        assert!(
-            begun.elapsed() < Duration::from_secs(200),
-            "nothing is packed: {:#}",
-            mount.status()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until("something is packed", || {
+        let ended = packing.try_wait().unwrap();
+        assert!(ended.is_none(), "packing ended before it could be interrupted");
+        mount.count("/queue_bytes") < queue
+    });
     mount.kill();
     assert!(
         !packing.wait().unwrap().success(),
@@ -139,6 +124,11 @@ fn an_unmounted_store_can_be_killed_in_the_middle_of_packing() {
     let mount = scratch.mount(&[]);
     copy_in(&original, &mount.path("copy"));
     mount.umount();
+    let log_bytes = || -> u64 {
+        let files = scratch.store_files("segments").into_iter();
+        files.map(|file| fs::metadata(file).unwrap().len()).sum()
+    };
+    let before = log_bytes();
     let mut packing = Command::new(lmfs_path());
     packing
         .arg("pack")
@@ -147,9 +137,16 @@ fn an_unmounted_store_can_be_killed_in_the_middle_of_packing() {
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let mut packing = packing.spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(1500));
+    until("packed blocks are written", || {
+        let ended = packing.try_wait().unwrap();
+        assert!(ended.is_none(), "packing ended before it could be interrupted");
+        log_bytes() > before + 5000
+    });
     packing.kill().unwrap();
-    packing.wait().unwrap();
+    assert!(!packing.wait().unwrap().success());
+    let status = scratch.lmfs("status", &["--json"]).ok().json();
+    let left = status.get("queue_bytes").and_then(serde_json::Value::as_u64);
+    assert!(left > Some(0), "killed in the middle: {status:#}");
 
     scratch.lmfs("check", &["--data"]).ok();
     let mount = scratch.mount(&[]);

@@ -50,7 +50,7 @@ fn a_flipped_bit_in_a_segment_is_contained_or_refused() {
                 harmless += 1;
             }
         } else {
-            mounted.refused(&["damage", "log", "segment"]);
+            mounted.refused(&["the log is damaged at segment"]);
             refused += 1;
         }
         fs::write(&path, good).unwrap();

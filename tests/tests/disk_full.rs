@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use lmfs_tests::{Noise, Scratch, data, diff, run};
+use lmfs_tests::{Noise, Scratch, data, diff, run, until};
 
 /// A small disk of its own below a scratch folder: a tmpfs, detached when dropped.
 struct Disk(PathBuf);
@@ -179,7 +179,7 @@ fn packing_on_a_full_disk_stops_clearly_and_goes_on_when_there_is_space() {
     run(Command::new("sync").arg("-f").arg(mount.path("copy"))).ok();
     let filler = disk.fill(0);
     let packed = lmfs_tests::lmfs(["pack".as_ref(), mount.path("").as_os_str()]);
-    packed.refused(&["space", "full"]);
+    packed.refused(&["no space left for"]);
     diff(&original, &mount.path("copy"));
     assert!(mount.count("/queue_bytes") > 0);
 
@@ -217,7 +217,10 @@ fn a_full_disk_is_freed_by_deleting_files_and_collecting_garbage() {
     let end = fill(0);
     assert!(end > 700, "there was space for more than {end} files");
     // Some retries of what cannot be stored, and a collection with nothing to gain, take nothing of what is kept.
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    let failed = mount.count("/flush_errors");
+    until("what cannot be stored is tried again", || {
+        mount.count("/flush_errors") > failed + 1
+    });
     let _ = lmfs_tests::lmfs(["gc".as_ref(), mount.path("").as_os_str()]);
     let kept: Vec<_> = (0..50)
         .map(|n| (n, fs::read(mount.path(format!("file-{n}"))).unwrap()))

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use lmfs_tests::{Noise, Scratch, diff, lmfs, lmfs_path, run};
+use lmfs_tests::{Noise, Scratch, diff, lmfs, lmfs_path, run, until};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn lines(text: &str) -> Vec<String> {
@@ -172,18 +172,24 @@ fn parity_can_be_had_later_and_given_up() {
     mount.umount();
 }
 
-/// `lmfs check OPTION` ended by Ctrl-C after some seconds: what it printed.
+/// `lmfs check OPTION` ended by Ctrl-C in the middle: what it printed.
 fn interrupted(scratch: &Scratch, option: &str) -> String {
-    let out = scratch.path("interrupted");
+    let (out, said) = (scratch.path("interrupted"), scratch.path("said"));
     let mut child = Command::new(lmfs_path())
-        .args(["check", option, "--max-rate=40k"])
+        .args(["check", option, "--max-rate=8k"])
         .arg(scratch.store())
         .stdout(fs::File::create(&out).unwrap())
-        .stderr(Stdio::null())
+        .stderr(fs::File::create(&said).unwrap())
         .spawn()
         .unwrap();
-    // It leaves a note when it is interrupted, which must come after the first blocks and before the last.
-    std::thread::sleep(Duration::from_millis(3500));
+    // After the first blocks and before the last.
+    until("it says how far it is", || {
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it ended before it could be interrupted"
+        );
+        fs::read_to_string(&said).unwrap().contains("checking: ")
+    });
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let begun = Instant::now();
     let status = child.wait().unwrap();

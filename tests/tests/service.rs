@@ -6,9 +6,9 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lmfs_tests::{Finished, Scratch, lmfs_path, run};
+use lmfs_tests::{Finished, Scratch, lmfs_path, run, until};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::Signal;
@@ -329,14 +329,9 @@ fn a_daemon_whose_mount_is_still_used_keeps_its_store_until_it_has_ended() {
     let client = UnixStream::connect(&socket).unwrap();
     mount.signal(Signal::TERM);
     let lock = fs::File::open(scratch.store().join("lock")).unwrap();
-    let begun = Instant::now();
-    while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(120),
-            "the lock is never given back"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("the lock is given back", || {
+        flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+    });
     let answer = rustix::fs::fsync(&user);
     assert!(
         matches!(answer, Err(Errno::NOTCONN | Errno::CONNABORTED)),

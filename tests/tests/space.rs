@@ -3,9 +3,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
-use lmfs_tests::{Noise, Scratch};
+use lmfs_tests::{Noise, Scratch, until};
 
 const SEED: u64 = 20;
 
@@ -65,11 +64,7 @@ fn deleted_space_is_given_back_in_the_background() {
     let mount = scratch.mount(&[]);
     let keep = write_two(&scratch.mountpoint());
     fs::remove_file(mount.path("drop")).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while log_bytes(&scratch) > 1_000_000 {
-        assert!(Instant::now() < deadline, "{} bytes", log_bytes(&scratch));
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until("the space is given back", || log_bytes(&scratch) <= 1_000_000);
     assert!(fs::read(mount.path("keep")).unwrap() == keep);
     mount.umount();
 }
