@@ -78,6 +78,9 @@ pub enum Error {
     /// A transaction asks for something no filesystem may hold.
     #[error("refused change: {0}")]
     InvalidChange(String),
+    /// No store can be opened or made with this option.
+    #[error("not possible: {0}")]
+    InvalidOption(String),
     /// The store is open for reading only.
     #[error("the store is open for reading only")]
     ReadOnly,
@@ -89,12 +92,6 @@ pub enum Error {
     /// The index gave an answer that cannot be right.
     #[error("the index is not usable ({0}): it will be rebuilt from the log when the store is opened again")]
     Index(String),
-    /// Another process holds the store.
-    #[error("the store is in use by process {pid}")]
-    Locked {
-        /// The holder, 0 where it did not leave its number.
-        pid: u32,
-    },
     /// The caller asked to stop.
     #[error("interrupted")]
     Interrupted,

@@ -296,7 +296,10 @@ impl Log {
     fn start(&self, head: &mut Head) -> Result<Arc<Segment>> {
         let id = head.next_segment;
         let Some(next) = id.checked_add(1) else {
-            return Err(Error::InvalidChange("no segment number is left".into()));
+            return Err(Error::NoSpace {
+                what: "another segment: none of their numbers is left",
+                path: segment_name(id),
+            });
         };
         let name = segment_name(id);
         let file = match self.io.create(&name) {

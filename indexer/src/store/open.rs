@@ -55,13 +55,13 @@ impl Store {
 
     fn assemble(io: Arc<dyn Io>, options: &OpenOptions, found: Found) -> Result<Self> {
         if !(MIN_SEGMENT..=MAX_SEGMENT).contains(&options.segment_size) {
-            return Err(Error::InvalidChange(format!(
+            return Err(Error::InvalidOption(format!(
                 "a segment size of {}, it must be {MIN_SEGMENT} to {MAX_SEGMENT}",
                 options.segment_size
             )));
         }
         if options.parity > MAX_PARITY {
-            return Err(Error::InvalidChange(format!(
+            return Err(Error::InvalidOption(format!(
                 "a parity of {} percent, at most {MAX_PARITY} are possible",
                 options.parity
             )));
