@@ -23,7 +23,6 @@ use serde::{Deserialize, Serialize};
 
 pub use pace::Pace;
 pub use position::Position;
-pub use sums::escaped;
 
 use crate::progress::Progress;
 use crate::store::Opened;

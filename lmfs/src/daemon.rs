@@ -16,4 +16,4 @@ pub mod unmount;
 pub use announce::{Announcer, detach, start_background};
 pub use log::Log;
 pub use options::{Options, PackMode};
-pub use run::{Event, Plan, run};
+pub use run::{Plan, run};

@@ -32,7 +32,7 @@ mod seek;
 mod stats;
 mod truncate;
 mod types;
-mod virtual_xattr;
+pub mod virtual_xattr;
 mod write;
 mod xattr;
 
@@ -147,11 +147,6 @@ impl Filesystem {
     /// The store beneath.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
-    }
-
-    /// The codec that blocks are coded with.
-    pub fn codec(&self) -> &Codec {
-        &self.codec
     }
 
     /// Runs `job` on a thread that may wait. Jobs still queued at [`Filesystem::shutdown`] are finished there.

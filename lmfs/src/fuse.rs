@@ -11,13 +11,15 @@ mod answer;
 mod capabilities;
 mod connect;
 mod convert;
+mod helper;
 mod list;
 mod reply;
 mod request;
 mod session;
 
 pub use connect::Options;
-pub use session::{Error, Session, mount};
+pub use helper::fusermount;
+pub use session::{Session, mount};
 
 #[cfg(test)]
 mod tests;

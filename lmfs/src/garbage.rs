@@ -7,7 +7,7 @@ mod keeper;
 
 use lmfs_codec::Stop;
 use lmfs_indexer::{GcOptions, GcReport, Result, Store, Totals};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use keeper::Keeper;
 
@@ -36,7 +36,7 @@ pub enum Effort {
 }
 
 /// What a collection did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collected {
     /// Segments that were worth a look.
     pub segments: u64,

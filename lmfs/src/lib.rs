@@ -4,19 +4,21 @@
 //! `lmfs-indexer` (log, index, garbage collection) into a mounted filesystem, its background packer and
 //! its command line.
 
-pub mod cache;
-pub mod check;
-pub mod cli;
-pub mod daemon;
+mod cache;
+mod check;
+mod cli;
+mod daemon;
 pub mod eval;
 mod explain;
-pub mod fs;
-pub mod fuse;
-pub mod garbage;
-pub mod packer;
+mod fs;
+mod fuse;
+mod garbage;
+mod packer;
 mod process;
 mod progress;
 mod room;
-pub mod store;
+mod store;
 #[cfg(test)]
 mod testing;
+
+pub use cli::main;

@@ -6,7 +6,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     allow_many_files();
-    lmfs::cli::main()
+    lmfs::main()
 }
 
 /// A store keeps each segment that it reads from open, and shells allow 1024 files: 64 GB. The limit for those who ask is

@@ -30,7 +30,7 @@ pub use host::{Host, Unattended};
 pub use idle::Background;
 pub use plan::Scope;
 pub(crate) use run::lower_priority;
-pub use status::{Progress, State, Status, Summary};
+pub use status::{Progress, State, Status, Summary, queue};
 pub use tag::Tag;
 
 /// Why packing ended early. Nothing is lost in any case, and the next run goes on where this one ended.
@@ -158,9 +158,9 @@ impl Packer {
         Ok(result?.summary)
     }
 
-    /// What waits, what runs, and how the last run went.
+    /// What runs, and how the last run went.
     pub fn status(&self) -> Status {
-        locked(&self.ledger).status(&self.store)
+        locked(&self.ledger).status()
     }
 }
 

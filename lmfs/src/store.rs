@@ -21,14 +21,14 @@ mod opened;
 mod parity;
 mod rebuild;
 
-pub use config::{Config, DEFAULT_BLOCK_SIZE, FORMAT, ModelConfig};
+pub use config::DEFAULT_BLOCK_SIZE;
 pub use create::NewStore;
 pub use error::{Error, Result};
 
 pub(crate) use folder::write_new;
 pub use folder::{Folder, is_store};
-pub use lock::{Holder, Lock};
-pub use models::{Digest, ModelFault, ModelFile};
+pub use lock::Lock;
+pub use models::Digest;
 pub use opened::{Access, Opened};
-pub use parity::{SetParity, set_parity};
-pub use rebuild::{Rebuilt, rebuild};
+pub use parity::set_parity;
+pub use rebuild::rebuild;

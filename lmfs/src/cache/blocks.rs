@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
 use super::{ByteLru, Pool};
 
@@ -69,7 +70,8 @@ pub type Loaded = Result<Block, LoadError>;
 type Waiter = Box<dyn FnOnce(Loaded) + Send>;
 
 /// Counters of the cache since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CacheStats {
     /// Blocks that were in the LRU when asked for.
     pub hits: u64,
@@ -232,11 +234,6 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
                 state.flights.remove(&key);
             }
         }
-    }
-
-    /// Puts in a block whose contents are known, such as one just written.
-    pub fn insert(&self, key: K, block: Block) {
-        self.inner.state.lock().lru.insert(key, block);
     }
 
     /// The block at `old` now lies at `new` with the same contents: keeps it in memory.

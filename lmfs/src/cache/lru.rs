@@ -76,11 +76,6 @@ impl<K: Hash + Eq + Copy> ByteLru<K> {
     pub fn len(&self) -> usize {
         self.map.len()
     }
-
-    /// Whether nothing is held.
-    pub fn is_empty(&self) -> bool {
-        self.map.is_empty()
-    }
 }
 
 fn cost(block: &Arc<Vec<u8>>) -> usize {
@@ -119,7 +114,7 @@ mod tests {
     fn a_block_larger_than_the_cache_is_not_kept() {
         let mut lru = ByteLru::new(1000);
         lru.insert(1, block(1000));
-        assert!(lru.is_empty());
+        assert_eq!(lru.len(), 0);
         assert_eq!(lru.bytes(), 0);
     }
 

@@ -70,12 +70,6 @@ impl Pool {
         }
     }
 
-    /// Jobs that wait for a thread.
-    pub fn queued(&self) -> usize {
-        let queue = self.shared.queue.lock();
-        queue.urgent.len() + queue.idle.len()
-    }
-
     /// How many jobs panicked.
     pub fn panics(&self) -> u64 {
         self.shared.panics.load(Ordering::Relaxed)

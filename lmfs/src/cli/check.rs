@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use lmfs_codec::Stop;
 
 use super::interrupt::stop_on_interrupt;
@@ -91,8 +91,7 @@ fn ask(client: Client, args: &args::Check, quiet: bool) -> anyhow::Result<Report
         max_rate: args.max_rate.unwrap_or(0),
     };
     let mut meter = Meter::new(quiet);
-    let answer = client.call(&request, &mut |progress| meter.show(&progress))?;
-    serde_json::from_value(answer).context("the daemon's answer makes no sense; is it another version of lmfs?")
+    Ok(client.call(&request, &mut |progress| meter.show(&progress))?)
 }
 
 /// Checks a store that is not mounted.

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use serde_json::Value;
-
 use super::interrupt::stop_on_interrupt;
 use super::output::Meter;
 use super::target::Target;
@@ -27,19 +25,18 @@ pub fn run(args: &args::Gc, quiet: bool) -> anyhow::Result<ExitCode> {
             let tell = &mut |step: &_| meter.show(&collecting(step));
             let done = collect(&opened.indexer, Effort::All, &stop, tell);
             opened.close()?;
-            serde_json::to_value(done?)?
+            done?
         }
     };
     meter.finish();
     if args.json {
         output::json(&report)?;
     } else if !quiet {
-        let number = |key: &str| report.get(key).and_then(Value::as_u64).unwrap_or(0);
         output::line(&format!(
             "{} given back (segments deleted: {}, blocks moved: {})",
-            size::show(number("freed_bytes")),
-            output::count(number("deleted_segments")),
-            output::count(number("moved_blocks"))
+            size::show(report.freed_bytes),
+            output::count(report.deleted_segments),
+            output::count(report.moved_blocks)
         ))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, bail};
 use lmfs_indexer::{ROOT_INO, Store};
-use serde_json::Value;
 
 use super::interrupt::stop_on_interrupt;
 use super::output::Meter;
@@ -15,7 +14,7 @@ use super::target::{Target, mount_of};
 use super::{args, output, size};
 use crate::daemon::control::{Client, Request};
 use crate::daemon::running::packing;
-use crate::packer::{Options, Packer, Scope, Unattended};
+use crate::packer::{Options, Packer, Scope, Summary, Unattended};
 use crate::store::{Access, Folder, Opened};
 
 /// Runs the command.
@@ -32,7 +31,7 @@ pub fn run(args: &args::Pack, quiet: bool) -> anyhow::Result<ExitCode> {
     } else if !quiet {
         output::line(&text(&summary))?;
     }
-    let failed = summary.get("blocks_failed").and_then(Value::as_u64).unwrap_or(0);
+    let failed = summary.blocks_failed;
     if failed > 0 {
         bail!(
             "{failed} blocks could not be packed and stay as they are; the log names them, `lmfs check --data` looks for damage"
@@ -41,7 +40,7 @@ pub fn run(args: &args::Pack, quiet: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn by_daemon(args: &args::Pack, client: Client, quiet: bool) -> anyhow::Result<Value> {
+fn by_daemon(args: &args::Pack, client: Client, quiet: bool) -> anyhow::Result<Summary> {
     let mount = mount_of(&args.target)?;
     let root = mount.as_ref().map(|mount| mount.mountpoint.as_path());
     let inodes = args
@@ -79,7 +78,7 @@ fn inode_in_mount(path: &Path, root: Option<&Path>) -> anyhow::Result<u64> {
     Ok(found.ino())
 }
 
-fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Value> {
+fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Summary> {
     let opened = Opened::open(folder, &Access::full("lmfs pack"))?;
     if let Some(fault) = &opened.model_fault {
         bail!("nothing can be packed: {fault}");
@@ -108,7 +107,7 @@ fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Value>
     let packed = packer.run(&scope, usize::from(args.jobs.unwrap_or(0)), &show, &stop);
     drop((packer, meter));
     opened.close()?;
-    Ok(serde_json::to_value(packed?)?)
+    Ok(packed?)
 }
 
 /// The inode of a path from the root of a store; links in it are not followed.
@@ -134,19 +133,19 @@ fn inode_in_store(store: &Store, path: &Path) -> anyhow::Result<u64> {
     Ok(ino)
 }
 
-fn text(summary: &Value) -> String {
-    let number = |key: &str| summary.get(key).and_then(Value::as_u64).unwrap_or(0);
-    if number("total_bytes") == 0 {
+fn text(summary: &Summary) -> String {
+    let bytes = &summary.progress;
+    if bytes.total_bytes == 0 {
         return "nothing to pack".to_owned();
     }
-    let seconds = summary.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
     format!(
-        "packed {} in {seconds:.1} s: {} became {}; {} blocks smaller, {} as they were; {} given back",
-        size::show(number("done_bytes")),
-        size::show(number("before_bytes")),
-        size::show(number("after_bytes")),
-        output::count(number("blocks_packed")),
-        output::count(number("blocks_kept") + number("blocks_changed")),
-        size::show(number("freed_bytes")),
+        "packed {} in {:.1} s: {} became {}; {} blocks smaller, {} as they were; {} given back",
+        size::show(bytes.done_bytes),
+        summary.seconds,
+        size::show(bytes.before_bytes),
+        size::show(bytes.after_bytes),
+        output::count(summary.blocks_packed),
+        output::count(summary.blocks_kept + summary.blocks_changed),
+        size::show(summary.freed_bytes),
     )
 }

@@ -1,31 +1,24 @@
 //! `lmfs stat`: how single files are stored.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{args, output, size};
 use crate::explain::explain;
-
-/// The extended attribute in which a mounted filesystem answers.
-const STAT_XATTR: &str = "user.lmfs.stat";
+use crate::fs::FileStat;
+use crate::fs::virtual_xattr::STAT;
 
 /// How a file is stored.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct FileStat {
+#[derive(Debug, Clone, Serialize)]
+struct Shown {
     path: String,
-    ino: u64,
-    size: u64,
-    stored: u64,
-    dirty: u64,
-    blocks: BTreeMap<String, u64>,
-    waiting: u64,
+    #[serde(flatten)]
+    stat: FileStat,
 }
 
 /// Runs the command. Paths that cannot be shown are named, and the others shown.
@@ -54,9 +47,9 @@ pub fn run(args: &args::Stat) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn stat(path: &Path) -> anyhow::Result<FileStat> {
+fn stat(path: &Path) -> anyhow::Result<Shown> {
     let shown = path.display();
-    let ask = |buffer: &mut [u8]| rustix::fs::getxattr(path, STAT_XATTR, buffer);
+    let ask = |buffer: &mut [u8]| rustix::fs::getxattr(path, STAT, buffer);
     let mut value = vec![0; 16 << 10];
     let length = match ask(&mut value) {
         Ok(length) => length,
@@ -69,15 +62,15 @@ fn stat(path: &Path) -> anyhow::Result<FileStat> {
         Err(error) => return Err(error).with_context(|| format!("cannot look at {shown}")),
     };
     value.truncate(length);
-    let stat: FileStat = serde_json::from_slice(&value)
+    let stat = serde_json::from_slice(&value)
         .with_context(|| format!("cannot understand the daemon's answer about {shown}; is it another version?"))?;
-    Ok(FileStat {
+    Ok(Shown {
         path: path.display().to_string(),
-        ..stat
+        stat,
     })
 }
 
-fn text(file: &FileStat) -> String {
+fn text(Shown { path, stat: file }: &Shown) -> String {
     let ratio = match file.size {
         0 => String::new(),
         size => format!(", ratio {:.3}", file.stored as f64 / size as f64),
@@ -88,8 +81,7 @@ fn text(file: &FileStat) -> String {
         .map(|(method, n)| format!("{method} {}", output::count(*n)))
         .collect();
     let mut line = format!(
-        "{}: {} stored in {}{ratio}; blocks: {}",
-        file.path,
+        "{path}: {} stored in {}{ratio}; blocks: {}",
         size::show(file.size),
         size::show(file.stored),
         if blocks.is_empty() {

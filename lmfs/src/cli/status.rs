@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
-
 use super::target::Target;
 use super::{args, output, size};
 use crate::daemon::control::Request;
@@ -19,11 +17,7 @@ const PURPOSE: &str = "lmfs status";
 /// No store, or one that cannot be opened or asked.
 pub fn run(args: &args::Status) -> anyhow::Result<ExitCode> {
     let status = match Target::find(&args.target)? {
-        Target::Mounted { client } => {
-            let answer = client.call(&Request::Status, &mut |_| ())?;
-            serde_json::from_value(answer)
-                .context("the daemon's answer makes no sense; is it another version of lmfs?")?
-        }
+        Target::Mounted { client } => client.call(&Request::Status, &mut |_| ())?,
         Target::Unmounted(folder) => {
             let lock = Lock::acquire(folder.path(), PURPOSE)?;
             let access = Access {

@@ -11,10 +11,9 @@ use anyhow::{Context, bail};
 
 use crate::daemon::control::Client;
 use crate::daemon::mountinfo::{self, MountInfo};
+use crate::fs::virtual_xattr::STORE;
 use crate::store::{self, Folder};
 
-/// The extended attribute of a mount's root that names its store.
-const STORE_XATTR: &str = "user.lmfs.store";
 /// How long a daemon may take to answer that.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -104,7 +103,7 @@ pub fn store_of(mount: &MountInfo) -> anyhow::Result<PathBuf> {
     // The thread is left behind if the daemon hangs: nothing can interrupt it.
     thread::spawn(move || {
         let mut value = vec![0; 4096];
-        let length = rustix::fs::getxattr(&root, STORE_XATTR, &mut value);
+        let length = rustix::fs::getxattr(&root, STORE, &mut value);
         let _ = tell.send(length.map(|n| {
             value.truncate(n);
             value

@@ -13,7 +13,7 @@ use super::args;
 use super::mount_config::MountConfig;
 use super::output::Meter;
 use super::target::store_of;
-use crate::daemon::control::{Client, Failure, Request};
+use crate::daemon::control::{Client, Failure, Nothing, Request};
 use crate::daemon::mountinfo::{self, MountInfo};
 use crate::daemon::unmount::{self, unmount};
 use crate::store::Lock;
@@ -64,7 +64,7 @@ fn take_away(mount: &MountInfo, quiet: bool) -> anyhow::Result<()> {
     let daemon = client.pid().and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let mut meter = Meter::new(quiet);
     match client.call(&Request::Shutdown, &mut |progress| meter.show(&progress)) {
-        Ok(_) => {}
+        Ok(Nothing {}) => {}
         // It ended by itself in between; the lock tells when.
         Err(Failure::Gone) if !still_mounted(mount)? => {}
         Err(Failure::Refused(why)) => bail!("{why}{}", unmount::users_text(&mount.mountpoint)),

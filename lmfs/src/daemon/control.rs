@@ -70,6 +70,10 @@ pub enum Reply {
     },
 }
 
+/// The result of a request that is only done or not.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Nothing {}
+
 /// A path for the socket of the store in `dir` that fits into a socket address (108 bytes) however long `dir` is:
 /// through `/proc/self/fd`. The returned handle must live as long as the path is used.
 fn address(dir: &Path) -> std::io::Result<(std::fs::File, PathBuf)> {

@@ -61,17 +61,6 @@ pub fn containing(path: &Path) -> io::Result<Option<MountInfo>> {
         .cloned())
 }
 
-/// Mounts of the store in the folder `store`.
-///
-/// # Errors
-/// When /proc is not there.
-pub fn of_store(store: &Path) -> io::Result<Vec<MountInfo>> {
-    Ok(list()?
-        .into_iter()
-        .filter(|mount| mount.is_lmfs() && mount.source == store)
-        .collect())
-}
-
 /// `path` as the kernel knows it, absolute and without links, even if it is the root of a mount whose daemon is
 /// dead: then only its parent can be asked.
 ///

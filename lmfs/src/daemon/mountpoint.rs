@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use super::mountinfo::{self, MountInfo};
 use super::unmount::{self, unmount};
+use crate::fuse::fusermount;
 use crate::store::Lock;
 
 /// Why a store cannot be mounted there.
@@ -119,16 +120,6 @@ pub fn check_fuse() -> Result<(), Error> {
         return Err(Error::NoHelper);
     }
     Ok(())
-}
-
-/// The setuid helper of the package fuse3. PATH may be empty: mount(8) starts helpers without one.
-#[must_use]
-pub fn fusermount() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/bin", "/bin", "/usr/local/bin", "/sbin"].map(PathBuf::from))
-        .map(|dir| dir.join("fusermount3"))
-        .find(|candidate| candidate.is_file())
 }
 
 #[cfg(test)]

@@ -11,20 +11,9 @@ pub fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Says what is being done.
-pub fn status(text: &str) {
-    notify(&[NotifyState::Status(text)]);
-}
-
 /// Says that the end has begun.
 pub fn stopping(text: &str) {
     notify(&[NotifyState::Stopping, NotifyState::Status(text)]);
-}
-
-/// Asks for more time to stop than TimeoutStopSec, while there is progress.
-pub fn extend_timeout(by: Duration) {
-    let micros = u32::try_from(by.as_micros()).unwrap_or(u32::MAX);
-    notify(&[NotifyState::ExtendTimeoutUsec(micros)]);
 }
 
 /// Feeds the watchdog if systemd wants it fed (WatchdogSec=): as long as the mount answers. It is asked for the

@@ -6,6 +6,7 @@ use lmfs_codec::Method;
 use lmfs_indexer::Totals;
 use serde::{Deserialize, Serialize};
 
+use crate::cache::CacheStats;
 use crate::fs::Stats;
 use crate::packer::{self, Tag};
 use crate::store::Opened;
@@ -57,7 +58,7 @@ pub struct Status {
     /// The packer, while mounted.
     pub packer: Option<PackerStatus>,
     /// The cache of decoded blocks; all zero when not mounted.
-    pub cache: CacheStatus,
+    pub cache: CacheStats,
     /// Written bytes that are not in the log yet.
     pub dirty_bytes: u64,
     /// Open files.
@@ -98,24 +99,6 @@ pub struct ModelStatus {
     pub digest: String,
     /// What runs it.
     pub engine: String,
-}
-
-/// The cache of decoded blocks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct CacheStatus {
-    /// Blocks that were there when asked for.
-    pub hits: u64,
-    /// Blocks that were not.
-    pub misses: u64,
-    /// Bytes held.
-    pub bytes: u64,
-    /// Bytes it may hold.
-    pub capacity: u64,
-    /// Blocks decoded, read-ahead included.
-    pub decodes: u64,
-    /// Decodes that failed.
-    pub failures: u64,
 }
 
 /// The packer.
@@ -222,31 +205,21 @@ impl Status {
         self.index_bytes = totals.index_bytes;
         self.inodes = totals.inodes;
         self.ratio = (totals.logical_bytes > 0).then(|| totals.stored_bytes as f64 / totals.logical_bytes as f64);
-        let usual = [Method::Raw, Method::Zstd, Method::Mix, Method::Model].map(name);
-        self.blocks = usual.iter().map(|method| (method.clone(), 0)).collect();
+        let usual = [Method::Raw, Method::Zstd, Method::Mix, Method::Model];
+        self.blocks = usual.iter().map(|method| (method.name().to_owned(), 0)).collect();
         self.block_bytes = self.blocks.clone();
-        (self.queue_bytes, self.queue_blocks) = (0, 0);
+        (self.queue_blocks, self.queue_bytes) = packer::queue(totals);
         for (&tag, sum) in &totals.by_tag {
-            let method = Tag(tag).method().map_or_else(|| format!("tag-{tag}"), name);
+            let method = Tag(tag).method();
+            let method = method.map_or_else(|| format!("tag-{tag}"), |method| method.name().to_owned());
             *self.blocks.entry(method.clone()).or_default() += sum.blocks;
             *self.block_bytes.entry(method).or_default() += sum.bytes;
-            if Tag(tag).waits() {
-                self.queue_bytes += sum.raw_bytes;
-                self.queue_blocks += sum.blocks;
-            }
         }
     }
 
     /// Takes over what the mounted filesystem counts.
     pub fn add_stats(&mut self, stats: &Stats) {
-        self.cache = CacheStatus {
-            hits: stats.cache.hits,
-            misses: stats.cache.misses,
-            bytes: stats.cache.bytes,
-            capacity: stats.cache.capacity,
-            decodes: stats.cache.decodes,
-            failures: stats.cache.failures,
-        };
+        self.cache = stats.cache;
         self.dirty_bytes = stats.dirty_bytes;
         self.open_files = stats.open_files;
         self.bad_blocks = stats.bad_blocks;
@@ -274,12 +247,6 @@ impl Status {
             last_error: packer.last_error,
         });
     }
-}
-
-/// A method's name as `--json` spells it.
-#[must_use]
-pub fn name(method: Method) -> String {
-    format!("{method:?}").to_lowercase()
 }
 
 #[cfg(test)]

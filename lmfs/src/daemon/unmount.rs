@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount as umount2};
 
-use super::mountpoint::fusermount;
+use crate::fuse::fusermount;
 
 /// Why a mount stays.
 #[derive(Debug, thiserror::Error)]

@@ -34,7 +34,7 @@ impl Filesystem {
             self.kill_suid(&node)?;
         }
         let keep_size = match mode {
-            Allocate::Allocate { keep_size } => {
+            Allocate::Reserve { keep_size } => {
                 if length > room::left(&self.store, Use::Data)? {
                     return Err(Error::new(Errno::NOSPC, "less room than asked for"));
                 }

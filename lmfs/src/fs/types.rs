@@ -126,7 +126,7 @@ pub enum XattrMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allocate {
     /// Makes the file reach the end of the range, unless `keep_size`.
-    Allocate {
+    Reserve {
         /// Leave the size alone.
         keep_size: bool,
     },

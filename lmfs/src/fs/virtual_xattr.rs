@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 
 use lmfs_indexer::Kind;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Errno, Error, Filesystem, ROOT, Result};
 use crate::packer::Tag;
@@ -12,8 +12,17 @@ use crate::packer::Tag;
 /// Extents looked at at a time.
 const PAGE: u64 = 1024;
 
-/// The answer to `user.lmfs.stat`, as JSON.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+/// How a file is stored, as JSON: [`FileStat`].
+pub const STAT: &str = "user.lmfs.stat";
+/// Of the root: the store's folder.
+pub const STORE: &str = "user.lmfs.store";
+/// Of the root: where it is mounted.
+pub const MOUNTPOINT: &str = "user.lmfs.mountpoint";
+/// Of the root: the daemon's process.
+pub const PID: &str = "user.lmfs.pid";
+
+/// The answer to [`STAT`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStat {
     /// Inode number.
     pub ino: u64,
@@ -24,7 +33,7 @@ pub struct FileStat {
     /// Written bytes in memory.
     pub dirty: u64,
     /// Blocks by method; what is not counted is holes.
-    pub blocks: BTreeMap<&'static str, u64>,
+    pub blocks: BTreeMap<String, u64>,
     /// Blocks that wait for the packer.
     pub waiting: u64,
 }
@@ -36,14 +45,14 @@ impl Filesystem {
     }
 
     pub(super) fn virtual_xattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
-        match name {
-            b"user.lmfs.stat" => {
+        match std::str::from_utf8(name).unwrap_or_default() {
+            STAT => {
                 let stat = self.file_stat(ino)?;
                 serde_json::to_vec(&stat).map_err(|error| Error::with(Errno::IO, error.to_string()))
             }
-            b"user.lmfs.store" if ino == ROOT => Ok(self.options.store_path.as_os_str().as_bytes().to_vec()),
-            b"user.lmfs.mountpoint" if ino == ROOT => Ok(self.options.mountpoint.as_os_str().as_bytes().to_vec()),
-            b"user.lmfs.pid" if ino == ROOT => Ok(std::process::id().to_string().into_bytes()),
+            STORE if ino == ROOT => Ok(self.options.store_path.as_os_str().as_bytes().to_vec()),
+            MOUNTPOINT if ino == ROOT => Ok(self.options.mountpoint.as_os_str().as_bytes().to_vec()),
+            PID if ino == ROOT => Ok(std::process::id().to_string().into_bytes()),
             _ => Err(Error::new(Errno::NODATA, "no such attribute")),
         }
     }
@@ -71,7 +80,7 @@ impl Filesystem {
             for extent in self.store.extents(ino, first..from)?.into_iter().flatten() {
                 let tag = Tag(extent.tag);
                 let method = tag.method().map_or("unknown", lmfs_codec::Method::name);
-                *stat.blocks.entry(method).or_default() += 1;
+                *stat.blocks.entry(method.to_owned()).or_default() += 1;
                 stat.waiting += u64::from(tag.waits());
             }
         }

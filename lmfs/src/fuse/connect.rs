@@ -14,6 +14,8 @@ use rustix::mount::MountFlags;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{getgid, getuid};
 
+use super::helper::fusermount;
+
 /// How a filesystem is mounted.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -96,7 +98,14 @@ fn by_helper(mountpoint: &Path, options: &Options) -> io::Result<OwnedFd> {
     let (ours, theirs) = UnixStream::pair()?;
     // The helper inherits its end of the pair; no other process is started meanwhile.
     rustix::io::fcntl_setfd(&theirs, FdFlags::empty())?;
-    let output = Command::new("fusermount3")
+    let missing = || {
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            "fusermount3 was not found; install the package fuse3",
+        )
+    };
+    let helper = fusermount().ok_or_else(missing)?;
+    let output = Command::new(&helper)
         .arg("-o")
         .arg(helper_options(options))
         .arg("--")
@@ -104,7 +113,7 @@ fn by_helper(mountpoint: &Path, options: &Options) -> io::Result<OwnedFd> {
         .env("_FUSE_COMMFD", theirs.as_raw_fd().to_string())
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot run fusermount3 (package fuse3): {error}")))?;
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot run {}: {error}", helper.display())))?;
     drop(theirs);
     if !output.status.success() {
         return Err(io::Error::other(

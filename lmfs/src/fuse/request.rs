@@ -109,7 +109,7 @@ pub fn xattr_mode(flags: i32) -> Result<XattrMode> {
 pub fn allocation(mode: i32) -> Result<Allocate> {
     let keep_size = mode & libc::FALLOC_FL_KEEP_SIZE != 0;
     match mode & !libc::FALLOC_FL_KEEP_SIZE {
-        0 => Ok(Allocate::Allocate { keep_size }),
+        0 => Ok(Allocate::Reserve { keep_size }),
         libc::FALLOC_FL_PUNCH_HOLE if keep_size => Ok(Allocate::PunchHole),
         libc::FALLOC_FL_ZERO_RANGE => Ok(Allocate::ZeroRange { keep_size }),
         _ => Err(Error::new(Errno::OPNOTSUPP, "unknown mode of fallocate")),

@@ -25,7 +25,6 @@ pub struct Error {
 /// A mounted filesystem. It answers until the kernel unmounts it; dropping this does not unmount. Unmounting is asked of
 /// the kernel (`umount2`, `fusermount3 -u`), by whomever.
 pub struct Session {
-    mountpoint: PathBuf,
     ended: Arc<Ended>,
 }
 
@@ -36,16 +35,6 @@ struct Ended {
 }
 
 impl Session {
-    /// Where it is mounted: an absolute path.
-    pub fn mountpoint(&self) -> &Path {
-        &self.mountpoint
-    }
-
-    /// Whether the kernel has unmounted it.
-    pub fn is_unmounted(&self) -> bool {
-        self.ended.result.lock().is_some()
-    }
-
     /// Waits until the kernel has unmounted it, or for `timeout`; says whether it has.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let mut result = self.ended.result.lock();
@@ -108,5 +97,5 @@ fn start(fs: Arc<Filesystem>, mountpoint: &Path, options: &Options) -> io::Resul
         *end.result.lock() = Some(result);
         end.changed.notify_all();
     })?;
-    Ok(Session { mountpoint, ended })
+    Ok(Session { ended })
 }

@@ -47,7 +47,7 @@ impl Packer {
             if wait(ended, pause) {
                 return;
             }
-            pause = if queue(&self.store).0 == 0 {
+            pause = if queue(&self.store.totals()).0 == 0 {
                 GLANCE
             } else {
                 self.pass(ended)

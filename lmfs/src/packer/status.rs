@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use lmfs_indexer::{BlockRef, Extent, Store};
-use serde::Serialize;
+use lmfs_indexer::{BlockRef, Extent, Totals};
+use serde::{Deserialize, Serialize};
 
 use super::{Error, Tag};
 
@@ -26,7 +26,7 @@ pub enum State {
 }
 
 /// How far a run is.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Bytes that the run found waiting.
     pub total_bytes: u64,
@@ -41,7 +41,7 @@ pub struct Progress {
 }
 
 /// What a run did.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     /// How far it came.
     #[serde(flatten)]
@@ -65,10 +65,6 @@ pub struct Summary {
 pub struct Status {
     /// What it does now.
     pub state: State,
-    /// Bytes of blocks that wait to be packed, idle or not.
-    pub queue_bytes: u64,
-    /// These blocks.
-    pub queue_blocks: u64,
     /// The run under way, or else the last one.
     pub run: Summary,
     /// Blocks packed since the store was opened.
@@ -188,8 +184,7 @@ impl Ledger {
         }
     }
 
-    pub fn status(&self, store: &Store) -> Status {
-        let (queue_blocks, queue_bytes) = queue(store);
+    pub fn status(&self) -> Status {
         let mut run = self.run.clone();
         if self.begun.is_some() {
             run.progress = self.progress();
@@ -197,8 +192,6 @@ impl Ledger {
         }
         Status {
             state: self.state,
-            queue_bytes,
-            queue_blocks,
             blocks_packed: self.past.blocks_packed + run.blocks_packed,
             blocks_failed: self.past.blocks_failed + run.blocks_failed,
             run,
@@ -207,9 +200,9 @@ impl Ledger {
     }
 }
 
-/// Blocks that wait, and the bytes that they decode to: a lookup, not a scan.
-pub(super) fn queue(store: &Store) -> (u64, u64) {
-    let totals = store.totals();
+/// Blocks that wait to be packed, idle or not, and the bytes that they decode to.
+#[must_use]
+pub fn queue(totals: &Totals) -> (u64, u64) {
     let tags = totals.by_tag.iter().filter(|(tag, _)| Tag(**tag).waits());
     tags.fold((0, 0), |(blocks, bytes), (_, sum)| {
         (blocks + sum.blocks, bytes + sum.raw_bytes)

@@ -154,10 +154,7 @@ fn text_becomes_smaller_and_stays_the_same() {
     let f = Fixture::new();
     f.file(10, &text(5 * BLOCK + 100), 0);
     let (before, packer) = (f.store.totals().stored_bytes, f.packer());
-    assert_eq!(
-        (packer.status().queue_blocks, packer.status().queue_bytes),
-        (6, 5 * 4096 + 100)
-    );
+    assert_eq!(queue(&packer.store.totals()), (6, 5 * 4096 + 100));
 
     let last = Mutex::new(Progress::default());
     let tell = |progress: &Progress| *locked(&last) = progress.clone();
@@ -169,7 +166,7 @@ fn text_becomes_smaller_and_stays_the_same() {
     assert_eq!(summary.progress.after_bytes, after);
     assert_eq!(locked(&last).done_bytes, 5 * 4096 + 100);
     assert_eq!(f.contents(10), text(5 * BLOCK + 100));
-    assert_eq!(packer.status().queue_bytes, 0);
+    assert_eq!(queue(&packer.store.totals()).1, 0);
     assert_eq!(
         run(&packer).progress.total_bytes,
         0,
@@ -236,7 +233,7 @@ fn a_block_that_is_written_meanwhile_keeps_what_was_written() {
     assert_eq!(f.contents(10), expected);
     assert_eq!(ended.summary.blocks_packed, 3);
     assert_eq!(ended.summary.blocks_changed, 1);
-    assert_eq!(packer.status().queue_blocks, 1, "the new block waits");
+    assert_eq!(queue(&packer.store.totals()).0, 1, "the new block waits");
 }
 
 #[test]
@@ -261,7 +258,7 @@ fn blocks_that_garbage_collection_moves_while_they_are_packed_are_packed_all_the
     assert_eq!(f.contents(10), contents);
     assert_eq!(ended.summary.blocks_changed, 0);
     assert_eq!((ended.summary.blocks_packed, ended.summary.blocks_kept), (3, 1));
-    assert_eq!(packer.status().queue_blocks, 0);
+    assert_eq!(queue(&packer.store.totals()).0, 0);
 }
 
 #[test]
@@ -294,7 +291,7 @@ fn a_scope_is_its_files_and_all_below_its_folders() {
     assert!(f.methods(10)[0].1 && !f.methods(11)[0].1);
     let root = Scope::Inodes(vec![ROOT_INO]);
     let summary = packer.run(&root, 0, &|_| (), &Stop::new()).unwrap();
-    assert_eq!((summary.blocks_packed, packer.status().queue_blocks), (1, 0));
+    assert_eq!((summary.blocks_packed, queue(&packer.store.totals()).0), (1, 0));
 }
 
 #[test]
@@ -316,11 +313,14 @@ fn a_run_that_is_stopped_keeps_what_it_did_and_the_next_goes_on() {
         other => assert_eq!(other.unwrap().progress.done_bytes, contents.len() as u64),
     }
     let status = packer.status();
-    assert_eq!(status.queue_bytes, contents.len() as u64 - seen.into_inner());
+    assert_eq!(
+        queue(&packer.store.totals()).1,
+        contents.len() as u64 - seen.into_inner()
+    );
     assert_eq!(status.last_error, None, "to be interrupted is no failure");
     assert_eq!(f.contents(10), contents);
     run(&packer);
-    assert_eq!((packer.status().queue_blocks, f.contents(10)), (0, contents));
+    assert_eq!((queue(&packer.store.totals()).0, f.contents(10)), (0, contents));
 }
 
 #[test]
@@ -338,7 +338,7 @@ fn a_damaged_block_stays_as_it_is_and_the_rest_is_packed() {
     let packer = f.packer();
     let summary = run(&packer);
     assert_eq!((summary.blocks_packed, summary.blocks_failed), (2, 1));
-    assert_eq!(packer.status().queue_blocks, 1);
+    assert_eq!(queue(&packer.store.totals()).0, 1);
     let again = Order30::run(&packer, &f);
     assert_eq!(again.progress.total_bytes, 0, "the background does not try it for ever");
     assert_eq!(run(&packer).blocks_failed, 1, "a user who asks again gets an answer");

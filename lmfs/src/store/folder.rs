@@ -222,7 +222,7 @@ fn refuse_used(path: &Path) -> Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::store::FORMAT;
+    use crate::store::config::FORMAT;
     use uuid::Uuid;
 
     fn config() -> Config {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Pid;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 
 use super::{MAX_LINE, Progress, Reply, Request, address, elsewhere};
 
@@ -67,8 +67,12 @@ impl Client {
     /// Sends a request and waits for its result; `progress` hears about it meanwhile.
     ///
     /// # Errors
-    /// [`Failure`].
-    pub fn call(mut self, request: &Request, progress: &mut dyn FnMut(Progress)) -> Result<Value, Failure> {
+    /// [`Failure`]; [`Failure::Garbled`] also when the result is not what this version expects.
+    pub fn call<T: DeserializeOwned>(
+        mut self,
+        request: &Request,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<T, Failure> {
         let mut line = serde_json::to_vec(request).map_err(|e| Failure::Garbled(e.to_string()))?;
         line.push(b'\n');
         self.stream.write_all(&line).map_err(read_failure)?;
@@ -85,7 +89,9 @@ impl Client {
             match serde_json::from_str(&line).map_err(|e| Failure::Garbled(e.to_string()))? {
                 Reply::Alive => {}
                 Reply::Progress(step) => progress(step),
-                Reply::Done { result } => return Ok(result),
+                Reply::Done { result } => {
+                    return serde_json::from_value(result).map_err(|e| Failure::Garbled(e.to_string()));
+                }
                 Reply::Error { message } => return Err(Failure::Refused(message)),
             }
         }
@@ -118,10 +124,10 @@ mod tests {
     use super::super::{Server, Service};
     use super::*;
     use lmfs_codec::Stop;
+    use serde_json::Value;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
-    use std::time::Instant;
 
     #[derive(Default)]
     struct Fake {
@@ -188,6 +194,10 @@ mod tests {
         // A panic in one request is told to its client and harms nobody else.
         assert!(matches!(call(&deep, &Request::Shutdown).0, Err(Failure::Refused(_))));
         call(&deep, &Request::Status).0.unwrap();
+        // What another version answers is an error, not zeros.
+        let client = Client::connect(&deep).unwrap().unwrap();
+        let foreign = client.call::<crate::garbage::Collected>(&Request::Status, &mut |_| ());
+        assert!(matches!(foreign, Err(Failure::Garbled(_))), "{foreign:?}");
 
         drop(server);
         assert!(!deep.join("control.sock").exists());
@@ -226,10 +236,6 @@ mod tests {
         let client = Client::connect(dir.path()).unwrap().unwrap();
         (&client.stream).write_all(b"{\"request\":\"gc\"}\n").unwrap();
         drop(client);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !fake.stopped.load(Ordering::SeqCst) {
-            assert!(Instant::now() < deadline, "the work went on");
-            thread::sleep(Duration::from_millis(20));
-        }
+        crate::testing::until("the work is stopped", || fake.stopped.load(Ordering::SeqCst));
     }
 }

@@ -17,8 +17,8 @@ fn the_log_is_made_durable_while_a_flush_takes_long() {
     let long = node.flushing.lock();
     disk.fs.write(ino, 0, b"bytes", false).unwrap();
     node.lock().dirty_since = Instant::now().checked_sub(Duration::from_secs(60));
-    // The background has begun to flush the file before this is committed, or does so at its next tick.
-    std::thread::sleep(Duration::from_millis(1500));
+    let held = Arc::strong_count(&node);
+    until("the background flushes the file", || Arc::strong_count(&node) > held);
     disk.file("another");
     assert!(disk.fs.unsynced.load(Ordering::SeqCst));
     until("the log is made durable", || !disk.fs.unsynced.load(Ordering::SeqCst));

@@ -217,7 +217,7 @@ fn copies_into_a_file_and_holes_in_it_clear_the_set_user_id_bit_when_asked() {
         |fs, from, to, kill| fs.copy_file_range(from, to, 10, kill).map(drop),
         |fs, _, to, kill| fs.fallocate(to.ino, 0, B, Allocate::PunchHole, kill),
         |fs, _, to, kill| fs.fallocate(to.ino, 5, 10, Allocate::ZeroRange { keep_size: true }, kill),
-        |fs, _, to, kill| fs.fallocate(to.ino, 0, 3 * B, Allocate::Allocate { keep_size: false }, kill),
+        |fs, _, to, kill| fs.fallocate(to.ino, 0, 3 * B, Allocate::Reserve { keep_size: false }, kill),
     ];
     for act in acts {
         let disk = Disk::new();

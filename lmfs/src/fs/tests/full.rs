@@ -28,7 +28,7 @@ fn what_is_left_of_a_full_disk_is_kept_for_deleting() {
     let place = |ino| Place { ino, offset: 0 };
     let copied = disk.fs.copy_file_range(place(other), place(target), 8192, false);
     assert_eq!(errno(copied), Errno::NOSPC);
-    let allocate = Allocate::Allocate { keep_size: true };
+    let allocate = Allocate::Reserve { keep_size: true };
     assert_eq!(errno(disk.fs.fallocate(target, 0, 1, allocate, false)), Errno::NOSPC);
     let packer = Packer::new(
         disk.fs.store.clone(),
