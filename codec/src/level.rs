@@ -34,9 +34,9 @@ impl Level {
     pub const ALL: [Level; 9] = [
         level(1, None, false, 3, 1024),
         level(2, None, false, 19, 1024),
-        level(3, None, true, 19, 64),
-        level(4, None, true, 19, 128),
-        level(5, None, true, 19, 256),
+        level(3, None, true, 19, 128),
+        level(4, None, true, 19, 256),
+        level(5, Some("tiny"), true, 19, 256),
         level(6, Some("small"), true, 19, 256),
         level(7, Some("small"), true, 19, 512),
         level(8, Some("small"), true, 19, 1024),

@@ -52,6 +52,7 @@ const ALL: &[Golden] = &[
     golden("v2-model-first", "text.txt", Method::Model, Some("first")),
     golden("v3-model-first", "text.txt", Method::Model, Some("first")),
     golden("v3-model-small", "text.txt", Method::Model, Some("small")),
+    golden("v3-model-tiny", "text.txt", Method::Model, Some("tiny")),
 ];
 
 fn path(name: &str) -> PathBuf {

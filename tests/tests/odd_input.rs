@@ -178,7 +178,7 @@ fn models_that_are_no_files_of_models_are_not_read_to_their_end() {
         ("/proc", "not a regular file"),
         ("small", "builtin:small"),
         ("smal", "no such file"),
-        ("builtin:smal", "there are: first, small-1, small"),
+        ("builtin:smal", "there are: first, small-1, tiny, small"),
     ] {
         lmfs(["model", "show", model]).refused(&[words]);
         call(&format!("compress -c --model {model}"), &[&plain]).refused(&[words]);

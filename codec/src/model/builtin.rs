@@ -43,6 +43,10 @@ const BUILTINS: &[Builtin] = &[
     ),
     embedded!("small-1", "the small of before, here to decode what it wrote"),
     embedded!(
+        "tiny",
+        "1.0M parameters, 4,096 tokens, window of 512: more than twice as fast as small, for 2 to 8 % more bytes"
+    ),
+    embedded!(
         "small",
         "4.8M parameters, 4,096 tokens, one KV head, window of 512: text, code, logs, tables and documents"
     ),

@@ -120,8 +120,9 @@ Examples:
 
 Levels; --model and --block-size change parts of one:
   -1 -2    zstd in blocks of 1 MiB: fast, stronger
-  -3 -4 -5 adaptive models in blocks of 64 KiB, 128 KiB, 256 KiB
-  -6       language model in blocks of 256 KiB: the default
+  -3 -4    adaptive models in blocks of 128 KiB, 256 KiB
+  -5       the language model tiny in blocks of 256 KiB
+  -6       the language model small in blocks of 256 KiB: the default
   -7 -8    the same in blocks of 512 KiB, 1 MiB: smaller, slower at random
   -9       the same with more context: smallest, slow
 
