@@ -91,8 +91,8 @@ impl Batch {
 }
 
 impl Swap {
-    /// Finds the first copy again if garbage collection moved it since it was read. What was written anew instead has
-    /// other bytes, and stays as it is.
+    /// Finds the first copy again if garbage collection moved it since it was read, or the same bytes were written anew:
+    /// of them as many count as now. Other bytes stay as they are.
     fn follow(&mut self, store: &Store) -> Result<(), Error> {
         let Waiting { ino, block, extent } = self.waiting;
         let now = store.extent(ino, block)?;
@@ -104,6 +104,7 @@ impl Swap {
                 if self.new.r == extent.r {
                     self.new.r = now.r;
                 }
+                self.new.raw_len = now.raw_len;
                 self.waiting.extent = now;
                 Ok(())
             }

@@ -261,6 +261,36 @@ fn blocks_that_garbage_collection_moves_while_they_are_packed_are_packed_all_the
     assert_eq!(queue(&packer.store.totals()).0, 0);
 }
 
+/// The length that counts was taken from the copy before: bytes that were written and synced became zeros.
+#[test]
+fn a_cut_block_that_is_written_anew_with_the_same_bytes_while_it_is_packed_stays_whole() {
+    let f = Fixture::new();
+    f.file(10, &text(2 * BLOCK), 100);
+    let whole = f.extents(10)[0];
+    let cut = Change::SwapExtent {
+        ino: 10,
+        block: 0,
+        old: whole.r,
+        new: Extent { raw_len: 100, ..whole },
+    };
+    assert!(f.store.commit(vec![cut]).unwrap().skipped.is_empty());
+    // Written when the packer asks the second time whether it may go on: the block waits in the batch by then.
+    let (store, extent, asked) = (f.store.clone(), f.stored(10, 0, &text(BLOCK)), AtomicU64::new(0));
+    *locked(&f.host.on_ask) = Some(Box::new(move || {
+        if asked.fetch_add(1, Ordering::Relaxed) == 1 {
+            let change = Change::PutExtents {
+                ino: 10,
+                first: 0,
+                extents: vec![Some(extent)],
+            };
+            assert!(store.commit(vec![change]).unwrap().skipped.is_empty());
+        }
+    }));
+    let summary = Order30::run(&f.packer(), &f);
+    assert_eq!(summary.blocks_packed, 2);
+    assert_eq!(f.extents(10)[0].raw_len, BLOCK as u32);
+}
+
 #[test]
 fn only_idle_files_are_packed_in_the_background_the_oldest_first() {
     let f = Fixture::new();
