@@ -11,14 +11,17 @@ use super::write::MAX_SIZE;
 use super::{Allocate, Errno, Error, Filesystem, Result};
 use crate::room::{self, Use};
 
-/// Blocks whose extents are dropped by one change.
+/// Blocks whose extents are dropped by one change, a byte each in the log.
 const PAGE: u64 = 4096;
 
+/// Changes in one transaction, far fewer than a record can hold.
+const CHANGES: usize = 1024;
+
 impl Filesystem {
-    /// Allocates, punches a hole into, or zeroes `length` bytes at `offset`. Whole blocks become holes in one
-    /// transaction, the edges are written with zeros. Allocating checks that there is room now and reserves none: a store
-    /// that never overwrites in place cannot promise it. With `kill_suid` the set-user-id and set-group-id bits are
-    /// cleared.
+    /// Allocates, punches a hole into, or zeroes `length` bytes at `offset`. Whole blocks become holes, in one transaction
+    /// unless there are millions, the edges are written with zeros. Allocating checks that there is room now and reserves
+    /// none: a store that never overwrites in place cannot promise it. With `kill_suid` the set-user-id and set-group-id
+    /// bits are cleared.
     ///
     /// # Errors
     /// EINVAL for no length, EFBIG, ENOSPC; what the store reports.
@@ -68,7 +71,8 @@ impl Filesystem {
         // A block that the range covers up to the end of the file is covered whole.
         let whole = range.start.div_ceil(bs)..if end == size { end.div_ceil(bs) } else { end / bs };
         if whole.start < whole.end {
-            self.drop_blocks(node, &mut state, whole.clone())?;
+            let blocks = whole.start..if end == size { u64::MAX } else { whole.end };
+            self.drop_blocks(node, &mut state, blocks)?;
         }
         let edges = if whole.start < whole.end {
             [range.start..whole.start * bs, (whole.end * bs).min(end)..end]
@@ -81,26 +85,33 @@ impl Filesystem {
         Ok(())
     }
 
+    /// Makes blocks holes; up to `u64::MAX` are all to the end of the file.
     fn drop_blocks(&self, node: &Node, state: &mut State, blocks: Range<u64>) -> Result<()> {
         let ino = node.ino;
-        let mut changes = Vec::new();
         let mut from = blocks.start;
-        while let Some(first) = self.store.next_extent(ino, from)?.filter(|first| *first < blocks.end) {
-            from = blocks.end.min(first + PAGE);
-            let count = usize::try_from(from - first).unwrap_or(0);
-            changes.push(Change::PutExtents {
-                ino,
-                first,
-                extents: vec![None; count],
-            });
+        while from < blocks.end {
+            let (mut changes, begin) = (Vec::new(), from);
+            if blocks.end == u64::MAX {
+                from = blocks.end;
+                changes.push(Change::TruncateExtents { ino, from: begin });
+            }
+            while from < blocks.end && changes.len() < CHANGES {
+                let next = self.store.next_extent(ino, from)?.filter(|next| *next < blocks.end);
+                from = next.map_or(blocks.end, |first| blocks.end.min(first + PAGE));
+                changes.extend(next.map(|first| Change::PutExtents {
+                    ino,
+                    first,
+                    extents: vec![None; usize::try_from(from - first).unwrap_or(0)],
+                }));
+            }
+            let mut inode = state.inode.clone();
+            inode.mtime = now();
+            inode.ctime = inode.mtime;
+            changes.push(Change::PutInode(state.storable(&inode)));
+            self.commit(changes)?;
+            state.inode = inode;
+            state.dirty.remove(begin..from);
         }
-        let mut inode = state.inode.clone();
-        inode.mtime = now();
-        inode.ctime = inode.mtime;
-        changes.push(Change::PutInode(state.storable(&inode)));
-        self.commit(changes)?;
-        state.inode = inode;
-        state.dirty.remove(blocks);
         Ok(())
     }
 

@@ -283,3 +283,26 @@ fn packing_and_garbage_collection_keep_what_is_cached_and_tell_the_kernel() {
     assert_eq!(disk.all(ino), text);
     assert_eq!(disk.fs.stats().cache.decodes, decodes, "so do moved ones");
 }
+
+/// All of it went into one transaction, which was too large for a record: EINVAL.
+#[test]
+fn a_hole_of_millions_of_blocks_can_be_punched() {
+    let disk = Disk::new();
+    let ino = disk.file("file");
+    // As many changes as a record cannot hold: each is 4096 bytes.
+    let (stride, count) = (4096 * B, 4400);
+    for at in 0..=count {
+        disk.fs.write(ino, at * stride, b"x", false).unwrap();
+    }
+    disk.fs.fsync(ino).unwrap();
+    let mode = Allocate::ZeroRange { keep_size: true };
+    disk.fs.fallocate(ino, B, count * stride - B, mode, false).unwrap();
+    let data = |offset| disk.fs.lseek(ino, offset, Seek::Data);
+    assert_eq!(data(0).unwrap(), 0);
+    assert_eq!(data(B).unwrap(), count * stride);
+    let before = disk.fs.store.seq();
+    disk.fs.fallocate(ino, 0, u64::MAX / 2, mode, false).unwrap();
+    assert_eq!(errno(data(0)), Errno::NXIO);
+    assert_eq!(disk.fs.store.seq() - before, 1);
+    assert_eq!(disk.fs.getattr(ino).unwrap().size, count * stride + 1);
+}
