@@ -201,6 +201,12 @@ impl Filesystem {
         self.background.stop();
         self.jobs.shutdown();
         let synced = self.sync();
+        if synced.is_err() {
+            for node in self.dirty.all() {
+                let bytes = node.lock().dirty.bytes();
+                tracing::error!(ino = node.ino, bytes, "gave up written data that could not be stored");
+            }
+        }
         self.stop.set();
         self.blocks.shutdown();
         synced

@@ -253,9 +253,12 @@ impl Started {
     /// Makes all durable and unmounts, unless something speaks against it: then the mount stays as it was.
     fn unmount_for_client(&mut self) -> Result<(), String> {
         self.background = None;
-        self.fs
-            .sync()
-            .map_err(|error| format!("still mounted, because what was written cannot be stored: {error}"))?;
+        self.fs.sync().map_err(|error| {
+            let point = self.mountpoint.display();
+            format!(
+                "still mounted, because what was written cannot be stored: {error}; to give that up, use `umount {point}`"
+            )
+        })?;
         // A process that has just been forked may hold a file for a moment more.
         self.unmount_within(PATIENCE).map_err(|error| error.to_string())
     }

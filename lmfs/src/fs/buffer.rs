@@ -84,7 +84,7 @@ struct Slot {
     incarnation: u64,
 }
 
-/// The dirty blocks of one file. Their bytes are also counted in a total shared by all files.
+/// The dirty blocks of one file. They are also counted in a total shared by all files.
 #[derive(Debug)]
 pub struct WriteBuffer {
     slots: BTreeMap<u64, Slot>,
@@ -94,7 +94,7 @@ pub struct WriteBuffer {
 }
 
 impl WriteBuffer {
-    /// An empty buffer that adds what it holds to `total`.
+    /// An empty buffer that adds the blocks it holds to `total`.
     pub fn new(total: Arc<AtomicU64>) -> WriteBuffer {
         WriteBuffer {
             slots: BTreeMap::new(),
@@ -130,14 +130,16 @@ impl WriteBuffer {
             return;
         }
         let incarnation = self.incarnations;
-        let slot = self.slots.entry(block).or_insert_with(|| Slot {
-            data: Arc::default(),
-            incarnation,
+        let slot = self.slots.entry(block).or_insert_with(|| {
+            self.total.fetch_add(1, Ordering::Relaxed);
+            Slot {
+                data: Arc::default(),
+                incarnation,
+            }
         });
         let before = slot.data.end();
         Arc::make_mut(&mut slot.data).write(start, bytes);
-        let after = slot.data.end();
-        self.grow(before, after);
+        self.bytes += (slot.data.end() - before) as u64;
     }
 
     /// Forgets the blocks in `range`: they were cut off or made a hole. Flushes under way will not store them.
@@ -145,9 +147,7 @@ impl WriteBuffer {
         self.incarnations += 1;
         let blocks: Vec<u64> = self.slots.range(range).map(|(block, _)| *block).collect();
         for block in blocks {
-            if let Some(slot) = self.slots.remove(&block) {
-                self.grow(slot.data.end(), 0);
-            }
+            self.take(block);
         }
     }
 
@@ -161,21 +161,15 @@ impl WriteBuffer {
         Arc::make_mut(&mut slot.data).clip(keep);
         slot.incarnation = self.incarnations;
         let after = slot.data.end();
+        self.bytes -= (before - after) as u64;
         if after == 0 {
-            self.slots.remove(&block);
+            self.take(block);
         }
-        self.grow(before, after);
     }
 
-    /// The dirty blocks as they are now: all, or only those before the last one, to which a sequential writer will
-    /// come back.
-    pub fn snapshot(&self, all: bool) -> Vec<Snapshot> {
-        let count = if all {
-            self.slots.len()
-        } else {
-            self.slots.len().saturating_sub(1)
-        };
-        self.slots.iter().take(count).map(Snapshot::of).collect()
+    /// The dirty blocks as they are now, in ascending order.
+    pub fn snapshot(&self) -> Vec<Snapshot> {
+        self.slots.iter().map(Snapshot::of).collect()
     }
 
     /// The first dirty block as it is now.
@@ -197,26 +191,22 @@ impl WriteBuffer {
             .get(&snapshot.block)
             .is_some_and(|slot| Arc::ptr_eq(&slot.data, &snapshot.data));
         if same {
-            self.slots.remove(&snapshot.block);
-            self.grow(snapshot.data.end(), 0);
+            self.take(snapshot.block);
         }
         same
     }
 
-    fn grow(&mut self, before: usize, after: usize) {
-        let (before, after) = (before as u64, after as u64);
-        self.bytes = self.bytes + after - before;
-        if after >= before {
-            self.total.fetch_add(after - before, Ordering::Relaxed);
-        } else {
-            self.total.fetch_sub(before - after, Ordering::Relaxed);
+    fn take(&mut self, block: u64) {
+        if let Some(slot) = self.slots.remove(&block) {
+            self.bytes -= slot.data.end() as u64;
+            self.total.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for WriteBuffer {
     fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.total.fetch_sub(self.slots.len() as u64, Ordering::Relaxed);
     }
 }
 
@@ -246,7 +236,7 @@ mod tests {
         buffer.write(3, 4, b"CD");
         assert_eq!(read(&buffer, 3, 10), b"..abCD.xy.");
         assert_eq!(buffer.bytes(), 9);
-        assert_eq!(total.load(Ordering::Relaxed), 9);
+        assert_eq!(total.load(Ordering::Relaxed), 1);
         let mut middle = *b"----";
         buffer.get(3).unwrap().overlay(5, &mut middle);
         assert_eq!(&middle, b"D-xy");
@@ -259,7 +249,7 @@ mod tests {
         let (mut buffer, _) = buffer();
         buffer.write(0, 0, b"first");
         buffer.write(1, 0, b"other");
-        let snapshots = buffer.snapshot(true);
+        let snapshots = buffer.snapshot();
         buffer.write(0, 0, b"F");
         let left: Vec<bool> = snapshots.iter().map(|s| buffer.stored(s)).collect();
         assert_eq!(left, [false, true]);
@@ -272,23 +262,15 @@ mod tests {
         let (mut buffer, total) = buffer();
         buffer.write(0, 0, b"secret");
         buffer.write(1, 0, b"gone");
-        let snapshots = buffer.snapshot(true);
+        let snapshots = buffer.snapshot();
         buffer.clip(0, 3);
         buffer.remove(1..u64::MAX);
         buffer.write(1, 0, b"back");
         assert!(snapshots.iter().all(|snapshot| !buffer.is_current(snapshot)));
         assert_eq!(read(&buffer, 0, 6), b"sec...");
-        assert_eq!(total.load(Ordering::Relaxed), 7);
-    }
-
-    #[test]
-    fn the_last_block_waits_for_a_sequential_writer() {
-        let (mut buffer, _) = buffer();
-        for block in 0..3 {
-            buffer.write(block, 0, b"data");
-        }
-        let blocks: Vec<u64> = buffer.snapshot(false).iter().map(|s| s.block).collect();
-        assert_eq!(blocks, [0, 1]);
-        assert_eq!(buffer.next(1), Some(1));
+        assert_eq!((buffer.bytes(), total.load(Ordering::Relaxed)), (7, 2));
+        buffer.clip(0, 0);
+        assert_eq!((buffer.bytes(), total.load(Ordering::Relaxed)), (4, 1));
+        assert_eq!((buffer.next(0), buffer.next(2)), (Some(1), None));
     }
 }

@@ -38,7 +38,7 @@ impl Filesystem {
         self.writable()?;
         let (source, target) = (self.node(from.ino)?, self.node(to.ino)?);
         let size = source.file()?.inode.size;
-        target.file()?.tell_lost()?;
+        drop(target.file()?);
         let length = length.min(size.saturating_sub(from.offset)).min(MOST);
         if kill_suid && length > 0 {
             self.kill_suid(&target)?;
@@ -150,14 +150,13 @@ impl Filesystem {
         let mut row = inode.clone();
         row.size = stored_size;
         let ino = target.ino;
-        self.commit(vec![
-            Change::PutExtents {
-                ino,
-                first: to,
-                extents: copies,
-            },
-            Change::PutInode(row),
-        ])?;
+        let beyond = self.cut_beyond(ino, state.stored_size)?;
+        let copies = Change::PutExtents {
+            ino,
+            first: to,
+            extents: copies,
+        };
+        self.commit(beyond.into_iter().chain([copies, Change::PutInode(row)]).collect())?;
         state.inode = inode;
         state.stored_size = stored_size;
         state.dirty.remove(to..to + count);

@@ -1,4 +1,4 @@
-//! Which files have written bytes in memory, and how many bytes that is in all.
+//! Which files have written bytes in memory, and how many blocks that is in all.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ pub struct DirtyNodes {
 }
 
 impl DirtyNodes {
-    /// The counter of dirty bytes, for the buffers to count in.
+    /// The counter of dirty blocks, for the buffers to count in.
     pub fn total(&self) -> Arc<AtomicU64> {
         self.total.clone()
     }
 
-    /// Dirty bytes of all files.
-    pub fn bytes(&self) -> u64 {
+    /// Dirty blocks of all files.
+    pub fn blocks(&self) -> u64 {
         self.total.load(Ordering::Relaxed)
     }
 

@@ -24,6 +24,8 @@ pub struct Handles {
 pub struct FileHandle {
     node: Arc<Node>,
     pattern: ReadAhead,
+    /// Of how many losses of the file its user was told.
+    told: AtomicU64,
 }
 
 impl Handles {
@@ -50,15 +52,20 @@ impl Filesystem {
     /// EISDIR, ESTALE.
     pub fn open(&self, ino: u64) -> Result<u64> {
         let node = self.node(ino)?;
-        if node.live()?.inode.kind == Kind::Directory {
-            return Err(Error::new(Errno::ISDIR, "is a directory"));
-        }
-        // Counted in the same breath as the check that the file is still there: a removal sees the one or the other.
-        node.live()?.opens += 1;
+        let told = {
+            // Counted in the same breath as the check that the file is still there: a removal sees the one or the other.
+            let mut state = node.live()?;
+            if state.inode.kind == Kind::Directory {
+                return Err(Error::new(Errno::ISDIR, "is a directory"));
+            }
+            state.opens += 1;
+            state.lost.known()
+        };
         let fh = self.handles.number();
         let handle = FileHandle {
             node,
             pattern: ReadAhead::default(),
+            told: told.into(),
         };
         self.handles.files.lock().insert(fh, Arc::new(handle));
         Ok(fh)
@@ -75,19 +82,36 @@ impl Filesystem {
     /// May wait for the log and for a decode.
     ///
     /// # Errors
-    /// ENOSPC or EIO when written bytes could not be stored; they stay in memory and are tried again. EIO, once, for
-    /// bytes that had to be given up.
+    /// ENOSPC or EIO when written bytes could not be stored; they stay in memory and are tried again.
     pub fn flush(&self, ino: u64) -> Result<()> {
         match self.nodes.held(ino) {
-            Some(node) => self.flush_and_tell(&node),
+            Some(node) => self.flush_node(&node, true),
             None => Ok(()),
         }
     }
 
-    /// Stores what is dirty in `node`, and says what had to be given up since a user of the file was told.
-    fn flush_and_tell(&self, node: &Arc<Node>) -> Result<()> {
-        self.flush_node(node, true)?;
-        node.lock().tell_lost()
+    /// For whoever writes or syncs through a handle.
+    ///
+    /// # Errors
+    /// EBADF; EIO, once, when bytes of the file had to be given up since the handle was opened, or before if nobody was
+    /// told.
+    pub fn tell_lost(&self, fh: u64) -> Result<()> {
+        let handle = self.handles.file(fh)?;
+        let mut state = handle.node.lock();
+        let (told, result) = state.lost.tell(handle.told.load(Ordering::Relaxed));
+        handle.told.store(told, Ordering::Relaxed);
+        result
+    }
+
+    /// For whoever closes one descriptor of a handle: there may be more, and nobody may be looking (a child that was
+    /// forked closes its copies). So [`Filesystem::tell_lost`] will say it again.
+    ///
+    /// # Errors
+    /// As for [`Filesystem::tell_lost`].
+    pub fn tell_lost_at_close(&self, fh: u64) -> Result<()> {
+        let handle = self.handles.file(fh)?;
+        let mut state = handle.node.lock();
+        state.lost.tell(handle.told.load(Ordering::Relaxed)).1
     }
 
     /// The last descriptor of a handle is closed. A file without a name and without other handles is deleted.
@@ -112,14 +136,13 @@ impl Filesystem {
     /// Makes a file's contents and metadata, and the names that lead to it, durable. Waits for the disk.
     ///
     /// # Errors
-    /// ENOSPC or EIO; what could not be stored stays in memory and is tried again. EIO, once, for bytes that had to be
-    /// given up.
+    /// ENOSPC or EIO; what could not be stored stays in memory and is tried again.
     pub fn fsync(&self, ino: u64) -> Result<()> {
         if self.options.read_only {
             return Ok(());
         }
         if let Some(node) = self.nodes.held(ino) {
-            self.flush_and_tell(&node)?;
+            self.flush_node(&node, true)?;
         }
         self.sync_log()
     }

@@ -45,8 +45,49 @@ pub struct State {
     pub opens: u32,
     /// The rows are deleted; only those who hold the node still see it.
     pub gone: bool,
-    /// Data that was given up since a user of the file was told. Only `write`, `close` and `fsync` take it out.
-    pub lost: Option<Error>,
+    /// The last flush failed.
+    pub failed: bool,
+    /// Written data that had to be given up.
+    pub lost: Losses,
+}
+
+/// Written data that had to be given up, and who knows. As the kernel does it (`Documentation/core-api/errseq_t.rst`):
+/// each handle remembers how many losses it was told of, so that none takes the news from another.
+#[derive(Debug, Default)]
+pub struct Losses {
+    count: u64,
+    last: Option<Error>,
+    told: bool,
+}
+
+impl Losses {
+    /// One more.
+    pub fn add(&mut self, error: Error) {
+        self.count += 1;
+        self.last = Some(error);
+        self.told = false;
+    }
+
+    /// What a handle that is opened now was told of: all but the last if nobody knows of that yet.
+    pub fn known(&self) -> u64 {
+        self.count - u64::from(self.untold().is_some())
+    }
+
+    /// The last one, if nobody knows of it.
+    pub fn untold(&self) -> Option<&Error> {
+        self.last.as_ref().filter(|_| !self.told)
+    }
+
+    /// Tells somebody who was told of `seen` losses, and says of how many he knows now.
+    pub fn tell(&mut self, seen: u64) -> (u64, Result<()>) {
+        match &self.last {
+            Some(error) if seen < self.count => {
+                self.told = true;
+                (self.count, Err(error.clone()))
+            }
+            _ => (seen, Ok(())),
+        }
+    }
 }
 
 impl Node {
@@ -62,7 +103,8 @@ impl Node {
                 truncations: 0,
                 opens: 0,
                 gone: false,
-                lost: None,
+                failed: false,
+                lost: Losses::default(),
                 inode,
             }),
         }
@@ -91,11 +133,6 @@ impl Node {
 }
 
 impl State {
-    /// Says once that written data had to be given up.
-    pub fn tell_lost(&mut self) -> Result<()> {
-        self.lost.take().map_or(Ok(()), Err)
-    }
-
     /// `inode` as it may be put into the store now: no size that only dirty data would fill.
     pub fn storable(&self, inode: &Inode) -> Inode {
         let mut inode = inode.clone();
@@ -121,7 +158,7 @@ struct Shard {
 }
 
 impl NodeTable {
-    /// An empty table whose nodes count their dirty bytes in `dirty_total`.
+    /// An empty table whose nodes count their dirty blocks in `dirty_total`.
     pub fn new(dirty_total: Arc<AtomicU64>) -> NodeTable {
         NodeTable {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),

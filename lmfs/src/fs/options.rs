@@ -12,7 +12,8 @@ pub struct Options {
     pub read_only: bool,
     /// Bytes of decoded blocks kept in memory.
     pub cache_bytes: usize,
-    /// Written bytes kept in memory before writers have to wait.
+    /// Memory for written bytes before writers have to wait. A block counts whole however little of it was written:
+    /// storing it may take a decode.
     pub dirty_bytes: u64,
     /// How long a flush gathers blocks before it commits what it has.
     pub commit_age: Duration,

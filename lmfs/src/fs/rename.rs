@@ -61,7 +61,7 @@ impl Filesystem {
         {
             self.flush_node(&node, true)?;
             // The name keeps what it has rather than get less than was written; whoever wrote it is told, too.
-            if let Some(lost) = &node.lock().lost {
+            if let Some(lost) = node.lock().lost.untold() {
                 return Err(lost.clone());
             }
         }

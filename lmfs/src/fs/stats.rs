@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use super::{Filesystem, Result};
+use super::node::State;
+use super::{Error, Filesystem, Result};
 use crate::cache::CacheStats;
 
 /// Counters since the mount.
@@ -16,26 +17,29 @@ pub struct Counters {
     pub bad_blocks: AtomicU64,
     /// Flushes that failed.
     pub flush_errors: AtomicU64,
-    /// The last flush failed, and that was logged.
+    /// A flush failed and none of a file that had failed came through since; that was logged.
     failing: AtomicBool,
     /// Failures to make the log durable.
     sync_errors: AtomicU64,
 }
 
 impl Counters {
-    /// Counts a flush; the first failure and the first success after it are logged.
-    pub fn flushed(&self, result: &Result<()>) {
-        match result {
-            Ok(()) if self.failing.load(Ordering::Relaxed) => {
-                if self.failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!("written data can be stored again");
-                }
+    /// Counts a flush that had something to store, or after which nothing is left of what failed. The first failure is logged, and the first success after it of a
+    /// file that had failed: that others can be stored says nothing.
+    pub fn flushed(&self, state: &mut State, failure: Option<&Error>) {
+        let failed = std::mem::replace(&mut state.failed, failure.is_some());
+        match failure {
+            None if failed && self.failing.swap(false, Ordering::Relaxed) => {
+                tracing::info!("written data can be stored again");
             }
-            Ok(()) => {}
-            Err(error) => {
+            None => {}
+            Some(error) => {
                 self.flush_errors.fetch_add(1, Ordering::Relaxed);
                 if !self.failing.swap(true, Ordering::Relaxed) {
-                    tracing::error!("cannot store written data, it stays in memory and is tried again: {error}");
+                    tracing::error!(
+                        ino = state.inode.ino,
+                        "cannot store written data, it stays in memory and is tried again: {error}"
+                    );
                 }
             }
         }
@@ -66,7 +70,7 @@ pub struct Stats {
     pub bad_blocks: u64,
     /// Flushes that failed and are retried.
     pub flush_errors: u64,
-    /// The last flush failed.
+    /// A flush failed, and none of a file that had failed came through since.
     pub failing: bool,
     /// Failures to make the log durable.
     pub sync_errors: u64,
@@ -80,7 +84,7 @@ impl Filesystem {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             cache: self.blocks.stats(),
-            dirty_bytes: self.dirty.bytes(),
+            dirty_bytes: self.dirty.all().iter().map(|node| node.lock().dirty.bytes()).sum(),
             dirty_files: self.dirty.len() as u64,
             open_files: self.handles.open_files() as u64,
             bad_blocks: get(&self.counters.bad_blocks),
@@ -98,9 +102,11 @@ impl Filesystem {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use super::super::{Errno, Error};
     use super::*;
+    use crate::fs::Errno;
+    use crate::fs::tests::{Disk, spoil};
     use crate::testing::logged;
 
     /// It was logged every second.
@@ -112,5 +118,34 @@ mod tests {
         assert_eq!(said.matches("the disk is gone").count(), 1, "{said}");
         assert_eq!(counters.sync_errors.load(Ordering::Relaxed), 3);
         assert_eq!(logged(|| counters.synced(&Ok(()))), "");
+    }
+
+    /// Every flush of any other file said in the log that data could be stored again, and the next tick that it could
+    /// not: two lines a second.
+    #[test]
+    fn only_a_file_that_failed_says_that_data_can_be_stored_again() {
+        let disk = Disk::new();
+        let (stuck, other) = (disk.file("stuck"), disk.file("other"));
+        disk.fs.write(stuck, 0, &[7; 4096], false).unwrap();
+        disk.fs.fsync(stuck).unwrap();
+        let mut newer = vec![0; 64];
+        newer.splice(..3, [0xb5, 0x4c, 0xf0]);
+        spoil(&disk, stuck, 0, &newer);
+        disk.fs.write(stuck, 5, b"part", false).unwrap();
+        assert!(disk.fs.fsync(stuck).is_err());
+        let failing = || disk.fs.counters.failing.load(Ordering::Relaxed);
+        disk.fs.write(other, 0, b"bytes", false).unwrap();
+        disk.fs.fsync(other).unwrap();
+        assert!(failing());
+        disk.fs.write(stuck, 0, &[8; 4096], false).unwrap();
+        disk.fs.fsync(stuck).unwrap();
+        assert!(!failing());
+        // So does one whose data is not wanted any more.
+        spoil(&disk, stuck, 0, &newer);
+        disk.fs.write(stuck, 5, b"part", false).unwrap();
+        assert!(disk.fs.fsync(stuck).is_err() && failing());
+        disk.fs.unlink(crate::fs::ROOT, b"stuck").unwrap();
+        disk.fs.flush_older(std::time::Duration::ZERO);
+        assert!(!failing());
     }
 }

@@ -11,6 +11,7 @@ mod background;
 mod contents;
 mod crash;
 mod full;
+mod lost;
 mod model;
 mod names;
 mod tree;
@@ -64,11 +65,16 @@ impl Disk {
     /// Opens the store anew without storing what is in memory.
     pub fn crash(self) -> Disk {
         let Disk { io, fs } = self;
+        let options = fs.options().clone();
         fs.background.stop();
         drop(fs);
+        Disk::open(io, options)
+    }
+
+    pub fn open(io: Arc<MemIo>, options: Options) -> Disk {
         let io_dyn: Arc<dyn Io> = io.clone();
         let (store, _report) = Store::open(io_dyn, OpenOptions::default()).unwrap();
-        let fs = Filesystem::new(Arc::new(store), codec(), options()).unwrap();
+        let fs = Filesystem::new(Arc::new(store), codec(), options).unwrap();
         Disk { io, fs }
     }
 
@@ -98,6 +104,20 @@ impl Disk {
         self.fs.releasedir(fh);
         names
     }
+}
+
+/// Has the extent of a block lead to other bytes, and says where it led before.
+pub fn spoil(disk: &Disk, ino: u64, block: u64, bytes: &[u8]) -> lmfs_indexer::Extent {
+    let old = disk.fs.store.extent(ino, block).unwrap().unwrap();
+    let r = disk.fs.store.append_block(ino, block, bytes).unwrap();
+    redirect(disk, ino, block, lmfs_indexer::Extent { r, ..old });
+    old
+}
+
+pub fn redirect(disk: &Disk, ino: u64, block: u64, new: lmfs_indexer::Extent) {
+    let old = disk.fs.store.extent(ino, block).unwrap().unwrap().r;
+    let swap = Change::SwapExtent { ino, block, old, new };
+    assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
 }
 
 pub fn errno<T: std::fmt::Debug>(result: Result<T>) -> Errno {

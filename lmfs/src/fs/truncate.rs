@@ -28,6 +28,8 @@ impl Filesystem {
         if cut {
             changes.push(Change::TruncateExtents { ino, from: kept });
             changes.extend(self.clip(ino, kept, rest)?);
+        } else {
+            changes.extend(self.cut_beyond(ino, state.stored_size)?);
         }
         let mut inode = state.inode.clone();
         let time = now();
@@ -48,10 +50,6 @@ impl Filesystem {
         state.dirty.remove(kept..u64::MAX);
         if rest > 0 {
             state.dirty.clip(kept - 1, usize::try_from(rest).unwrap_or(usize::MAX));
-        }
-        if state.dirty.is_empty() {
-            state.dirty_since = None;
-            self.dirty.clean(ino);
         }
         // The last block was packed or moved in that very moment: the clip applies to where it is now.
         while !skipped.is_empty() {

@@ -18,7 +18,7 @@ const FLUSH_AT: u64 = 4 << 20;
 impl Filesystem {
     /// Whether a write would have to wait for dirty bytes to be flushed first.
     pub fn write_waits(&self) -> bool {
-        self.dirty.bytes() >= self.options.dirty_bytes
+        self.dirty.blocks().saturating_mul(self.block_size()) >= self.options.dirty_bytes
     }
 
     /// Writes `data` at `offset` and says how many bytes it took: all. The bytes are durable after fsync, or on their own
@@ -26,23 +26,20 @@ impl Filesystem {
     /// [`Filesystem::write_waits`].
     ///
     /// # Errors
-    /// EFBIG beyond the largest size; ENOSPC when the store is full and memory for dirty bytes, too; what happened to
-    /// bytes written earlier that had to be given up.
+    /// EFBIG beyond the largest size; ENOSPC when the store is full and memory for dirty bytes, too; EIO when that memory is
+    /// full of blocks that cannot be stored because the rest of them cannot be read, and this would be one more.
     pub fn write(&self, ino: u64, offset: u64, data: &[u8], kill_suid: bool) -> Result<u32> {
-        self.writable()?;
         let node = self.node(ino)?;
-        node.file()?.tell_lost()?;
         self.write_bytes(&node, offset, data, kill_suid)
     }
 
-    /// [`Filesystem::write`], without a word about earlier writes.
     pub(super) fn write_bytes(&self, node: &Arc<Node>, offset: u64, data: &[u8], kill_suid: bool) -> Result<u32> {
         self.writable()?;
         let end = offset.checked_add(data.len() as u64).filter(|end| *end <= MAX_SIZE);
         let end = end.ok_or(Error::new(Errno::FBIG, "beyond the largest file size"))?;
         let count = u32::try_from(data.len()).map_err(|_| Error::new(Errno::INVAL, "more than 4 GiB in one write"))?;
         if self.write_waits() {
-            self.make_room()?;
+            self.make_room(node.ino, offset..end)?;
         }
         let mut state = node.file()?;
         if data.is_empty() {

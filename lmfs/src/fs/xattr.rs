@@ -10,7 +10,9 @@ use crate::room::{self, Use};
 /// Names that the filesystem answers itself.
 pub const RESERVED: &[u8] = b"user.lmfs.";
 
-const NAMESPACES: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
+const TRUSTED: &[u8] = b"trusted.";
+
+const NAMESPACES: [&[u8]; 3] = [b"user.", TRUSTED, b"security."];
 
 impl Filesystem {
     /// The value of an extended attribute. `user.lmfs.*` are made on the spot and may look at every extent of the file.
@@ -26,12 +28,15 @@ impl Filesystem {
         value.ok_or(Error::new(Errno::NODATA, "no such attribute"))
     }
 
-    /// The names of an inode's extended attributes.
+    /// The names of an inode's extended attributes; with `all` also of `trusted.*`, which only root sees (man 7 xattr: the
+    /// kernel does not look into this list).
     ///
     /// # Errors
     /// What the store reports.
-    pub fn listxattr(&self, ino: u64) -> Result<Vec<Vec<u8>>> {
-        Ok(self.store.xattrs(ino)?)
+    pub fn listxattr(&self, ino: u64, all: bool) -> Result<Vec<Vec<u8>>> {
+        let mut names = self.store.xattrs(ino)?;
+        names.retain(|name| all || !name.starts_with(TRUSTED));
+        Ok(names)
     }
 
     /// Sets an extended attribute. An access ACL also sets the permission bits; `is_in` says whether the caller is in a

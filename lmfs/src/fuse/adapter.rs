@@ -16,7 +16,9 @@ use fuser::{
 use super::answer::{guarded, later, later_if, now, refuse};
 use super::convert::set_time;
 use super::reply::{Opened, XattrValue};
-use super::request::{Name, allocation, caller, is_in, kills, link_to, made, node, rename_mode, seek, xattr_mode};
+use super::request::{
+    Name, allocation, caller, is_in, is_root, kills, link_to, made, node, rename_mode, seek, xattr_mode,
+};
 use super::{capabilities, list};
 use crate::fs::{Filesystem, Kind, Place, SetAttr};
 
@@ -127,8 +129,8 @@ impl fuser::Filesystem for Adapter {
         });
     }
 
-    operation!(now listxattr(fs, _req, ino: INodeNo, room: u32; ReplyXattr) => {
-        let names = fs.listxattr(ino.0)?.into_iter();
+    operation!(now listxattr(fs, req, ino: INodeNo, room: u32; ReplyXattr) => {
+        let names = fs.listxattr(ino.0, is_root(req))?.into_iter();
         Ok(XattrValue { value: names.flat_map(|name| name.into_iter().chain([0])).collect(), room })
     });
 
@@ -166,7 +168,7 @@ impl fuser::Filesystem for Adapter {
         &self,
         _req: &Request,
         ino: INodeNo,
-        _fh: FileHandle,
+        fh: FileHandle,
         offset: u64,
         data: &[u8],
         write_flags: WriteFlags,
@@ -175,17 +177,26 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        // Pages of a mapping are written by the kernel, under some handle of the file; it would throw them away.
+        let asked = !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        let write = move |fs: &Filesystem, data: &[u8]| {
+            if asked {
+                fs.tell_lost(fh.0)?;
+            }
+            fs.write(ino.0, offset, data, kill)
+        };
         if self.fs.write_waits() {
             let data = data.to_vec();
-            later(&self.fs, "write", reply, move |fs| fs.write(ino.0, offset, &data, kill));
+            later(&self.fs, "write", reply, move |fs| write(fs, &data));
         } else {
-            now(&self.fs, "write", reply, |fs| fs.write(ino.0, offset, data, kill));
+            now(&self.fs, "write", reply, |fs| write(fs, data));
         }
     }
 
-    fn flush(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+    fn flush(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
         later_if(self.fs.is_dirty(ino.0), &self.fs, "flush", reply, move |fs| {
-            fs.flush(ino.0)
+            fs.flush(ino.0)?;
+            fs.tell_lost_at_close(fh.0)
         });
     }
 
@@ -193,7 +204,10 @@ impl fuser::Filesystem for Adapter {
         fs, _req, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, _lock_owner: Option<LockOwner>, _flush: bool; ReplyEmpty
     ) => fs.release(fh.0));
 
-    operation!(later fsync(fs, _req, ino: INodeNo, _fh: FileHandle, _datasync: bool; ReplyEmpty) => fs.fsync(ino.0));
+    operation!(later fsync(fs, _req, ino: INodeNo, fh: FileHandle, _datasync: bool; ReplyEmpty) => {
+        fs.fsync(ino.0)?;
+        fs.tell_lost(fh.0)
+    });
 
     operation!(now fallocate(
         fs, req, ino: INodeNo, _fh: FileHandle, offset: u64, length: u64, mode: i32; ReplyEmpty
@@ -211,7 +225,7 @@ impl fuser::Filesystem for Adapter {
         _fh_in: FileHandle,
         offset_in: u64,
         ino_out: INodeNo,
-        _fh_out: FileHandle,
+        fh_out: FileHandle,
         offset_out: u64,
         length: u64,
         _flags: CopyFileRangeFlags,
@@ -220,6 +234,7 @@ impl fuser::Filesystem for Adapter {
         let place = |ino: INodeNo, offset| Place { ino: ino.0, offset };
         let (from, to, kill) = (place(ino_in, offset_in), place(ino_out, offset_out), kills(req));
         later(&self.fs, "copy_file_range", reply, move |fs| {
+            fs.tell_lost(fh_out.0)?;
             fs.copy_file_range(from, to, length, kill)
         });
     }

@@ -18,9 +18,14 @@ pub fn caller(req: &Request) -> Caller {
     }
 }
 
+/// Whether root asks, who may do what others may not.
+pub fn is_root(req: &Request) -> bool {
+    req.uid() == 0
+}
+
 /// Whether a change of contents by this caller clears set-user-id bits: root may keep them (CAP_FSETID).
 pub fn kills(req: &Request) -> bool {
-    req.uid() != 0
+    !is_root(req)
 }
 
 /// Tells of a group whether the caller is in it, or may do as if (root, who has CAP_FSETID). The request names one group;

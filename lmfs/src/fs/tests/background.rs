@@ -26,8 +26,11 @@ fn the_log_is_made_durable_while_a_flush_takes_long() {
 }
 
 /// Eight blocks stored, and the filesystem opened anew: none is in memory.
-fn cold() -> (Disk, u64) {
-    let disk = Disk::new();
+fn cold(commit_age: Duration) -> (Disk, u64) {
+    let disk = Disk::with(Options {
+        commit_age,
+        ..options()
+    });
     let ino = disk.file("file");
     for block in 0..8 {
         disk.fs
@@ -40,7 +43,7 @@ fn cold() -> (Disk, u64) {
 /// They were decoded one after another.
 #[test]
 fn a_flush_has_the_rest_of_several_blocks_decoded_at_a_time() {
-    let (disk, ino) = cold();
+    let (disk, ino) = cold(Duration::from_secs(1));
     for block in 0..8 {
         disk.fs.write(ino, block * B + 5, b"part", false).unwrap();
     }
@@ -77,4 +80,40 @@ fn a_flush_that_takes_long_commits_what_it_has() {
         let disk = disk.crash();
         assert_eq!(disk.all(ino), [7; 4 * BLOCK as usize - 100]);
     }
+}
+
+/// A file with many blocks to decode kept the others, whose writers were promised five seconds, waiting for all of them.
+#[test]
+fn a_file_with_much_to_decode_does_not_hold_up_another() {
+    let (disk, slow) = cold(Duration::ZERO);
+    let quick = disk.file("quick");
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = told.clone();
+    disk.fs.on_stored(move |ino| tell.lock().push(ino));
+    for block in 0..8 {
+        disk.fs.write(slow, block * B + 5, b"part", false).unwrap();
+    }
+    disk.fs.write(quick, 0, b"bytes", false).unwrap();
+    disk.fs.flush_older(Duration::ZERO);
+    assert!(!disk.fs.is_dirty(slow) && !disk.fs.is_dirty(quick));
+    let at = told.lock().iter().position(|ino| *ino == quick).unwrap();
+    assert!(at > 0 && at + 1 < told.lock().len(), "{:?}", told.lock());
+}
+
+/// Only bytes were counted: a hundred thousand decodes could wait in memory for 64 MiB, and an unmount for hours.
+#[test]
+fn a_block_counts_whole_however_little_of_it_was_written() {
+    let disk = Disk::with(Options {
+        dirty_bytes: 8 * B,
+        ..options()
+    });
+    let ino = disk.file("file");
+    for block in 0..8 {
+        assert!(!disk.fs.write_waits());
+        disk.fs.write(ino, block * B, b"x", false).unwrap();
+    }
+    assert!(disk.fs.write_waits());
+    assert_eq!(disk.fs.stats().dirty_bytes, 8);
+    disk.fs.write(ino, 8 * B, b"x", false).unwrap();
+    assert!(!disk.fs.write_waits());
 }

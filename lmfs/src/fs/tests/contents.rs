@@ -306,3 +306,41 @@ fn a_hole_of_millions_of_blocks_can_be_punched() {
     assert_eq!(disk.fs.store.seq() - before, 1);
     assert_eq!(disk.fs.getattr(ino).unwrap().size, count * stride + 1);
 }
+
+/// Flushes once left blocks beyond the end, and a file that grew showed them where zeros were due.
+#[test]
+fn what_lies_beyond_the_end_is_not_seen_when_the_file_grows() {
+    let size = |size| SetAttr {
+        size: Some(size),
+        ..SetAttr::default()
+    };
+    type Grow<'a> = &'a dyn Fn(&Filesystem, u64);
+    let grow: [Grow<'_>; 2] = [
+        &|fs, ino| {
+            fs.setattr(ino, size(10 * B), false).unwrap();
+        },
+        &|fs, ino| {
+            fs.write(ino, 9 * B, &[0; BLOCK as usize], false).unwrap();
+        },
+    ];
+    for grow in grow {
+        let disk = Disk::new();
+        let ino = disk.file("file");
+        disk.fs.write(ino, 0, &[7; 5000], false).unwrap();
+        disk.fs.fsync(ino).unwrap();
+        let extent = disk.fs.store.extent(ino, 0).unwrap().unwrap();
+        let bytes = disk.fs.store.read_block(extent.r).unwrap();
+        let r = disk.fs.store.append_block(ino, 7, &bytes).unwrap();
+        let extents = vec![Some(lmfs_indexer::Extent { r, ..extent })];
+        let first = 7;
+        disk.fs
+            .commit(vec![Change::PutExtents { ino, first, extents }])
+            .unwrap();
+        grow(&disk.fs, ino);
+        disk.fs.fsync(ino).unwrap();
+        let mut expected = vec![7; 5000];
+        expected.resize(10 * BLOCK as usize, 0);
+        assert_eq!(disk.all(ino), expected);
+        assert_eq!(disk.reopen().all(ino), expected);
+    }
+}

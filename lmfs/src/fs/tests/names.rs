@@ -162,7 +162,12 @@ fn attributes_are_kept_listed_and_refused() {
     assert_eq!(errno(set(b"user.b", XattrMode::Replace)), Errno::NODATA);
     assert_eq!(errno(set(b"user.lmfs.stat", XattrMode::Any)), Errno::PERM);
     assert_eq!(errno(set(b"system.other", XattrMode::Any)), Errno::OPNOTSUPP);
-    assert_eq!(disk.fs.listxattr(ino).unwrap(), [b"user.a".to_vec()]);
+    assert_eq!(disk.fs.listxattr(ino, true).unwrap(), [b"user.a".to_vec()]);
+    // These were shown to everybody.
+    set(b"trusted.t", XattrMode::Any).unwrap();
+    assert_eq!(disk.fs.listxattr(ino, true).unwrap().len(), 2);
+    assert_eq!(disk.fs.listxattr(ino, false).unwrap(), [b"user.a".to_vec()]);
+    disk.fs.removexattr(ino, b"trusted.t").unwrap();
     disk.fs.write(ino, 0, &[7; 10_000], false).unwrap();
     disk.fs.fsync(ino).unwrap();
     let stat: serde_json::Value = serde_json::from_slice(&disk.fs.getxattr(ino, b"user.lmfs.stat").unwrap()).unwrap();
@@ -170,7 +175,7 @@ fn attributes_are_kept_listed_and_refused() {
     assert_eq!(stat["blocks"]["zstd"], 3);
     assert_eq!(errno(disk.fs.getxattr(ino, b"user.lmfs.pid")), Errno::NODATA);
     disk.fs.removexattr(ino, b"user.a").unwrap();
-    assert!(disk.reopen().fs.listxattr(ino).unwrap().is_empty());
+    assert!(disk.reopen().fs.listxattr(ino, true).unwrap().is_empty());
 }
 
 #[test]
