@@ -98,6 +98,7 @@ impl<'a> Edit<'a> {
             if let Some(state) = states.get_mut(&ino) {
                 state.gone = true;
                 state.dirty.remove(0..u64::MAX);
+                fs.counters.flushed(state, None);
             }
         }
         Ok(())
