@@ -13,13 +13,13 @@ use lmfs_tests::{Noise, Scratch, data, diff, lmfs, lmfs_path, run, until};
 
 /// `lmfs WORDS... FILES...`
 fn call(words: &str, files: &[&Path]) -> lmfs_tests::Finished {
-    lmfs(words.split(' ').map(Path::new).chain(files.iter().copied()))
+    lmfs(words.split_whitespace().map(Path::new).chain(files.iter().copied()))
 }
 
 /// Feeds `input` through `lmfs WORDS...`.
 fn pipe(words: &str, input: &[u8]) -> Vec<u8> {
     let mut child = Command::new(lmfs_path())
-        .args(words.split(' '))
+        .args(words.split_whitespace())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
