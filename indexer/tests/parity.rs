@@ -1,10 +1,9 @@
 //! Parity: what is flipped, cut off or unreadable in a segment comes back exactly, or is named when too much is lost.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
-use lmfs_indexer::io::{CrashIo, Entry, Fault, FaultIo, File, Loss};
+use lmfs_indexer::io::{CrashIo, Fault, FaultIo, Loss};
 use lmfs_indexer::*;
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 
 const ID: [u8; 16] = [7; 16];
@@ -459,64 +458,6 @@ fn power_cuts_in_a_repair_leave_something_that_can_be_repaired() {
     assert!(n > 50, "{n}");
 }
 
-/// A folder on a disk with sectors that cannot be read.
-struct BadSectors(MemIo, String, std::ops::Range<u64>);
-struct BadFile(Arc<dyn File>, std::ops::Range<u64>);
-
-impl Io for BadSectors {
-    fn list(&self, dir: &str) -> io::Result<Vec<Entry>> {
-        self.0.list(dir)
-    }
-    fn make_dir(&self, dir: &str) -> io::Result<()> {
-        self.0.make_dir(dir)
-    }
-    fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        self.0.create(path)
-    }
-    fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
-        let file = self.0.open(path, write)?;
-        let bad = if path == self.1 { self.2.clone() } else { 0..0 };
-        Ok(Arc::new(BadFile(file, bad)))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, path: &str) -> io::Result<()> {
-        self.0.remove(path)
-    }
-    fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()> {
-        self.0.clear_dir(dir, keep)
-    }
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.0.sync_dir(dir)
-    }
-    fn free_space(&self) -> io::Result<u64> {
-        self.0.free_space()
-    }
-}
-
-impl File for BadFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let end = offset + buf.len() as u64;
-        if offset < self.1.end && self.1.start < end {
-            return Err(io::Error::other("bad sector"));
-        }
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(buf, offset)
-    }
-    fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-}
-
 #[test]
 fn sectors_that_cannot_be_read_are_repaired() {
     let good = made(5);
@@ -529,7 +470,8 @@ fn sectors_that_cannot_be_read_are_repaired() {
         (&parity, 1400..1500),
     ] {
         let mem = MemIo::from_files(good.clone());
-        let io = BadSectors(mem.clone(), name.clone(), bad.clone());
+        let io = FaultIo::new(Arc::new(mem.clone()));
+        io.bad_place(name, bad.clone());
         let report = scrub(&io, ID, true, &mut |_, _| true).unwrap();
         assert_eq!(report.damage.len() + report.parity_damage.len(), 1, "{name} {bad:?}");
         assert!(mem.files() == good, "{name} {bad:?}");
