@@ -18,6 +18,7 @@ mod neon;
 
 use super::math::{self, Rotation};
 use super::matrix::{Line, Matrix};
+pub use dot::Room;
 
 /// A row of int8 activations: value = q * scale.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -86,6 +87,9 @@ pub struct Scratch {
     logits: Vec<f32>,
     weights: Vec<u8>,
     units: Vec<f32>,
+    /// Queries and weights.
+    queries: Room,
+    kept: Room,
     /// Elements per head.
     stride: usize,
 }
@@ -98,6 +102,8 @@ impl Scratch {
             logits: vec![0.0; stride * HEADS],
             weights: vec![0; stride * HEADS],
             units: vec![0.0; stride],
+            queries: Room::new(),
+            kept: Room::new(),
             stride,
         }
     }
@@ -109,7 +115,7 @@ pub struct Kernel {
     /// Its name: `scalar`, `neon`, `avx2`, `avxvnni`, `avx512vnni`.
     pub name: &'static str,
     /// Quantized activations times a matrix; `out` has `stride >= w.rows` per row.
-    pub product: fn(&[u8], &[Row], &Matrix, &mut [f32], usize, Then),
+    pub product: fn(&[u8], &[Row], &Matrix, &mut [f32], usize, Then, &mut Room),
     /// RMSNorm without gain, quantized.
     pub norm_quantize: fn(&[f32], f32, &mut [u8]) -> Row,
     /// A row, quantized.
@@ -136,8 +142,8 @@ impl std::fmt::Debug for Kernel {
 macro_rules! table {
     ($name:literal, $dots:ident, $features:literal) => {
         table!(@ $name, $dots, $features,
-            product(q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then)
-                = |s| product::product(s, q, rows, w, out, stride, then);
+            product(q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then, room: &mut Room)
+                = |s| product::product(s, q, rows, w, out, stride, then, room);
             norm_quantize(x: &[f32], epsilon: f32, q: &mut [u8]) -> Row
                 = |s| rows::norm_quantize(s, x, epsilon, q);
             quantize(x: &[f32], q: &mut [u8]) -> Row
@@ -225,11 +231,11 @@ impl Kernel {
     }
 }
 
-/// Operations a second (a multiply-add is two) of int8 dot products on this CPU: registers only, one thread, the best
-/// of some milliseconds. Zero where no kernel has such an instruction.
+/// Operations a second (a multiply-add is two) of exact dot products of bytes on this CPU, by its best instruction for them:
+/// registers only, one thread, the best of some milliseconds. Zero where that instruction is not known.
 pub fn int8_peak() -> f64 {
     #[cfg(target_arch = "x86_64")]
-    if let Some(run) = avx512::peak() {
+    if let Some(run) = avx512::peak().or_else(avx2::peak) {
         let mut best = f64::MAX;
         let mut operations = 0;
         for _ in 0..20 {

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use super::error::{Error, Result};
-use super::kernel::{Context, ContextMut, GROUP, HEADS, Kernel, Row, Scratch, Span, Then};
+use super::kernel::{Context, ContextMut, GROUP, HEADS, Kernel, Room, Row, Scratch, Span, Then};
 use super::math::Rotation;
 use super::matrix::{Line, Matrix};
 use super::pages::zeros;
@@ -80,6 +80,7 @@ struct Buffers {
     rotations: Vec<Rotation>,
     logits: Vec<f32>,
     scratch: Scratch,
+    room: Room,
 }
 
 /// Lanes of an exact model.
@@ -138,6 +139,7 @@ impl ExactLanes {
             rotations: vec![rotation; batch],
             logits: vec![0.0; batch * weights.head.rows],
             scratch: Scratch::new(slots),
+            room: Room::new(),
         };
         Ok(Self {
             frequencies: super::math::frequencies(s.rope_base),
@@ -300,7 +302,7 @@ impl ExactLanes {
             (&mut b.wide, Stage::Product)
         };
         let (ints, rows) = (&b.ints[..count * width], &b.rows[..count]);
-        (self.kernel.product)(ints, rows, w, out, w.rows, Then::Write);
+        (self.kernel.product)(ints, rows, w, out, w.rows, Then::Write, &mut b.room);
         self.mark(stage);
     }
 
@@ -320,7 +322,7 @@ impl ExactLanes {
         self.mark(Stage::Elementwise);
         let b = &mut self.buffers;
         let (ints, rows) = (&b.ints[..count * columns], &b.rows[..count]);
-        (self.kernel.product)(ints, rows, w, &mut b.residual, self.shape.width, Then::Add);
+        (self.kernel.product)(ints, rows, w, &mut b.residual, self.shape.width, Then::Add, &mut b.room);
         self.mark(Stage::Product);
     }
 

@@ -5,7 +5,7 @@ mod reference;
 
 use proptest::prelude::*;
 
-use super::kernel::{Kernel, Row, Then};
+use super::kernel::{Kernel, Room, Row, Then};
 use super::lanes::ExactLanes;
 use super::matrix::Matrix;
 use crate::model::exact::ExactModel;
@@ -54,8 +54,8 @@ proptest! {
             let parts = x.chunks_exact(columns).zip(q.chunks_exact_mut(columns));
             let scales: Vec<Row> = parts.map(|(x, q)| (kernel.norm_quantize)(x, 1e-5, q)).collect();
             let mut out = noise(tokens * w.rows, seed ^ 2);
-            (kernel.product)(&q, &scales, &w, &mut out, w.rows, Then::Add);
-            (kernel.product)(&q[..columns], &scales[..1], &w, &mut out, w.rows, Then::Write);
+            (kernel.product)(&q, &scales, &w, &mut out, w.rows, Then::Add, &mut Room::new());
+            (kernel.product)(&q[..columns], &scales[..1], &w, &mut out, w.rows, Then::Write, &mut Room::new());
             let mut gate = vec![0.0; w.rows / 2];
             let mut hidden = vec![0; w.rows / 2];
             let swiglu = (kernel.swiglu_quantize)(&out[..w.rows], &mut gate, &mut hidden);
@@ -73,7 +73,7 @@ fn products_are_what_the_definition_says() {
     let mut q = vec![0; 64];
     let row = (scalar().quantize)(&x, &mut q);
     let mut out = vec![0.0; m.rows];
-    (scalar().product)(&q, &[row], &m, &mut out, m.rows, Then::Write);
+    (scalar().product)(&q, &[row], &m, &mut out, m.rows, Then::Write, &mut Room::new());
     for (r, w) in w.chunks_exact(64).enumerate() {
         let most = w.iter().fold(1e-30_f32, |m, v| m.max(v.abs()));
         let top = x.iter().fold(1e-30_f32, |m, v| m.max(v.abs()));

@@ -74,6 +74,7 @@ pub fn attend<D: Dot>(
         queries.sums[h] = row.sum;
         queries.scales[h] = row.scale * TO_POWER;
     }
+    let kept = s.keep::<false>(queries.ints.as_flattened().as_chunks().0, &mut scratch.queries);
     let mut factors = [0.0; HEADS];
     let most = largest_scale(s, context.value_scales, span);
     let unit = s.splat(WEIGHT_LIMIT / most);
@@ -93,7 +94,7 @@ pub fn attend<D: Dot>(
         for (keys, scales) in keys.as_chunks::<GROUP>().0.iter().zip(scales) {
             scores(
                 s,
-                &queries,
+                (&queries, kept),
                 heads,
                 keys,
                 scales,
@@ -138,9 +139,10 @@ pub fn attend<D: Dot>(
     let [whole, rest] = &mut parts;
     let last = if rest.start < rest.end { rest } else { whole };
     last.end -= over;
+    let weights = &scratch.weights[..(heads - 1) * scratch.stride + used.end].as_chunks().0[unused..];
     let mut tile = Weigh::<D> {
         s,
-        weights: &scratch.weights.as_chunks::<4>().0[unused..],
+        weights: s.keep::<true>(weights, &mut scratch.kept),
         stride: scratch.stride / 4,
         values: context.values,
         parts,
@@ -164,7 +166,7 @@ struct Queries {
 #[inline(always)]
 fn scores<D: Dot>(
     s: D,
-    queries: &Queries,
+    queries: (&Queries, &[D::Kept]),
     heads: usize,
     keys: &[Line; GROUP],
     scales: &[f32; GROUP],
@@ -204,9 +206,9 @@ fn scores<D: Dot>(
 }
 
 /// Query heads times `P` blocks of keys: score * (query scale * key scale).
-struct Scores<'a, D, const P: usize> {
+struct Scores<'a, D: Dot, const P: usize> {
     s: D,
-    queries: &'a Queries,
+    queries: (&'a Queries, &'a [D::Kept]),
     lines: [&'a [Line]; P],
     scales: &'a [[f32; BLOCK]],
     out: &'a mut [f32],
@@ -217,15 +219,16 @@ impl<D: Dot, const P: usize> Tile for Scores<'_, D, P> {
     #[inline(always)]
     fn run<const M: usize>(&mut self, first: usize) {
         let s = self.s;
-        let mut fours: [&[[u8; 4]]; M] = [&[]; M];
+        let (queries, kept) = self.queries;
+        let mut fours: [&[D::Kept]; M] = [&[]; M];
         for i in 0..M {
-            fours[i] = self.queries.ints[first + i].as_chunks().0;
+            fours[i] = &kept[(first + i) * (HEAD / 4)..][..HEAD / 4];
         }
         let mut sums = [[s.nothing(); P]; M];
         add_products::<D, false, M, P>(s, &self.lines, &fours, GROUP, &mut sums);
         for i in 0..M {
-            let offset = s.splat_int(self.queries.sums[first + i].wrapping_mul(D::OFFSETS[0]));
-            let scale = s.splat(self.queries.scales[first + i]);
+            let offset = s.splat_int(queries.sums[first + i].wrapping_mul(D::OFFSETS[0]));
+            let scale = s.splat(queries.scales[first + i]);
             let out = &mut self.out[(first + i) * self.stride..][..P * BLOCK];
             for (p, out) in out.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
                 let scale = s.mul(scale, s.load(&self.scales[p]));
@@ -286,9 +289,9 @@ impl<D: Dot> Tile for Softmax<'_, D> {
 }
 
 /// Sums the values, weighted.
-struct Weigh<'a, D> {
+struct Weigh<'a, D: Dot> {
     s: D,
-    weights: &'a [[u8; 4]],
+    weights: &'a [D::Kept],
     stride: usize,
     values: &'a [Line],
     /// The lines of a plane that the weights are for, in their order.
@@ -311,7 +314,7 @@ impl<D: Dot> Weigh<'_, D> {
             for p in 0..P {
                 lines[p] = &self.values[(c + p) * plane..][part.clone()];
             }
-            let mut fours: [&[[u8; 4]]; M] = [&[]; M];
+            let mut fours: [&[D::Kept]; M] = [&[]; M];
             for i in 0..M {
                 fours[i] = &self.weights[(first + i) * self.stride + at..][..part.len()];
             }

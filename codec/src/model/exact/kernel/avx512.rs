@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::dot::Dot;
+use super::dot::{Dot, Room};
 use crate::model::exact::matrix::Line;
 use crate::simd::avx512::Avx512Vnni;
 
@@ -27,6 +27,7 @@ pub(super) fn peak() -> Option<fn(u64) -> u64> {
 
 impl Dot for Avx512Vnni {
     type Line = __m512i;
+    type Kept = [u8; 4];
     type Four = __m512i;
     type Sum = __m512i;
     const OFFSETS: [i32; 2] = [128, 0];
@@ -37,6 +38,10 @@ impl Dot for Avx512Vnni {
     fn line<const SIGNED: bool>(self, line: &Line) -> __m512i {
         // SAFETY: `self` proves the features; a line has 64 bytes.
         unsafe { _mm512_loadu_si512(line.0.as_ptr().cast()) }
+    }
+    #[inline(always)]
+    fn keep<'a, const SIGNED: bool>(self, rows: &'a [[u8; 4]], _: &'a mut Room) -> &'a [[u8; 4]] {
+        rows
     }
     #[inline(always)]
     fn four<const SIGNED: bool>(self, four: &[u8; 4]) -> __m512i {

@@ -10,6 +10,8 @@ use crate::simd::{Simd, prefetch_early};
 pub trait Dot: Simd {
     /// A line, ready to be multiplied.
     type Line: Copy;
+    /// Four bytes of a row as they are kept for many lines.
+    type Kept: Copy;
     /// Four bytes of a row, ready to be multiplied.
     type Four: Copy;
     /// 16 sums under way.
@@ -20,11 +22,15 @@ pub trait Dot: Simd {
     const ROWS: usize;
     /// Whether registers hold the sums of so many rows for four blocks.
     const WIDE: bool;
+    /// Lines that a turn of the innermost loop takes: fewer where registers are few.
+    const LINES: usize = 4;
 
     /// Reads a line.
     fn line<const SIGNED: bool>(self, line: &Line) -> Self::Line;
+    /// Rows as they are kept: as they are, or made ready in `room`.
+    fn keep<'a, const SIGNED: bool>(self, rows: &'a [[u8; 4]], room: &'a mut Room) -> &'a [Self::Kept];
     /// Reads four bytes of a row.
-    fn four<const SIGNED: bool>(self, four: &[u8; 4]) -> Self::Four;
+    fn four<const SIGNED: bool>(self, four: &Self::Kept) -> Self::Four;
     /// Sums of nothing.
     fn nothing(self) -> Self::Sum;
     /// Adds the products.
@@ -33,13 +39,16 @@ pub trait Dot: Simd {
     fn sums(self, sum: Self::Sum) -> Self::I;
 }
 
+/// Room for rows in another form than bytes; it grows to the longest and stays.
+pub type Room = Vec<[i32; 2]>;
+
 /// Adds to `sums[i][p]` the products of the lines of `blocks[p]` with the fours of `rows[i]`. With each line, asks for the
 /// memory of the one `ahead` lines further on.
 #[inline(always)]
 pub fn add_products<D: Dot, const SIGNED: bool, const M: usize, const P: usize>(
     s: D,
     blocks: &[&[Line]; P],
-    rows: &[&[[u8; 4]]; M],
+    rows: &[&[D::Kept]; M],
     ahead: usize,
     sums: &mut [[D::Sum; P]; M],
 ) {
@@ -51,10 +60,10 @@ pub fn add_products<D: Dot, const SIGNED: bool, const M: usize, const P: usize>(
     for row in &mut rows {
         *row = &row[..count];
     }
-    // In fours: the end of a loop of few turns is foreseen.
-    let fours = count / 4 * 4;
-    for g in (0..fours).step_by(4) {
-        for g in g..g + 4 {
+    // The end of a loop of few turns is foreseen.
+    let fours = count / D::LINES * D::LINES;
+    for g in (0..fours).step_by(D::LINES) {
+        for g in g..g + D::LINES {
             add_line::<D, SIGNED, M, P>(s, &blocks, &rows, g, ahead, sums);
         }
     }
@@ -67,7 +76,7 @@ pub fn add_products<D: Dot, const SIGNED: bool, const M: usize, const P: usize>(
 fn add_line<D: Dot, const SIGNED: bool, const M: usize, const P: usize>(
     s: D,
     blocks: &[&[Line]; P],
-    rows: &[&[[u8; 4]]; M],
+    rows: &[&[D::Kept]; M],
     g: usize,
     ahead: usize,
     sums: &mut [[D::Sum; P]; M],

@@ -4,13 +4,14 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use super::dot::Dot;
+use super::dot::{Dot, Room};
 use crate::model::exact::matrix::Line;
 use crate::simd::neon::NeonDot;
 
 /// Both factors must be of one signedness, so 128 is taken off weights and keys, and put on values.
 impl Dot for NeonDot {
     type Line = [uint8x16_t; 4];
+    type Kept = [u8; 4];
     type Four = uint8x16_t;
     type Sum = [int32x4_t; 4];
     const OFFSETS: [i32; 2] = [0, 128];
@@ -29,6 +30,10 @@ impl Dot for NeonDot {
             }
             quarters
         }
+    }
+    #[inline(always)]
+    fn keep<'a, const SIGNED: bool>(self, rows: &'a [[u8; 4]], _: &'a mut Room) -> &'a [[u8; 4]] {
+        rows
     }
     #[inline(always)]
     fn four<const SIGNED: bool>(self, four: &[u8; 4]) -> uint8x16_t {

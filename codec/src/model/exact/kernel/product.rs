@@ -1,13 +1,23 @@
 //! Products of quantized rows with a matrix.
 
-use super::dot::{Dot, Tile, add_products, in_tiles};
+use super::dot::{Dot, Room, Tile, add_products, in_tiles};
 use super::{Row, Then};
 use crate::model::exact::matrix::{BLOCK, Line, Matrix, PANEL};
 
 /// `out[t * stride + r] = (sum of q[t] * w[r]) * (rows[t].scale * w.scales[r])` for the rows of `q`.
 #[inline(always)]
-pub fn product<D: Dot>(s: D, q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32], stride: usize, then: Then) {
-    let (q, lines) = (q.as_chunks::<4>().0, w.columns / 4);
+#[allow(clippy::too_many_arguments, reason = "what a product is made of")]
+pub fn product<D: Dot>(
+    s: D,
+    q: &[u8],
+    rows: &[Row],
+    w: &Matrix,
+    out: &mut [f32],
+    stride: usize,
+    then: Then,
+    room: &mut Room,
+) {
+    let (q, lines) = (s.keep::<false>(q.as_chunks::<4>().0, room), w.columns / 4);
     let panels = w.lines().chunks_exact(PANEL / BLOCK * lines);
     for (i, (panel, scales)) in panels.zip(w.scales.as_chunks::<PANEL>().0).enumerate() {
         let (low, high) = panel.split_at(lines);
@@ -46,9 +56,9 @@ pub fn product<D: Dot>(s: D, q: &[u8], rows: &[Row], w: &Matrix, out: &mut [f32]
 }
 
 /// All rows times `P` blocks of 16 weight rows, whose results go to the columns from `at` on.
-struct Blocks<'a, D, const P: usize> {
+struct Blocks<'a, D: Dot, const P: usize> {
     s: D,
-    q: &'a [[u8; 4]],
+    q: &'a [D::Kept],
     rows: &'a [Row],
     blocks: [&'a [Line]; P],
     scales: [&'a [f32]; P],
@@ -62,7 +72,7 @@ impl<D: Dot, const P: usize> Tile for Blocks<'_, D, P> {
     #[inline(always)]
     fn run<const M: usize>(&mut self, first: usize) {
         let (s, count) = (self.s, self.blocks[0].len());
-        let mut fours: [&[[u8; 4]]; M] = [&[]; M];
+        let mut fours: [&[D::Kept]; M] = [&[]; M];
         for i in 0..M {
             fours[i] = &self.q[(first + i) * count..][..count];
         }

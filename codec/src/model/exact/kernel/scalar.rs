@@ -1,6 +1,6 @@
 //! Sums of byte products in plain Rust: the safe twin of every kernel, and the only one on machines without a faster.
 
-use super::dot::Dot;
+use super::dot::{Dot, Room};
 use super::{Kernel, attention, product, rows};
 use crate::model::exact::math;
 use crate::model::exact::matrix::{BLOCK, Line};
@@ -9,7 +9,7 @@ use crate::simd::Plain;
 /// The table in plain Rust.
 pub static KERNEL: Kernel = Kernel {
     name: "scalar",
-    product: |q, rows, w, out, stride, then| product::product(Plain, q, rows, w, out, stride, then),
+    product: |q, rows, w, out, stride, then, room| product::product(Plain, q, rows, w, out, stride, then, room),
     norm_quantize: |x, epsilon, q| rows::norm_quantize(Plain, x, epsilon, q),
     quantize: |x, q| rows::quantize(Plain, x, q),
     swiglu_quantize: |x, between, q| rows::swiglu_quantize(Plain, x, between, q),
@@ -21,6 +21,7 @@ pub static KERNEL: Kernel = Kernel {
 /// Written so that compilers find vectors in it: the first to fourth bytes of all columns, as integers.
 impl Dot for Plain {
     type Line = [[i32; BLOCK]; 4];
+    type Kept = [u8; 4];
     type Four = [i32; 4];
     type Sum = [i32; BLOCK];
     const OFFSETS: [i32; 2] = [128, 0];
@@ -42,6 +43,10 @@ impl Dot for Plain {
             }
         }
         bytes
+    }
+    #[inline(always)]
+    fn keep<'a, const SIGNED: bool>(self, rows: &'a [[u8; 4]], _: &'a mut Room) -> &'a [[u8; 4]] {
+        rows
     }
     #[inline(always)]
     fn four<const SIGNED: bool>(self, four: &[u8; 4]) -> Self::Four {
