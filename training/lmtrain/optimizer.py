@@ -11,10 +11,10 @@ MUON_RATE = 0.02
 ADAM_RATE = 0.004
 
 
-def orthogonalize(batch, steps=5):
-    """Nearly orthogonal matrices from `batch` [count, rows, columns] (singular values ~1)."""
+def orthogonalize(batch, dtype=torch.bfloat16, steps=5):
+    """Nearly orthogonal matrices from `batch` [count, rows, columns] (singular values ~1), computed in `dtype`."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = batch.bfloat16()
+    x = batch.to(dtype)
     tall = x.shape[1] > x.shape[2]
     if tall:
         x = x.transpose(1, 2)
@@ -28,7 +28,8 @@ def orthogonalize(batch, steps=5):
 class Optimizer:
     """Both optimizers over one model, with a common factor on their rates."""
 
-    def __init__(self, model, muon_rate=MUON_RATE, adam_rate=ADAM_RATE, decay=0.01):
+    def __init__(self, model, dtype=torch.bfloat16, muon_rate=MUON_RATE, adam_rate=ADAM_RATE, decay=0.01):
+        self.dtype = dtype
         self.muon_rate, self.adam_rate, self.decay = muon_rate, adam_rate, decay
         matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
         known = {id(p) for p in matrices}
@@ -52,7 +53,7 @@ class Optimizer:
             momentum = self.momentum[shape]
             gradient = torch.stack([p.grad for p in group])
             momentum.lerp_(gradient, 1 - beta)
-            update = orthogonalize(gradient.lerp_(momentum, beta))
+            update = orthogonalize(gradient.lerp_(momentum, beta), self.dtype)
             rate = self.muon_rate * factor
             scale = rate * max(1.0, shape[0] / shape[1]) ** 0.5
             for p, change in zip(group, update):

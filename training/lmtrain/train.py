@@ -16,7 +16,7 @@ import torch.distributed as dist
 
 from . import attention, loss
 from .data import Rows
-from .model import SHAPES, Model
+from .model import SHAPES, Model, precision
 from .optimizer import Optimizer
 from .schedule import DECAY_FROM, ROWS, plan
 from .tokenizer import BOS, ByteTokenizer
@@ -79,7 +79,8 @@ class _Worker:
         else:
             self.model = Model(shape).to(self.device)
         self.average = [p.detach().clone() for p in self.model.parameters()]
-        self.optimizer = Optimizer(self.model)
+        self.precision = precision(self.device)
+        self.optimizer = Optimizer(self.model, self.precision)
         self.rows = Rows(settings.tokens)
         self.valid = Rows(settings.tokens, "valid")
         sizes = [len(piece) for piece in ByteTokenizer(settings.tokenizer).token_bytes]
@@ -145,7 +146,7 @@ class _Worker:
         for number in self._turns(micros):
             first = self.position + number * self.settings.micro
             x, y = self.rows.batch(first, self.settings.micro, now.length, self.device)
-            states = self.model(x, torch.bfloat16)
+            states = self.model(x, self.precision)
             value, count = loss.cross_entropy(
                 states.view(-1, states.shape[-1]), self.model.embedding, y.view(-1), 1 / targets, self.softmax_step
             )

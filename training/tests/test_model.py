@@ -14,7 +14,7 @@ from lmtrain.attention import attend, visible
 from lmtrain.evaluate import encoder, lane_bits
 from lmtrain.gguf_model import GgufModel
 from lmtrain.loss import cross_entropy
-from lmtrain.model import Model
+from lmtrain.model import Model, precision
 from lmtrain.optimizer import orthogonalize
 from lmtrain.tokenizer import ByteTokenizer, take
 from lmtrain.transplant import shared_keys, shared_values, transplant
@@ -62,10 +62,16 @@ class Parts(unittest.TestCase):
         torch.testing.assert_close(got, [states.grad, embedding.grad])
 
     def test_orthogonalized_matrices_keep_their_directions(self):
-        for rows, columns in ((64, 192), (192, 64), (64, 64)):
-            values = torch.linalg.svdvals(orthogonalize(torch.randn(3, rows, columns)))
-            self.assertGreater(float(values.median()), 0.6)
-            self.assertLess(float(values.max()), 1.3)
+        for dtype in (torch.bfloat16, torch.float32):
+            for rows, columns in ((64, 192), (192, 64), (64, 64)):
+                values = torch.linalg.svdvals(orthogonalize(torch.randn(3, rows, columns), dtype))
+                self.assertGreater(float(values.median()), 0.6)
+                self.assertLess(float(values.max()), 1.3)
+
+    def test_bf16_is_not_emulated(self):
+        native = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        self.assertEqual(precision("cpu"), torch.bfloat16 if native else torch.float32)
+        self.assertEqual(precision("cuda"), torch.bfloat16)
 
 
 class Runs(unittest.TestCase):
