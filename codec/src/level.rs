@@ -15,6 +15,7 @@ pub struct Level {
     mix: bool,
     zstd_level: i32,
     most_lanes: Option<usize>,
+    model_gain: u32,
 }
 
 const fn level(number: u8, model: Option<&'static str>, mix: bool, zstd_level: i32, kib: usize) -> Level {
@@ -25,6 +26,7 @@ const fn level(number: u8, model: Option<&'static str>, mix: bool, zstd_level: i
         mix,
         zstd_level,
         most_lanes: None,
+        model_gain: 5,
     }
 }
 
@@ -42,6 +44,7 @@ impl Level {
         level(8, Some("small"), true, 19, 1024),
         Level {
             most_lanes: Some(2),
+            model_gain: 0,
             ..level(9, Some("small"), true, 19, 1024)
         },
     ];
@@ -65,6 +68,7 @@ impl Level {
             mix: self.mix,
             zstd_level: self.zstd_level,
             most_lanes: self.most_lanes,
+            model_gain: self.model_gain,
             ..Options::default()
         }
     }

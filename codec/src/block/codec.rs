@@ -60,8 +60,8 @@ impl Codec {
         Ok(frame.map_or_else(|| stored(raw), |frame| self.assemble(raw, Method::Zstd, 0, &frame)))
     }
 
-    /// The smallest block of all allowed methods that promise something for these bytes, decoded and compared with
-    /// `raw` before it is returned. One that does not decode to `raw` is logged as a warning, and the next smallest taken.
+    /// The smallest block of all allowed methods that promise something for these bytes, or one without the language model
+    /// where that is nearly as small ([`Options::model_gain`]), decoded and compared with `raw` before it is returned. One that does not decode to `raw` is logged as a warning, and the next smallest taken.
     /// Never longer than `raw` and a header.
     ///
     /// # Errors
@@ -115,7 +115,11 @@ impl Codec {
                 }
             };
             let best = blocks.last().map_or(raw.len() + Header::LEN, |(block, _)| block.len());
-            if payload.len() + Header::LEN < best {
+            let gain = match method {
+                Method::Model => best * options.model_gain as usize / 100,
+                _ => 0,
+            };
+            if payload.len() + Header::LEN + gain < best {
                 blocks.push((self.assemble(raw, method, lanes, &payload), method));
             }
         }
@@ -341,45 +345,68 @@ mod tests {
         }
     }
 
-    /// Compressing once gave up with "damaged block", although zstd would have done.
-    #[test]
-    fn what_does_not_decode_gives_way_to_the_next_smallest() {
+    /// Text that only a model can compress well.
+    fn noise() -> Vec<u8> {
         let mut state = 1_u64;
         let noise = std::iter::repeat_with(|| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             b' ' + (state >> 58) as u8
         });
-        let raw: Vec<u8> = noise.take(3000).collect();
-        let encode = |steadfast| {
-            let bytes: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
-            let model = Fickle {
-                vocabulary: Vocabulary::new(&bytes, None).unwrap(),
-                identity: Identity {
-                    name: "fickle".into(),
-                    digest: [7; 32],
-                    engine: Engine::Exact,
-                    parameters: 0,
-                    architecture: "none".into(),
-                    context: 1 << 20,
-                    numerics: String::new(),
-                },
-                text: Arc::new(raw.clone()),
-                steadfast,
-            };
-            let options = Options {
-                lanes: Some(1),
-                ..Options::default()
-            };
-            let codec = Codec::new(Some(Arc::new(model)), options).unwrap();
-            let block = codec.encode(&raw, &Stop::new()).unwrap();
-            assert_eq!(codec.decode(&block, &Stop::new()).unwrap(), raw);
-            (Header::parse(&block).unwrap().method, block.len())
+        noise.take(3000).collect()
+    }
+
+    /// The method and the length of the block that a model which knows `raw` makes of it.
+    fn encode(raw: &[u8], steadfast: bool, model_gain: u32) -> (Method, usize) {
+        let bytes: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
+        let model = Fickle {
+            vocabulary: Vocabulary::new(&bytes, None).unwrap(),
+            identity: Identity {
+                name: "fickle".into(),
+                digest: [7; 32],
+                engine: Engine::Exact,
+                parameters: 0,
+                architecture: "none".into(),
+                context: 1 << 20,
+                numerics: String::new(),
+            },
+            text: Arc::new(raw.to_vec()),
+            steadfast,
         };
-        let (method, smallest) = encode(true);
+        let options = Options {
+            lanes: Some(1),
+            model_gain,
+            ..Options::default()
+        };
+        let codec = Codec::new(Some(Arc::new(model)), options).unwrap();
+        let block = codec.encode(raw, &Stop::new()).unwrap();
+        assert_eq!(codec.decode(&block, &Stop::new()).unwrap(), raw);
+        (Header::parse(&block).unwrap().method, block.len())
+    }
+
+    /// Compressing once gave up with "damaged block", although zstd would have done.
+    #[test]
+    fn what_does_not_decode_gives_way_to_the_next_smallest() {
+        let raw = noise();
+        let (method, smallest) = encode(&raw, true, 5);
         assert_eq!(method, Method::Model);
-        let (method, len) = encode(false);
+        let (method, len) = encode(&raw, false, 5);
         assert!(matches!(method, Method::Mix | Method::Zstd), "{method}");
         assert!(smallest < len && len < raw.len(), "{smallest}, {len}");
+    }
+
+    #[test]
+    fn the_model_is_used_where_it_gains_enough() {
+        let raw = noise();
+        let ((_, with), (method, without)) = (encode(&raw, true, 0), encode(&raw, true, 99));
+        assert!(matches!(method, Method::Mix | Method::Zstd), "{method}");
+        let gained = (100 * (without - with) / without) as u32;
+        assert_eq!(encode(&raw, true, gained - 1), (Method::Model, with));
+        assert_eq!(encode(&raw, true, gained + 1), (method, without));
+        let all = Options {
+            model_gain: 100,
+            ..Options::default()
+        };
+        assert!(matches!(Codec::new(None, all), Err(Error::InvalidOption(_))));
     }
 
     #[test]

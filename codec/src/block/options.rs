@@ -12,6 +12,9 @@ pub struct Options {
     pub mix: bool,
     /// Use the language model alone ([`Method::Lm`](crate::Method::Lm)) instead of mixing: to measure models.
     pub lm_only: bool,
+    /// By how many percent a block must shrink with the language model to be worth it, since it is then read twenty times
+    /// more slowly: 0 to 99. The model alone ([`lm_only`](Options::lm_only)) is not held to it.
+    pub model_gain: u32,
     /// zstd level of [`Codec::encode`](crate::Codec::encode), 1 to 22.
     pub zstd_level: i32,
     /// zstd level of [`Codec::first_copy`](crate::Codec::first_copy).
@@ -34,6 +37,7 @@ impl Default for Options {
             model: true,
             mix: true,
             lm_only: false,
+            model_gain: 5,
             zstd_level: 19,
             first_copy_level: 1,
             lanes: None,
@@ -52,6 +56,12 @@ impl Options {
         {
             return Err(Error::InvalidOption(format!(
                 "zstd level {level} is not between 1 and 22"
+            )));
+        }
+        if self.model_gain > 99 {
+            let gain = self.model_gain;
+            return Err(Error::InvalidOption(format!(
+                "a gain of {gain} %: 0 to 99 are possible"
             )));
         }
         let lanes = [self.lanes, self.most_lanes];
