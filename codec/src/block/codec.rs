@@ -60,9 +60,10 @@ impl Codec {
         Ok(frame.map_or_else(|| stored(raw), |frame| self.assemble(raw, Method::Zstd, 0, &frame)))
     }
 
-    /// The smallest block of all allowed methods that promise something for these bytes, or one without the language model
-    /// where that is nearly as small ([`Options::model_gain`]), decoded and compared with `raw` before it is returned. One that does not decode to `raw` is logged as a warning, and the next smallest taken.
-    /// Never longer than `raw` and a header.
+    /// The smallest block of all allowed methods that promise something for these bytes, or one without the language
+    /// model where that is nearly as small ([`Options::model_gain`]), decoded and compared with `raw` before it is
+    /// returned. One that does not decode to `raw` is logged as a warning, and the next best taken. Never longer than
+    /// `raw` and a header.
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Interrupted`], or a failing engine.

@@ -508,7 +508,8 @@ pub struct Gc {
 mod tests {
     use clap::{Command, CommandFactory};
 
-    use super::Cli;
+    use super::{Cli, size};
+    use crate::store::DEFAULT_BLOCK_SIZE;
 
     fn each(command: &Command, look: &mut dyn FnMut(&Command)) {
         look(command);
@@ -530,6 +531,21 @@ mod tests {
             }
         });
         assert!(seen > 40, "{seen} lines");
+    }
+
+    #[test]
+    fn the_block_size_of_stores_is_the_same_everywhere() {
+        let mut seen = 0;
+        each(&Cli::command(), &mut |command| {
+            for arg in command.get_arguments().filter(|arg| arg.get_id() == "block_size") {
+                for text in arg.get_default_values() {
+                    seen += 1;
+                    let size = size::parse_block_size(&text.to_string_lossy());
+                    assert_eq!(size, Ok(DEFAULT_BLOCK_SIZE), "{}", command.get_name());
+                }
+            }
+        });
+        assert_eq!(seen, 2, "init and eval");
     }
 
     /// `lmfs decompress --help` said that the best built-in model is used.
