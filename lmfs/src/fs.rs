@@ -33,6 +33,7 @@ mod stats;
 mod truncate;
 mod types;
 pub mod virtual_xattr;
+mod walk;
 mod write;
 mod xattr;
 
@@ -75,6 +76,7 @@ pub struct Filesystem {
     nodes: NodeTable,
     dirty: DirtyNodes,
     handles: Handles,
+    walks: walk::Walks,
     /// Deleted inodes that the kernel still refers to.
     ghosts: Mutex<std::collections::HashMap<u64, Arc<Node>>>,
     blocks: Blocks<BlockRef>,
@@ -113,6 +115,7 @@ impl Filesystem {
             nodes: NodeTable::new(dirty.total()),
             dirty,
             handles: Handles::default(),
+            walks: walk::Walks::default(),
             ghosts: Mutex::default(),
             blocks,
             jobs,

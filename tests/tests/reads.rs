@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use lmfs_tests::{Mount, Scratch, data};
+use lmfs_tests::{Mount, Scratch, data, until};
 
 const BLOCK: usize = 16 << 10;
 
@@ -68,6 +68,40 @@ fn many_readers_of_a_cold_block_cause_one_decode() {
         }
     });
     assert_eq!(mount.count("/cache/decodes"), 1, "{:#}", mount.status());
+    mount.umount();
+}
+
+/// They were decoded one at a time, on one core, however many there are.
+#[test]
+fn files_read_one_after_another_are_decoded_ahead() {
+    let scratch = Scratch::with_store(&["--block-size=16KiB"]);
+    let text = fs::read(data("text/alice29.txt")).unwrap();
+    let mount = scratch.mount(&[]);
+    fs::create_dir(mount.path("folder")).unwrap();
+    let files: Vec<(String, &[u8])> = (0..9).map(|i| format!("folder/{i}")).zip(text.chunks(BLOCK)).collect();
+    for (name, bytes) in &files {
+        fs::write(mount.path(name), bytes).unwrap();
+    }
+    mount.pack(&[]);
+    mount.umount();
+    let mount = scratch.mount(&[]);
+    assert_eq!(fs::read_dir(mount.path("folder")).unwrap().count(), files.len());
+    let read = |i: usize| {
+        let (name, bytes) = files.get(i).unwrap();
+        assert_eq!(fs::read(mount.path(name)).unwrap(), *bytes);
+    };
+    // One alone is no walk, nor are files far from each other.
+    for (decodes, i) in [(1, 0), (2, 6)] {
+        read(i);
+        assert_eq!(mount.count("/cache/decodes"), decodes, "{:#}", mount.status());
+    }
+    read(1);
+    read(2);
+    until("the two files after the third are decoded", || {
+        mount.count("/cache/decodes") == 6
+    });
+    (3..9).for_each(read);
+    assert_eq!(mount.count("/cache/decodes"), 9, "each once: {:#}", mount.status());
     mount.umount();
 }
 

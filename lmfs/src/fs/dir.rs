@@ -29,6 +29,8 @@ pub struct DirHandle {
 struct Names {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// The inodes of those that are regular files.
+    files: Vec<Option<u64>>,
 }
 
 impl Names {
@@ -40,10 +42,12 @@ impl Names {
 
     /// Notes that `name` is number `index`. If another was, what came after it was listed before a change and is
     /// forgotten.
-    fn put(&mut self, index: usize, name: &[u8]) {
+    fn put(&mut self, index: usize, name: &[u8], file: Option<u64>) {
         if self.get(index) == Some(name) {
             return;
         }
+        self.files.truncate(index);
+        self.files.push(file);
         self.ends.truncate(index);
         self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
         self.bytes.extend_from_slice(name);
@@ -112,7 +116,7 @@ impl Filesystem {
             let page = self.store.dirents(ino, after.as_deref(), PAGE)?;
             let last_page = page.len() < PAGE;
             for (name, entry) in page {
-                names.put(index, &name);
+                names.put(index, &name, (entry.kind == Kind::File).then_some(entry.ino));
                 index += 1;
                 let offset = index as u64 + DOTS;
                 if !emit(DirEntry {
@@ -125,6 +129,7 @@ impl Filesystem {
                 }
             }
             if last_page {
+                self.walks.listed(ino, names.files.iter().copied().flatten().collect());
                 return Ok(());
             }
         }

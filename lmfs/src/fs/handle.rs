@@ -74,7 +74,7 @@ impl Filesystem {
     /// Notes a read through a handle, so that a sequence of reads finds its next blocks decoded.
     pub fn has_read(&self, fh: u64, offset: u64, size: u32) {
         if let Ok(handle) = self.handles.file(fh) {
-            self.read_ahead(handle.node.ino, &handle.pattern, offset, u64::from(size));
+            self.read_ahead(&handle.node, &handle.pattern, offset, u64::from(size));
         }
     }
 

@@ -21,7 +21,7 @@ pub struct Options {
     pub decode_threads: usize,
     /// Threads for what may wait: fsync, flushes, copies.
     pub job_threads: usize,
-    /// Blocks decoded ahead of a sequential reader.
+    /// Blocks decoded ahead of a sequential reader: as many as threads decode, so that all have work.
     pub read_ahead: u64,
     /// The store's folder, shown as `user.lmfs.store` of the root.
     pub store_path: PathBuf,
@@ -41,7 +41,7 @@ impl Options {
             commit_age: Duration::from_secs(1),
             decode_threads: cores,
             job_threads: 8,
-            read_ahead: 2,
+            read_ahead: cores.max(2) as u64,
             store_path: PathBuf::new(),
             mountpoint: PathBuf::new(),
         }

@@ -1,10 +1,13 @@
 //! Read-ahead: a sequential reader finds its next blocks decoded, a random one costs no block but its own.
 
+use std::ops::Range;
+
 use lmfs_indexer::BlockRef;
 use parking_lot::Mutex;
 
 use super::Filesystem;
 use super::loader::cost;
+use super::node::Node;
 use crate::cache::Cost;
 
 /// How far off the expected place a read may be and still count as sequential: the kernel's own read-ahead asks for
@@ -13,6 +16,9 @@ const SLACK: u64 = 256 << 10;
 
 /// Sequential bytes before read-ahead begins, in blocks.
 const RUN_UP: u64 = 1;
+
+/// Blocks decoded ahead at first; later twice as many as were read in sequence, up to [`Options::read_ahead`](super::Options::read_ahead).
+const FIRST: u64 = 2;
 
 /// How one open handle has been read.
 #[derive(Default)]
@@ -31,14 +37,15 @@ struct Pattern {
 }
 
 impl Filesystem {
-    /// Notes a read through `handle`'s pattern and decodes ahead if it is one of a sequence. Only blocks that are dear to
+    /// Notes a read of `node` through a handle's pattern and decodes ahead if it is one of a sequence: the blocks that
+    /// follow in the file, and where it ends, those of the files that come next in a walk. Only blocks that are dear to
     /// decode are: for the others, the kernel's read-ahead is enough.
-    pub(super) fn read_ahead(&self, ino: u64, pattern: &ReadAhead, offset: u64, size: u64) {
-        let bs = self.block_size();
+    pub(super) fn read_ahead(&self, node: &Node, pattern: &ReadAhead, offset: u64, size: u64) {
+        let (bs, len) = (self.block_size(), node.lock().inode.size);
         let mut pattern = pattern.0.lock();
-        let end = offset.saturating_add(size);
+        let end = offset.saturating_add(size).min(len);
         if offset.abs_diff(pattern.next) <= SLACK.min(bs) {
-            pattern.run += size;
+            pattern.run += end.saturating_sub(offset);
             pattern.next = pattern.next.max(end);
         } else {
             let keys = std::mem::take(&mut pattern.keys);
@@ -50,27 +57,42 @@ impl Filesystem {
                 keys: Vec::new(),
             };
         }
-        if pattern.run < RUN_UP * bs || self.options.read_ahead == 0 {
+        // What is decoded ahead must still be in memory when it is read.
+        let most = self.options.read_ahead.min(self.options.cache_bytes as u64 / (2 * bs));
+        if pattern.run < len.min(RUN_UP * bs) || most == 0 {
             return;
         }
-        let next_block = pattern.next.saturating_sub(1) / bs + 1;
+        let (blocks, next_block) = (len.div_ceil(bs), pattern.next.div_ceil(bs));
         let first = next_block.max(pattern.asked);
-        let last = next_block + self.options.read_ahead;
+        let last = next_block + most.min(FIRST.max(2 * pattern.run / bs));
         if first >= last {
             return;
         }
         pattern.asked = last;
-        let Ok(extents) = self.store.extents(ino, first..last) else {
-            return;
-        };
-        pattern.keys.clear();
-        for extent in extents
+        pattern.keys = self.decode_dear(node.ino, first..last.min(blocks));
+        if last >= blocks {
+            self.walk_on(node.ino, next_block + most - blocks);
+        }
+    }
+
+    /// Decodes the first blocks of the files that come after `ino` in a walk, at most `count` in all.
+    fn walk_on(&self, ino: u64, mut count: u64) {
+        for next in self.walks.next(ino, usize::try_from(count).unwrap_or(0)) {
+            count = count.saturating_sub(self.decode_dear(next, 0..count).len() as u64);
+        }
+    }
+
+    /// Has those of a file's blocks decoded that are dear to decode, and says which they are.
+    fn decode_dear(&self, ino: u64, blocks: Range<u64>) -> Vec<BlockRef> {
+        let extents = self.store.extents(ino, blocks).unwrap_or_default();
+        let dear = extents
             .into_iter()
             .flatten()
-            .filter(|extent| cost(extent) == Cost::Dear)
-        {
-            pattern.keys.push(extent.r);
-            self.blocks.read_ahead(extent.r, Cost::Dear);
+            .filter(|extent| cost(extent) == Cost::Dear);
+        let keys: Vec<BlockRef> = dear.map(|extent| extent.r).collect();
+        for &key in &keys {
+            self.blocks.read_ahead(key, Cost::Dear);
         }
+        keys
     }
 }

@@ -19,6 +19,7 @@ pub fn print() {
     println!("|---|---|---|");
     cached();
     cold();
+    walk();
 }
 
 fn cached() {
@@ -97,6 +98,34 @@ fn memory(pid: u32) -> (u64, u64) {
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     };
     (of("VmHWM:"), of("VmRSS:"))
+}
+
+/// Files of one block, each on its own and one after another.
+fn walk() {
+    let scratch = Scratch::with_store(&[]);
+    let mount = scratch.mount(&[]);
+    let text = fs::read(data("text/alice29.txt")).unwrap();
+    let block = mount.count("/block_size") as usize;
+    for (i, bytes) in text.chunks_exact(block).enumerate() {
+        fs::write(mount.path(format!("{i:03}")), bytes).unwrap();
+    }
+    mount.pack(&[]);
+    mount.umount();
+    let files = text.len() / block;
+    // From the last to the first is the order of no walk.
+    let orders: [Vec<usize>; 2] = [(0..files).rev().collect(), (0..files).collect()];
+    let [alone, walked] = orders.map(|order| {
+        let mount = scratch.mount(&[]);
+        assert_eq!(fs::read_dir(mount.path("")).unwrap().count(), files);
+        let read = |i: usize| assert_eq!(fs::read(mount.path(format!("{i:03}"))).unwrap().len(), block);
+        let taken = seconds(|| order.into_iter().for_each(read));
+        mount.umount();
+        (files * block) as f64 / taken / 1e3
+    });
+    println!(
+        "| cold reading of {files} files of one block, one after another | {walked:.1} KB/s | backwards, so that none is decoded ahead: {alone:.1} KB/s, ratio {:.2} |",
+        walked / alone
+    );
 }
 
 fn cold() {

@@ -1,0 +1,202 @@
+//! Walks: a program that reads the files of a directory one after another finds the next ones decoded.
+//!
+//! Directories that were listed lately are remembered. Their files are then read in the order of their names, as they were
+//! listed (shells, tar, grep), or of their inode numbers, which cp and fts(3) sort by. Who reads two files in a row in
+//! either order is taken to go on, the more surely the longer it goes.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+
+/// Listings remembered.
+const LISTINGS: usize = 16;
+/// Files of a listing remembered: those of larger directories are read without this.
+const MOST_FILES: usize = 1 << 16;
+/// How far the next file may be from the one before: those between were not wanted, or the kernel had their pages.
+const STRIDE: usize = 4;
+
+/// The walks under way.
+#[derive(Default)]
+pub struct Walks(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// The latest first.
+    listings: VecDeque<Listing>,
+    /// The order in which files were read last, 0 by name, 1 by number, and how many in a row.
+    order: usize,
+    run: usize,
+}
+
+/// The files of a directory.
+struct Listing {
+    dir: u64,
+    /// Inode numbers in the order of names.
+    by_name: Vec<u64>,
+    /// Inode numbers in their own order, with their place in the order of names.
+    by_number: Vec<(u64, usize)>,
+    /// Where the file that was read last is in the two orders.
+    last: Option<[usize; 2]>,
+}
+
+impl Walks {
+    /// Remembers that `dir` was listed and has these files, as inode numbers in the order of their names.
+    pub fn listed(&self, dir: u64, files: Vec<u64>) {
+        let listings = &mut self.0.lock().listings;
+        let old = listings.iter().position(|listing| listing.dir == dir);
+        let old = old.and_then(|at| listings.remove(at));
+        if files.len() < 2 || files.len() > MOST_FILES {
+            return;
+        }
+        // Listing a directory again amid reading it changes nothing.
+        let listing = old.filter(|old| old.by_name == files);
+        listings.push_front(listing.unwrap_or_else(|| Listing::new(dir, files)));
+        listings.truncate(LISTINGS);
+    }
+
+    /// Notes that file `ino` is being read, and says which files, at most `count`, are expected next: none if it is not
+    /// part of a walk, and at most two for each file that the walk has gone on.
+    pub fn next(&self, ino: u64, count: usize) -> Vec<u64> {
+        let state = &mut *self.0.lock();
+        let found = state.listings.iter_mut().find_map(|listing| {
+            let place = listing.place(ino)?;
+            Some((listing, place))
+        });
+        let Some((listing, place)) = found else {
+            return Vec::new();
+        };
+        let last = listing.last.replace(place);
+        if last != Some(place) {
+            let run = state.run;
+            let goes_on = |order: &usize| {
+                let now = place.get(*order).copied().unwrap_or(usize::MAX);
+                match last.and_then(|last| last.get(*order).copied()) {
+                    Some(before) => before < now && now <= before + STRIDE,
+                    // A walk through a tree has come to its next directory.
+                    None => run > 0 && now < STRIDE,
+                }
+            };
+            match [state.order, 1 - state.order].into_iter().find(goes_on) {
+                Some(order) if order == state.order => state.run += 1,
+                Some(order) => (state.order, state.run) = (order, 1),
+                None => state.run = 0,
+            }
+        }
+        listing.after(place, state.order, count.min(2 * state.run))
+    }
+}
+
+impl Listing {
+    fn new(dir: u64, by_name: Vec<u64>) -> Listing {
+        let mut by_number: Vec<(u64, usize)> = by_name.iter().copied().zip(0..).collect();
+        by_number.sort_unstable();
+        Listing {
+            dir,
+            by_name,
+            by_number,
+            last: None,
+        }
+    }
+
+    /// Where a file is in the two orders.
+    fn place(&self, ino: u64) -> Option<[usize; 2]> {
+        let at = self.by_number.binary_search_by_key(&ino, |&(ino, _)| ino).ok()?;
+        let &(_, name) = self.by_number.get(at)?;
+        Some([name, at])
+    }
+
+    /// The `count` files after a place in an order.
+    fn after(&self, [name, number]: [usize; 2], order: usize, count: usize) -> Vec<u64> {
+        if order == 0 {
+            self.by_name.iter().skip(name + 1).take(count).copied().collect()
+        } else {
+            let after = self.by_number.iter().skip(number + 1).take(count);
+            after.map(|&(ino, _)| ino).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A walk over a directory with these files.
+    fn walks(files: &[u64]) -> Walks {
+        let walks = Walks::default();
+        walks.listed(1, files.to_vec());
+        walks
+    }
+
+    #[test]
+    fn files_read_in_the_order_of_names_go_on_in_it() {
+        let walks = walks(&[50, 20, 40, 30, 60]);
+        assert!(walks.next(50, 2).is_empty(), "one file is no walk");
+        assert_eq!(walks.next(20, 2), [40, 30]);
+        assert_eq!(walks.next(20, 3), [40, 30], "the same file again");
+        assert_eq!(walks.next(40, 3), [30, 60]);
+        assert_eq!(walks.next(60, 9), [0; 0], "one was left out; the end");
+    }
+
+    #[test]
+    fn a_walk_looks_further_the_longer_it_goes() {
+        let files: Vec<u64> = (100..200).collect();
+        let walks = walks(&files);
+        let counts = (100..106).map(|ino| walks.next(ino, 7).len());
+        assert_eq!(counts.collect::<Vec<_>>(), [0, 2, 4, 6, 7, 7]);
+    }
+
+    #[test]
+    fn files_read_in_the_order_of_inode_numbers_go_on_in_it() {
+        let walks = walks(&[50, 20, 40, 30, 60]);
+        assert!(walks.next(20, 9).is_empty());
+        assert_eq!(walks.next(30, 9), [60], "later by name, too, which is tried first");
+        assert_eq!(walks.next(40, 9), [50, 60], "but not this one");
+        assert_eq!(walks.next(50, 9), [60]);
+    }
+
+    #[test]
+    fn single_files_here_and_there_are_no_walk() {
+        let files: Vec<u64> = (100..200).collect();
+        let walks = walks(&files);
+        for ino in [150, 170, 110, 130, 199, 100, 198] {
+            assert!(walks.next(ino, 4).is_empty(), "{ino}");
+        }
+        assert!(walks.next(7, 4).is_empty(), "in no listing");
+    }
+
+    #[test]
+    fn a_walk_goes_on_into_the_next_directory() {
+        let walks = walks(&[1, 2, 3]);
+        walks.listed(7, vec![11, 12, 13, 14, 15, 16]);
+        walks.listed(8, vec![21, 22, 23, 24, 25, 26]);
+        for ino in [1, 2, 3] {
+            walks.next(ino, 2);
+        }
+        assert_eq!(walks.next(11, 9), [12, 13, 14, 15, 16]);
+        assert!(walks.next(26, 9).is_empty(), "not the beginning of one");
+        assert!(walks.next(21, 9).is_empty(), "that was the end of the walk");
+        assert_eq!(walks.next(22, 9), [23, 24]);
+    }
+
+    #[test]
+    fn few_listings_are_remembered_and_huge_ones_are_not() {
+        let walks = Walks::default();
+        for dir in 0..100 {
+            walks.listed(dir, vec![1000 + 2 * dir, 1001 + 2 * dir]);
+        }
+        let remembered = |dir: u64| walks.0.lock().listings.iter().any(|listing| listing.dir == dir);
+        assert_eq!((0..100).filter(|&dir| remembered(dir)).count(), LISTINGS);
+        walks.listed(7, (0..=MOST_FILES as u64).collect());
+        assert!(!remembered(7));
+    }
+
+    #[test]
+    fn listing_again_does_not_end_a_walk() {
+        let walks = walks(&[1, 2, 3, 4]);
+        walks.next(1, 1);
+        walks.listed(1, vec![1, 2, 3, 4]);
+        assert_eq!(walks.next(2, 1), [3], "the second in a row");
+        walks.listed(1, vec![1, 2, 3, 4, 5]);
+        assert_eq!(walks.next(3, 1), [4], "as the first of another directory");
+    }
+}
