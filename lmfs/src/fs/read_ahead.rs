@@ -71,7 +71,7 @@ impl Filesystem {
         pattern.asked = last;
         pattern.keys = self.decode_dear(node.ino, first..last.min(blocks));
         if last >= blocks {
-            self.walk_on(node.ino, next_block + most - blocks);
+            self.walk_on(node.ino, most.min(next_block + most - blocks));
         }
     }
 
