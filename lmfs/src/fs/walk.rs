@@ -8,9 +8,8 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
-/// Listings remembered.
+/// Listings remembered, and files of all of them: a directory with more is read without this.
 const LISTINGS: usize = 16;
-/// Files of a listing remembered: those of larger directories are read without this.
 const MOST_FILES: usize = 1 << 16;
 /// How far the next file may be from the one before: those between were not wanted, or the kernel had their pages.
 const STRIDE: usize = 4;
@@ -53,7 +52,14 @@ impl Walks {
         // Listing a directory again amid reading it changes nothing.
         let listing = old.filter(|old| old.by_name == files);
         listings.push_front(listing.unwrap_or_else(|| Listing::new(dir, files)));
-        listings.truncate(LISTINGS);
+        let mut room = MOST_FILES;
+        let fits = |listing: &&Listing| {
+            let left = room.checked_sub(listing.by_name.len());
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let fit = listings.iter().take(LISTINGS).take_while(fits).count();
+        listings.truncate(fit);
     }
 
     /// Notes that file `ino` is being read, and says which of the `count` files after it are expected next and were not
@@ -200,6 +206,8 @@ mod tests {
         }
         let remembered = |dir: u64| walks.0.lock().listings.iter().any(|listing| listing.dir == dir);
         assert_eq!((0..100).filter(|&dir| remembered(dir)).count(), LISTINGS);
+        walks.listed(200, (5000..5000 + MOST_FILES as u64 - 10).collect());
+        assert!(remembered(200) && remembered(99) && !remembered(90), "no room for all");
         walks.listed(7, (0..=MOST_FILES as u64).collect());
         assert!(!remembered(7));
     }
