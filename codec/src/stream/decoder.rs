@@ -1,30 +1,17 @@
 //! Reading containers from their beginning.
 
+mod scan;
+
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::format::{ContainerHeader, FOOTER_MAGIC, Footer, MAGIC, SeekTable, TABLE_MAGIC, no_header};
+use super::format::{ContainerHeader, SeekTable};
 use super::pipeline::Pipeline;
 use super::{Progress, StreamOptions};
 use crate::block::decode_as;
-use crate::{Codec, Error, Header, MAX_BLOCK, Result, Stop};
-
-/// Why nothing more is read.
-enum Halt {
-    /// The input has reported an error; reading may go on where it was.
-    Paused(Error),
-    /// Nothing can follow.
-    Failed(Error),
-}
-
-type Halting<T> = std::result::Result<T, Halt>;
-
-impl From<Error> for Halt {
-    fn from(error: Error) -> Halt {
-        Halt::Failed(error)
-    }
-}
+use crate::{Codec, Error, MAX_BLOCK, Result, Stop};
+use scan::{Halt, Halting, Part, Scanner, Stored};
 
 /// What comes next in the content.
 enum Step {
@@ -38,55 +25,12 @@ enum Step {
     Halt(Halt),
 }
 
-/// A container under way.
-struct Current {
-    codec: Codec,
-    header: ContainerHeader,
-    /// The header is what its blocks seem to need.
-    guessed: bool,
-    stored: Vec<u32>,
-    raw: u64,
-    length: u64,
-    /// A block was shorter than the others: it must have been the last.
-    short: bool,
-    /// Something was skipped, so sums will not fit.
-    skipped: bool,
-    /// Bytes of the input that were skipped, and how many of them before the last gap.
-    lost: u64,
-    lost_before: u64,
-    /// Why content is missing here; what comes next says how much.
-    pending: Option<Error>,
-}
-
-impl Current {
-    /// Blocks that can lie in what was skipped: each has a header's length or more.
-    fn lost_blocks(&self) -> u64 {
-        self.lost / Header::LEN as u64
-    }
-}
-
-/// On the way to the next container.
-struct Search {
-    /// What was wrong where one should have been; `None` behind one that was given up, which was said.
-    error: Option<Error>,
-    /// Bytes skipped.
-    lost: u64,
-}
-
-/// A block with what decodes it.
-type Stored = (Codec, ContainerHeader, Vec<u8>);
 type Decoded = Result<Vec<u8>>;
 
 /// Decompresses one container or several in a row. All intact blocks come out before the error of a damaged one.
 pub struct Decoder<R, F> {
-    input: R,
-    codec_of: F,
+    scanner: Scanner<R, F>,
     options: StreamOptions,
-    /// Read but not used.
-    ahead: Vec<u8>,
-    current: Option<Current>,
-    search: Option<Search>,
-    containers: u64,
     pipeline: Option<Pipeline<Stored, Decoded>>,
     steps: VecDeque<Step>,
     /// Bytes of a gap that are still to come.
@@ -105,13 +49,8 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
     /// A decoder that asks `codec_of` for a codec with the model that a container's header names.
     pub fn new(input: R, codec_of: F, options: StreamOptions) -> Decoder<R, F> {
         Decoder {
-            input,
-            codec_of,
+            scanner: Scanner::new(input, codec_of, options.recover),
             options,
-            ahead: Vec::new(),
-            current: None,
-            search: None,
-            containers: 0,
             pipeline: None,
             steps: VecDeque::new(),
             zeros_left: 0,
@@ -163,9 +102,12 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 return Ok(Some(self.zeros()));
             }
             while !self.at_end && !self.pipeline.as_ref().is_some_and(Pipeline::is_full) && self.steps.len() < 1000 {
-                if let Err(halt) = self.advance() {
-                    self.at_end = true;
-                    self.steps.push_back(Step::Halt(halt));
+                match self.scanner.next().and_then(|part| Ok(self.take(part)?)) {
+                    Ok(goes_on) => self.at_end = !goes_on,
+                    Err(halt) => {
+                        self.at_end = true;
+                        self.steps.push_back(Step::Halt(halt));
+                    }
                 }
             }
             match self.steps.pop_front() {
@@ -178,7 +120,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 Some(Step::Gap(len, error)) => self.gap(len, error),
                 Some(Step::End(table)) => self.end(&table)?,
                 Some(Step::Halt(Halt::Failed(error)))
-                    if self.options.recover && self.containers > 0 && error.is_damage() =>
+                    if self.options.recover && self.scanner.containers() > 0 && error.is_damage() =>
                 {
                     self.gap(0, error);
                     return Ok(None);
@@ -188,12 +130,38 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         }
     }
 
+    /// Takes a part in; whether there may be more.
+    fn take(&mut self, part: Option<Part>) -> Result<bool> {
+        let step = match part {
+            None => return Ok(false),
+            Some(Part::Block(stored, len)) => {
+                let pipeline = self.pipeline.get_or_insert_with(|| {
+                    let work = |(codec, header, block): Stored, stop: &Stop| {
+                        decode_as(&codec, &block, &header.fingerprint, stop)
+                    };
+                    Pipeline::new(self.options.threads, &self.options.stop, work)
+                });
+                pipeline.submit(stored)?;
+                Step::Block(len)
+            }
+            Some(Part::Gap(len, error)) => Step::Gap(len, error),
+            Some(Part::End(table)) => Step::End(table),
+        };
+        self.steps.push_back(step);
+        Ok(true)
+    }
+
+    fn report(&mut self) {
+        self.done.stored = self.scanner.used();
+        self.options.report(self.done);
+    }
+
     fn block(&mut self) -> Result<Vec<u8>> {
         let gone = || Error::damaged("container", "a block is missing");
         let raw = self.pipeline.as_mut().and_then(Pipeline::next).ok_or_else(gone)???;
         self.crc.update(&raw);
         self.done.raw += raw.len() as u64;
-        self.options.report(self.done);
+        self.report();
         Ok(raw)
     }
 
@@ -208,7 +176,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         let len = self.zeros_left.min(MAX_BLOCK as u64);
         self.zeros_left -= len;
         self.done.raw = self.done.raw.saturating_add(len);
-        self.options.report(self.done);
+        self.report();
         vec![0; len as usize]
     }
 
@@ -232,313 +200,6 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             return Err(Error::damaged("container", reason));
         }
         Ok(())
-    }
-
-    /// Reads one part of the input.
-    fn advance(&mut self) -> Halting<()> {
-        if self.search.is_some() {
-            return self.search();
-        }
-        let Some(mut current) = self.current.take() else {
-            return self.start();
-        };
-        let goes_on = self.part(&mut current);
-        if matches!(goes_on, Ok(true) | Err(Halt::Paused(_))) {
-            self.current = Some(current);
-        }
-        goes_on.map(drop)
-    }
-
-    /// Reads a block or the end of a container; whether it goes on.
-    fn part(&mut self, current: &mut Current) -> Halting<bool> {
-        self.fill(Header::LEN)?;
-        if self.ahead.starts_with(&TABLE_MAGIC) {
-            return match self.table(current) {
-                Err(Halt::Failed(error)) if self.options.recover => Ok(self.abandon(current, error)),
-                other => other.map(|()| false),
-            };
-        }
-        if self.ahead.starts_with(&MAGIC) || self.ahead.len() < Header::LEN {
-            let reason = format!("it is truncated after {} bytes of content", current.raw);
-            let error = Error::damaged("container", reason);
-            if self.options.recover && !self.ahead.is_empty() {
-                return Ok(self.abandon(current, error));
-            }
-            return Err(error.into());
-        }
-        let header = match Header::parse_prefix(&self.ahead) {
-            Ok(header) => header,
-            Err(error) if self.options.recover => return self.resync(current, error),
-            Err(error @ Error::NewerFormat { .. }) => return Err(error.into()),
-            Err(error) => {
-                let reason = format!("{error} (content from byte {} on)", current.raw);
-                return Err(Error::damaged("container", reason).into());
-            }
-        };
-        let raw_len = header.raw_len as usize;
-        if (current.short || raw_len > current.header.block_size || raw_len == 0) && !current.skipped {
-            let reason = format!("a block of {raw_len} bytes where none can be");
-            return Err(Error::damaged("container", reason).into());
-        }
-        let len = Header::LEN + header.payload_len as usize;
-        self.fill(len)?;
-        if self.ahead.len() < len {
-            let reason = format!("it is truncated in the block at byte {} of the content", current.raw);
-            return Err(Error::damaged("container", reason).into());
-        }
-        self.settle(current, current.header.block_size as u64);
-        current.short = raw_len < current.header.block_size;
-        let block = self.use_up(len);
-        current.stored.push(u32::try_from(len).unwrap_or(u32::MAX));
-        current.raw += raw_len as u64;
-        current.length += len as u64;
-        let job = (current.codec.clone(), current.header.clone(), block);
-        let pipeline = match &mut self.pipeline {
-            Some(pipeline) => pipeline,
-            empty => {
-                let work =
-                    |(codec, header, block): Stored, stop: &Stop| decode_as(&codec, &block, &header.fingerprint, stop);
-                empty.insert(Pipeline::new(self.options.threads, &self.options.stop, work))
-            }
-        };
-        pipeline.submit(job)?;
-        self.steps.push_back(Step::Block(raw_len));
-        Ok(true)
-    }
-
-    fn start(&mut self) -> Halting<()> {
-        self.fill(ContainerHeader::LEN)?;
-        if self.ahead.is_empty() && self.containers > 0 {
-            self.at_end = true;
-            return Ok(());
-        }
-        if self.ahead.is_empty() {
-            return Err(Error::damaged("container", "it is empty").into());
-        }
-        let after = self.containers > 0;
-        let error = match ContainerHeader::parse(&self.ahead) {
-            Ok(header) => return self.open(header, None),
-            Err(Error::Damaged { what, reason }) if after => Error::Damaged {
-                what,
-                reason: format!("after its end: {reason}"),
-            },
-            Err(Error::NotAContainer { .. }) if after => {
-                Error::damaged("container", "after its end: what follows is no container")
-            }
-            Err(other) => other,
-        };
-        if !self.options.recover {
-            return Err(error.into());
-        }
-        self.search = Some(Search {
-            error: Some(error),
-            lost: 0,
-        });
-        Ok(())
-    }
-
-    /// Goes on at the next header that is intact, or at the next block that is: then with what the header before it may have
-    /// said.
-    fn search(&mut self) -> Halting<()> {
-        loop {
-            self.fill(ContainerHeader::LEN + Header::LEN)?;
-            let Some(search) = self.search.as_mut() else {
-                return Ok(());
-            };
-            if self.ahead.is_empty() {
-                let error = self.search.take().and_then(|search| search.error);
-                self.at_end = true;
-                return error.map_or(Ok(()), |error| Err(error.into()));
-            }
-            let block = |at: usize| Header::parse_prefix(self.ahead.get(at..).unwrap_or_default());
-            if let Ok(header) = ContainerHeader::parse(&self.ahead) {
-                let search = self.search.take();
-                if let Some(error) = search.and_then(|search| search.error) {
-                    self.steps.push_back(Step::Gap(0, no_header(error)));
-                }
-                return self.open(header, None);
-            }
-            // Where a header was, or else at what looks like one.
-            let here = search.lost == 0 && search.error.is_some() || self.ahead.starts_with(&MAGIC);
-            let places = [(true, 0), (here, ContainerHeader::LEN)].into_iter();
-            let found = places.filter(|&(may, _)| may).find_map(|(_, at)| {
-                let block = block(at).ok()?;
-                Some((at, block.raw_len as usize))
-            });
-            if let Some((at, size)) = found {
-                let header = ContainerHeader::guess(self.ahead.get(..at).unwrap_or_default(), size);
-                let lost = Search {
-                    error: search.error.take(),
-                    lost: search.lost,
-                };
-                self.search = None;
-                return self.open(header, Some((at, lost)));
-            }
-            let skipped = self.skip() as u64;
-            if let Some(search) = &mut self.search {
-                search.lost += skipped;
-            }
-        }
-    }
-
-    /// Begins a container with this header, which is ahead; or is guessed, with so many bytes of it ahead and what was lost
-    /// before them.
-    fn open(&mut self, header: ContainerHeader, guessed: Option<(usize, Search)>) -> Halting<()> {
-        let codec = header.codec(guessed.is_some(), &mut self.codec_of)?;
-        let is_guessed = guessed.is_some();
-        let (ahead, search) = guessed.unwrap_or((ContainerHeader::LEN, Search { error: None, lost: 0 }));
-        self.use_up(ahead);
-        self.containers += 1;
-        // Bytes before a header were not of this container; of those before a block, some were its header.
-        let lost = match ahead {
-            0 => search.lost.saturating_sub(ContainerHeader::LEN as u64),
-            _ => 0,
-        };
-        let mut current = Current {
-            codec,
-            header,
-            guessed: is_guessed,
-            stored: Vec::new(),
-            raw: 0,
-            length: ContainerHeader::LEN as u64 + lost,
-            short: false,
-            skipped: is_guessed,
-            lost,
-            lost_before: 0,
-            pending: None,
-        };
-        if is_guessed {
-            let error = search
-                .error
-                .map_or_else(|| Error::damaged("container", "its header is damaged"), no_header);
-            if current.lost_blocks() == 0 {
-                self.steps.push_back(Step::Gap(0, error));
-            } else {
-                current.pending = Some(error);
-            }
-        }
-        self.current = Some(current);
-        Ok(())
-    }
-
-    /// Drops what is ahead up to the next byte that every magic begins with, at least one byte; returns how many.
-    fn skip(&mut self) -> usize {
-        let next = self.ahead.iter().skip(1).position(|&byte| byte == 0xb5);
-        let skip = next.map_or(self.ahead.len(), |at| at + 1);
-        self.ahead.drain(..skip);
-        skip
-    }
-
-    fn table(&mut self, current: &mut Current) -> Halting<()> {
-        let blocks = current.stored.len() as u64;
-        self.fill(8)?;
-        let said = self
-            .ahead
-            .get(4..8)
-            .and_then(|bytes| bytes.first_chunk())
-            .map_or(0, |count| u32::from_le_bytes(*count));
-        // The count was not checked yet: never read more than the table of the blocks that were seen or may have been lost.
-        if !(blocks..=blocks + current.lost_blocks()).contains(&u64::from(said)) {
-            let reason = format!("{blocks} blocks where its seek table has {said}");
-            return Err(Error::damaged("container", reason).into());
-        }
-        let len = SeekTable::len(u64::from(said)) as usize;
-        self.fill(len + Footer::LEN)?;
-        let table = SeekTable::parse(self.ahead.get(..len).unwrap_or_default())?;
-        let footer = Footer::parse(self.ahead.get(len..len + Footer::LEN).unwrap_or_default())?;
-        let whole = current.length + (len + Footer::LEN) as u64;
-        let fits = table.stored == current.stored
-            && table.raw_len == current.raw
-            && footer
-                == Footer {
-                    table_len: len as u64,
-                    container_len: whole,
-                };
-        let size = match current.guessed {
-            true => MAX_BLOCK,
-            false => current.header.block_size,
-        };
-        if !table.holds(size) || (!fits && !current.skipped) {
-            let reason = "its blocks are not those of its seek table";
-            return Err(Error::damaged("container", reason).into());
-        }
-        self.use_up(len + Footer::LEN);
-        self.settle(current, table.raw_len.saturating_sub(current.raw));
-        if current.skipped && table.raw_len != current.raw {
-            let reason = format!(
-                "{} bytes were found, {} were there: what follows a gap may be shifted",
-                current.raw, table.raw_len
-            );
-            self.steps.push_back(Step::Gap(0, Error::damaged("container", reason)));
-        }
-        self.steps.push_back(Step::End(table));
-        Ok(())
-    }
-
-    /// After a block header that is damaged: goes on at the next thing that is intact, and takes what lies between for
-    /// one block, unless what follows says how much it was. Whether the container goes on.
-    fn resync(&mut self, current: &mut Current, error: Error) -> Halting<bool> {
-        // Something pending: the same gap, in which the input paused before what is ahead was looked at.
-        let mut resumed = current.pending.is_some();
-        if !resumed {
-            current.skipped = true;
-            current.lost_before = current.lost;
-            current.pending = Some(error);
-        }
-        loop {
-            if !std::mem::take(&mut resumed) {
-                let skipped = self.skip() as u64;
-                current.length += skipped;
-                current.lost += skipped;
-            }
-            self.fill(Header::LEN)?;
-            if self.ahead.starts_with(&FOOTER_MAGIC) {
-                let table = SeekTable::len(current.stored.len() as u64);
-                let damaged = Error::damaged("container", "its seek table is damaged");
-                // Only the table's first bytes are not what they were.
-                let only = current.lost - current.lost_before == table;
-                let error = current.pending.take_if(|_| only).unwrap_or(damaged);
-                return Ok(self.abandon(current, error));
-            }
-            if self.ahead.len() < Header::LEN
-                || self.ahead.starts_with(&TABLE_MAGIC)
-                || self.ahead.starts_with(&MAGIC)
-                || Header::parse_prefix(&self.ahead).is_ok()
-            {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Adds the gap that is pending, of so many bytes.
-    fn settle(&mut self, current: &mut Current, len: u64) {
-        if let Some(error) = current.pending.take() {
-            current.raw += len;
-            self.steps.push_back(Step::Gap(len, error));
-        }
-    }
-
-    /// Gives up a container whose end cannot be read. Returns false: this one is over.
-    fn abandon(&mut self, current: &mut Current, error: Error) -> bool {
-        self.settle(current, current.header.block_size as u64);
-        self.steps.push_back(Step::Gap(0, error));
-        self.search = Some(Search { error: None, lost: 0 });
-        false
-    }
-
-    /// Reads until `len` bytes are ahead, or the input ends.
-    fn fill(&mut self, len: usize) -> Halting<()> {
-        let want = len.saturating_sub(self.ahead.len()) as u64;
-        let mut limited = (&mut self.input).take(want);
-        let read = limited.read_to_end(&mut self.ahead);
-        read.map_err(|source| Halt::Paused(Error::io("reading the container", source)))?;
-        Ok(())
-    }
-
-    fn use_up(&mut self, len: usize) -> Vec<u8> {
-        let rest = self.ahead.split_off(len.min(self.ahead.len()));
-        self.done.stored += self.ahead.len() as u64;
-        std::mem::replace(&mut self.ahead, rest)
     }
 }
 
