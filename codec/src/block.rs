@@ -14,6 +14,7 @@ pub use codec::Codec;
 pub(crate) use codec::decode_as;
 pub use fingerprint::Fingerprint;
 pub use header::{Header, Method};
+pub(crate) use options::MODEL_GAIN;
 pub use options::Options;
 
 /// The most bytes a block holds.

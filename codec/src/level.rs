@@ -1,5 +1,6 @@
 //! Levels 1 to 9: how much time is given for how much space.
 
+use crate::block::MODEL_GAIN;
 use crate::{Error, Options, Result};
 
 /// What a level does. docs/BENCHMARKS.md, "Levels", has what each takes and gives.
@@ -26,7 +27,7 @@ const fn level(number: u8, model: Option<&'static str>, mix: bool, zstd_level: i
         mix,
         zstd_level,
         most_lanes: None,
-        model_gain: 5,
+        model_gain: MODEL_GAIN,
     }
 }
 

@@ -11,7 +11,7 @@ MUON_RATE = 0.02
 ADAM_RATE = 0.004
 
 
-def orthogonalize(batch, dtype=torch.bfloat16, steps=5):
+def orthogonalize(batch, dtype, steps=5):
     """Nearly orthogonal matrices from `batch` [count, rows, columns] (singular values ~1), computed in `dtype`."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = batch.to(dtype)
@@ -28,7 +28,7 @@ def orthogonalize(batch, dtype=torch.bfloat16, steps=5):
 class Optimizer:
     """Both optimizers over one model, with a common factor on their rates."""
 
-    def __init__(self, model, dtype=torch.bfloat16, muon_rate=MUON_RATE, adam_rate=ADAM_RATE, decay=0.01):
+    def __init__(self, model, dtype, muon_rate=MUON_RATE, adam_rate=ADAM_RATE, decay=0.01):
         self.dtype = dtype
         self.muon_rate, self.adam_rate, self.decay = muon_rate, adam_rate, decay
         matrices = [p for p in model.blocks.parameters() if p.ndim == 2]

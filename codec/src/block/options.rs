@@ -2,6 +2,9 @@
 
 use crate::{Error, Header, Result};
 
+/// [`Options::model_gain`] where nothing else is asked for.
+pub(crate) const MODEL_GAIN: u32 = 5;
+
 /// How blocks are made. What is read does not depend on it: a block says itself how to decode it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -37,7 +40,7 @@ impl Default for Options {
             model: true,
             mix: true,
             lm_only: false,
-            model_gain: 5,
+            model_gain: MODEL_GAIN,
             zstd_level: 19,
             first_copy_level: 1,
             lanes: None,

@@ -102,7 +102,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 return Ok(Some(self.zeros()));
             }
             while !self.at_end && !self.pipeline.as_ref().is_some_and(Pipeline::is_full) && self.steps.len() < 1000 {
-                match self.scanner.next().and_then(|part| Ok(self.take(part)?)) {
+                match self.scanner.next().and_then(|part| self.take(part)) {
                     Ok(goes_on) => self.at_end = !goes_on,
                     Err(halt) => {
                         self.at_end = true;
@@ -131,7 +131,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
     }
 
     /// Takes a part in; whether there may be more.
-    fn take(&mut self, part: Option<Part>) -> Result<bool> {
+    fn take(&mut self, part: Option<Part>) -> Halting<bool> {
         let step = match part {
             None => return Ok(false),
             Some(Part::Block(stored, len)) => {

@@ -84,16 +84,12 @@ impl Walks {
                     None => run > 0 && now < STRIDE,
                 }
             };
-            match [state.order, 1 - state.order].into_iter().find(goes_on) {
-                Some(order) if order == state.order => state.run += 1,
-                Some(order) => {
-                    (state.order, state.run) = (order, 1);
-                    listing.asked = 0;
-                }
-                None => {
-                    state.run = 0;
-                    listing.asked = 0;
-                }
+            let order = [state.order, 1 - state.order].into_iter().find(goes_on);
+            if order == Some(state.order) {
+                state.run += 1;
+            } else {
+                (state.order, state.run) = order.map_or((state.order, 0), |order| (order, 1));
+                listing.asked = 0;
             }
         }
         listing.after(place, state.order, count.min(2 * state.run))

@@ -83,9 +83,8 @@ pub(super) struct Scanner<R, F> {
     current: Option<Current>,
     search: Option<Search>,
     containers: u64,
-    /// Found but not asked for, and what ended the search for more.
-    parts: VecDeque<Part>,
-    halt: Option<Halt>,
+    /// Found but not asked for, and behind it what ended the search for more.
+    parts: VecDeque<Halting<Part>>,
     at_end: bool,
 }
 
@@ -102,7 +101,6 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
             search: None,
             containers: 0,
             parts: VecDeque::new(),
-            halt: None,
             at_end: false,
         }
     }
@@ -119,16 +117,12 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
 
     /// The next part; `None` at the end. After [`Halt::Paused`] it may be called again.
     pub(super) fn next(&mut self) -> Halting<Option<Part>> {
-        while self.parts.is_empty() {
-            if let Some(halt) = self.halt.take() {
-                return Err(halt);
+        while self.parts.is_empty() && !self.at_end {
+            if let Err(halt) = self.advance() {
+                self.parts.push_back(Err(halt));
             }
-            if self.at_end {
-                return Ok(None);
-            }
-            self.halt = self.advance().err();
         }
-        Ok(self.parts.pop_front())
+        self.parts.pop_front().transpose()
     }
 
     /// Reads one part of the input.
@@ -190,7 +184,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
         current.raw += raw_len as u64;
         current.length += len as u64;
         let stored = (current.codec.clone(), current.header.clone(), block);
-        self.parts.push_back(Part::Block(stored, raw_len));
+        self.parts.push_back(Ok(Part::Block(stored, raw_len)));
         Ok(true)
     }
 
@@ -242,7 +236,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
             if let Ok(header) = ContainerHeader::parse(&self.ahead) {
                 let search = self.search.take();
                 if let Some(error) = search.and_then(|search| search.error) {
-                    self.parts.push_back(Part::Gap(0, no_header(error)));
+                    self.parts.push_back(Ok(Part::Gap(0, no_header(error))));
                 }
                 return self.open(header, None);
             }
@@ -300,7 +294,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
                 .error
                 .map_or_else(|| Error::damaged("container", "its header is damaged"), no_header);
             if current.lost_blocks() == 0 {
-                self.parts.push_back(Part::Gap(0, error));
+                self.parts.push_back(Ok(Part::Gap(0, error)));
             } else {
                 current.pending = Some(error);
             }
@@ -357,9 +351,10 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
                 "{} bytes were found, {} were there: what follows a gap may be shifted",
                 current.raw, table.raw_len
             );
-            self.parts.push_back(Part::Gap(0, Error::damaged("container", reason)));
+            self.parts
+                .push_back(Ok(Part::Gap(0, Error::damaged("container", reason))));
         }
-        self.parts.push_back(Part::End(table));
+        self.parts.push_back(Ok(Part::End(table)));
         Ok(())
     }
 
@@ -402,14 +397,14 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
     fn settle(&mut self, current: &mut Current, len: u64) {
         if let Some(error) = current.pending.take() {
             current.raw += len;
-            self.parts.push_back(Part::Gap(len, error));
+            self.parts.push_back(Ok(Part::Gap(len, error)));
         }
     }
 
     /// Gives up a container whose end cannot be read. Returns false: this one is over.
     fn abandon(&mut self, current: &mut Current, error: Error) -> bool {
         self.settle(current, current.header.block_size as u64);
-        self.parts.push_back(Part::Gap(0, error));
+        self.parts.push_back(Ok(Part::Gap(0, error)));
         self.search = Some(Search { error: None, lost: 0 });
         false
     }
