@@ -1,14 +1,4 @@
-# make          build the program
-# make demo     see it work: a store, a mount, real files, packed by the model, read back after a crash
-# make test     everything that has to hold: format, lints, licences, unit, doc and whole-system tests
-# make test-aarch64  the exact engine on another architecture, in an emulator
-# make miri     the exact engine's plain kernels under Miri, which finds undefined behaviour (installs a nightly toolchain)
-# make soak     the tests of chance many times over, and the world's filesystem testers at length: hours
-# make fuzz     one fuzz target for long (TARGET=block, SECONDS=600): see fuzz/README.md
-# make bench    the numbers of docs/BENCHMARKS.md, measured again (EVAL=folder: on an evaluation corpus of your own)
-# make install  what `make` built into DESTDIR/PREFIX, with units, man pages, completions and documents (sudo builds nothing)
-# make uninstall  all of that away again; stores and /etc/lmfs stay
-# make train    a built-in model made again: MODEL=small CORPUS=folder (training/README.md)
+# Targets for users and developers. A comment that begins with ## is the target's line in `make help`.
 
 CARGO   ?= cargo
 PREFIX  ?= /usr/local
@@ -23,9 +13,15 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := $(or $(CARGO_TARGET_DIR),target)/release/lmfs
 
-.PHONY: build setup setup-test setup-bench demo test test-aarch64 miri fmt clippy deny unit soak fuzz bench install uninstall
-build: setup
+.PHONY: build help setup setup-test setup-bench demo test test-aarch64 miri fmt clippy deny unit unit-build unit-run unit-doc
+.PHONY: soak fuzz bench publish-check install uninstall
+
+build: setup  ## build the program (the default)
 	$(CARGO) build $(FLAGS) -p lmfs
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## *\(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf 'make %-16s %s\n' "$$target" "$$text"; done
 
 setup:
 	@sh scripts/setup.sh build
@@ -37,34 +33,42 @@ setup-test:
 setup-bench:
 	@sh scripts/setup.sh bench
 
-demo: build
+demo: build  ## show how it works: mount a store, copy files in, pack, read, kill, check (DEMO=folder: with your files)
 	@LMFS=$(LMFS) bash scripts/demo.sh $(DEMO)
 
-test: setup-test fmt clippy deny unit
+# Each step prints when it started and how long it took.
+test:  ## run everything that has to pass: format, lints, licences, unit, doc and whole-system tests
+	@MAKE="$(MAKE)" sh scripts/steps.sh setup-test fmt clippy deny unit-build unit-run unit-doc
 
-fmt:
+fmt:  ## check the format of the code
 	$(CARGO) fmt --all --check
 
-clippy:
+clippy:  ## run the lints
 	$(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
 
-deny:
+deny:  ## check licences, sources and known faults of dependencies
 	sh scripts/deny.sh
 
-# The whole-system tests run the program itself, so it is built first. The machine runs few of them at a time: each has a
-# mount, a daemon and a model.
-unit:
-	$(CARGO) build $(FLAGS) --workspace
-	$(CARGO) test $(FLAGS) --workspace
+unit: unit-build unit-run unit-doc  ## run the unit, whole-system and doc tests alone
 
-# The exact engine on another architecture: installs a cross compiler and an emulator.
-test-aarch64:
+# The whole-system tests run the program itself, so it is built first.
+unit-build:
+	$(CARGO) build $(FLAGS) --workspace
+	$(CARGO) test $(FLAGS) --workspace --no-run
+
+unit-run:
+	$(CARGO) test $(FLAGS) --workspace --lib --bins --test '*'
+
+unit-doc:
+	$(CARGO) test $(FLAGS) --workspace --doc
+
+test-aarch64:  ## test the exact engine for aarch64 (installs a cross compiler and an emulator)
 	sh scripts/test-aarch64.sh
 
-miri:
+miri:  ## run the exact engine's plain kernels under Miri (installs a nightly toolchain)
 	sh scripts/miri.sh
 
-soak: setup-test
+soak: setup-test  ## run the randomized tests and the filesystem testers at length: hours
 	$(CARGO) build $(FLAGS) --workspace
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-indexer --tests -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --test bit_rot -- --nocapture
@@ -74,21 +78,24 @@ soak: setup-test
 
 TARGET  ?= block
 SECONDS ?= 600
-fuzz:
+fuzz:  ## run one fuzz target (TARGET=block SECONDS=600), see fuzz/README.md
 	LMFS_FUZZ_SEEDS=fuzz/corpus $(CARGO) test $(FLAGS) -p lmfs-codec --test fuzz
 	$(CARGO) +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048
 
-bench: setup-bench
+bench: setup-bench  ## measure the numbers of docs/BENCHMARKS.md (EVAL=folder: on your own corpus)
 	$(CARGO) build $(FLAGS) --workspace
 	$(CARGO) bench --profile release --locked -p lmfs-indexer --bench many_files
 	EVAL=$(abspath $(EVAL)) $(CARGO) bench --profile release --locked -p lmfs-tests --bench bars
+
+publish-check:  ## package both libraries for crates.io and build the packages, without uploading
+	$(CARGO) publish --dry-run --locked -p lmfs-codec -p lmfs-indexer
 
 SHARE := $(DESTDIR)$(PREFIX)/share
 DOC   := $(SHARE)/doc/lmfs
 UNITS := lmfs@.service lmfs-scrub@.service lmfs-scrub@.timer
 
-# Builds nothing: as root there may be no Rust, and what it makes would belong to root.
-install:
+# Builds nothing. There may be no Rust for root, and the built files would belong to root.
+install:  ## install what `make` built, with units, man pages, completions and documents (PREFIX, DESTDIR)
 	@test -x $(LMFS) || { echo "there is no $(LMFS) yet: run make first, as yourself" >&2; exit 1; }
 	$(INSTALL) -D -m 755 $(LMFS) $(DESTDIR)$(PREFIX)/bin/lmfs
 	$(INSTALL) -d $(DESTDIR)$(HELPERS) $(DESTDIR)$(UNITDIR)
@@ -99,7 +106,7 @@ install:
 	$(INSTALL) -D -m 644 -t $(DOC)/docs docs/*.md
 	$(INSTALL) -D -m 644 -t $(DOC)/models models/*.md
 
-uninstall:
+uninstall:  ## remove what `make install` installed, but no store and no configuration
 	rm -f $(DESTDIR)$(PREFIX)/bin/lmfs $(DESTDIR)$(HELPERS)/mount.lmfs $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
 	rm -f $(SHARE)/man/man1/lmfs.1 $(SHARE)/man/man1/lmfs-*.1 $(SHARE)/bash-completion/completions/lmfs
 	rm -f $(SHARE)/zsh/site-functions/_lmfs $(SHARE)/fish/vendor_completions.d/lmfs.fish

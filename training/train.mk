@@ -24,7 +24,7 @@ LMTRAIN       := $(TRAINING_ENV) $(PYTHON) -m lmtrain
 
 .PHONY: train train-test train-export train-evaluate train-overlap
 
-train: $(RUNS)/tokens/pack.json
+train: $(RUNS)/tokens/pack.json  ## train a built-in model (MODEL=small CORPUS=folder), see training/README.md
 	$(LMTRAIN) train --model $(MODEL) --tokens $(RUNS)/tokens --tokenizer $(RUNS)/tokenizer.json --out $(RUNS)/$(MODEL) \
 	  $(if $(SEEN),--total-tokens $(SEEN),--seconds $(BUDGET)) --rate $(RATE) --micro $(MICRO) $(if $(START),--start $(START))
 
