@@ -10,19 +10,19 @@ use super::size;
 use crate::daemon::PackMode;
 
 const LONG_ABOUT: &str = "\
-Mount a directory that a language model compresses.
+A filesystem that compresses with a language model.
 
-What is written into the mounted directory is durable once fsync returns, or by itself within seconds, and small \
-a little later: a background packer predicts every byte with a language model and stores the surprise with an arithmetic coder, in fixed-size \
-blocks that can be read in any order.";
+Mount a store and use it like any other folder. Writes are durable once fsync returns, or automatically within five \
+seconds. Idle files are compressed in the background. A language model predicts every byte, and an arithmetic coder \
+stores what it did not expect. Files are compressed in blocks that can be read in any order.";
 
 const EXAMPLES: &str = "\
 Examples:
-  lmfs init ~/archive.lmfs                 make a store with the built-in model
+  lmfs init ~/archive.lmfs                 create a store with the built-in model
   lmfs mount ~/archive.lmfs ~/archive      use it as a directory
   cp -a ~/documents ~/archive/
-  lmfs pack ~/archive                      compress now, not when idle
-  lmfs status ~/archive                    see what it saves
+  lmfs pack ~/archive                      compress now instead of waiting
+  lmfs status ~/archive                    show what it saves
   lmfs umount ~/archive                    returns when everything is on disk
   tar -I 'lmfs compress' -cf docs.tar.lmz docs
 
@@ -31,24 +31,24 @@ LMFS_LOG sets what is logged, for example LMFS_LOG=lmfs=debug.";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "lmfs", version, about = "Mount a directory that a language model compresses", long_about = LONG_ABOUT,
+#[command(name = "lmfs", version, about = "A filesystem that compresses with a language model", long_about = LONG_ABOUT,
     after_help = EXAMPLES, propagate_version = true, max_term_width = 110)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// How much to say.
+    /// Verbosity.
     #[command(flatten)]
     pub verbosity: Verbosity,
 }
 
-/// How much to say.
+/// Verbosity.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct Verbosity {
-    /// Say more; twice for everything
+    /// Increase verbosity (repeat for trace output)
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
     pub verbose: u8,
-    /// Say nothing but errors
+    /// Print errors only
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     pub quiet: bool,
 }
@@ -56,30 +56,30 @@ pub struct Verbosity {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a store: the folder that holds the compressed data and its model
+    /// Create a store, which is the folder that holds the compressed data and its model
     Init(Init),
-    /// Mount a store as a directory
+    /// Mount a store
     Mount(Mount),
-    /// Unmount; returns when everything is durable and the daemon is gone
+    /// Unmount, and return when everything is durable and the daemon has exited
     #[command(visible_alias = "unmount")]
     Umount(Umount),
-    /// Compress with the model now
+    /// Compress now instead of waiting until files are idle
     Pack(Pack),
     /// Show sizes, ratio, queue, methods, cache and model of a store
     Status(Status),
-    /// Show how single files are stored: size, stored size, blocks by method
+    /// Show how files are stored: size, stored size, blocks by method
     Stat(Stat),
-    /// Look for damage
+    /// Check a store for damage, and repair it
     Check(Check),
-    /// Give a store parity, more or less of it, or none
+    /// Add, change or remove parity
     Parity(Parity),
-    /// Make the index anew from the log
+    /// Rebuild the index from the log
     Rebuild(Rebuild),
-    /// Give the space of deleted and replaced data back
+    /// Reclaim the space of deleted and replaced data
     Gc(Gc),
     /// Compress files to .lmz, or standard input to standard output
     Compress(Stream),
-    /// Restore files from .lmz
+    /// Decompress .lmz files
     // What only compressing looks at is taken, as by zstd, but not shown.
     #[command(after_help = DECOMPRESS_EXAMPLES, mut_arg("model", |arg| arg.help(READING_MODEL)),
         mut_arg("level", |arg| arg.hide(true)),
@@ -90,11 +90,11 @@ pub enum Command {
     Test(Test),
     /// Show sizes and models of .lmz files
     List(List),
-    /// List the built-in models, show what a model is, or write one to a file
+    /// List the built-in models, describe a model, or write one to a file
     Model(Model),
-    /// Measure what lmfs makes of your data, beside gzip, zstd and xz
+    /// Compare lmfs with gzip, zstd and xz on your own data
     Eval(Eval),
-    /// Write the man pages and shell completions: what `make install` calls
+    /// Write the man pages and shell completions (called by `make install`)
     #[command(hide = true)]
     Manual(Manual),
 }
@@ -107,8 +107,8 @@ Examples:
   lmfs decompress -c notes.txt.lmz | less
   lmfs decompress --recover -o rest damaged.lmz
 
-A file says itself how it was compressed. An output file appears only when it is whole; it has the mode, times \
-and, where allowed, the owner of its input.";
+A file records how it was compressed. An output file appears only when it is complete. It has the mode, times \
+and, where permitted, the owner of its input.";
 
 const STREAM_EXAMPLES: &str = "\
 Examples:
@@ -118,26 +118,26 @@ Examples:
   tar -I 'lmfs compress' -xf docs.tar.lmz
   lmfs compress -1 -c big | ssh host lmfs decompress -o big
 
-Levels; --model and --block-size change parts of one:
-  -1 -2    zstd in blocks of 1 MiB: fast, stronger
-  -3 -4    adaptive models in blocks of 128 KiB, 256 KiB
-  -5       the language model tiny in blocks of 256 KiB
-  -6       the language model small in blocks of 256 KiB: the default
-  -7 -8    the same in blocks of 512 KiB, 1 MiB: smaller, slower at random
-  -9       the same with more context: smallest, slow
+Levels (--model and --block-size override parts of a level):
+  -1 -2    zstd, fast and stronger, blocks of 1 MiB
+  -3 -4    adaptive models, blocks of 128 KiB and 256 KiB
+  -5       language model tiny, blocks of 256 KiB
+  -6       language model small, blocks of 256 KiB (default)
+  -7 -8    the same, blocks of 512 KiB and 1 MiB, slower at random
+  -9       the same with more context, smallest and slowest
 
-docs/BENCHMARKS.md has their sizes and speeds.
+docs/BENCHMARKS.md lists sizes and speeds.
 
-An output file appears only when it is whole; it has the mode, times and, where allowed, the owner of its input.";
+An output file appears only when it is complete. It has the mode, times and, where permitted, the owner of its input.";
 
-/// Which model is to compress, and what runs it.
+/// The model to compress with, and the engine that runs it.
 #[derive(Debug, Args)]
 pub struct ModelChoice {
     /// Language model: builtin:NAME, the path of a GGUF file, or none [default: the best built-in model]
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
-    /// What runs the model when compressing: exact (integers: the same bits on every machine), llama (llama.cpp:
-    /// every model it loads) or auto (exact where it knows the model's shape). What is read says itself what runs it
+    /// Engine for compressing: exact (same bits on every machine), llama (llama.cpp, any model it loads) or auto (exact
+    /// if it supports the model). When decompressing, the file names its engine
     #[arg(long, value_name = "ENGINE", default_value = "auto")]
     pub engine: EngineChoice,
 }
@@ -146,7 +146,7 @@ pub struct ModelChoice {
 #[derive(Debug, Args)]
 #[command(after_help = STREAM_EXAMPLES)]
 pub struct Stream {
-    /// Files; standard input with none or -
+    /// Input files (default or -: standard input)
     pub files: Vec<PathBuf>,
     /// Write to standard output
     #[arg(short = 'c', long)]
@@ -154,32 +154,32 @@ pub struct Stream {
     /// Decompress (tar calls `lmfs compress -d`)
     #[arg(short, long)]
     pub decompress: bool,
-    /// Keep the input (this is what happens anyway)
+    /// Keep the input file (default)
     #[arg(short, long)]
     pub keep: bool,
-    /// Replace existing files; write compressed data to a terminal; read what is no regular file
+    /// Overwrite existing files, write compressed data to a terminal, read special files
     #[arg(short, long)]
     pub force: bool,
     /// Name of the output
     #[arg(short, long, value_name = "FILE", conflicts_with = "stdout")]
     pub output: Option<PathBuf>,
-    /// Remove the input once the output is whole
+    /// Remove the input when the output is complete
     #[arg(long, conflicts_with_all = ["stdout", "keep"])]
     pub rm: bool,
-    /// Blocks coded at a time, each with up to 136 MiB of tables (34 MiB at -6); 0 for one per core
+    /// Blocks coded in parallel, each with up to 136 MiB of tables (34 MiB at -6); 0 means one per core
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(..=1024))]
     pub threads: u16,
-    /// How hard to compress.
+    /// The compression level.
     #[command(flatten)]
     pub level: LevelFlags,
-    /// The model and what runs it.
+    /// The model and its engine.
     #[command(flatten)]
     pub choice: ModelChoice,
-    /// Bytes in a block, a power of two from 4KiB to 1MiB [default: the level's, 256KiB]
+    /// Block size, a power of two from 4KiB to 1MiB [default: the level's, 256KiB for -6]
     #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size)]
     pub block_size: Option<u32>,
-    /// When decompressing: go on after damage, with zeros for what is missing, and say which bytes these are
+    /// When decompressing, continue after damage: fill missing bytes with zeros and report them
     #[arg(long)]
     pub recover: bool,
 }
@@ -187,9 +187,9 @@ pub struct Stream {
 /// `lmfs test`
 #[derive(Debug, Args)]
 pub struct Test {
-    /// .lmz files; standard input with none or -
+    /// .lmz files (default or -: standard input)
     pub files: Vec<PathBuf>,
-    /// Blocks decoded at a time; 0 for one per core
+    /// Blocks decoded in parallel; 0 means one per core
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(..=1024))]
     pub threads: u16,
@@ -211,21 +211,21 @@ pub struct List {
 
 /// `lmfs eval`
 #[derive(Debug, Args)]
-#[command(after_help = "Nothing is estimated: all figures are lengths of bytes that were made, headers included.")]
+#[command(after_help = "Nothing is estimated. All figures are lengths of real output, including headers.")]
 pub struct Eval {
     /// Files and folders
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
-    /// Bytes in a block, a power of two from 4KiB to 1MiB: 16KiB is what a store has, 256KiB an .lmz file
+    /// Block size, a power of two from 4KiB to 1MiB (stores use 16KiB, .lmz files 256KiB)
     #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size, default_value = "16KiB")]
     pub block_size: u32,
-    /// The model and what runs it.
+    /// The model and its engine.
     #[command(flatten)]
     pub choice: ModelChoice,
-    /// Leave out what the other programs make of whole files
+    /// Do not measure the other programs on whole files
     #[arg(long)]
     pub blocks_only: bool,
-    /// Files and blocks at a time; 0 for one per core
+    /// Files and blocks in parallel; 0 means one per core
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(..=1024))]
     pub threads: u16,
@@ -245,31 +245,31 @@ pub struct Model {
 /// The commands about models.
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
-    /// List the built-in models, with what they make of text on this machine
+    /// List the built-in models, with size and speed measured on this machine
     List {
         /// Print one JSON object
         #[arg(long)]
         json: bool,
     },
-    /// Load a model and show what it is, or why it cannot be used
+    /// Load a model and describe it, or say why it cannot be used
     Show {
         /// builtin:NAME, or the path of a GGUF file
         model: String,
-        /// What is to run it: exact, llama or auto
+        /// Engine: exact, llama or auto
         #[arg(long, value_name = "ENGINE", default_value = "auto")]
         engine: EngineChoice,
         /// Print one JSON object
         #[arg(long)]
         json: bool,
-        /// This is the trial of a model, in a process that may end
+        /// This process tries a model and may crash.
         #[arg(long, hide = true)]
         untried: bool,
     },
-    /// Write a built-in model to a new file, to be kept beside what it compressed or run by other programs
+    /// Write a built-in model to a new file, to archive it or to use it with other programs
     Export {
         /// builtin:NAME
         model: String,
-        /// GGUF file to make
+        /// GGUF file to create
         file: PathBuf,
     },
 }
@@ -288,23 +288,23 @@ Examples:
   lmfs init /srv/logs.lmfs --block-size 64KiB
   lmfs init store --model ~/models/tinyllama-q8_0.gguf
 
-The model file is copied into the store, so that the store alone is enough to read it. Any GGUF that llama.cpp \
-loads and whose vocabulary can express all 256 bytes will do; the larger the model, the smaller and slower.";
+The model file is copied into the store, so the store alone is enough to read it. Any GGUF works that llama.cpp \
+loads and whose vocabulary can express all 256 bytes. A larger model compresses better and more slowly.";
 
 /// `lmfs init`
 #[derive(Debug, Args)]
 #[command(after_help = INIT_EXAMPLES)]
 pub struct Init {
-    /// Folder to make; it must be new or empty
+    /// Folder to create (must be new or empty)
     pub store: PathBuf,
-    /// The model and what runs it.
+    /// The model and its engine.
     #[command(flatten)]
     pub choice: ModelChoice,
-    /// Bytes in a block, a power of two from 4KiB to 1MiB: small blocks are read faster at random, large ones
-    /// take less space
+    /// Block size, a power of two from 4KiB to 1MiB. Small blocks are faster to read at random, large ones take less
+    /// space
     #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size, default_value = "16KiB")]
     pub block_size: u32,
-    /// Store this much parity beside the log, 1% to 50%, so that `lmfs check --repair` can make damaged places again
+    /// Parity beside the log, 1% to 50%, from which `lmfs check --repair` can repair damaged regions
     #[arg(long, value_name = "PERCENT", value_parser = size::parse_percent, default_value = "0")]
     pub parity: u8,
     /// Print one JSON object
@@ -316,12 +316,12 @@ const MOUNT_EXAMPLES: &str = "\
 Examples:
   lmfs mount ~/archive.lmfs ~/archive
   lmfs mount /srv/logs.lmfs /var/log/old -o allow_other,ro
-  lmfs mount -f --cache-size 1GiB store mnt     foreground, log to the terminal
+  lmfs mount -f --cache-size 1GiB store mnt     in the foreground
 
 In /etc/fstab (with a link from /sbin/mount.lmfs to lmfs):
   /srv/logs.lmfs  /var/log/old  lmfs  allow_other,nofail,cache_size=1GiB  0 0
 
-In the background, lmfs logs to STORE/lmfs.log. `systemctl start lmfs@...` logs to the journal.";
+A background daemon logs to STORE/lmfs.log. `systemctl start lmfs@...` logs to the journal.";
 
 /// `lmfs mount`
 #[derive(Debug, Default, Args)]
@@ -330,18 +330,18 @@ pub struct Mount {
     /// Folder of the store
     #[arg(required_unless_present = "config")]
     pub store: Option<PathBuf>,
-    /// Where to mount it: an existing empty directory
+    /// Where to mount it (an existing empty directory)
     #[arg(required_unless_present = "config")]
     pub mountpoint: Option<PathBuf>,
-    /// Take STORE, MOUNTPOINT and options from a file, as the systemd unit does (see docs/OPERATIONS.md)
+    /// Read STORE, MOUNTPOINT and options from a file, as the systemd unit does (see docs/OPERATIONS.md)
     #[arg(long, value_name = "FILE", conflicts_with_all = ["store", "mountpoint"])]
     pub config: Option<PathBuf>,
-    /// Stay in the foreground; log to standard error
+    /// Stay in the foreground and log to standard error
     #[arg(short, long)]
     pub foreground: bool,
     /// Mount options as in fstab, comma-separated: ro, allow_other, allow_root, noatime, nodev, nosuid, noexec, sync,
-    /// dirsync, nonempty and their opposites, cache_size=SIZE, pack=idle|off, pack_idle=SECONDS; options meant for
-    /// mount(8) and systemd are skipped
+    /// dirsync, nonempty and their opposites, cache_size=SIZE, pack=idle|off, pack_idle=SECONDS. Options for mount(8)
+    /// and systemd are ignored
     #[arg(short, long = "options", value_name = "OPT,...", value_delimiter = ',', action = ArgAction::Append)]
     pub options: Vec<String>,
     /// Memory for decoded blocks [default: 256MiB]
@@ -350,25 +350,25 @@ pub struct Mount {
     /// When to compress with the model [default: idle]
     #[arg(long, value_name = "WHEN", value_enum, hide_possible_values = false)]
     pub pack: Option<PackMode>,
-    /// With --pack=idle: compress a file this long after its last write [default: 30]
+    /// With --pack=idle, compress a file this many seconds after its last write [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub pack_idle: Option<u64>,
-    /// Change nothing in the store
+    /// Mount read-only
     #[arg(long)]
     pub read_only: bool,
-    /// We are the daemon: standard output is the pipe to the waiting parent.
+    /// This process is the daemon. Its standard output is the pipe to the waiting parent.
     #[arg(long, hide = true)]
     pub background_child: bool,
 }
 
 /// `lmfs umount`
 #[derive(Debug, Args)]
-#[command(after_help = "Succeeds with a note when nothing is mounted there. A mount whose daemon died is detached.")]
+#[command(after_help = "If nothing is mounted there, it says so and succeeds. A mount whose daemon died is detached.")]
 pub struct Umount {
     /// Where the store is mounted
     #[arg(required_unless_present = "config")]
     pub mountpoint: Option<PathBuf>,
-    /// Take the mountpoint from a file, as for `lmfs mount`
+    /// Read the mountpoint from a file, as `lmfs mount` does
     #[arg(long, value_name = "FILE", conflicts_with = "mountpoint")]
     pub config: Option<PathBuf>,
 }
@@ -377,19 +377,19 @@ pub struct Umount {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lmfs pack ~/archive                       a mounted store, by its daemon
-  lmfs pack ~/archive ~/archive/documents   only what lies below these paths
+  lmfs pack ~/archive                       a mounted store
+  lmfs pack ~/archive ~/archive/documents   only files below these paths
   lmfs pack ~/archive.lmfs --jobs 4         a store that is not mounted
 
-It can be interrupted at any time; what is done stays done.")]
+It can be interrupted at any time. Completed work stays.")]
 pub struct Pack {
     /// Folder of a store, or where it is mounted
     #[arg(value_name = "STORE|MOUNTPOINT")]
     pub target: PathBuf,
-    /// Only these files and folders: paths in the mount, or relative to the store's root
+    /// Only these files and folders, as paths in the mount or relative to the store's root
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Blocks to encode at a time [default: one per core]
+    /// Blocks encoded in parallel [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     /// Print one JSON object at the end
@@ -406,7 +406,7 @@ pub struct Status {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// End with 1 if something needs a person: what is shown as Trouble or Warning
+    /// Exit with status 1 if the store needs attention (a Trouble or Warning is shown)
     #[arg(long)]
     pub fail: bool,
 }
@@ -424,10 +424,10 @@ pub struct Stat {
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
-  lmfs check ~/archive.lmfs                      names, links and sizes: quick
-  lmfs check ~/archive.lmfs --data               every byte; --resume goes on
+  lmfs check ~/archive.lmfs                      names, links and sizes (quick)
+  lmfs check ~/archive.lmfs --data               every byte (--resume continues)
   lmfs check ~/archive --data --max-rate 20MiB   a mounted store, in use
-  lmfs check ~/archive.lmfs --repair             restore what parity can
+  lmfs check ~/archive.lmfs --repair             repair from parity
   lmfs check ~/archive.lmfs --sha256 > sums; cd ~/archive && sha256sum -c sums
 
 Exit codes: 0 no damage, 1 damage found, 2 the check could not run or was interrupted, 3 damage found and all of \
@@ -437,25 +437,25 @@ it repaired.";
 #[derive(Debug, Args)]
 #[command(after_help = CHECK_EXAMPLES)]
 pub struct Check {
-    /// Folder of a store, or where it is mounted; a mounted store takes --data only
+    /// Folder of a store, or where it is mounted (then only with --data)
     #[arg(value_name = "STORE|MOUNTPOINT", required_unless_present = "config")]
     pub target: Option<PathBuf>,
-    /// Take the store from a file, as for `lmfs mount`
+    /// Read the store from a file, as `lmfs mount` does
     #[arg(long, value_name = "FILE", conflicts_with = "target")]
     pub config: Option<PathBuf>,
     /// Also decode every block and compare it with its checksum
     #[arg(long)]
     pub data: bool,
-    /// Repair damaged segments from their parity, and make parity that is missing
+    /// Repair damaged segments from their parity, and create missing parity
     #[arg(long)]
     pub repair: bool,
-    /// Print the SHA-256 of every file for `sha256sum -c`; implies --data. Damage goes to standard error
+    /// Print the SHA-256 of every file for `sha256sum -c`, and damage to standard error (implies --data)
     #[arg(long, conflicts_with = "json")]
     pub sha256: bool,
-    /// Go on where an interrupted check ended; implies --data
+    /// Continue an interrupted check (implies --data)
     #[arg(long)]
     pub resume: bool,
-    /// Bytes of the store read a second, at most; implies --data
+    /// Read at most this many bytes of the store per second (implies --data)
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub max_rate: Option<u64>,
     /// Print one JSON object
@@ -466,12 +466,12 @@ pub struct Check {
 /// `lmfs parity`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Segments that have parity keep what they have; those without get it now, and new ones when they are full. \
+Segments with parity keep what they have. Segments without get it now, and new segments when they are full. \
 With 0, all parity is deleted.")]
 pub struct Parity {
     /// Folder of a store that is not mounted
     pub store: PathBuf,
-    /// Share of what is stored: 1% to 50%, or 0
+    /// Size of the parity relative to the log, 1% to 50%, or 0
     #[arg(value_name = "PERCENT", value_parser = size::parse_percent)]
     pub percent: u8,
     /// Print one JSON object
@@ -481,7 +481,7 @@ pub struct Parity {
 
 /// `lmfs rebuild`
 #[derive(Debug, Args)]
-#[command(after_help = "The log is the truth; the index can be made from it at any time. Nothing in the log changes.")]
+#[command(after_help = "The index can be rebuilt from the log at any time. The log does not change.")]
 pub struct Rebuild {
     /// Folder of a store that is not mounted
     pub store: PathBuf,
@@ -493,7 +493,7 @@ pub struct Rebuild {
 /// `lmfs gc`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The daemon of a mounted store and `lmfs pack` do this by themselves when there is much to gain."
+    after_help = "The daemon of a mounted store and `lmfs pack` do this automatically when there is much to gain."
 )]
 pub struct Gc {
     /// Folder of a store, or where it is mounted
