@@ -101,7 +101,8 @@ impl Transaction<'_> {
                 let raw_len = now.raw_len.min(new.raw_len);
                 self.put_extents(*ino, *block, &[Some(Extent { raw_len, ..*new })])
             }
-            Change::TruncateExtents { ino, from } => self.truncate(*ino, *from),
+            Change::TruncateExtents { ino, from } => self.drop_extents(*ino, *from, u64::MAX),
+            Change::PunchExtents { ino, from, end } => self.drop_extents(*ino, *from, *end),
             Change::PutXattr { ino, name, value } => {
                 self.put(rows::named(rows::XATTR, *ino, name), Some(value.clone()));
                 Ok(())
@@ -151,10 +152,10 @@ impl Transaction<'_> {
         let Some((_, inode)) = self.inode(ino)? else {
             return refused(format!("inode {ino} does not exist and cannot be deleted"));
         };
-        self.truncate(ino, 0)?;
+        self.drop_extents(ino, 0, u64::MAX)?;
         self.stored.remove(&ino);
         let attributes = rows::key(rows::XATTR, ino);
-        for key in self.keys_with(&attributes, &attributes)? {
+        for key in self.keys_with(&attributes, &attributes, |_| true)? {
             self.put(key, None);
         }
         self.delete(rows::key(rows::ORPHAN, ino))?;
@@ -163,20 +164,24 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Keys of all rows that begin with `prefix`, from `from` on, as they are at this point of the transaction.
-    fn keys_with(&self, prefix: &[u8], from: &[u8]) -> Result<Vec<Vec<u8>>> {
+    /// Keys of the rows that begin with `prefix`, from `from` on, as they are at this point of the transaction, up to the
+    /// first that is not `wanted`.
+    fn keys_with(&self, prefix: &[u8], from: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
         let mut keys = Vec::new();
         self.index.scan_prefix(prefix, from, |k, _| {
+            if !wanted(k) {
+                return ControlFlow::Break(());
+            }
             if !self.out.rows.contains_key(k) {
                 keys.push(k.to_vec());
             }
-            ControlFlow::<()>::Continue(())
+            ControlFlow::Continue(())
         })?;
         let own = self
             .out
             .rows
             .range(from.to_vec()..)
-            .take_while(|(k, _)| k.starts_with(prefix));
+            .take_while(|(k, _)| k.starts_with(prefix) && wanted(k));
         keys.extend(own.filter(|(_, v)| v.is_some()).map(|(k, _)| k.clone()));
         Ok(keys)
     }
@@ -224,16 +229,19 @@ impl Transaction<'_> {
         }
     }
 
-    fn truncate(&mut self, ino: u64, from: u64) -> Result<()> {
-        let first = from / RUN;
-        for key in self.keys_with(&rows::key(rows::EXTENTS, ino), &rows::run_key(ino, first))? {
+    /// Drops the extents of blocks `from` to before `end`.
+    fn drop_extents(&mut self, ino: u64, from: u64, end: u64) -> Result<()> {
+        let after = rows::run_key(ino, end.div_ceil(RUN));
+        let prefix = rows::key(rows::EXTENTS, ino);
+        for key in self.keys_with(&prefix, &rows::run_key(ino, from / RUN), |key| key < after.as_slice())? {
             let run = rows::split_key(&key).and_then(|(_, _, rest)| rows::run_of(rest));
             let run = run.ok_or_else(|| Error::Index("key of an extents row".into()))?;
             let mut row = self.run(ino, run)?;
-            let keep = if run == first { (from % RUN) as usize } else { 0 };
-            for (slot, block) in row.iter_mut().zip(run * RUN..).skip(keep) {
-                let old = slot.take();
-                self.count(ino, block, old.as_ref(), -1);
+            for (slot, block) in row.iter_mut().zip(run * RUN..) {
+                if (from..end).contains(&block) {
+                    let old = slot.take();
+                    self.count(ino, block, old.as_ref(), -1);
+                }
             }
             self.put_run(ino, run, &row)?;
         }

@@ -66,6 +66,15 @@ pub enum Change {
         /// First block dropped.
         from: u64,
     },
+    /// Drops all extents from block `from` to before block `end`: however large, a hole is one change.
+    PunchExtents {
+        /// The file.
+        ino: u64,
+        /// First block dropped.
+        from: u64,
+        /// First block after it that stays.
+        end: u64,
+    },
     /// Sets an extended attribute.
     PutXattr {
         /// The inode.
@@ -122,6 +131,8 @@ impl Change {
             }
             Self::SwapExtent { ino, block, .. } => number(*ino).and(block_number(*block)),
             Self::TruncateExtents { ino, .. } => number(*ino),
+            Self::PunchExtents { ino, from, end } if from < end => number(*ino).and(block_number(*end)),
+            Self::PunchExtents { .. } => Err("a hole of no blocks".into()),
             Self::PutXattr { ino, name, value } => {
                 number(*ino)?;
                 xattr_name(name)?;

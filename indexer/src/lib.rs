@@ -40,6 +40,7 @@ pub use store::check::{CheckOptions, CheckReport, Finding, Severity};
 pub use store::gc::{GcOptions, GcReport};
 pub use store::protect::Protected;
 pub use store::{
-    CommitReport, CreateOptions, DEFAULT_SEGMENT, MAX_SEGMENT, MIN_SEGMENT, Moved, OpenOptions, OpenReport, Store,
+    CommitReport, CreateOptions, DEFAULT_SEGMENT, MAX_SEGMENT, MIN_SEGMENT, Moved, OpenOptions, OpenReport,
+    PendingBlock, Store,
 };
 pub use types::{BlockRef, Dirent, Extent, Inode, Kind, MAX_NAME, MAX_TARGET, MAX_XATTR, ROOT_INO, Time};

@@ -19,9 +19,12 @@ pub(crate) mod gc;
 mod hostile;
 mod mark;
 mod open;
+mod pending;
 pub(crate) mod protect;
 mod read;
 mod recover;
+
+pub use pending::PendingBlock;
 
 /// How a store is made.
 #[derive(Clone, Debug)]
@@ -107,6 +110,8 @@ pub struct CommitReport {
 pub struct Moved {
     /// The file.
     pub ino: u64,
+    /// Its block.
+    pub block: u64,
     /// Where the block was.
     pub old: BlockRef,
     /// Where it is now.

@@ -102,6 +102,8 @@ pub struct Job<'a> {
     pub codec: &'a Codec,
     /// The store's folder, where an interrupted check leaves how far it came.
     pub folder: &'a Path,
+    /// Where they are decoded, if not on the threads that read them.
+    pub computing: Option<&'a rayon::ThreadPool>,
     /// Bytes in a block of the store.
     pub block_size: u32,
     /// Decode every block.

@@ -9,7 +9,6 @@
 mod acl;
 mod allocate;
 mod attr;
-mod background;
 mod buffer;
 mod copy;
 mod create;
@@ -17,8 +16,9 @@ mod dir;
 mod dirty;
 mod edit;
 mod error;
-mod flush;
+mod events;
 mod handle;
+mod journal;
 mod link;
 mod loader;
 mod node;
@@ -26,6 +26,7 @@ mod options;
 mod ranges;
 mod read;
 mod read_ahead;
+mod reader;
 mod remove;
 mod rename;
 mod seek;
@@ -35,14 +36,17 @@ mod types;
 pub mod virtual_xattr;
 mod walk;
 mod write;
+mod write_back;
 mod xattr;
 
 use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use lmfs_codec::{Codec, Stop};
-use lmfs_indexer::{BlockRef, Change, Moved, SkippedSwap, Store};
+use lmfs_indexer::{Change, Moved, SkippedSwap, Store};
 use parking_lot::Mutex;
 
 pub use copy::Place;
@@ -55,11 +59,15 @@ pub use types::{
 };
 pub use virtual_xattr::FileStat;
 
-use crate::cache::{Blocks, Pool};
-use dirty::DirtyNodes;
+use crate::cache::Blocks;
+use crate::task::{Asker, Executor, wait};
+use events::Events;
 use handle::Handles;
+use journal::Journal;
 use loader::Loader;
 use node::{Node, NodeTable};
+use reader::Reader;
+use write_back::{Background, Cold, Parts, WriteBack};
 
 /// Number of the root directory, as FUSE wants it too.
 pub const ROOT: u64 = lmfs_indexer::ROOT_INO;
@@ -69,30 +77,27 @@ pub const MAX_NAME: usize = lmfs_indexer::MAX_NAME;
 
 /// A filesystem over an open store.
 pub struct Filesystem {
-    me: Weak<Filesystem>,
     store: Arc<Store>,
-    codec: Codec,
     options: Options,
     nodes: NodeTable,
-    dirty: DirtyNodes,
+    journal: Arc<Journal>,
+    reader: Arc<Reader>,
+    write_back: Arc<WriteBack>,
     handles: Handles,
     walks: walk::Walks,
     /// Deleted inodes that the kernel still refers to.
     ghosts: Mutex<std::collections::HashMap<u64, Arc<Node>>>,
-    blocks: Blocks<BlockRef>,
-    jobs: Pool,
+    /// Runs requests that wait.
+    executor: Arc<Executor>,
     /// Held while names change, so that a directory's entries, link counts and ".." move together.
     namespace: Mutex<()>,
     next_ino: AtomicU64,
-    /// Something was committed since the log was last made durable.
-    unsynced: AtomicBool,
     counters: Arc<stats::Counters>,
-    /// Told which inodes changed what they take in the store.
-    on_stored: OnceLock<Box<dyn Fn(u64) + Send + Sync>>,
+    events: Arc<Events>,
     /// The end has begun: nothing changes any more, though the kernel may still ask.
     closed: AtomicBool,
     stop: Stop,
-    background: background::Background,
+    background: Background,
 }
 
 impl Filesystem {
@@ -107,38 +112,49 @@ impl Filesystem {
         let loader = Loader::new(store.clone(), codec.clone(), stop.clone(), counters.clone());
         let threads = |error: std::io::Error| Error::with(Errno::AGAIN, format!("no threads: {error}"));
         let blocks = Blocks::new(Box::new(loader), options.cache_bytes, options.decode_threads).map_err(threads)?;
-        let jobs = Pool::new("lmfs-job", options.job_threads).map_err(threads)?;
-        let next_ino = store.max_ino().max(ROOT) + 1;
-        let dirty = DirtyNodes::default();
-        let fs = Arc::new_cyclic(|me| Filesystem {
-            me: me.clone(),
-            nodes: NodeTable::new(dirty.total()),
-            dirty,
+        let executor = Arc::new(Executor::new("lmfs-job", options.job_threads).map_err(threads)?);
+        let journal = Arc::new(Journal::new(store.clone(), counters.clone()));
+        let reader = Arc::new(Reader::new(store.clone(), blocks));
+        let events = Arc::new(Events::default());
+        let parts = Parts {
+            journal: journal.clone(),
+            reader: reader.clone(),
+            codec,
+            counters: counters.clone(),
+            events: events.clone(),
+            executor: executor.clone(),
+        };
+        let write_back = Arc::new(WriteBack::new(parts, &options));
+        // The reader holds the store, so the store must not hold the reader.
+        let (moved, told) = (Arc::downgrade(&reader), events.clone());
+        store.on_moved(move |moves| {
+            if let Some(reader) = moved.upgrade() {
+                blocks_moved(&reader, &told, moves);
+            }
+        });
+        let fs = Arc::new(Filesystem {
+            nodes: NodeTable::new(write_back.totals().clone()),
+            journal,
+            reader,
+            write_back,
             handles: Handles::default(),
             walks: walk::Walks::default(),
             ghosts: Mutex::default(),
-            blocks,
-            jobs,
+            executor,
             namespace: Mutex::default(),
-            next_ino: AtomicU64::new(next_ino),
-            unsynced: AtomicBool::new(false),
+            next_ino: AtomicU64::new(store.max_ino().max(ROOT) + 1),
             counters,
-            on_stored: OnceLock::new(),
+            events,
             closed: AtomicBool::new(false),
             stop,
-            background: background::Background::default(),
+            background: Background::default(),
             store,
-            codec,
             options,
         });
-        let me = fs.me.clone();
-        fs.store.on_moved(move |moves| {
-            if let Some(fs) = me.upgrade() {
-                fs.blocks_moved(moves);
-            }
-        });
         fs.delete_orphans()?;
-        fs.background.start(&fs).map_err(threads)?;
+        if !fs.options.read_only {
+            fs.background.start(&fs.write_back, &fs.journal).map_err(threads)?;
+        }
         Ok(fs)
     }
 
@@ -152,33 +168,16 @@ impl Filesystem {
         &self.store
     }
 
-    /// Runs `job` on a thread that may wait. Jobs still queued at [`Filesystem::shutdown`] are finished there.
-    pub fn run(&self, job: impl FnOnce(&Filesystem) + Send + 'static) {
-        if let Some(me) = self.me.upgrade() {
-            self.jobs.run(move || job(&me));
-        }
-    }
-
-    /// Blocks lie elsewhere with the same contents (they were packed, or moved by garbage collection): the cache keeps
-    /// them, and the kernel learns that their files take another amount of space.
-    fn blocks_moved(&self, moves: &[Moved]) {
-        for Moved { old, new, .. } in moves {
-            self.blocks.moved(old, *new);
-        }
-        let files: BTreeSet<u64> = moves.iter().map(|moved| moved.ino).collect();
-        files.into_iter().for_each(|ino| self.tell_stored(ino));
+    /// Runs a request that waits. It holds no thread while it does. Requests that have not ended at
+    /// [`Filesystem::shutdown`] are finished there.
+    pub fn spawn(&self, asker: Asker, request: impl Future<Output = ()> + Send + 'static) {
+        self.executor.spawn(asker, request);
     }
 
     /// From now on `told` is called with the inodes whose use of space changes without a request that says so. The first
     /// call of this counts.
     pub fn on_stored(&self, told: impl Fn(u64) + Send + Sync + 'static) {
-        let _ = self.on_stored.set(Box::new(told));
-    }
-
-    pub(crate) fn tell_stored(&self, ino: u64) {
-        if let Some(told) = self.on_stored.get() {
-            told(ino);
-        }
+        self.events.on_stored(told);
     }
 
     /// Makes everything written so far durable. Waits for the disk.
@@ -189,8 +188,8 @@ impl Filesystem {
         if self.options.read_only {
             return Ok(());
         }
-        let flushed = self.flush_all();
-        self.sync_log()?;
+        let flushed = wait(self.write_back.flush_all());
+        self.journal.sync()?;
         flushed
     }
 
@@ -202,22 +201,26 @@ impl Filesystem {
     pub fn shutdown(&self) -> Result<()> {
         self.closed.store(true, Ordering::SeqCst);
         self.background.stop();
-        self.jobs.shutdown();
+        if !self.options.read_only {
+            // What has to be decoded is asked for together. Failures are told by the sync below.
+            let _ = wait(self.write_back.round(Duration::ZERO, Cold::Decode));
+        }
+        self.executor.shutdown();
         let synced = self.sync();
         if synced.is_err() {
-            for node in self.dirty.all() {
+            for node in self.write_back.files() {
                 let bytes = node.lock().dirty.bytes();
                 tracing::error!(ino = node.ino, bytes, "gave up written data that could not be stored");
             }
         }
         self.stop.set();
-        self.blocks.shutdown();
+        self.reader.blocks().shutdown();
         synced
     }
 
     /// Whether a reader waits for a block to be decoded now.
     pub fn is_awaited(&self) -> bool {
-        self.blocks.is_awaited()
+        self.reader.blocks().is_awaited()
     }
 
     pub(crate) fn node(&self, ino: u64) -> Result<Arc<Node>> {
@@ -227,22 +230,9 @@ impl Filesystem {
         self.nodes.get(ino, &self.store)
     }
 
-    /// Makes the log durable, if anything was committed since that was last done.
-    pub(crate) fn sync_log(&self) -> Result<()> {
-        let was = self.unsynced.swap(false, Ordering::SeqCst);
-        let synced = self.store.sync().map_err(Error::from);
-        if synced.is_err() {
-            self.unsynced.fetch_or(was, Ordering::SeqCst);
-        }
-        self.counters.synced(&synced);
-        synced
-    }
-
     /// Commits changes. Swaps that found another extent than they expected come back.
     pub(crate) fn commit_swaps(&self, changes: Vec<Change>) -> Result<Vec<SkippedSwap>> {
-        let report = self.store.commit(changes)?;
-        self.unsynced.store(true, Ordering::SeqCst);
-        Ok(report.skipped)
+        self.journal.commit(changes)
     }
 
     /// Commits changes none of which is a swap.
@@ -252,6 +242,11 @@ impl Filesystem {
 
     pub(crate) fn commit_edit(&self, edit: edit::Edit<'_>) -> Result<()> {
         edit.commit(self)
+    }
+
+    /// Whether a file has written bytes that are not in the log yet.
+    pub fn is_dirty(&self, ino: u64) -> bool {
+        self.write_back.is_dirty(ino)
     }
 
     pub(crate) fn writable(&self) -> Result<()> {
@@ -267,6 +262,14 @@ impl Filesystem {
     pub(crate) fn block_size(&self) -> u64 {
         u64::from(self.options.block_size)
     }
+}
+
+/// Blocks lie elsewhere with the same contents (they were packed, or moved by garbage collection): the cache keeps
+/// them, and the kernel learns that their files take another amount of space.
+fn blocks_moved(reader: &Reader, events: &Events, moves: &[Moved]) {
+    reader.moved(moves);
+    let files: BTreeSet<u64> = moves.iter().map(|moved| moved.ino).collect();
+    files.into_iter().for_each(|ino| events.stored(ino));
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod process;
 mod progress;
 mod room;
 mod store;
+mod task;
 #[cfg(test)]
 mod testing;
 

@@ -29,7 +29,6 @@ use lmfs_indexer::Store;
 pub use host::{Host, Unattended};
 pub use idle::Background;
 pub use plan::Scope;
-pub(crate) use run::lower_priority;
 pub use status::{Progress, State, Status, Summary, queue};
 pub use tag::Tag;
 
@@ -46,6 +45,9 @@ pub enum Error {
     /// The log or the index failed.
     #[error("packing stopped: {0}")]
     Store(lmfs_indexer::Error),
+    /// The system gives no threads.
+    #[error("packing did not begin, because the system gives no threads: {0}")]
+    Threads(std::io::Error),
     /// The store cannot be written.
     #[error("the store is open for reading only, so nothing can be packed")]
     ReadOnly,

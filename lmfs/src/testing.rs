@@ -1,5 +1,7 @@
 //! What several modules' tests need.
 
+pub mod gate;
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};

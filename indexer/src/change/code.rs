@@ -16,6 +16,7 @@ const DEL_XATTR: u8 = 9;
 const PUT_ORPHAN: u8 = 10;
 const DEL_ORPHAN: u8 = 11;
 const PUT_META: u8 = 12;
+const PUNCH_EXTENTS: u8 = 13;
 
 /// Appends the changes, one after the other.
 pub(crate) fn encode_changes(out: &mut Vec<u8>, changes: &[Change]) {
@@ -61,6 +62,11 @@ fn encode(out: &mut Vec<u8>, change: &Change) {
         Change::TruncateExtents { ino, from } => {
             head(TRUNCATE_EXTENTS, *ino);
             put_varint(out, *from);
+        }
+        Change::PunchExtents { ino, from, end } => {
+            head(PUNCH_EXTENTS, *ino);
+            put_varint(out, *from);
+            put_varint(out, *end);
         }
         Change::PutXattr { ino, name, value } => {
             head(PUT_XATTR, *ino);
@@ -136,6 +142,11 @@ fn decode(r: &mut Reader<'_>) -> Option<Change> {
             Change::SwapExtent { ino, block, old, new }
         }
         TRUNCATE_EXTENTS => Change::TruncateExtents { ino, from: r.varint()? },
+        PUNCH_EXTENTS => Change::PunchExtents {
+            ino,
+            from: r.varint()?,
+            end: r.varint()?,
+        },
         PUT_XATTR => Change::PutXattr {
             ino,
             name: r.bytes()?.to_vec(),

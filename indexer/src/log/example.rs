@@ -73,7 +73,7 @@ fn the_example_of_the_format_document_is_what_is_written() {
         rows: super::Measured::default(),
     };
     let log = Log::new(Arc::new(io.clone()), options, resume);
-    let r = log.append_block(2, 0, b"hello").unwrap();
+    let r = log.append_block(2, 0, b"hello", |_| ()).unwrap();
     let changes = changes(r);
     let mut bytes = Vec::new();
     encode_changes(&mut bytes, &changes);

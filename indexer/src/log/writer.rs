@@ -46,6 +46,15 @@ pub(crate) struct Measured {
     pub(crate) at: u64,
 }
 
+/// Bytes that sealing a segment may have to make durable while nobody else can append.
+const QUICK_SYNC: u64 = 1 << 20;
+
+/// How often a segment that is full is made durable before it is sealed in any case: meanwhile little is appended to it.
+const SYNCS_BEFORE_SEAL: u32 = 3;
+
+/// A full segment grows by this part of its size, at most, while it is made durable to be sealed.
+const BEYOND: u64 = 4;
+
 struct Head {
     segment: Option<Arc<Segment>>,
     end: u64,
@@ -175,18 +184,26 @@ impl Log {
         self.head().checkpoint
     }
 
-    /// Appends a block.
-    pub(crate) fn append_block(&self, ino: u64, block: u64, bytes: &[u8]) -> Result<BlockRef> {
-        let at = self.append(RecordKind::Block, bytes.len() + 20, |out, _| {
-            put_varint(out, ino);
-            put_varint(out, block);
-            out.extend_from_slice(bytes);
-        })?;
-        Ok(BlockRef {
+    /// Appends a block. `placed` hears where it lies before its segment can be sealed.
+    pub(crate) fn append_block(
+        &self,
+        ino: u64,
+        block: u64,
+        bytes: &[u8],
+        placed: impl FnOnce(BlockRef),
+    ) -> Result<BlockRef> {
+        let location = |at: Position| BlockRef {
             segment: at.segment,
             offset: at.offset,
             len: bytes.len() as u32,
-        })
+        };
+        let fill = |out: &mut Vec<u8>, _| {
+            put_varint(out, ino);
+            put_varint(out, block);
+            out.extend_from_slice(bytes);
+        };
+        self.append_placed(RecordKind::Block, bytes.len() + 20, fill, |at| placed(location(at)))
+            .map(location)
     }
 
     /// Appends a transaction, which begins with how far before it the log is known to be durable: after a crash,
@@ -205,22 +222,25 @@ impl Log {
         max: usize,
         fill: impl FnOnce(&mut Vec<u8>, u32),
     ) -> Result<Position> {
+        self.append_placed(kind, max, fill, |_| ())
+    }
+
+    /// As [`Log::append`]; `placed` hears where the record begins before anybody else can append.
+    fn append_placed(
+        &self,
+        kind: RecordKind,
+        max: usize,
+        fill: impl FnOnce(&mut Vec<u8>, u32),
+        placed: impl FnOnce(Position),
+    ) -> Result<Position> {
         if max > MAX_PAYLOAD {
             return Err(Error::InvalidChange(format!(
                 "a record of {max} bytes, at most {MAX_PAYLOAD}: split it"
             )));
         }
-        let mut head = self.head();
-        self.durability.check()?;
-        let size = (FRAME_LEN + max) as u64;
-        let segment = self.room(&mut head, size)?;
+        let (mut head, segment) = self.head_with_room(kind, (FRAME_LEN + max) as u64)?;
         let offset = head.end as u32;
-        let durable = self.durability.durable();
-        let back = if durable.segment == segment.id {
-            offset.saturating_sub(durable.offset)
-        } else {
-            offset
-        };
+        let back = self.unsynced(&head, &segment) as u32;
         let mut record = Vec::with_capacity(FRAME_LEN + max);
         record.resize(FRAME_LEN, 0);
         fill(&mut record, back);
@@ -236,10 +256,12 @@ impl Log {
             let end = head.end as u32;
             head.footer.note(offset, end);
         }
-        Ok(Position {
+        let at = Position {
             segment: segment.id,
             offset,
-        })
+        };
+        placed(at);
+        Ok(at)
     }
 
     /// Writes at the head's end; what could not be written whole is cut off again.
@@ -257,16 +279,47 @@ impl Log {
         Ok(())
     }
 
-    /// The head segment with room for `size` more bytes, a new one if need be.
-    fn room(&self, head: &mut Head, size: u64) -> Result<Arc<Segment>> {
-        if let Some(segment) = &head.segment {
-            let first = head.end <= HEADER_LEN as u64;
-            if first || head.end + size <= u64::from(self.options.segment_size) {
-                return Ok(Arc::clone(segment));
+    /// The head, locked, and its segment with room for `size` more bytes, a new one if need be.
+    ///
+    /// Sealing a segment makes it durable, and the head is locked meanwhile. So that this is quick, most of the segment is
+    /// made durable before, without the lock. Whoever appends contents waits for that; a change of names or attributes
+    /// does not, and goes beyond the segment's size.
+    fn head_with_room(&self, kind: RecordKind, size: u64) -> Result<(MutexGuard<'_, Head>, Arc<Segment>)> {
+        let full = u64::from(self.options.segment_size);
+        let mut syncs = 0;
+        loop {
+            let mut head = self.head();
+            self.durability.check()?;
+            let Some(segment) = head.segment.clone() else {
+                let segment = self.start(&mut head)?;
+                return Ok((head, segment));
+            };
+            let end = head.end + size;
+            let beyond = kind == RecordKind::Transaction && end <= full + full / BEYOND;
+            let is_first = head.end <= HEADER_LEN as u64;
+            let seals_quickly = syncs >= SYNCS_BEFORE_SEAL || self.unsynced(&head, &segment) <= QUICK_SYNC;
+            if is_first || end <= full || (beyond && !seals_quickly) {
+                return Ok((head, segment));
             }
-            self.seal(head)?;
+            if seals_quickly {
+                self.seal(&mut head)?;
+                let segment = self.start(&mut head)?;
+                return Ok((head, segment));
+            }
+            drop(head);
+            self.sync()?;
+            syncs += 1;
         }
-        self.start(head)
+    }
+
+    /// Bytes of the head's segment that are not known to be durable.
+    fn unsynced(&self, head: &Head, segment: &Segment) -> u64 {
+        let durable = self.durability.durable();
+        if durable.segment == segment.id {
+            head.end.saturating_sub(u64::from(durable.offset))
+        } else {
+            head.end
+        }
     }
 
     /// Ends the head segment with its footer and makes it durable.

@@ -18,11 +18,10 @@ impl Store {
     /// collection spares it until the store is opened again.
     pub fn append_block(&self, ino: u64, block: u64, bytes: &[u8]) -> Result<BlockRef> {
         self.writable()?;
-        // Held while appending, so that garbage collection never sees the block without the mark.
-        let mut pending = self.pending();
-        let r = self.log.append_block(ino, block, bytes)?;
-        pending.insert((r.segment, r.offset));
-        Ok(r)
+        // Noted before the segment can be sealed: garbage collection never sees the block without the mark.
+        self.log.append_block(ino, block, bytes, |r| {
+            self.pending().insert((r.segment, r.offset));
+        })
     }
 
     /// Makes a transaction happen: all of it or, on an error, nothing. Its effects are visible when this returns and
@@ -40,12 +39,12 @@ impl Store {
         self.log.append_transaction(&bytes)?;
         let changed = effect.rows.len();
         self.state_mut().apply(effect.rows, &effect.counters);
+        let seq = self.log.seq();
         // Their extents keep them from now on; those of skipped swaps are garbage.
         let mut pending = self.pending();
         for r in tx.iter().flat_map(new_refs) {
             pending.remove(&(r.segment, r.offset));
         }
-        let seq = self.log.seq();
         drop((pending, one_at_a_time));
         self.settle(changed + PAGES);
         self.tell_moved(&tx, &effect.skipped);
@@ -154,7 +153,12 @@ fn moved(change: &Change, skipped: &[SkippedSwap]) -> Option<Moved> {
         Change::SwapExtent { ino, block, old, new }
             if old != new.r && !skipped.contains(&SkippedSwap { ino, block }) =>
         {
-            Some(Moved { ino, old, new: new.r })
+            Some(Moved {
+                ino,
+                block,
+                old,
+                new: new.r,
+            })
         }
         _ => None,
     }

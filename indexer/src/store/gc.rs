@@ -198,7 +198,7 @@ impl Run<'_> {
             {
                 match self.store.read_block_of(ino, block, extent.r) {
                     Ok(bytes) => {
-                        let r = self.store.log.append_block(ino, block, &bytes)?;
+                        let r = self.store.log.append_block(ino, block, &bytes, |_| ())?;
                         batch.push(Change::SwapExtent {
                             ino,
                             block,

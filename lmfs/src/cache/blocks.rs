@@ -1,16 +1,18 @@
 //! Blocks by their place in the log: from the LRU, or decoded once for all who wait.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
-use super::{ByteLru, Pool};
+use super::ByteLru;
+use crate::task::{Asker, Pool};
 
 /// A decoded block.
 pub type Block = Arc<Vec<u8>>;
@@ -67,8 +69,6 @@ impl LoadError {
 /// What a block's reader is told.
 pub type Loaded = Result<Block, LoadError>;
 
-type Waiter = Box<dyn FnOnce(Loaded) + Send>;
-
 /// Counters of the cache since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -120,10 +120,22 @@ struct State<K: Hash + Eq> {
     flights: HashMap<K, Flight>,
 }
 
-/// A block that is being decoded or waits for a thread.
+/// A block that is being decoded or waits for a thread: one decode, however many wait for it (single-flight).
+#[derive(Default)]
 struct Flight {
-    waiters: Vec<Waiter>,
+    waiters: Vec<oneshot::Sender<Loaded>>,
+    /// In whose queues it waits for a thread. Whichever of them comes first decodes; the others find nothing to do.
+    askers: Vec<Asker>,
+    /// It is wanted ahead of need, whether somebody waits or not.
+    ahead: bool,
     started: bool,
+}
+
+impl Flight {
+    /// Whether anybody still waits for it: a reader that was interrupted does not.
+    fn is_awaited(&self) -> bool {
+        self.waiters.iter().any(|waiter| !waiter.is_closed())
+    }
 }
 
 impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
@@ -159,51 +171,43 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
         Some(block)
     }
 
-    /// Hands the block to `waiter`: at once, on this thread, if it is in memory, else from the thread that decodes it.
-    pub fn fetch(&self, key: K, cost: Cost, waiter: impl FnOnce(Loaded) + Send + 'static) {
+    /// The block: from memory, or from the thread that decodes it. It is asked for when this is called, not when the
+    /// future is polled first. Dropping the future takes the wish back: what nobody waits for is not decoded.
+    pub fn fetch(&self, key: K, cost: Cost, asker: Asker) -> impl Future<Output = Loaded> + Send + use<K> {
+        let answer = self.ask(key, cost, asker);
+        async move {
+            match answer {
+                Ok(block) => Ok(block),
+                Err(later) => later
+                    .await
+                    .unwrap_or_else(|_| Err(LoadError::new(LoadErrorKind::Failed, "shutting down"))),
+            }
+        }
+    }
+
+    /// The block, or where it will arrive.
+    fn ask(&self, key: K, cost: Cost, asker: Asker) -> Result<Block, oneshot::Receiver<Loaded>> {
         let mut state = self.inner.state.lock();
         if let Some(block) = state.lru.get(&key) {
             drop(state);
             self.inner.hits.fetch_add(1, Ordering::Relaxed);
-            return waiter(Ok(block));
+            return Ok(block);
         }
         self.inner.misses.fetch_add(1, Ordering::Relaxed);
-        let flight = state.flights.get_mut(&key);
-        // A flight that read-ahead queued and nothing started is asked for again, now as urgent; whichever job
-        // comes first decodes, the other finds nothing to do.
-        let start = flight
-            .as_ref()
-            .is_none_or(|flight| !flight.started && flight.waiters.is_empty());
-        match flight {
-            Some(flight) => flight.waiters.push(Box::new(waiter)),
-            None => {
-                let flight = Flight {
-                    waiters: vec![Box::new(waiter)],
-                    started: false,
-                };
-                state.flights.insert(key, flight);
-            }
+        let (waiter, later) = oneshot::channel();
+        let flight = state.flights.entry(key).or_default();
+        flight.waiters.push(waiter);
+        // A flight that waits in another's queue must not keep this asker longer than its own queue does.
+        let queue = !flight.started && !flight.askers.contains(&asker);
+        if queue {
+            flight.askers.push(asker);
         }
         drop(state);
-        if start {
+        if queue {
             let inner = self.inner.clone();
-            self.inner.pool(cost).run(move || inner.decode(key));
+            self.inner.pool(cost).run(asker, move || inner.decode(key));
         }
-    }
-
-    /// Like [`Blocks::fetch`], but waits. Not for threads that must stay responsive, nor for the decoding threads.
-    ///
-    /// # Errors
-    /// The load's, or [`LoadErrorKind::Failed`] when the cache was shut down.
-    pub fn fetch_wait(&self, key: K, cost: Cost) -> Loaded {
-        let (send, receive) = mpsc::sync_channel(1);
-        self.fetch(key, cost, move |loaded| {
-            // The receiver waits below; it is gone only if this thread is.
-            let _ = send.send(loaded);
-        });
-        receive
-            .recv()
-            .unwrap_or_else(|_| Err(LoadError::new(LoadErrorKind::Failed, "shutting down")))
+        Err(later)
     }
 
     /// Decodes the block ahead of need, when no reader waits for another.
@@ -213,8 +217,8 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
             return;
         }
         let flight = Flight {
-            waiters: Vec::new(),
-            started: false,
+            ahead: true,
+            ..Flight::default()
         };
         state.flights.insert(key, flight);
         drop(state);
@@ -226,12 +230,11 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
     pub fn cancel_read_ahead(&self, keys: impl IntoIterator<Item = K>) {
         let mut state = self.inner.state.lock();
         for key in keys {
-            if state
-                .flights
-                .get(&key)
-                .is_some_and(|flight| !flight.started && flight.waiters.is_empty())
-            {
-                state.flights.remove(&key);
+            if let Some(flight) = state.flights.get_mut(&key) {
+                flight.ahead = false;
+                if !flight.started && !flight.is_awaited() {
+                    state.flights.remove(&key);
+                }
             }
         }
     }
@@ -262,7 +265,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
     /// Whether a reader waits for a block now.
     pub fn is_awaited(&self) -> bool {
         let state = self.inner.state.lock();
-        state.flights.values().any(|flight| !flight.waiters.is_empty())
+        state.flights.values().any(Flight::is_awaited)
     }
 
     /// How many loads, and other jobs of the decoding threads, panicked.
@@ -287,9 +290,8 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
     }
 
     fn decode(&self, key: K) {
-        match self.state.lock().flights.get_mut(&key) {
-            Some(flight) if !flight.started => flight.started = true,
-            _ => return,
+        if !self.start(&key) {
+            return;
         }
         self.decodes.fetch_add(1, Ordering::Relaxed);
         let loaded = catch_unwind(AssertUnwindSafe(|| self.source.load(&key)))
@@ -313,8 +315,23 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
             state.flights.remove(&key).map(|flight| flight.waiters)
         };
         for waiter in waiters.into_iter().flatten() {
-            waiter(loaded.clone());
+            // A waiter that is gone was interrupted.
+            let _ = waiter.send(loaded.clone());
         }
+    }
+
+    /// Whether a flight is to be decoded now, by this thread. One that nobody wants any more ends.
+    fn start(&self, key: &K) -> bool {
+        let mut state = self.state.lock();
+        let Some(flight) = state.flights.get_mut(key).filter(|flight| !flight.started) else {
+            return false;
+        };
+        if !flight.ahead && !flight.is_awaited() {
+            state.flights.remove(key);
+            return false;
+        }
+        flight.started = true;
+        true
     }
 }
 

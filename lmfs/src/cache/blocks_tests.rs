@@ -1,9 +1,27 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::sync::Barrier;
+use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
 use super::*;
+use crate::task::wait;
+
+const ME: Asker = Asker { uid: 1, pid: 1 };
+
+impl Blocks<u64> {
+    fn fetch_wait(&self, key: u64, cost: Cost) -> Loaded {
+        wait(self.fetch(key, cost, ME))
+    }
+
+    /// Has `done` told of the key when the block is there.
+    fn tell(&self, key: u64, cost: Cost, asker: Asker, done: &mpsc::Sender<u64>) {
+        let (fetch, done) = (self.fetch(key, cost, asker), done.clone());
+        std::thread::spawn(move || {
+            let _ = wait(fetch);
+            done.send(key).unwrap();
+        });
+    }
+}
 
 /// Loads are counted, take a while, fail for key 13 and panic for key 14.
 struct Slow(Arc<AtomicU64>);
@@ -67,11 +85,9 @@ fn cheap_blocks_do_not_wait_behind_dear_ones() {
     let (blocks, _) = blocks(1 << 20);
     let (send, receive) = mpsc::channel();
     for key in 20..40 {
-        let send = send.clone();
-        blocks.fetch(key, Cost::Dear, move |_| send.send(key).unwrap());
+        blocks.tell(key, Cost::Dear, ME, &send);
     }
-    let cheap = send.clone();
-    blocks.fetch(1, Cost::Cheap, move |_| cheap.send(1).unwrap());
+    blocks.tell(1, Cost::Cheap, ME, &send);
     let order: Vec<u64> = receive.iter().take(21).collect();
     let place = order.iter().position(|key| *key == 1).unwrap();
     assert!(place < 10, "the cheap block was answered as number {place}");
@@ -82,14 +98,12 @@ fn read_ahead_can_be_taken_back_and_a_reader_makes_it_urgent() {
     let (blocks, loads) = blocks(1 << 20);
     let (send, receive) = mpsc::channel();
     for key in 20..24 {
-        let send = send.clone();
-        blocks.fetch(key, Cost::Dear, move |_| send.send(key).unwrap());
+        blocks.tell(key, Cost::Dear, ME, &send);
     }
     for key in 30..40 {
         blocks.read_ahead(key, Cost::Dear);
     }
-    let asked = send.clone();
-    blocks.fetch(39, Cost::Dear, move |_| asked.send(39).unwrap());
+    blocks.tell(39, Cost::Dear, ME, &send);
     blocks.cancel_read_ahead(30..40);
     let mut order: Vec<u64> = receive.iter().take(5).collect();
     order.sort_unstable();
@@ -127,7 +141,7 @@ fn a_load_that_hangs_stops_nobody_else_and_is_known_to_be_awaited() {
     let blocks = Blocks::new(Box::new(Hanging(gate.clone())), 1 << 20, 2).unwrap();
     assert!(!blocks.is_awaited());
     let (send, receive) = mpsc::channel();
-    blocks.fetch(1, Cost::Dear, move |loaded| send.send(loaded.unwrap()).unwrap());
+    blocks.tell(1, Cost::Dear, ME, &send);
     assert!(blocks.is_awaited());
     for key in [2, 4, 6] {
         let cost = if key == 4 { Cost::Cheap } else { Cost::Dear };
@@ -136,7 +150,40 @@ fn a_load_that_hangs_stops_nobody_else_and_is_known_to_be_awaited() {
     assert!(receive.try_recv().is_err(), "it still hangs");
     *gate.0.lock() = true;
     gate.1.notify_all();
-    assert_eq!(*receive.recv().unwrap(), [1]);
+    assert_eq!(receive.recv().unwrap(), 1);
     blocks.shutdown();
     assert!(!blocks.is_awaited());
+}
+
+/// Regression: one queue for all: a user's thousand reads made everybody else wait for a thousand decodes.
+#[test]
+fn a_user_with_many_reads_delays_another_by_one() {
+    let (blocks, _) = blocks(1 << 20);
+    let (send, receive) = mpsc::channel();
+    for key in 20..60 {
+        blocks.tell(key, Cost::Dear, ME, &send);
+    }
+    // The same block as one of the others', and one of its own.
+    let other = Asker { uid: 2, pid: 1 };
+    blocks.tell(59, Cost::Dear, other, &send);
+    blocks.tell(100, Cost::Dear, other, &send);
+    let order: Vec<u64> = receive.iter().take(42).collect();
+    for key in [59, 100] {
+        let place = order.iter().position(|done| *done == key).unwrap();
+        assert!(place < 12, "block {key} came as number {place}");
+    }
+}
+
+/// Regression: what a killed program had asked for was decoded to the end, before what others asked for.
+#[test]
+fn what_nobody_waits_for_any_more_is_not_decoded() {
+    let (blocks, loads) = blocks(1 << 20);
+    let fetches: Vec<_> = (20..60).map(|key| blocks.fetch(key, Cost::Dear, ME)).collect();
+    drop(fetches);
+    assert!(!blocks.is_awaited());
+    blocks.fetch_wait(1, Cost::Dear).unwrap();
+    blocks.shutdown();
+    let decoded = loads.load(Ordering::SeqCst);
+    assert!(decoded <= 3, "{decoded} blocks were decoded, of which one was wanted");
+    assert_eq!(blocks.stats().blocks, decoded);
 }

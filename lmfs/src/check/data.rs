@@ -227,7 +227,9 @@ fn decode(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Vec<u8>
         Err(StoreError::Moved { segment }) => return Err(format!("segment {segment:08x} is missing")),
         other => other.map_err(|e| e.to_string())?,
     };
-    let mut raw = job.codec.decode(&bytes, job.stop).map_err(|e| e.to_string())?;
+    let decode = || job.codec.decode(&bytes, job.stop);
+    let decoded = job.computing.map_or_else(decode, |pool| pool.install(decode));
+    let mut raw = decoded.map_err(|e| e.to_string())?;
     let (found, expected) = (raw.len(), extent.raw_len as usize);
     if found < expected {
         return Err(format!("the block decodes to {found} bytes instead of {expected}"));

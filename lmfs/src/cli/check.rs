@@ -158,6 +158,7 @@ fn check_opened(
         store: &opened.indexer,
         codec: &opened.codec,
         folder: opened.path(),
+        computing: None,
         block_size: opened.config().block_size,
         data,
         resume: args.resume,

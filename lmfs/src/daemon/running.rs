@@ -20,6 +20,7 @@ use crate::garbage::{self, Effort};
 use crate::packer::{self, Packer, Scope};
 use crate::progress::Progress;
 use crate::store::Folder;
+use crate::task::low_priority_pool;
 
 /// How long a request waits for a mount that is just coming up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -96,9 +97,12 @@ impl Running {
             .map_err(|e| format!("cannot store what was written: {e}"))?;
         let store = self.fs.store();
         let pace = Pace::new(Some(max_rate));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let computing = low_priority_pool("lmfs-check", cores).map_err(|e| e.to_string())?;
         let job = check::Job {
             store,
             codec: &self.codec,
+            computing: Some(&computing),
             folder: self.folder.path(),
             block_size: self.folder.config().block_size,
             data: true,
@@ -107,19 +111,17 @@ impl Running {
             stop,
             progress,
         };
+        // These threads touch the store, so they have normal priority, and compute nothing.
         let pool = rayon::ThreadPoolBuilder::new()
             .thread_name(|_| "lmfs-check".into())
-            .start_handler(|_| packer::lower_priority())
             .build()
             .map_err(|e| e.to_string())?;
         let mut compared = |done, total| progress(Progress::new("comparing with parity", done, total));
-        let report = pool.install(|| {
-            let parity = check::parity::compare(&self.folder, false, &pace, &mut compared, stop);
-            let parity = parity.map_err(|e| e.to_string())?;
-            let mut report = check::check_contents(&job).map_err(|e| e.to_string())?;
-            report.add_parity(parity);
-            Ok::<_, String>(report)
-        })?;
+        let parity = computing.install(|| check::parity::compare(&self.folder, false, &pace, &mut compared, stop));
+        let parity = parity.map_err(|e| e.to_string())?;
+        let report = pool.install(|| check::check_contents(&job));
+        let mut report = report.map_err(|e| e.to_string())?;
+        report.add_parity(parity);
         serde_json::to_value(report).map_err(|e| e.to_string())
     }
 

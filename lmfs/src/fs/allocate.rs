@@ -1,4 +1,5 @@
-//! fallocate: extending, punching holes, zeroing.
+//! fallocate: extending, punching holes, zeroing. Each is one transaction: it happens whole or not at all, since the kernel
+//! keeps its pages and its idea of the size when it hears of a failure.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,21 +8,14 @@ use lmfs_indexer::Change;
 
 use super::node::{Node, State};
 use super::types::now;
-use super::write::MAX_SIZE;
+use super::write::{MAX_SIZE, kill_suid_bits};
 use super::{Allocate, Errno, Error, Filesystem, Result};
 use crate::room::{self, Use};
 
-/// Blocks whose extents are dropped by one change, a byte each in the log.
-const PAGE: u64 = 4096;
-
-/// Changes in one transaction, far fewer than a record can hold.
-const CHANGES: usize = 1024;
-
 impl Filesystem {
-    /// Allocates, punches a hole into, or zeroes `length` bytes at `offset`. Whole blocks become holes, in one transaction
-    /// unless there are millions, the edges are written with zeros. Allocating checks that there is room now and reserves
-    /// none: a store that never overwrites in place cannot promise it. With `kill_suid` the set-user-id and set-group-id
-    /// bits are cleared.
+    /// Allocates, punches a hole into, or zeroes `length` bytes at `offset`, in one transaction. Whole blocks become holes,
+    /// the edges are written with zeros. Allocating checks that there is room now and reserves none: a store that never
+    /// overwrites in place cannot promise it. With `kill_suid` the set-user-id and set-group-id bits are cleared.
     ///
     /// # Errors
     /// EINVAL for no length, EFBIG, ENOSPC; what the store reports.
@@ -33,101 +27,97 @@ impl Filesystem {
         let end = offset.checked_add(length).filter(|end| *end <= MAX_SIZE);
         let end = end.ok_or(Error::new(Errno::FBIG, "beyond the largest file size"))?;
         let node = self.node(ino)?;
-        if kill_suid {
-            self.kill_suid(&node)?;
-        }
-        let keep_size = match mode {
+        let (zero, keep_size) = match mode {
             Allocate::Reserve { keep_size } => {
                 if length > room::left(&self.store, Use::Data)? {
                     return Err(Error::new(Errno::NOSPC, "less room than asked for"));
                 }
-                keep_size
+                (offset..offset, keep_size)
             }
-            Allocate::PunchHole => {
-                self.zero(&node, offset..end)?;
-                true
-            }
-            Allocate::ZeroRange { keep_size } => {
-                self.zero(&node, offset..end)?;
-                keep_size
-            }
+            Allocate::PunchHole => (offset..end, true),
+            Allocate::ZeroRange { keep_size } => (offset..end, keep_size),
         };
-        let size = node.file()?.inode.size;
-        if !keep_size && end > size {
-            self.set_size(&node, end, false)?;
-        }
-        Ok(())
-    }
-
-    /// Makes a range read as zeros. What lies beyond the end of the file does so already.
-    fn zero(&self, node: &Arc<Node>, range: Range<u64>) -> Result<()> {
-        let bs = self.block_size();
         let mut state = node.file()?;
-        let size = state.inode.size;
-        let end = range.end.min(size);
-        if range.start >= end {
-            return Ok(());
-        }
+        let grows = !keep_size && end > state.inode.size;
+        self.zero(&node, &mut state, zero, grows.then_some(end), kill_suid)
+    }
+
+    /// Makes a range read as zeros, and the file `grown` bytes long. What lies beyond the end of the file reads as zeros
+    /// already.
+    fn zero(
+        &self,
+        node: &Arc<Node>,
+        state: &mut State,
+        range: Range<u64>,
+        grown: Option<u64>,
+        kill_suid: bool,
+    ) -> Result<()> {
+        let (bs, ino, size) = (self.block_size(), node.ino, state.inode.size);
+        let range = range.start..range.end.min(size);
         // A block that the range covers up to the end of the file is covered whole.
-        let whole = range.start.div_ceil(bs)..if end == size { end.div_ceil(bs) } else { end / bs };
-        if whole.start < whole.end {
-            let blocks = whole.start..if end == size { u64::MAX } else { whole.end };
-            self.drop_blocks(node, &mut state, blocks)?;
-        }
-        let edges = if whole.start < whole.end {
-            [range.start..whole.start * bs, (whole.end * bs).min(end)..end]
+        let to_the_end = range.end == size;
+        let whole = range.start.div_ceil(bs)..if to_the_end { size.div_ceil(bs) } else { range.end / bs };
+        let (mut changes, mut edges) = (Vec::new(), Vec::new());
+        if range.start < range.end && whole.start < whole.end {
+            let (from, end) = (whole.start, whole.end);
+            changes.push(if to_the_end {
+                Change::TruncateExtents { ino, from }
+            } else {
+                Change::PunchExtents { ino, from, end }
+            });
+            edges.extend(self.edge(node.ino, state, range.start..whole.start * bs)?);
+            edges.extend(self.edge(node.ino, state, (whole.end * bs).min(range.end)..range.end)?);
         } else {
-            [range.start..end, end..end]
-        };
-        for edge in edges {
-            self.zero_edge(node, &mut state, edge)?;
+            edges.extend(self.edge(node.ino, state, range.clone())?);
         }
-        Ok(())
-    }
-
-    /// Makes blocks holes; up to `u64::MAX` are all to the end of the file.
-    fn drop_blocks(&self, node: &Node, state: &mut State, blocks: Range<u64>) -> Result<()> {
-        let ino = node.ino;
-        let mut from = blocks.start;
-        while from < blocks.end {
-            let (mut changes, begin) = (Vec::new(), from);
-            if blocks.end == u64::MAX {
-                from = blocks.end;
-                changes.push(Change::TruncateExtents { ino, from: begin });
+        if grown.is_some() && !matches!(changes.first(), Some(Change::TruncateExtents { .. })) {
+            changes.extend(self.write_back.cut_beyond(ino, state.stored_size)?);
+        }
+        let mut inode = state.inode.clone();
+        if kill_suid {
+            kill_suid_bits(&mut inode.perm);
+        }
+        let changed = !changes.is_empty() || grown.is_some() || inode.perm != state.inode.perm;
+        if changed {
+            inode.size = grown.unwrap_or(size);
+            inode.ctime = now();
+            if !changes.is_empty() || grown.is_some() {
+                inode.mtime = inode.ctime;
             }
-            while from < blocks.end && changes.len() < CHANGES {
-                let next = self.store.next_extent(ino, from)?.filter(|next| *next < blocks.end);
-                from = next.map_or(blocks.end, |first| blocks.end.min(first + PAGE));
-                changes.extend(next.map(|first| Change::PutExtents {
-                    ino,
-                    first,
-                    extents: vec![None; usize::try_from(from - first).unwrap_or(0)],
-                }));
-            }
-            let mut inode = state.inode.clone();
-            inode.mtime = now();
-            inode.ctime = inode.mtime;
-            changes.push(Change::PutInode(state.storable(&inode)));
+            let row = if grown.is_some() {
+                inode.clone()
+            } else {
+                state.storable(&inode)
+            };
+            changes.push(Change::PutInode(row));
             self.commit(changes)?;
+            state.stored_size = grown.unwrap_or(state.stored_size);
             state.inode = inode;
-            state.dirty.remove(begin..from);
+        }
+        // From here on nothing fails.
+        if range.start < range.end && whole.start < whole.end {
+            state
+                .dirty
+                .remove(whole.start..if to_the_end { u64::MAX } else { whole.end });
+        }
+        for edge in edges {
+            let zeros = vec![0; usize::try_from(edge.end - edge.start).unwrap_or(0)];
+            self.put_bytes(node, state, edge.start, &zeros);
         }
         Ok(())
     }
 
-    /// Writes zeros into a part of a block, or of two, where there is data.
-    fn zero_edge(&self, node: &Arc<Node>, state: &mut State, edge: Range<u64>) -> Result<()> {
+    /// The parts of an edge, a part of a block or of two, where there is data to be overwritten with zeros.
+    fn edge(&self, ino: u64, state: &State, edge: Range<u64>) -> Result<Vec<Range<u64>>> {
         let bs = self.block_size();
-        let mut at = edge.start;
+        let (mut parts, mut at) = (Vec::new(), edge.start);
         while at < edge.end {
-            let next = edge.end.min((at / bs + 1) * bs);
-            let data = state.dirty.get(at / bs).is_some() || self.extent(node.ino, at / bs)?.is_some();
-            if data {
-                let zeros = vec![0; usize::try_from(next - at).unwrap_or(0)];
-                self.put_bytes(node, state, at, &zeros);
+            let (block, next) = (at / bs, edge.end.min((at / bs + 1) * bs));
+            if state.dirty.get(block).is_some() || self.reader.extent(ino, block)?.is_some() {
+                parts.push(at..next);
             }
             at = next;
         }
-        Ok(())
+        Ok(parts)
     }
 }

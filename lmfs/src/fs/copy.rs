@@ -3,11 +3,15 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use lmfs_indexer::{Change, Error as StoreError, Extent};
+use lmfs_indexer::{Change, Error as StoreError, Extent, PendingBlock};
 
 use super::node::Node;
+use super::write::kill_suid_bits;
 use super::{Errno, Error, Filesystem, Kind, Result};
 use crate::room::{self, Use};
+#[cfg(test)]
+use crate::task::wait;
+use crate::task::{Asker, yield_now};
 
 /// Most bytes copied by one call; the caller asks again for the rest.
 const MOST: u64 = 64 << 20;
@@ -27,6 +31,24 @@ pub struct Place {
     pub offset: u64,
 }
 
+/// What a block became when it was copied.
+enum Copied {
+    Hole,
+    Block(Extent, PendingBlock),
+    /// It was moved in the moment, and is copied in another way.
+    Moved,
+}
+
+/// Copies of blocks on their way into a file.
+type Copies = Vec<Option<(Extent, PendingBlock)>>;
+
+/// Who copies, and what that changes beside the contents.
+#[derive(Clone, Copy)]
+struct Terms {
+    asker: Asker,
+    kill_suid: bool,
+}
+
 impl Filesystem {
     /// Copies up to `length` bytes and says how many: fewer at the end of the source, because it is much, or because the
     /// rest fails, which the next call tells. Blocks that the copy covers whole are not decoded. Waits for the log, and
@@ -34,34 +56,46 @@ impl Filesystem {
     ///
     /// # Errors
     /// EIO when the source cannot be read; as for write. Nothing was copied then.
-    pub fn copy_file_range(&self, from: Place, to: Place, length: u64, kill_suid: bool) -> Result<u32> {
+    pub async fn copy_file_range_async(
+        &self,
+        from: Place,
+        to: Place,
+        length: u64,
+        kill_suid: bool,
+        asker: Asker,
+    ) -> Result<u32> {
         self.writable()?;
         let (source, target) = (self.node(from.ino)?, self.node(to.ino)?);
         let size = source.file()?.inode.size;
         drop(target.file()?);
         let length = length.min(size.saturating_sub(from.offset)).min(MOST);
-        if kill_suid && length > 0 {
-            self.kill_suid(&target)?;
-        }
+        let terms = Terms { asker, kill_suid };
         let mut done = 0;
         while done < length {
-            match self.copy_step(
-                (&source, from.offset + done),
-                (&target, to.offset + done),
-                length - done,
-            ) {
+            let (here, there) = ((&source, from.offset + done), (&target, to.offset + done));
+            match self.copy_step(here, there, length - done, terms).await {
                 Ok(0) => break,
                 Ok(copied) => done += copied,
                 // The kernel has to hear of what was copied: on an error it keeps its pages of the target and its size.
                 Err(_) if done > 0 => break,
                 Err(error) => return Err(error),
             }
+            yield_now().await;
         }
         Ok(u32::try_from(done).unwrap_or(u32::MAX))
     }
 
+    /// [`Filesystem::copy_file_range_async`] on a thread that may wait.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(test)]
+    pub fn copy_file_range(&self, from: Place, to: Place, length: u64, kill_suid: bool) -> Result<u32> {
+        wait(self.copy_file_range_async(from, to, length, kill_suid, Asker::DAEMON))
+    }
+
     /// Copies some of `left` bytes in one step, all or nothing, and says how many; 0 at the end of the source.
-    fn copy_step(&self, from: (&Arc<Node>, u64), to: (&Arc<Node>, u64), left: u64) -> Result<u64> {
+    async fn copy_step(&self, from: (&Arc<Node>, u64), to: (&Arc<Node>, u64), left: u64, terms: Terms) -> Result<u64> {
         let ((source, here), (target, there)) = (from, to);
         let bs = self.block_size();
         let aligned = here.is_multiple_of(bs) && there.is_multiple_of(bs);
@@ -71,7 +105,9 @@ impl Filesystem {
             0
         };
         if blocks > 0 {
-            let copied = self.copy_blocks(source, target, here / bs, there / bs, blocks)?;
+            let copied = self
+                .copy_blocks(source, target, here / bs, there / bs, blocks, terms)
+                .await?;
             if copied > 0 {
                 return Ok(copied * bs);
             }
@@ -85,15 +121,24 @@ impl Filesystem {
             u64::from(STEP)
         };
         let step = u32::try_from(step.min(left)).unwrap_or(STEP);
-        let bytes = self.read_wait(source.ino, here, step)?;
+        let bytes = self.read(source.ino, here, step, terms.asker).await?;
         if !bytes.is_empty() {
-            self.write_bytes(target, there, &bytes, false)?;
+            self.write_async(target.ino, there, &bytes, terms.kill_suid, terms.asker)
+                .await?;
         }
         Ok(bytes.len() as u64)
     }
 
     /// Copies blocks that are stored as they are read, and says how many. It stops before one with bytes in memory.
-    fn copy_blocks(&self, source: &Arc<Node>, target: &Arc<Node>, from: u64, to: u64, count: u64) -> Result<u64> {
+    async fn copy_blocks(
+        &self,
+        source: &Arc<Node>,
+        target: &Arc<Node>,
+        from: u64,
+        to: u64,
+        count: u64,
+        terms: Terms,
+    ) -> Result<u64> {
         let count = {
             let state = source.lock();
             state.dirty.next(from).map_or(count, |dirty| count.min(dirty - from))
@@ -101,41 +146,42 @@ impl Filesystem {
         if count == 0 {
             return Ok(0);
         }
-        let mut copies = Vec::new();
-        let copied = self.append_copies(source.ino, target.ino, from..from + count, to, &mut copies);
-        let appended: Vec<_> = copies.iter().flatten().map(|copy| copy.r).collect();
-        let committed = copied.and_then(|()| self.commit_copies(target, to, copies));
-        // If they were not committed, they are garbage.
-        self.store.abandon_blocks(&appended);
-        committed
+        if self.grows_over_dirty(target, to) {
+            // The size that is stored with the copies must not promise what is in memory alone.
+            self.write_back.flush(target, terms.asker).await?;
+        }
+        let copies = self.append_copies(source.ino, target.ino, from..from + count, to)?;
+        // Nobody's flush may store an older state of these blocks after them.
+        let _one_at_a_time = target.flushing.lock().await;
+        self.commit_copies(target, to, copies, terms.kill_suid)
+    }
+
+    /// Whether blocks that are stored from `to` on lie beyond the stored size, with dirty ones before them.
+    fn grows_over_dirty(&self, target: &Node, to: u64) -> bool {
+        let state = target.lock();
+        state.stored_size < to.saturating_mul(self.block_size()) && state.dirty.next(0).is_some_and(|dirty| dirty < to)
     }
 
     /// Appends copies of stored blocks, up to one that is moved in the moment.
-    fn append_copies(
-        &self,
-        source: u64,
-        target: u64,
-        blocks: Range<u64>,
-        to: u64,
-        copies: &mut Vec<Option<Extent>>,
-    ) -> Result<()> {
-        for (at, extent) in (to..).zip(self.store.extents(source, blocks)?) {
-            let Some(copy) = self.copy_block(extent, target, at)? else {
-                break;
-            };
-            copies.push(copy);
+    fn append_copies(&self, source: u64, target: u64, blocks: Range<u64>, to: u64) -> Result<Copies> {
+        let mut copies = Vec::new();
+        let extents = self.store.extents(source, blocks.clone())?;
+        for ((block, extent), at) in blocks.zip(extents).zip(to..) {
+            match self.copy_block((source, block), extent, (target, at))? {
+                Copied::Hole => copies.push(None),
+                Copied::Block(extent, pending) => copies.push(Some((extent, pending))),
+                Copied::Moved => break,
+            }
         }
-        Ok(())
+        Ok(copies)
     }
 
     /// Makes copies the blocks of `target` from `to` on, and says how many.
-    fn commit_copies(&self, target: &Node, to: u64, copies: Vec<Option<Extent>>) -> Result<u64> {
+    fn commit_copies(&self, target: &Node, to: u64, copies: Copies, kill_suid: bool) -> Result<u64> {
         let count = copies.len() as u64;
         if count == 0 {
             return Ok(0);
         }
-        // Nobody's flush may store an older state of these blocks after them.
-        let _one_at_a_time = target.flushing.lock();
         let mut state = target.live()?;
         if state.inode.kind != Kind::File {
             return Err(Error::new(Errno::INVAL, "not a regular file"));
@@ -146,35 +192,40 @@ impl Filesystem {
         inode.mtime = time;
         inode.ctime = time;
         inode.size = inode.size.max(end);
+        if kill_suid {
+            kill_suid_bits(&mut inode.perm);
+        }
         let stored_size = state.stored_size.max(end);
         let mut row = inode.clone();
         row.size = stored_size;
         let ino = target.ino;
-        let beyond = self.cut_beyond(ino, state.stored_size)?;
-        let copies = Change::PutExtents {
+        let beyond = self.write_back.cut_beyond(ino, state.stored_size)?;
+        let extents = copies.iter().map(|copy| copy.as_ref().map(|(extent, _)| *extent));
+        let put = Change::PutExtents {
             ino,
             first: to,
-            extents: copies,
+            extents: extents.collect(),
         };
-        self.commit(beyond.into_iter().chain([copies, Change::PutInode(row)]).collect())?;
+        self.commit(beyond.into_iter().chain([put, Change::PutInode(row)]).collect())?;
         state.inode = inode;
         state.stored_size = stored_size;
         state.dirty.remove(to..to + count);
         Ok(count)
     }
 
-    /// Appends a block's bytes for another owner. `None` when it was moved in the moment.
-    fn copy_block(&self, extent: Option<Extent>, ino: u64, block: u64) -> Result<Option<Option<Extent>>> {
+    /// Appends a block's bytes for another owner.
+    fn copy_block(&self, from: (u64, u64), extent: Option<Extent>, to: (u64, u64)) -> Result<Copied> {
         let Some(extent) = extent else {
-            return Ok(Some(None));
+            return Ok(Copied::Hole);
         };
-        match self.store.read_block(extent.r) {
+        match self.store.read_block_of(from.0, from.1, extent.r) {
             Ok(bytes) => {
                 room::check(&self.store, Use::Data)?;
-                let r = self.store.append_block(ino, block, &bytes)?;
-                Ok(Some(Some(Extent { r, ..extent })))
+                let pending = self.store.append_pending(to.0, to.1, &bytes)?;
+                let r = pending.location();
+                Ok(Copied::Block(Extent { r, ..extent }, pending))
             }
-            Err(StoreError::Moved { .. }) => Ok(None),
+            Err(StoreError::Moved { .. }) => Ok(Copied::Moved),
             Err(error) => Err(error.into()),
         }
     }

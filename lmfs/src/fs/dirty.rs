@@ -2,34 +2,23 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::Filesystem;
+use super::buffer::Totals;
 use super::node::Node;
 
 /// The dirty nodes. They are held here, so that they stay in memory until they are flushed.
 #[derive(Default)]
 pub struct DirtyNodes {
     nodes: Mutex<HashMap<u64, Arc<Node>>>,
-    total: Arc<AtomicU64>,
+    totals: Arc<Totals>,
 }
 
 impl DirtyNodes {
-    /// The counter of dirty blocks, for the buffers to count in.
-    pub fn total(&self) -> Arc<AtomicU64> {
-        self.total.clone()
-    }
-
-    /// Dirty blocks of all files.
-    pub fn blocks(&self) -> u64 {
-        self.total.load(Ordering::Relaxed)
-    }
-
-    /// Number of dirty files.
-    pub fn len(&self) -> usize {
-        self.nodes.lock().len()
+    /// The counters of dirty blocks, for the buffers to count in.
+    pub fn totals(&self) -> &Arc<Totals> {
+        &self.totals
     }
 
     /// The dirty files.
@@ -46,11 +35,9 @@ impl DirtyNodes {
     pub fn clean(&self, ino: u64) {
         self.nodes.lock().remove(&ino);
     }
-}
 
-impl Filesystem {
-    /// Whether the file has written bytes that are not in the log yet.
-    pub fn is_dirty(&self, ino: u64) -> bool {
-        self.dirty.nodes.lock().contains_key(&ino)
+    /// Whether a file has something dirty.
+    pub fn contains(&self, ino: u64) -> bool {
+        self.nodes.lock().contains_key(&ino)
     }
 }

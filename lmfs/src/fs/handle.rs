@@ -11,6 +11,9 @@ use super::dir::DirHandle;
 use super::node::Node;
 use super::read_ahead::ReadAhead;
 use super::{Errno, Error, Filesystem, Result};
+use crate::task::Asker;
+#[cfg(test)]
+use crate::task::wait;
 
 /// Open files and directories by handle number.
 #[derive(Default)]
@@ -83,11 +86,20 @@ impl Filesystem {
     ///
     /// # Errors
     /// ENOSPC or EIO when written bytes could not be stored; they stay in memory and are tried again.
-    pub fn flush(&self, ino: u64) -> Result<()> {
+    pub async fn flush_async(&self, ino: u64, asker: Asker) -> Result<()> {
         match self.nodes.held(ino) {
-            Some(node) => self.flush_node(&node, true),
+            Some(node) => self.write_back.flush(&node, asker).await,
             None => Ok(()),
         }
+    }
+
+    /// [`Filesystem::flush_async`] on a thread that may wait.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(test)]
+    pub fn flush(&self, ino: u64) -> Result<()> {
+        wait(self.flush_async(ino, Asker::DAEMON))
     }
 
     /// For whoever writes or syncs through a handle.
@@ -137,25 +149,34 @@ impl Filesystem {
     ///
     /// # Errors
     /// ENOSPC or EIO; what could not be stored stays in memory and is tried again.
-    pub fn fsync(&self, ino: u64) -> Result<()> {
+    pub async fn fsync_async(&self, ino: u64, asker: Asker) -> Result<()> {
         if self.options.read_only {
             return Ok(());
         }
         if let Some(node) = self.nodes.held(ino) {
-            self.flush_node(&node, true)?;
+            self.write_back.flush(&node, asker).await?;
         }
-        self.sync_log()
+        self.journal.synced().await
+    }
+
+    /// [`Filesystem::fsync_async`] on a thread that may wait.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(test)]
+    pub fn fsync(&self, ino: u64) -> Result<()> {
+        wait(self.fsync_async(ino, Asker::DAEMON))
     }
 
     /// Makes a directory's entries durable, as all that was committed before. Waits for the disk.
     ///
     /// # Errors
     /// What the store reports.
-    pub fn fsyncdir(&self) -> Result<()> {
+    pub async fn fsyncdir(&self) -> Result<()> {
         if self.options.read_only {
             Ok(())
         } else {
-            self.sync_log()
+            self.journal.synced().await
         }
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use lmfs_codec::{Codec, Error as CodecError, Stop};
-use lmfs_indexer::{BlockRef, Error as StoreError, Extent, Store};
+use lmfs_indexer::{Error as StoreError, Extent, Store};
 use parking_lot::Mutex;
 
+use super::reader::Address;
 use super::stats::Counters;
 use crate::cache::{Cost, LoadError, LoadErrorKind, Source};
 use crate::packer::Tag;
@@ -22,7 +23,7 @@ pub struct Loader {
     stop: Stop,
     counters: Arc<Counters>,
     /// Blocks that were reported, so that each is logged once.
-    bad: Mutex<HashSet<BlockRef>>,
+    bad: Mutex<HashSet<Address>>,
 }
 
 impl Loader {
@@ -37,18 +38,20 @@ impl Loader {
         }
     }
 
-    fn report(&self, key: &BlockRef, error: &LoadError) {
+    fn report(&self, key: &Address, error: &LoadError) {
         let mut bad = self.bad.lock();
         if bad.len() < REMEMBERED && bad.insert(*key) {
             self.counters.bad_blocks.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(segment = key.segment, offset = key.offset, "unreadable block: {error}");
+            let Address { ino, block, location } = *key;
+            let (segment, offset) = (location.segment, location.offset);
+            tracing::error!(ino, block, segment, offset, "unreadable block: {error}");
         }
     }
 }
 
-impl Source<BlockRef> for Loader {
-    fn load(&self, key: &BlockRef) -> Result<Vec<u8>, LoadError> {
-        let loaded = match self.store.read_block(*key) {
+impl Source<Address> for Loader {
+    fn load(&self, key: &Address) -> Result<Vec<u8>, LoadError> {
+        let loaded = match self.store.read_block_of(key.ino, key.block, key.location) {
             Ok(block) => self.codec.decode(&block, &self.stop).map_err(|error| match error {
                 CodecError::Interrupted => LoadError::new(LoadErrorKind::Failed, "shutting down"),
                 CodecError::Damaged { .. } | CodecError::NotABlock { .. } => {

@@ -4,26 +4,26 @@
 //! written bytes that are not in the log yet. Open handles, dirty buffers and operations hold nodes; a node that nobody
 //! holds is dropped and loaded again from the store when it is asked for.
 //!
-//! Lock order: the namespace lock, then a node's `flushing`, then node states in ascending inode order, then whatever
-//! the store locks. No state is locked while a block is decoded or the log is made durable.
+//! Lock order: a node's `flushing`, then the namespace lock, then node states in ascending inode order, then whatever the
+//! store locks. Nothing is locked while a block is decoded or the log is made durable.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use lmfs_indexer::{Inode, Kind, Store};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::buffer::WriteBuffer;
+use super::buffer::{Totals, WriteBuffer};
 use super::{Errno, Error, Result};
 
 /// An inode in memory.
 pub struct Node {
     /// Its number.
     pub ino: u64,
-    /// Held while the node's dirty blocks are being stored, so that one flush runs at a time.
-    pub flushing: Mutex<()>,
+    /// Held while dirty blocks of the node are being stored, so that one flush stores at a time. A flush lets go of it
+    /// while it waits for a decode. Who waits for it holds no thread.
+    pub flushing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -39,6 +39,8 @@ pub struct State {
     pub dirty_since: Option<Instant>,
     /// A flush is queued because much is dirty.
     pub flush_queued: bool,
+    /// A flush in the background has the rest of blocks decoded that were written in part.
+    pub decode_queued: bool,
     /// How often the file was cut, so that a flush notices.
     pub truncations: u64,
     /// Open handles.
@@ -91,15 +93,16 @@ impl Losses {
 }
 
 impl Node {
-    fn new(inode: Inode, total: Arc<AtomicU64>) -> Node {
+    fn new(inode: Inode, totals: Arc<Totals>) -> Node {
         Node {
             ino: inode.ino,
-            flushing: Mutex::new(()),
+            flushing: tokio::sync::Mutex::new(()),
             state: Mutex::new(State {
                 stored_size: inode.size,
-                dirty: WriteBuffer::new(total),
+                dirty: WriteBuffer::new(totals),
                 dirty_since: None,
                 flush_queued: false,
+                decode_queued: false,
                 truncations: 0,
                 opens: 0,
                 gone: false,
@@ -148,7 +151,7 @@ const SHARDS: usize = 16;
 /// All nodes that something holds.
 pub struct NodeTable {
     shards: Vec<Mutex<Shard>>,
-    dirty_total: Arc<AtomicU64>,
+    totals: Arc<Totals>,
 }
 
 #[derive(Default)]
@@ -158,11 +161,11 @@ struct Shard {
 }
 
 impl NodeTable {
-    /// An empty table whose nodes count their dirty blocks in `dirty_total`.
-    pub fn new(dirty_total: Arc<AtomicU64>) -> NodeTable {
+    /// An empty table whose nodes count their dirty blocks in `totals`.
+    pub fn new(totals: Arc<Totals>) -> NodeTable {
         NodeTable {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
-            dirty_total,
+            totals,
         }
     }
 
@@ -176,7 +179,7 @@ impl NodeTable {
             return Ok(node);
         }
         let inode = store.inode(ino)?.ok_or_else(Error::stale)?;
-        let node = Arc::new(Node::new(inode, self.dirty_total.clone()));
+        let node = Arc::new(Node::new(inode, self.totals.clone()));
         shard.insert(&node);
         Ok(node)
     }

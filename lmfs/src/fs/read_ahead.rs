@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use lmfs_indexer::BlockRef;
 use parking_lot::Mutex;
 
 use super::Filesystem;
 use super::loader::cost;
 use super::node::Node;
+use super::reader::{Address, address};
 use crate::cache::Cost;
 
 /// How far off the expected place a read may be and still count as sequential: the kernel's own read-ahead asks for
@@ -33,7 +33,7 @@ struct Pattern {
     /// First block that was not asked for yet.
     asked: u64,
     /// What was asked for and may be taken back.
-    keys: Vec<BlockRef>,
+    keys: Vec<Address>,
 }
 
 impl Filesystem {
@@ -49,7 +49,7 @@ impl Filesystem {
             pattern.next = pattern.next.max(end);
         } else {
             let keys = std::mem::take(&mut pattern.keys);
-            self.blocks.cancel_read_ahead(keys);
+            self.reader.blocks().cancel_read_ahead(keys);
             *pattern = Pattern {
                 next: end,
                 run: 0,
@@ -83,15 +83,16 @@ impl Filesystem {
     }
 
     /// Has those of a file's blocks decoded that are dear to decode, and says which they are.
-    fn decode_dear(&self, ino: u64, blocks: Range<u64>) -> Vec<BlockRef> {
-        let extents = self.store.extents(ino, blocks).unwrap_or_default();
-        let dear = extents
-            .into_iter()
-            .flatten()
-            .filter(|extent| cost(extent) == Cost::Dear);
-        let keys: Vec<BlockRef> = dear.map(|extent| extent.r).collect();
+    fn decode_dear(&self, ino: u64, blocks: Range<u64>) -> Vec<Address> {
+        let extents = self.store.extents(ino, blocks.clone()).unwrap_or_default();
+        let keys: Vec<Address> = blocks
+            .zip(extents)
+            .filter_map(|(block, extent)| Some((block, extent?)))
+            .filter(|(_, extent)| cost(extent) == Cost::Dear)
+            .map(|(block, extent)| address(ino, block, &extent))
+            .collect();
         for &key in &keys {
-            self.blocks.read_ahead(key, Cost::Dear);
+            self.reader.blocks().read_ahead(key, Cost::Dear);
         }
         keys
     }

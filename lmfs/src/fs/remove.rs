@@ -66,7 +66,7 @@ impl Filesystem {
 
     /// Keeps a deleted inode's attributes for the kernel.
     pub(super) fn haunt(&self, node: Arc<Node>) {
-        self.dirty.clean(node.ino);
+        self.write_back.forget(node.ino);
         self.ghosts.lock().insert(node.ino, node);
     }
 
@@ -84,7 +84,7 @@ impl Filesystem {
         }
         edit.delete(node.ino);
         self.commit_edit(edit)?;
-        self.dirty.clean(node.ino);
+        self.write_back.forget(node.ino);
         Ok(())
     }
 

@@ -10,6 +10,9 @@ use super::node::Node;
 use super::remove::drop_link;
 use super::types::now;
 use super::{Errno, Error, Filesystem, ROOT, RenameMode, Result};
+use crate::task::Asker;
+#[cfg(test)]
+use crate::task::wait;
 
 /// A name in a directory.
 #[derive(Clone, Copy)]
@@ -22,7 +25,10 @@ impl Filesystem {
     /// Whether a rename would have to store the source's written data first.
     pub fn rename_waits(&self, parent: u64, name: &[u8]) -> bool {
         let source = self.store.dirent(parent, name);
-        source.ok().flatten().is_some_and(|entry| self.is_dirty(entry.ino))
+        source
+            .ok()
+            .flatten()
+            .is_some_and(|entry| self.write_back.is_dirty(entry.ino))
     }
 
     /// Moves a name. What has the new name already is replaced in the same transaction, whole or not at all; data written
@@ -32,7 +38,15 @@ impl Filesystem {
     /// # Errors
     /// ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY as rename(2) says; EINVAL for a directory that would move into itself;
     /// what the store reports.
-    pub fn rename(&self, parent: u64, name: &[u8], new_parent: u64, new_name: &[u8], mode: RenameMode) -> Result<()> {
+    pub async fn rename_async(
+        &self,
+        parent: u64,
+        name: &[u8],
+        new_parent: u64,
+        new_name: &[u8],
+        mode: RenameMode,
+        asker: Asker,
+    ) -> Result<()> {
         self.writable()?;
         check_name(new_name)?;
         let from = Place { parent, name };
@@ -40,7 +54,7 @@ impl Filesystem {
             parent: new_parent,
             name: new_name,
         };
-        self.store_source(from, to, mode)?;
+        self.store_source(from, to, mode, asker).await?;
         let _namespace = self.namespace.lock();
         let source = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
         let target = self.store.dirent(new_parent, new_name)?;
@@ -53,13 +67,22 @@ impl Filesystem {
         }
     }
 
-    fn store_source(&self, from: Place<'_>, to: Place<'_>, mode: RenameMode) -> Result<()> {
+    /// [`Filesystem::rename_async`] on a thread that may wait.
+    ///
+    /// # Errors
+    /// As there.
+    #[cfg(test)]
+    pub fn rename(&self, parent: u64, name: &[u8], new_parent: u64, new_name: &[u8], mode: RenameMode) -> Result<()> {
+        wait(self.rename_async(parent, name, new_parent, new_name, mode, Asker::DAEMON))
+    }
+
+    async fn store_source(&self, from: Place<'_>, to: Place<'_>, mode: RenameMode, asker: Asker) -> Result<()> {
         if mode == RenameMode::Replace
             && self.store.dirent(to.parent, to.name)?.is_some()
             && let Some(source) = self.store.dirent(from.parent, from.name)?
             && let Some(node) = self.nodes.held(source.ino)
         {
-            self.flush_node(&node, true)?;
+            self.write_back.flush(&node, asker).await?;
             // The name keeps what it has rather than get less than was written; whoever wrote it is told, too.
             if let Some(lost) = node.lock().lost.untold() {
                 return Err(lost.clone());

@@ -82,16 +82,17 @@ impl Filesystem {
     /// The counters.
     pub fn stats(&self) -> Stats {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let dirty = self.write_back.files();
         Stats {
-            cache: self.blocks.stats(),
-            dirty_bytes: self.dirty.all().iter().map(|node| node.lock().dirty.bytes()).sum(),
-            dirty_files: self.dirty.len() as u64,
+            cache: self.reader.blocks().stats(),
+            dirty_bytes: dirty.iter().map(|node| node.lock().dirty.bytes()).sum(),
+            dirty_files: dirty.len() as u64,
             open_files: self.handles.open_files() as u64,
             bad_blocks: get(&self.counters.bad_blocks),
             flush_errors: get(&self.counters.flush_errors),
             failing: self.counters.failing.load(Ordering::Relaxed),
             sync_errors: get(&self.counters.sync_errors),
-            panics: get(&self.counters.panics) + self.blocks.panics() + self.jobs.panics(),
+            panics: get(&self.counters.panics) + self.reader.blocks().panics() + self.executor.panics(),
         }
     }
 

@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod atomic;
 mod background;
 mod contents;
 mod crash;
@@ -15,6 +16,7 @@ mod lost;
 mod model;
 mod names;
 mod tree;
+mod waiting;
 
 use lmfs_indexer::{CreateOptions, Io, MemIo, OpenOptions};
 
@@ -32,6 +34,16 @@ pub fn options() -> Options {
         job_threads: 2,
         ..Options::new(BLOCK)
     }
+}
+
+/// Stores what is dirty, as the background does, however young it is; waits also for what has to be decoded.
+pub fn store_older(fs: &Filesystem) {
+    // Failures are told to whoever syncs.
+    let _ = wait(fs.write_back.round(Duration::ZERO, Cold::Decode));
+    let dirty = fs.write_back.files();
+    crate::testing::until("flushes in the background end", || {
+        dirty.iter().all(|node| !node.lock().decode_queued)
+    });
 }
 
 pub fn codec() -> Codec {

@@ -29,7 +29,7 @@ impl Filesystem {
             changes.push(Change::TruncateExtents { ino, from: kept });
             changes.extend(self.clip(ino, kept, rest)?);
         } else {
-            changes.extend(self.cut_beyond(ino, state.stored_size)?);
+            changes.extend(self.write_back.cut_beyond(ino, state.stored_size)?);
         }
         let mut inode = state.inode.clone();
         let time = now();
@@ -68,7 +68,7 @@ impl Filesystem {
         }
         let block = kept - 1;
         let keep = u32::try_from(rest).unwrap_or(u32::MAX);
-        let extent = self.extent(ino, block)?;
+        let extent = self.reader.extent(ino, block)?;
         Ok(extent
             .filter(|extent| extent.raw_len > keep)
             .map(|extent| Change::SwapExtent {

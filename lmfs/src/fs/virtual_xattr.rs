@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Errno, Error, Filesystem, ROOT, Result};
 use crate::packer::Tag;
+use crate::task::yield_now;
 
 /// Extents looked at at a time.
 const PAGE: u64 = 1024;
@@ -44,10 +45,14 @@ impl Filesystem {
         name.starts_with(super::xattr::RESERVED)
     }
 
-    pub(super) fn virtual_xattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
+    /// The value of an attribute that is made on the spot.
+    ///
+    /// # Errors
+    /// ENODATA; as for [`Filesystem::file_stat`].
+    pub async fn virtual_xattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
         match std::str::from_utf8(name).unwrap_or_default() {
             STAT => {
-                let stat = self.file_stat(ino)?;
+                let stat = self.file_stat(ino).await?;
                 serde_json::to_vec(&stat).map_err(|error| Error::with(Errno::IO, error.to_string()))
             }
             STORE if ino == ROOT => Ok(self.options.store_path.as_os_str().as_bytes().to_vec()),
@@ -57,11 +62,11 @@ impl Filesystem {
         }
     }
 
-    /// How a file is stored. Looks at every extent.
+    /// How a file is stored. Looks at every extent, and gives way to others between.
     ///
     /// # Errors
     /// ESTALE; what the store reports.
-    pub fn file_stat(&self, ino: u64) -> Result<FileStat> {
+    pub async fn file_stat(&self, ino: u64) -> Result<FileStat> {
         let attr = self.getattr(ino)?;
         let mut stat = FileStat {
             ino,
@@ -83,6 +88,7 @@ impl Filesystem {
                 *stat.blocks.entry(method.to_owned()).or_default() += 1;
                 stat.waiting += u64::from(tag.waits());
             }
+            yield_now().await;
         }
         Ok(stat)
     }

@@ -21,7 +21,7 @@ impl Filesystem {
     /// ENODATA when there is none; EOPNOTSUPP for a namespace that is not kept.
     pub fn getxattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
         if name.starts_with(RESERVED) {
-            return self.virtual_xattr(ino, name);
+            return crate::task::wait(self.virtual_xattr(ino, name));
         }
         check(name)?;
         let value = self.store.xattr(ino, name)?;

@@ -1,6 +1,7 @@
 //! The operations, one by one: kernel types in, filesystem types out and back.
 
 use std::ffi::OsStr;
+use std::future::Future;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -13,33 +14,54 @@ use fuser::{
     ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
-use super::answer::{guarded, later, later_if, now, refuse};
+use super::answer::{self, now, soon};
 use super::convert::set_time;
-use super::reply::{Opened, XattrValue};
+use super::killed::Watch;
+use super::reply::{Answer, Opened, XattrValue};
 use super::request::{
-    Name, allocation, caller, is_in, is_root, kills, link_to, made, node, rename_mode, seek, xattr_mode,
+    Name, allocation, asker, caller, is_in, is_root, kills, link_to, made, node, rename_mode, seek, xattr_mode,
 };
 use super::{capabilities, list};
-use crate::fs::{Filesystem, Kind, Place, SetAttr};
+use crate::fs::{self, Filesystem, Kind, Place, SetAttr};
+use crate::task::Asker;
 
 /// The kernel's view of a filesystem.
 pub struct Adapter {
     fs: Arc<Filesystem>,
+    watch: Watch,
 }
 
 impl Adapter {
-    /// An adapter for `fs`.
-    pub fn new(fs: Arc<Filesystem>) -> Adapter {
-        Adapter { fs }
+    /// An adapter for `fs`. Requests that wait end when `watch` finds their callers killed.
+    pub fn new(fs: Arc<Filesystem>, watch: Watch) -> Adapter {
+        Adapter { fs, watch }
+    }
+
+    /// Runs `run` with the filesystem and answers when it has ended; no thread is held while it waits.
+    fn later<R: Answer<T>, T: Send + 'static, F: Future<Output = fs::Result<T>> + Send + 'static>(
+        &self,
+        operation: &'static str,
+        req: &Request,
+        reply: R,
+        run: impl FnOnce(Arc<Filesystem>, Asker) -> F,
+    ) {
+        let asker = asker(req);
+        let request = answer::Request { operation, asker };
+        answer::later(&self.fs, &self.watch, request, reply, run(self.fs.clone(), asker));
     }
 }
 
 /// `operation!(HOW NAME(FS, REQUEST, ARGUMENTS...; REPLY) => RESULT)`: the method `NAME` of [`fuser::Filesystem`] evaluates
-/// RESULT, with the filesystem as FS, and answers REPLY with it, either `now`, or `later` on a thread that may wait.
+/// RESULT, with the filesystem as FS, and answers REPLY with it: `now`, or `later`, and then RESULT may await.
 macro_rules! operation {
-    ($how:ident $name:ident($fs:ident, $req:ident $(, $argument:ident: $type:ty)*; $reply:ty) => $run:expr) => {
+    (now $name:ident($fs:ident, $req:ident $(, $argument:ident: $type:ty)*; $reply:ty) => $run:expr) => {
         fn $name(&self, $req: &Request, $($argument: $type,)* reply: $reply) {
-            $how(&self.fs, stringify!($name), reply, move |$fs: &Filesystem| $run);
+            now(&self.fs, stringify!($name), reply, move |$fs: &Filesystem| $run);
+        }
+    };
+    (later $name:ident($fs:ident, $asker:ident $(, $argument:ident: $type:ty)*; $reply:ty) => $run:expr) => {
+        fn $name(&self, req: &Request, $($argument: $type,)* reply: $reply) {
+            self.later(stringify!($name), req, reply, move |$fs, $asker| async move { $run });
         }
     };
 }
@@ -81,7 +103,7 @@ impl fuser::Filesystem for Adapter {
 
     fn rename(
         &self,
-        _req: &Request,
+        req: &Request,
         parent: INodeNo,
         name: &OsStr,
         newparent: INodeNo,
@@ -90,10 +112,23 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let (from, to) = (Name::new(parent, name), Name::new(newparent, newname));
+        let (fs, asker) = (self.fs.clone(), asker(req));
         let waits = self.fs.rename_waits(from.parent, &from.name);
-        later_if(waits, &self.fs, "rename", reply, move |fs| {
-            fs.rename(from.parent, &from.name, to.parent, &to.name, rename_mode(flags)?)
-        });
+        let run = async move {
+            let mode = rename_mode(flags)?;
+            fs.rename_async(from.parent, &from.name, to.parent, &to.name, mode, asker)
+                .await
+        };
+        let request = answer::Request {
+            operation: "rename",
+            asker,
+        };
+        // What has to store data first does that elsewhere, and not on the thread that takes requests.
+        if waits {
+            answer::later(&self.fs, &self.watch, request, reply, run);
+        } else {
+            soon(&self.fs, &self.watch, request, reply, run);
+        }
     }
 
     // Attributes.
@@ -119,13 +154,18 @@ impl fuser::Filesystem for Adapter {
         fs, req, ino: INodeNo, name: &OsStr, value: &[u8], flags: i32, _position: u32; ReplyEmpty
     ) => fs.setxattr(ino.0, name.as_bytes(), value, xattr_mode(flags)?, is_in(req)));
 
-    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
-        let name = name.as_bytes().to_vec();
-        later_if(Filesystem::is_virtual(&name), &self.fs, "getxattr", reply, move |fs| {
-            Ok(XattrValue {
-                value: fs.getxattr(ino.0, &name)?,
-                room,
-            })
+    fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
+        let name = name.as_bytes();
+        if !Filesystem::is_virtual(name) {
+            return now(&self.fs, "getxattr", reply, |fs| {
+                let value = fs.getxattr(ino.0, name)?;
+                Ok(XattrValue { value, room })
+            });
+        }
+        let name = name.to_vec();
+        self.later("getxattr", req, reply, move |fs, _| async move {
+            let value = fs.virtual_xattr(ino.0, &name).await?;
+            Ok(XattrValue { value, room })
         });
     }
 
@@ -143,7 +183,7 @@ impl fuser::Filesystem for Adapter {
 
     fn read(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -152,21 +192,24 @@ impl fuser::Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let read = || {
-            self.fs.read(ino.0, offset, size, move |result| match result {
-                Ok(data) => reply.data(&data),
-                Err(error) => refuse("read", reply, &error),
-            });
+        let (fs, asker) = (self.fs.clone(), asker(req));
+        let request = answer::Request {
+            operation: "read",
+            asker,
+        };
+        let run = async move { fs.read(ino.0, offset, size, asker).await };
+        soon(&self.fs, &self.watch, request, reply, run);
+        // The reader has its answer, or waits for it; what it will want next comes after that.
+        let ahead = || {
             self.fs.has_read(fh.0, offset, size);
             Ok(())
         };
-        // On a panic the reply is dropped, which answers EIO.
-        let _ = guarded(&self.fs, "read", read);
+        let _ = answer::guarded(&self.fs, "read-ahead", ahead);
     }
 
     fn write(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         fh: FileHandle,
         offset: u64,
@@ -179,23 +222,30 @@ impl fuser::Filesystem for Adapter {
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         // Pages of a mapping are written by the kernel, under some handle of the file; it would throw them away.
         let asked = !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
-        let write = move |fs: &Filesystem, data: &[u8]| {
+        let at_once = answer::guarded(&self.fs, "write", || {
             if asked {
-                fs.tell_lost(fh.0)?;
+                self.fs.tell_lost(fh.0)?;
             }
-            fs.write(ino.0, offset, data, kill)
-        };
-        if self.fs.write_waits() {
-            let data = data.to_vec();
-            later(&self.fs, "write", reply, move |fs| write(fs, &data));
-        } else {
-            now(&self.fs, "write", reply, |fs| write(fs, data));
+            self.fs.write_now(ino.0, offset, data, kill)
+        });
+        match at_once {
+            Ok(Some(count)) => reply.answer(count),
+            Err(error) => answer::refuse("write", reply, &error),
+            Ok(None) => {
+                let data = data.to_vec();
+                self.later("write", req, reply, move |fs, asker| async move {
+                    fs.write_async(ino.0, offset, &data, kill, asker).await
+                });
+            }
         }
     }
 
-    fn flush(&self, _req: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
-        later_if(self.fs.is_dirty(ino.0), &self.fs, "flush", reply, move |fs| {
-            fs.flush(ino.0)?;
+    fn flush(&self, req: &Request, ino: INodeNo, fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        if !self.fs.is_dirty(ino.0) {
+            return now(&self.fs, "flush", reply, |fs| fs.tell_lost_at_close(fh.0));
+        }
+        self.later("flush", req, reply, move |fs, asker| async move {
+            fs.flush_async(ino.0, asker).await?;
             fs.tell_lost_at_close(fh.0)
         });
     }
@@ -204,8 +254,8 @@ impl fuser::Filesystem for Adapter {
         fs, _req, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, _lock_owner: Option<LockOwner>, _flush: bool; ReplyEmpty
     ) => fs.release(fh.0));
 
-    operation!(later fsync(fs, _req, ino: INodeNo, fh: FileHandle, _datasync: bool; ReplyEmpty) => {
-        fs.fsync(ino.0)?;
+    operation!(later fsync(fs, asker, ino: INodeNo, fh: FileHandle, _datasync: bool; ReplyEmpty) => {
+        fs.fsync_async(ino.0, asker).await?;
         fs.tell_lost(fh.0)
     });
 
@@ -213,9 +263,9 @@ impl fuser::Filesystem for Adapter {
         fs, req, ino: INodeNo, _fh: FileHandle, offset: u64, length: u64, mode: i32; ReplyEmpty
     ) => fs.fallocate(ino.0, offset, length, allocation(mode)?, kills(req)));
 
-    operation!(later lseek(fs, _req, ino: INodeNo, _fh: FileHandle, offset: i64, whence: i32; ReplyLseek) => {
+    operation!(later lseek(fs, _asker, ino: INodeNo, _fh: FileHandle, offset: i64, whence: i32; ReplyLseek) => {
         let (from, what) = seek(offset, whence)?;
-        fs.lseek(ino.0, from, what)
+        fs.lseek_async(ino.0, from, what).await
     });
 
     fn copy_file_range(
@@ -233,9 +283,9 @@ impl fuser::Filesystem for Adapter {
     ) {
         let place = |ino: INodeNo, offset| Place { ino: ino.0, offset };
         let (from, to, kill) = (place(ino_in, offset_in), place(ino_out, offset_out), kills(req));
-        later(&self.fs, "copy_file_range", reply, move |fs| {
+        self.later("copy_file_range", req, reply, move |fs, asker| async move {
             fs.tell_lost(fh_out.0)?;
-            fs.copy_file_range(from, to, length, kill)
+            fs.copy_file_range_async(from, to, length, kill, asker).await
         });
     }
 
@@ -270,5 +320,5 @@ impl fuser::Filesystem for Adapter {
         Ok(())
     });
 
-    operation!(later fsyncdir(fs, _req, _ino: INodeNo, _fh: FileHandle, _datasync: bool; ReplyEmpty) => fs.fsyncdir());
+    operation!(later fsyncdir(fs, _asker, _ino: INodeNo, _fh: FileHandle, _datasync: bool; ReplyEmpty) => fs.fsyncdir().await);
 }

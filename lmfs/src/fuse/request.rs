@@ -9,12 +9,21 @@ use fuser::{INodeNo, RenameFlags, Request};
 use super::convert::kind;
 use crate::fs::{Allocate, Caller, Create, Errno, Error, Kind, RenameMode, Result, Seek, XattrMode};
 use crate::process::field;
+use crate::task::Asker;
 
 /// Who asks.
 pub fn caller(req: &Request) -> Caller {
     Caller {
         uid: req.uid(),
         gid: req.gid(),
+    }
+}
+
+/// Whose turn the request takes.
+pub fn asker(req: &Request) -> Asker {
+    Asker {
+        uid: req.uid(),
+        pid: req.pid(),
     }
 }
 

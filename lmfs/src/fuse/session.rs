@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::adapter::Adapter;
 use super::connect::{Options, connect};
+use super::killed::Watch;
 use crate::fs::Filesystem;
 
 /// Why nothing was mounted.
@@ -84,7 +85,7 @@ fn start(fs: Arc<Filesystem>, mountpoint: &Path, options: &Options) -> io::Resul
         _ => SessionACL::Owner,
     };
     let connection = connect(&mountpoint, options)?;
-    let session = fuser::Session::from_fd(Adapter::new(fs.clone()), connection, access, config)?;
+    let session = fuser::Session::from_fd(Adapter::new(fs.clone(), Watch::start()?), connection, access, config)?;
     let notifier = session.notifier();
     fs.on_stored(move |ino| {
         // The kernel may not know the inode, or have unmounted: then there is nothing to tell it.

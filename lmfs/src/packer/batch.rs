@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lmfs_indexer::{Change, Error as StoreError, Extent, SkippedSwap, Store};
+use lmfs_indexer::{Change, Error as StoreError, Extent, PendingBlock, SkippedSwap, Store};
 use sha2::{Digest, Sha256};
 
 use super::plan::Waiting;
@@ -27,16 +27,32 @@ struct Swap {
     /// SHA-256 of the first copy's bytes in the log.
     first: [u8; 32],
     new: Extent,
+    /// Keeps the new block from garbage collection until the swap. After a failure, or a panic, it is garbage: the next
+    /// run packs the block anew.
+    _pending: Option<PendingBlock>,
+}
+
+/// What a block becomes.
+pub(super) enum New {
+    /// It stays where it is: nothing is smaller.
+    Kept(Extent),
+    /// It is appended and waits for the swap.
+    Packed(Extent, PendingBlock),
 }
 
 impl Batch {
     /// Adds the swap of one block, whose first copy is `first`, for `new`.
-    pub fn add(&mut self, waiting: &Waiting, first: &[u8], new: Extent) {
+    pub fn add(&mut self, waiting: &Waiting, first: &[u8], new: New) {
+        let (new, pending) = match new {
+            New::Kept(extent) => (extent, None),
+            New::Packed(extent, pending) => (extent, Some(pending)),
+        };
         self.since.get_or_insert_with(Instant::now);
         self.swaps.push(Swap {
             waiting: *waiting,
             first: Sha256::digest(first).into(),
             new,
+            _pending: pending,
         });
     }
 
@@ -48,15 +64,7 @@ impl Batch {
 
     /// Makes the new blocks durable, then swaps the extents, then makes that durable. Returns the first copies and what
     /// became of each.
-    pub fn commit(self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
-        let appended: Vec<_> = self.swaps.iter().map(|swap| swap.new.r).collect();
-        let committed = self.swap_in(store);
-        // After a failure they wait for nothing any more: the next run packs these blocks anew.
-        store.abandon_blocks(&appended);
-        committed
-    }
-
-    fn swap_in(mut self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
+    pub fn commit(mut self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
         if self.swaps.is_empty() {
             return Ok(Vec::new());
         }

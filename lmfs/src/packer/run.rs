@@ -9,12 +9,13 @@ use lmfs_codec::{Header, Stop};
 use lmfs_indexer::{BlockRef, Error as StoreError, Extent};
 use tracing::warn;
 
-use super::batch::Batch;
+use super::batch::{Batch, New};
 use super::plan::{Plan, Waiting};
 use super::status::Outcome;
 use super::{Error, Packer, Progress, Scope, Summary, Tag, locked};
 use crate::garbage::{self, Effort};
 use crate::room::{self, Use};
+use crate::task::low_priority_pool;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
@@ -50,8 +51,10 @@ pub(super) fn run(
     let plan = Plan::make(&packer.store, order.scope, order.idle, &skip, stop)?;
     let next_idle = plan.next_idle;
     locked(&packer.ledger).begin(plan.bytes);
+    let computing = low_priority_pool("lmfs-encode", order.threads).map_err(Error::Threads)?;
     let shift = Shift {
         packer,
+        computing,
         skip,
         plan: Mutex::new(plan),
         batch: Mutex::default(),
@@ -80,6 +83,8 @@ fn collect_garbage(packer: &Packer, effort: Effort, stop: &Stop) -> Result<(), E
 /// The threads of one run and what they share.
 struct Shift<'a> {
     packer: &'a Packer,
+    /// Decodes and encodes. The threads of the run touch the store and compute nothing.
+    computing: rayon::ThreadPool,
     skip: HashSet<BlockRef>,
     plan: Mutex<Plan>,
     batch: Mutex<Batch>,
@@ -125,7 +130,6 @@ impl Shift<'_> {
 
     /// One thread: block after block, until there is none. `_alive` closes when it ends.
     fn worker(&self, _alive: Sender<()>) -> Result<(), Error> {
-        lower_priority();
         let end = self.blocks();
         if end.is_err() {
             self.stop.set();
@@ -192,11 +196,15 @@ impl Shift<'_> {
     }
 
     /// The extent that a block gets, or what else became of it.
-    fn encode(&self, waiting: &Waiting, first: &[u8]) -> Result<Result<Extent, Outcome>, Error> {
+    fn encode(&self, waiting: &Waiting, first: &[u8]) -> Result<Result<New, Outcome>, Error> {
         let codec = &self.packer.codec;
-        let encoded = codec
-            .decode(first, &self.stop)
-            .and_then(|raw| codec.encode(&raw, &self.stop))
+        let encoded = self
+            .computing
+            .install(|| {
+                codec
+                    .decode(first, &self.stop)
+                    .and_then(|raw| codec.encode(&raw, &self.stop))
+            })
             .and_then(|block| Ok((Header::parse(&block)?.method, block)));
         let (method, block) = match encoded {
             Ok(encoded) => encoded,
@@ -208,14 +216,14 @@ impl Shift<'_> {
             // Nothing is smaller: the extent says from now on that it was tried.
             let kept = Header::parse(first).map(|header| Tag::packed(header.method));
             return Ok(match kept {
-                Ok(Tag(tag)) => Ok(Extent { tag, ..old }),
+                Ok(Tag(tag)) => Ok(New::Kept(Extent { tag, ..old })),
                 Err(error) => Err(self.failed(waiting, &error)),
             });
         }
         room::check(&self.packer.store, Use::Data)?;
-        let r = self.packer.store.append_block(waiting.ino, waiting.block, &block)?;
-        let Tag(tag) = Tag::packed(method);
-        Ok(Ok(Extent { r, tag, ..old }))
+        let pending = self.packer.store.append_pending(waiting.ino, waiting.block, &block)?;
+        let (r, Tag(tag)) = (pending.location(), Tag::packed(method));
+        Ok(Ok(New::Packed(Extent { r, tag, ..old }, pending)))
     }
 
     fn failed(&self, waiting: &Waiting, error: &dyn std::error::Error) -> Outcome {
@@ -232,12 +240,5 @@ impl Shift<'_> {
             ledger.count(&extent, outcome);
         }
         Ok(())
-    }
-}
-
-/// Work in the background takes every idle moment of a core and none that somebody else wants: setpriority(2) of the calling thread.
-pub(crate) fn lower_priority() {
-    if let Err(error) = rustix::process::setpriority_process(None, 19) {
-        warn!(%error, "threads in the background keep their priority");
     }
 }

@@ -137,7 +137,7 @@ fn a_swapped_block_stays_cached_and_an_overwritten_one_is_never_seen_again() {
     assert_eq!(disk.all(ino), pattern(4096, 3));
     let decodes = disk.fs.stats().cache.decodes;
     let old = disk.fs.store.extent(ino, 0).unwrap().unwrap();
-    let block = disk.fs.codec.encode(&pattern(4096, 3), &Stop::new()).unwrap();
+    let block = codec().encode(&pattern(4096, 3), &Stop::new()).unwrap();
     let r = disk.fs.store.append_block(ino, 0, &block).unwrap();
     let new = lmfs_indexer::Extent { r, ..old };
     let swap = Change::SwapExtent {
@@ -167,7 +167,7 @@ fn a_truncate_while_a_block_is_packed_stays_a_truncate() {
     disk.fs.fsync(ino).unwrap();
     // The packer reads the extent and encodes the block; meanwhile the file is cut and grows again.
     let old = disk.fs.store.extent(ino, 0).unwrap().unwrap();
-    let block = disk.fs.codec.encode(&bytes, &Stop::new()).unwrap();
+    let block = codec().encode(&bytes, &Stop::new()).unwrap();
     let r = disk.fs.store.append_block(ino, 0, &block).unwrap();
     for size in [100, 4096] {
         let size = Some(size);
@@ -261,12 +261,7 @@ fn packing_and_garbage_collection_keep_what_is_cached_and_tell_the_kernel() {
 
     let place = || disk.fs.store.extent(ino, 3).unwrap().unwrap().r;
     let (first, blocks) = (place(), disk.fs.getattr(ino).unwrap().blocks);
-    let packer = Packer::new(
-        disk.fs.store.clone(),
-        disk.fs.codec.clone(),
-        Arc::new(Unattended),
-        Options::default(),
-    );
+    let packer = Packer::new(disk.fs.store.clone(), codec(), Arc::new(Unattended), Options::default());
     packer.run(&Scope::Inodes(vec![ino]), 1, &|_| (), &Stop::new()).unwrap();
     let packed = place();
     assert_ne!(packed, first);

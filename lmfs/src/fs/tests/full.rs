@@ -32,7 +32,7 @@ fn what_is_left_of_a_full_disk_is_kept_for_deleting() {
     assert_eq!(errno(disk.fs.fallocate(target, 0, 1, allocate, false)), Errno::NOSPC);
     let packer = Packer::new(
         disk.fs.store.clone(),
-        disk.fs.codec.clone(),
+        codec(),
         Arc::new(Unattended),
         packer::Options::default(),
     );

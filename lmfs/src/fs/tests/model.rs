@@ -56,8 +56,9 @@ fn swap(fs: &Filesystem, ino: u64, block: u64) {
     let Some(old) = fs.store.extent(ino, block).unwrap() else {
         return;
     };
-    let raw = fs.read_block_wait(ino, block).unwrap();
-    let bytes = fs.codec.encode(&raw, &Stop::new()).unwrap();
+    let found = wait(fs.reader.block(ino, block, Asker::DAEMON)).unwrap();
+    let raw = found.map_or_else(Vec::new, |(extent, block)| reader::counted(&extent, &block).to_vec());
+    let bytes = codec().encode(&raw, &Stop::new()).unwrap();
     let r = fs.store.append_block(ino, block, &bytes).unwrap();
     let new = lmfs_indexer::Extent { r, ..old };
     let swap = Change::SwapExtent {

@@ -24,7 +24,7 @@ fn a_file_that_was_open_without_a_name_is_gone_after_a_crash() {
     let ino = disk.file("file");
     let _fh = disk.fs.open(ino).unwrap();
     disk.fs.unlink(ROOT, b"file").unwrap();
-    disk.fs.fsyncdir().unwrap();
+    wait(disk.fs.fsyncdir()).unwrap();
     let disk = disk.crash();
     assert_eq!(errno(disk.fs.getattr(ino)), Errno::STALE);
     assert_eq!(disk.fs.store.totals().inodes, 1);
@@ -82,7 +82,7 @@ fn a_rename_over_a_file_brings_its_data_along_through_a_crash() {
     disk.fs
         .rename(ROOT, b"file.tmp", ROOT, b"file", RenameMode::Replace)
         .unwrap();
-    disk.fs.fsyncdir().unwrap();
+    wait(disk.fs.fsyncdir()).unwrap();
     let disk = disk.crash();
     let ino = disk.fs.lookup(ROOT, b"file").unwrap().ino;
     assert_eq!(disk.all(ino), b"new contents");

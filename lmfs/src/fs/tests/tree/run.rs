@@ -260,7 +260,7 @@ impl World {
     fn restart(&mut self, crash: bool) {
         let mut unflushed = HashSet::new();
         if crash {
-            self.disk.fs.fsyncdir().unwrap();
+            wait(self.disk.fs.fsyncdir()).unwrap();
             let dirty = |ino: &u64| self.disk.fs.is_dirty(*ino);
             unflushed.extend((ROOT..=self.disk.fs.store.max_ino()).filter(dirty));
         }

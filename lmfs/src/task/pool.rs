@@ -8,10 +8,12 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::{Asker, FairQueue};
+
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A pool of threads. Jobs run in the order they came, urgent before idle. A job that panics is logged and counted and
-/// takes nothing with it.
+/// A pool of threads. Urgent jobs run before idle ones, those of each asker in turn. A job that panics is logged and
+/// counted and takes nothing with it.
 pub struct Pool {
     shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -26,7 +28,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    urgent: VecDeque<Job>,
+    urgent: FairQueue<Job>,
     idle: VecDeque<Job>,
     closed: bool,
 }
@@ -52,11 +54,11 @@ impl Pool {
         })
     }
 
-    /// Runs `job` as soon as a thread is free. After [`Pool::shutdown`] the job is dropped.
-    pub fn run(&self, job: impl FnOnce() + Send + 'static) {
+    /// Runs `job` as soon as a thread is free and it is `asker`'s turn. After [`Pool::shutdown`] the job is dropped.
+    pub fn run(&self, asker: Asker, job: impl FnOnce() + Send + 'static) {
         let mut queue = self.shared.queue.lock();
         if !queue.closed {
-            queue.urgent.push_back(Box::new(job));
+            queue.urgent.push(asker, Box::new(job));
             self.shared.ready.notify_one();
         }
     }
@@ -114,7 +116,7 @@ impl Shared {
     fn next(&self) -> Option<Job> {
         let mut queue = self.queue.lock();
         loop {
-            let job = queue.urgent.pop_front();
+            let job = queue.urgent.pop();
             if let Some(job) = job.or_else(|| queue.idle.pop_front()) {
                 return Some(job);
             }
@@ -133,16 +135,18 @@ mod tests {
 
     use super::*;
 
+    const ME: Asker = Asker { uid: 1, pid: 1 };
+
     #[test]
     fn urgent_jobs_overtake_idle_ones() {
         let pool = Pool::new("test", 1).unwrap();
         let (gate, wait) = mpsc::channel::<()>();
         let (out, order) = mpsc::channel();
-        pool.run(move || wait.recv().unwrap());
+        pool.run(ME, move || wait.recv().unwrap());
         for (idle, label) in [(true, "idle 1"), (true, "idle 2"), (false, "urgent")] {
             let out = out.clone();
             let job = move || out.send(label).unwrap();
-            if idle { pool.run_idle(job) } else { pool.run(job) }
+            if idle { pool.run_idle(job) } else { pool.run(ME, job) }
         }
         gate.send(()).unwrap();
         let seen: Vec<_> = order.iter().take(3).collect();
@@ -152,9 +156,9 @@ mod tests {
     #[test]
     fn a_panic_is_counted_and_the_thread_lives_on() {
         let pool = Pool::new("test", 1).unwrap();
-        pool.run(|| panic!("expected by this test"));
+        pool.run(ME, || panic!("expected by this test"));
         let (out, done) = mpsc::channel();
-        pool.run(move || out.send(5).unwrap());
+        pool.run(ME, move || out.send(5).unwrap());
         assert_eq!(done.recv().unwrap(), 5);
         assert_eq!(pool.panics(), 1);
     }
@@ -165,13 +169,13 @@ mod tests {
         let count = Arc::new(AtomicU64::new(0));
         for _ in 0..100 {
             let count = count.clone();
-            pool.run(move || {
+            pool.run(ME, move || {
                 count.fetch_add(1, Ordering::Relaxed);
             });
         }
         pool.shutdown();
         assert_eq!(count.load(Ordering::Relaxed), 100);
-        pool.run(|| panic!("a job after the end never runs"));
+        pool.run(ME, || panic!("a job after the end never runs"));
         pool.shutdown();
         assert_eq!(pool.panics(), 0);
     }

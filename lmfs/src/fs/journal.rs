@@ -1,0 +1,134 @@
+//! The store as the parts of the filesystem change it: transactions, and making them durable for all who ask at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lmfs_indexer::{Change, SkippedSwap, Store};
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use super::stats::Counters;
+use super::{Error, Result};
+
+/// How often the log is made durable without being asked.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Commits to the store, and syncs of its log. One thread syncs ([`Journal::run`]): all who ask while it does wait for the
+/// next sync together, and none of them holds a thread (group commit).
+pub struct Journal {
+    store: Arc<Store>,
+    counters: Arc<Counters>,
+    /// Something was committed since the log was last made durable.
+    unsynced: AtomicBool,
+    requests: Mutex<Requests>,
+    asked: Condvar,
+}
+
+#[derive(Default)]
+struct Requests {
+    waiters: Vec<oneshot::Sender<Result<()>>>,
+    running: bool,
+    stopped: bool,
+}
+
+impl Journal {
+    /// Commits go to `store`; what comes of syncs is counted in `counters`.
+    pub fn new(store: Arc<Store>, counters: Arc<Counters>) -> Journal {
+        Journal {
+            store,
+            counters,
+            unsynced: AtomicBool::new(false),
+            requests: Mutex::default(),
+            asked: Condvar::new(),
+        }
+    }
+
+    /// The store beneath.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Commits changes. Swaps that found another extent than they expected come back.
+    ///
+    /// # Errors
+    /// What the store reports; nothing has changed then.
+    pub fn commit(&self, changes: Vec<Change>) -> Result<Vec<SkippedSwap>> {
+        let report = self.store.commit(changes)?;
+        self.unsynced.store(true, Ordering::SeqCst);
+        Ok(report.skipped)
+    }
+
+    /// Whether something was committed that is not known to be durable.
+    #[cfg(test)]
+    pub fn is_unsynced(&self) -> bool {
+        self.unsynced.load(Ordering::SeqCst)
+    }
+
+    /// Makes all that was committed before durable. Waits for the disk.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn sync(&self) -> Result<()> {
+        let was = self.unsynced.swap(false, Ordering::SeqCst);
+        let synced = self.store.sync().map_err(Error::from);
+        if synced.is_err() {
+            self.unsynced.fetch_or(was, Ordering::SeqCst);
+        }
+        self.counters.synced(&synced);
+        synced
+    }
+
+    /// As [`Journal::sync`], without holding a thread.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn synced(&self) -> Result<()> {
+        let later = {
+            let mut requests = self.requests.lock();
+            requests.running.then(|| {
+                let (waiter, later) = oneshot::channel();
+                requests.waiters.push(waiter);
+                self.asked.notify_all();
+                later
+            })
+        };
+        match later {
+            // The thread that syncs may have ended meanwhile.
+            Some(later) => later.await.unwrap_or_else(|_| self.sync()),
+            None => self.sync(),
+        }
+    }
+
+    /// Syncs whenever somebody asks, and every second if there is something to sync, until [`Journal::stop`].
+    pub fn run(&self) {
+        self.requests.lock().running = true;
+        loop {
+            let mut requests = self.requests.lock();
+            if requests.waiters.is_empty() && !requests.stopped {
+                self.asked.wait_for(&mut requests, TICK);
+            }
+            let waiters = std::mem::take(&mut requests.waiters);
+            let stopped = requests.stopped;
+            requests.running = !stopped;
+            drop(requests);
+            if !waiters.is_empty() || self.unsynced.load(Ordering::SeqCst) {
+                // A failure is counted and logged there. What nobody asked for is tried again here.
+                let synced = self.sync();
+                for waiter in waiters {
+                    // One that is gone was interrupted.
+                    let _ = waiter.send(synced.clone());
+                }
+            }
+            if stopped {
+                return;
+            }
+        }
+    }
+
+    /// Ends [`Journal::run`], after one more sync for those who wait.
+    pub fn stop(&self) {
+        self.requests.lock().stopped = true;
+        self.asked.notify_all();
+    }
+}

@@ -1,0 +1,218 @@
+//! One slice of a flush: dirty blocks become blocks in the log, and then part of the file.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lmfs_codec::Header;
+use lmfs_indexer::{BlockRef, Extent};
+
+use super::super::buffer::{Appended, Snapshot};
+use super::super::node::{Node, State};
+use super::super::reader::counted;
+use super::super::{Errno, Error, Result};
+use super::WriteBack;
+use crate::cache::{Block, LoadError, LoadErrorKind, Loaded};
+use crate::packer::Tag;
+use crate::room::{self, Use};
+use crate::task::yield_now;
+
+/// What was decoded for a flush, by block: where it lay, and what came of it.
+pub(super) type Bases = HashMap<u64, (BlockRef, Loaded)>;
+
+/// What became of one dirty block.
+pub(super) enum Stored {
+    /// It is in the log.
+    Block(Snapshot, Arc<Appended>),
+    /// Only a part of it was written, and the rest is damaged in the log: it cannot be kept.
+    Lost(Snapshot, Error),
+    /// Only a part of it was written, and the rest cannot be read now: it stays in memory.
+    Waits(Error),
+    /// Only a part of it was written, and the rest has to be decoded first.
+    Cold,
+}
+
+/// How much a slice stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Span {
+    All,
+    /// All but the last block, to which a sequential writer will come back.
+    ButLast,
+    /// What it comes to within [`Options::commit_age`](super::super::Options::commit_age), and one block at least.
+    Short,
+}
+
+/// What a slice left in memory.
+#[derive(Default)]
+pub(super) struct Left {
+    /// Why the first of the blocks stays whose rest cannot be read.
+    pub waits: Option<Error>,
+    /// Blocks whose rest has to be decoded.
+    pub cold: Vec<u64>,
+    /// Time was up before everything was stored.
+    pub cut_short: bool,
+}
+
+/// A file as a slice found it.
+pub(super) struct Found {
+    /// What is to be stored.
+    pub snapshots: Vec<Snapshot>,
+    /// The dirty block that is left out.
+    pub left_out: Option<u64>,
+    pub size: u64,
+    pub truncations: u64,
+}
+
+impl Found {
+    pub fn new(state: &State, span: Span) -> Found {
+        let mut snapshots = state.dirty.snapshot();
+        let left_out = if span == Span::ButLast { snapshots.pop() } else { None };
+        Found {
+            snapshots,
+            left_out: left_out.map(|snapshot| snapshot.block),
+            size: state.inode.size,
+            truncations: state.truncations,
+        }
+    }
+}
+
+/// The bytes below those that were written.
+enum Base {
+    /// None are needed, or there are none.
+    Nothing,
+    Block(Extent, Block),
+    Cold,
+    Unreadable(LoadError),
+}
+
+impl WriteBack {
+    /// Takes the node's turn and stores what is dirty in it and needs no decode beyond `bases`.
+    pub(super) async fn slice(&self, node: &Arc<Node>, span: Span, bases: &Bases) -> Result<Left> {
+        let _one_at_a_time = node.flushing.lock().await;
+        let found = {
+            let mut state = node.lock();
+            if span != Span::Short {
+                state.flush_queued = false;
+            }
+            Found::new(&state, span)
+        };
+        let mut left = Left::default();
+        let (mut result, mut committed) = (Ok(()), Ok(()));
+        let (mut tried, mut stored) = (0, Vec::new());
+        let mut begun = Instant::now();
+        for snapshot in &found.snapshots {
+            match self.store_block(node, snapshot, found.size, bases) {
+                Ok(Stored::Waits(error)) => left.waits = left.waits.or(Some(error)),
+                Ok(Stored::Cold) => left.cold.push(snapshot.block),
+                Ok(block) => stored.push(block),
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
+            }
+            tried += 1;
+            if !stored.is_empty() && begun.elapsed() >= self.limits.commit_age {
+                left.cut_short = span == Span::Short && tried < found.snapshots.len();
+                if left.cut_short {
+                    break;
+                }
+                let blocks = std::mem::take(&mut stored);
+                committed = self.commit_blocks(node, &mut node.lock(), &found, blocks, tried);
+                if committed.is_err() {
+                    break;
+                }
+                begun = Instant::now();
+            }
+            // Other requests run between the blocks of this one.
+            yield_now().await;
+        }
+        let mut state = node.lock();
+        // A commit that failed leaves a gap that the next must not make part of the file.
+        let committed = committed.and_then(|()| self.commit_blocks(node, &mut state, &found, stored, tried));
+        let result = committed.and(result);
+        if state.dirty.is_empty() {
+            state.dirty_since = None;
+            self.dirty.clean(node.ino);
+        }
+        self.count(&mut state, &found, &left, &result);
+        drop(state);
+        self.progress.notify_waiters();
+        self.parts.events.stored(node.ino);
+        result.map(|()| left)
+    }
+
+    /// Counts what a slice came to. That some blocks were stored says nothing of those that are still to be decoded.
+    fn count(&self, state: &mut State, found: &Found, left: &Left, result: &Result<()>) {
+        let failure = result.as_ref().err().or(left.waits.as_ref());
+        let all_stored = left.cold.is_empty() && !found.snapshots.is_empty();
+        if failure.is_some() || all_stored || state.dirty.is_empty() {
+            self.parts.counters.flushed(state, failure);
+        }
+    }
+
+    /// Appends a block, unless its rest has to be decoded or cannot be.
+    pub(super) fn store_block(&self, node: &Node, snapshot: &Snapshot, size: u64, bases: &Bases) -> Result<Stored> {
+        if let Some(appended) = &snapshot.appended {
+            return Ok(Stored::Block(snapshot.clone(), appended.clone()));
+        }
+        let limit = self.bytes_in(snapshot.block, size);
+        let mut raw = match self.base(node.ino, snapshot, limit, bases) {
+            Base::Nothing => Vec::new(),
+            Base::Block(extent, block) => counted(&extent, &block).to_vec(),
+            Base::Cold => return Ok(Stored::Cold),
+            Base::Unreadable(error) => {
+                let why = format!("the rest of block {} cannot be read: {error}", snapshot.block);
+                let why = Error::with(Errno::IO, why);
+                return Ok(match error.kind {
+                    LoadErrorKind::Damaged => Stored::Lost(snapshot.clone(), why),
+                    LoadErrorKind::Failed | LoadErrorKind::Moved => Stored::Waits(why),
+                });
+            }
+        };
+        raw.truncate(limit);
+        raw.resize(raw.len().max(snapshot.data.end().min(limit)), 0);
+        snapshot.data.overlay(0, &mut raw);
+        let encoded = self.parts.codec.first_copy(&raw)?;
+        room::check(self.store(), Use::Data)?;
+        let Tag(tag) = Tag::written(Header::parse(&encoded)?.method);
+        let raw_len = u32::try_from(raw.len()).map_err(|_| Error::new(Errno::IO, "a block of more than 4 GiB"))?;
+        let pending = self.store().append_pending(node.ino, snapshot.block, &encoded)?;
+        let extent = Extent {
+            r: pending.location(),
+            tag,
+            raw_len,
+        };
+        Ok(Stored::Block(
+            snapshot.clone(),
+            Arc::new(Appended {
+                extent,
+                _pending: pending,
+            }),
+        ))
+    }
+
+    /// What lies below a block's written bytes in the file, of which it has `limit` bytes.
+    fn base(&self, ino: u64, snapshot: &Snapshot, limit: usize, bases: &Bases) -> Base {
+        let (block, data) = (snapshot.block, &snapshot.data);
+        if data.covers(0..limit) {
+            return Base::Nothing;
+        }
+        let extent = match self.parts.reader.extent(ino, block) {
+            Ok(Some(extent)) => extent,
+            Ok(None) => return Base::Nothing,
+            Err(error) => return Base::Unreadable(LoadError::new(LoadErrorKind::Failed, error)),
+        };
+        if data.covers(0..limit.min(extent.raw_len as usize)) {
+            return Base::Nothing;
+        }
+        // What was decoded for another extent may be older than what a flush stored since.
+        match bases.get(&block).filter(|(location, _)| *location == extent.r) {
+            Some((_, Ok(decoded))) => Base::Block(extent, decoded.clone()),
+            Some((_, Err(error))) => Base::Unreadable(error.clone()),
+            None => match self.parts.reader.cached(ino, block, &extent) {
+                Some(decoded) => Base::Block(extent, decoded),
+                None => Base::Cold,
+            },
+        }
+    }
+}
