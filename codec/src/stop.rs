@@ -1,7 +1,7 @@
-//! Interrupting work that takes seconds.
+//! Interrupting work that takes seconds, and seeing how far it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::{Error, Result};
 
@@ -13,6 +13,7 @@ pub struct Stop(Arc<Flag>);
 #[derive(Debug, Default)]
 struct Flag {
     set: AtomicBool,
+    coded: AtomicU64,
     parent: Option<Stop>,
 }
 
@@ -26,6 +27,7 @@ impl Stop {
     pub fn child(&self) -> Stop {
         Stop(Arc::new(Flag {
             set: AtomicBool::new(false),
+            coded: AtomicU64::new(0),
             parent: Some(self.clone()),
         }))
     }
@@ -38,6 +40,19 @@ impl Stop {
     /// Whether the work was asked to end.
     pub fn is_set(&self) -> bool {
         self.0.set.load(Ordering::Relaxed) || self.0.parent.as_ref().is_some_and(Stop::is_set)
+    }
+
+    /// Bytes that a language model has coded so far under this flag and its parts. Encoding a block counts each of its
+    /// bytes twice if the model's form of it is taken, as that is decoded and compared.
+    pub fn coded(&self) -> u64 {
+        self.0.coded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count(&self, bytes: u64) {
+        self.0.coded.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(parent) = &self.0.parent {
+            parent.count(bytes);
+        }
     }
 
     /// [`Error::Interrupted`] if the flag is set.
@@ -58,5 +73,14 @@ mod tests {
         assert!(one.is_set() && !whole.is_set() && !other.is_set());
         whole.set();
         assert!(other.is_set() && other.child().is_set());
+    }
+
+    #[test]
+    fn what_a_part_has_coded_the_whole_has() {
+        let whole = Stop::new();
+        let (one, other) = (whole.child(), whole.child().child());
+        one.count(3);
+        other.count(4);
+        assert_eq!((one.coded(), other.coded(), whole.coded()), (3, 4, 7));
     }
 }

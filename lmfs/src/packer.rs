@@ -9,6 +9,7 @@
 //! one, and what remains to be done follows from the index alone ([`Tag`]). The first copies become garbage in the log,
 //! which is collected when there is enough of it ([`crate::garbage`]).
 
+mod ahead;
 mod batch;
 mod host;
 mod idle;
@@ -106,6 +107,8 @@ pub struct Packer {
     /// Stops the background's run, which makes way for one that a user asked for.
     background: Mutex<Stop>,
     ledger: Mutex<status::Ledger>,
+    /// What the background knows of files from the future.
+    ahead: Mutex<ahead::Ahead>,
 }
 
 impl Packer {
@@ -119,6 +122,7 @@ impl Packer {
             turn: Mutex::default(),
             background: Mutex::default(),
             ledger: Mutex::default(),
+            ahead: Mutex::default(),
         }
     }
 

@@ -132,6 +132,7 @@ pub(super) fn code<S: Side, R: Refine>(
         }
         let runs: Vec<&[Token]> = states.iter().map(|lane| lane.run(run)).collect();
         lanes.step(&runs)?;
+        let left = left_of(&states);
         for i in 0..run {
             for (index, lane) in states.iter_mut().enumerate().filter(|(_, lane)| lane.left > 0) {
                 let ranked = lanes.ranked(index, i);
@@ -167,8 +168,14 @@ pub(super) fn code<S: Side, R: Refine>(
                 lane.take(token, vocabulary.bytes(token));
             }
         }
+        stop.count((left - left_of(&states)) as u64);
     }
     Ok(states.into_iter().flat_map(|lane| lane.out).collect())
+}
+
+/// Bytes still to come in all lanes.
+fn left_of(lanes: &[Lane]) -> usize {
+    lanes.iter().map(|lane| lane.left).sum()
 }
 
 impl Lane {

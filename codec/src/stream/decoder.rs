@@ -15,8 +15,8 @@ use scan::{Halt, Halting, Part, Scanner, Stored};
 
 /// What comes next in the content.
 enum Step {
-    /// A block in the pipeline, of so many bytes.
-    Block(usize),
+    /// A block in the pipeline, of so many bytes and as many stored ones.
+    Block(usize, usize),
     /// Bytes that cannot be had.
     Gap(u64, Error),
     /// The end of a container.
@@ -33,6 +33,8 @@ pub struct Decoder<R, F> {
     options: StreamOptions,
     pipeline: Option<Pipeline<Stored, Decoded>>,
     steps: VecDeque<Step>,
+    /// Of the blocks in the pipeline.
+    inside: Progress,
     /// Bytes of a gap that are still to come.
     zeros_left: u64,
     crc: crc32fast::Hasher,
@@ -53,6 +55,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             options,
             pipeline: None,
             steps: VecDeque::new(),
+            inside: Progress::default(),
             zeros_left: 0,
             crc: crc32fast::Hasher::new(),
             done: Progress::default(),
@@ -112,10 +115,10 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             }
             match self.steps.pop_front() {
                 None => return Ok(None),
-                Some(Step::Block(len)) => match self.block() {
-                    Err(error) if self.options.recover && error.is_damage() => self.gap(len as u64, error),
+                Some(Step::Block(raw, stored)) => match self.block(raw, stored) {
+                    Err(error) if self.options.recover && error.is_damage() => self.gap(raw as u64, error),
                     Err(error) => return Err(self.located(error).into()),
-                    raw => return Ok(raw.map(Some)?),
+                    bytes => return Ok(bytes.map(Some)?),
                 },
                 Some(Step::Gap(len, error)) => self.gap(len, error),
                 Some(Step::End(table)) => self.end(&table)?,
@@ -141,8 +144,11 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                     };
                     Pipeline::new(self.options.threads, &self.options.stop, work)
                 });
+                let stored_len = stored.2.len();
                 pipeline.submit(stored)?;
-                Step::Block(len)
+                self.inside.raw += len as u64;
+                self.inside.stored += stored_len as u64;
+                Step::Block(len, stored_len)
             }
             Some(Part::Gap(len, error)) => Step::Gap(len, error),
             Some(Part::End(table)) => Step::End(table),
@@ -152,13 +158,24 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
     }
 
     fn report(&mut self) {
-        self.done.stored = self.scanner.used();
+        self.done.stored = self.scanner.used().saturating_sub(self.inside.stored);
         self.options.report(self.done);
     }
 
-    fn block(&mut self) -> Result<Vec<u8>> {
-        let gone = || Error::damaged("container", "a block is missing");
-        let raw = self.pipeline.as_mut().and_then(Pipeline::next).ok_or_else(gone)???;
+    /// The next block of the pipeline, of so many bytes and as many stored ones.
+    fn block(&mut self, raw: usize, stored: usize) -> Result<Vec<u8>> {
+        let (inside, done, options) = (self.inside, self.done, &self.options);
+        let waiting = |coded: u64| {
+            let share = coded as f64 / inside.raw.max(1) as f64;
+            options.report(Progress {
+                raw: done.raw + coded,
+                stored: done.stored + (inside.stored as f64 * share) as u64,
+            });
+        };
+        let next = self.pipeline.as_mut().and_then(|pipeline| pipeline.next(waiting));
+        self.inside.raw -= raw as u64;
+        self.inside.stored -= stored as u64;
+        let raw = next.ok_or_else(|| Error::damaged("container", "a block is missing"))???;
         self.crc.update(&raw);
         self.done.raw += raw.len() as u64;
         self.report();

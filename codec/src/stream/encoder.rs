@@ -62,7 +62,7 @@ impl<W: Write> Encoder<W> {
         if !self.buffer.is_empty() {
             self.submit()?;
         }
-        while let Some(coded) = self.pipeline.next() {
+        while let Some(coded) = self.next() {
             self.store(coded?)?;
         }
         self.table.raw_len = self.done.raw;
@@ -91,7 +91,7 @@ impl<W: Write> Encoder<W> {
         self.failed = true;
         self.options.stop.check()?;
         while self.pipeline.is_full() {
-            match self.pipeline.next() {
+            match self.next() {
                 Some(coded) => self.store(coded?)?,
                 None => break,
             }
@@ -100,6 +100,16 @@ impl<W: Write> Encoder<W> {
         self.pipeline.submit(block)?;
         self.failed = false;
         Ok(())
+    }
+
+    /// Waits for the next block to be coded.
+    fn next(&mut self) -> Option<Result<Coded>> {
+        let (options, done) = (&self.options, self.done);
+        self.pipeline.next(|coded| {
+            // What the model codes is decoded and compared, which takes as long.
+            let raw = done.raw + coded / 2;
+            options.report(Progress { raw, ..done });
+        })
     }
 
     fn store(&mut self, coded: Coded) -> Result<()> {

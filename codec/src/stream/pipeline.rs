@@ -1,14 +1,20 @@
 //! Work done by several threads and returned in order.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crate::{Error, Result, Stop};
 
-type Job<I, O> = (I, Sender<O>);
+/// An output and what was coded for it ([`Stop::coded`]).
+type Reply<O> = (O, u64);
+type Job<I, O> = (I, Sender<Reply<O>>);
 type Work<I, O> = dyn Fn(I, &Stop) -> O + Send + Sync;
+
+/// How often whoever waits is told so.
+const TICK: Duration = Duration::from_millis(100);
 
 /// More threads than this are never started.
 const MOST_THREADS: usize = 1024;
@@ -22,7 +28,9 @@ pub(super) struct Pipeline<I, O> {
     work: Arc<Work<I, O>>,
     /// Set when this is dropped.
     stop: Stop,
-    outputs: VecDeque<Receiver<O>>,
+    outputs: VecDeque<Receiver<Reply<O>>>,
+    /// What was coded for the outputs that came out.
+    coded: u64,
     /// Threads that may be started, and that were.
     threads: usize,
     started: Vec<JoinHandle<()>>,
@@ -43,6 +51,7 @@ impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
             work: Arc::new(work),
             stop: stop.child(),
             outputs: VecDeque::new(),
+            coded: 0,
             threads: threads.clamp(1, MOST_THREADS),
             started: Vec::new(),
         }
@@ -54,8 +63,10 @@ impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
             loop {
                 let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((input, reply)) = job else { return };
+                let part = stop.child();
+                let output = work(input, &part);
                 // Nobody waits for the output of a pipeline that was dropped.
-                let _ = reply.send(work(input, &stop));
+                let _ = reply.send((output, part.coded()));
             }
         };
         match thread::Builder::new().name("lmz".into()).spawn(body) {
@@ -83,10 +94,20 @@ impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
         jobs.send((input, reply)).map_err(|_| ended())
     }
 
-    /// Waits for the oldest output; `None` if nothing is inside.
-    pub(super) fn next(&mut self) -> Option<Result<O>> {
+    /// Waits for the oldest output; `None` if nothing is inside. Meanwhile `waiting` is told several times a second what was
+    /// coded so far of all that is inside.
+    pub(super) fn next(&mut self, mut waiting: impl FnMut(u64)) -> Option<Result<O>> {
         let output = self.outputs.pop_front()?;
-        Some(output.recv().map_err(|_| ended()))
+        loop {
+            match output.recv_timeout(TICK) {
+                Err(RecvTimeoutError::Timeout) => waiting(self.stop.coded().saturating_sub(self.coded)),
+                Err(RecvTimeoutError::Disconnected) => return Some(Err(ended())),
+                Ok((output, coded)) => {
+                    self.coded += coded;
+                    return Some(Ok(output));
+                }
+            }
+        }
     }
 }
 
@@ -112,6 +133,30 @@ fn ended() -> Error {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    /// Regression: a block that took minutes showed nothing until it was done.
+    #[test]
+    fn who_waits_is_told_what_was_coded_so_far() {
+        let (seen, told) = channel();
+        let told = Mutex::new(told);
+        let work = move |bytes: u64, stop: &Stop| {
+            stop.count(bytes);
+            told.lock().unwrap().recv().unwrap()
+        };
+        let mut pipeline = Pipeline::new(1, &Stop::new(), work);
+        for bytes in [30, 4] {
+            pipeline.submit(bytes).unwrap();
+            let mut heard = Vec::new();
+            let output = pipeline.next(|coded| {
+                heard.push(coded);
+                if coded == bytes {
+                    seen.send(coded + 1).unwrap();
+                }
+            });
+            assert_eq!(output.unwrap().unwrap(), bytes + 1);
+            assert!(heard.contains(&bytes), "{heard:?}");
+        }
+    }
 
     #[test]
     fn dropping_it_ends_its_work_and_its_threads() {

@@ -2,12 +2,14 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lmfs_codec::Stop;
 use lmfs_indexer::{BlockRef, Extent, Inode, Kind, Store};
 
-use super::{Error, Tag};
+use super::ahead::Ahead;
+use super::{Error, Tag, locked};
 
 /// Rows looked up at a time.
 const PAGE: u64 = 1024;
@@ -37,6 +39,9 @@ pub(super) struct Plan {
     pub bytes: u64,
     /// When the next file that is not idle yet will be.
     pub next_idle: Option<SystemTime>,
+    /// The files from the future that were found, and the last look's.
+    ahead: Ahead,
+    ahead_before: Ahead,
 }
 
 struct File {
@@ -47,15 +52,19 @@ struct File {
 
 impl Plan {
     /// Looks for waiting blocks in `scope`; with `idle`, a time and a duration, only in files that had not changed for
-    /// that long at that time. Blocks in `skip` are left out.
+    /// that long at that time. Blocks in `skip` are left out. `ahead` is what the last look found, and gets what this one
+    /// finds.
     pub fn make(
         store: &Store,
         scope: &Scope,
         idle: Option<(SystemTime, Duration)>,
         skip: &HashSet<BlockRef>,
+        ahead: &Mutex<Ahead>,
         stop: &Stop,
     ) -> Result<Plan, Error> {
         let mut plan = Plan {
+            ahead: Ahead::default(),
+            ahead_before: locked(ahead).clone(),
             files: VecDeque::new(),
             window: VecDeque::new(),
             bytes: 0,
@@ -77,6 +86,10 @@ impl Plan {
         plan.files
             .make_contiguous()
             .sort_by_key(|file| (file.changed, file.ino));
+        plan.ahead_before = Ahead::default();
+        if idle.is_some() {
+            *locked(ahead) = std::mem::take(&mut plan.ahead);
+        }
         Ok(plan)
     }
 
@@ -107,10 +120,10 @@ impl Plan {
         }
         let Some(blocks) = blocks else { return Ok(()) };
         if let Some((now, idle)) = idle {
-            let due = changed(inode).checked_add(idle).unwrap_or(UNIX_EPOCH);
-            // A change in the future is a clock that was set back: the file counts as changed now.
+            let since = changed(inode).filter(|&since| since <= now);
+            let since = since.unwrap_or_else(|| self.ahead.first_seen(&self.ahead_before, inode.ino, inode.ctime, now));
+            let due = since + idle;
             if due > now {
-                let due = due.min(now + idle);
                 self.next_idle = Some(self.next_idle.map_or(due, |next| next.min(due)));
                 return Ok(());
             }
@@ -158,10 +171,10 @@ fn waiting(store: &Store, ino: u64, blocks: Range<u64>, skip: &HashSet<BlockRef>
     Ok(found.collect())
 }
 
-/// The last change of a file, by the one time stamp that nobody can set.
-fn changed(inode: &Inode) -> SystemTime {
+/// The last change of a file, by the one time stamp that nobody can set; `None` if no clock gets there.
+fn changed(inode: &Inode) -> Option<SystemTime> {
     let since = u64::try_from(inode.ctime.secs).unwrap_or(0);
-    UNIX_EPOCH + Duration::new(since, inode.ctime.nanos)
+    UNIX_EPOCH.checked_add(Duration::new(since, inode.ctime.nanos))
 }
 
 /// Visits `roots` and everything below those that are directories, each inode once.

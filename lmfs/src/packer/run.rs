@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -48,7 +49,7 @@ pub(super) fn run(
         Some(_) => locked(&packer.ledger).failed.clone(),
         None => HashSet::new(),
     };
-    let plan = Plan::make(&packer.store, order.scope, order.idle, &skip, stop)?;
+    let plan = Plan::make(&packer.store, order.scope, order.idle, &skip, &packer.ahead, stop)?;
     let next_idle = plan.next_idle;
     locked(&packer.ledger).begin(plan.bytes);
     let computing = low_priority_pool("lmfs-encode", order.threads).map_err(Error::Threads)?;
@@ -60,6 +61,7 @@ pub(super) fn run(
         batch: Mutex::default(),
         stop: Stop::new(),
         polite: order.idle.is_some(),
+        coded: AtomicU64::new(0),
     };
     let result = shift.work(order.threads, progress, stop);
     // What a full disk needs most is the space of the first copies that are packed already.
@@ -91,6 +93,8 @@ struct Shift<'a> {
     /// Stops the threads of this run: the caller's stop, or the failure of one of them.
     stop: Stop,
     polite: bool,
+    /// What the model has coded for blocks that are done ([`Stop::coded`]).
+    coded: AtomicU64,
 }
 
 impl Shift<'_> {
@@ -109,7 +113,11 @@ impl Shift<'_> {
                 if stop.is_set() {
                     self.stop.set();
                 }
-                progress(&locked(&self.packer.ledger).progress());
+                let mut ledger = locked(&self.packer.ledger);
+                ledger.under_way(self.under_way());
+                let step = ledger.progress();
+                drop(ledger);
+                progress(&step);
             }
             // The first failure is the cause: the others were stopped because of it.
             let mut ends: Vec<_> = workers
@@ -190,6 +198,11 @@ impl Shift<'_> {
         Ok(())
     }
 
+    /// Bytes that are done of the blocks under way: each is coded, and decoded to be compared.
+    fn under_way(&self) -> u64 {
+        self.stop.coded().saturating_sub(self.coded.load(Ordering::Relaxed)) / 2
+    }
+
     fn look_up(&self, waiting: &Waiting) -> Result<Option<Extent>, Error> {
         let extent = self.packer.store.extent(waiting.ino, waiting.block)?;
         Ok(extent.filter(|extent| Tag(extent.tag).waits()))
@@ -198,14 +211,12 @@ impl Shift<'_> {
     /// The extent that a block gets, or what else became of it.
     fn encode(&self, waiting: &Waiting, first: &[u8]) -> Result<Result<New, Outcome>, Error> {
         let codec = &self.packer.codec;
+        let stop = self.stop.child();
         let encoded = self
             .computing
-            .install(|| {
-                codec
-                    .decode(first, &self.stop)
-                    .and_then(|raw| codec.encode(&raw, &self.stop))
-            })
+            .install(|| codec.decode(first, &stop).and_then(|raw| codec.encode(&raw, &stop)))
             .and_then(|block| Ok((Header::parse(&block)?.method, block)));
+        self.coded.fetch_add(stop.coded(), Ordering::Relaxed);
         let (method, block) = match encoded {
             Ok(encoded) => encoded,
             Err(lmfs_codec::Error::Interrupted) => return Err(Error::Interrupted),

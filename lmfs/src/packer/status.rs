@@ -82,6 +82,8 @@ pub(super) struct Ledger {
     /// The state to go back to after a run.
     pub resting: State,
     run: Summary,
+    /// Bytes that are done of the blocks under way.
+    under_way: u64,
     begun: Option<Instant>,
     past: Summary,
     last_error: Option<String>,
@@ -108,8 +110,14 @@ impl Ledger {
         self.past.blocks_failed += self.run.blocks_failed;
         self.run = Summary::default();
         self.run.progress.total_bytes = total_bytes;
+        self.under_way = 0;
         self.begun = Some(Instant::now());
         self.state = State::Packing;
+    }
+
+    /// So many bytes are done of the blocks under way.
+    pub fn under_way(&mut self, bytes: u64) {
+        self.under_way = bytes;
     }
 
     /// The run is done with a block of `raw` bytes, whatever became of it.
@@ -138,9 +146,12 @@ impl Ledger {
     /// How far the run is.
     pub fn progress(&self) -> Progress {
         let seconds = self.elapsed().as_secs_f64();
+        let run = &self.run.progress;
+        let done_bytes = (run.done_bytes + self.under_way).min(run.total_bytes.max(run.done_bytes));
         Progress {
-            bytes_per_second: self.run.progress.done_bytes as f64 / seconds.max(1e-3),
-            ..self.run.progress.clone()
+            done_bytes,
+            bytes_per_second: done_bytes as f64 / seconds.max(1e-3),
+            ..run.clone()
         }
     }
 
@@ -149,6 +160,7 @@ impl Ledger {
     }
 
     pub fn end(&mut self, result: &Result<(), Error>) -> Summary {
+        self.under_way = 0;
         self.run.progress = self.progress();
         self.run.seconds = self.elapsed().as_secs_f64();
         self.begun = None;

@@ -299,7 +299,7 @@ fn only_idle_files_are_packed_in_the_background_the_oldest_first() {
     }
     let idle = Some((f.host.now(), Duration::from_secs(30)));
     let skip = std::collections::HashSet::new();
-    let mut plan = plan::Plan::make(&f.store, &Scope::All, idle, &skip, &Stop::new()).unwrap();
+    let mut plan = plan::Plan::make(&f.store, &Scope::All, idle, &skip, &Mutex::default(), &Stop::new()).unwrap();
     let mut order = Vec::new();
     while let Some(waiting) = plan.next(&f.store, &skip).unwrap() {
         order.push(waiting.ino);
@@ -308,6 +308,30 @@ fn only_idle_files_are_packed_in_the_background_the_oldest_first() {
     assert_eq!(plan.bytes, 2 * BLOCK as u64);
     // File 12 in twenty seconds; a time stamp in the future counts from now.
     assert_eq!(plan.next_idle, Some(f.host.now() + Duration::from_secs(20)));
+}
+
+/// Regression: a file whose last change lay ahead of the clock was never packed, and the background looked through all
+/// inodes for it every half a minute.
+#[test]
+fn a_file_from_the_future_is_packed_once_our_own_clock_says_that_it_is_idle() {
+    let f = Fixture::new();
+    f.file(10, &text(BLOCK), -100_000_000_000);
+    f.file(11, &text(BLOCK), -40);
+    let packer = f.packer();
+    let look = |later: u64| {
+        f.host.later.store(later, Ordering::Relaxed);
+        Order30::run(&packer, &f).progress.total_bytes
+    };
+    assert_eq!((look(0), look(29)), (0, 0));
+    // Written again: it counts from then on.
+    f.file(11, &text(BLOCK), -50);
+    assert_eq!(look(30), BLOCK as u64, "the one that was left alone");
+    assert!(!f.methods(10)[0].1 && f.methods(11)[0].1);
+    assert_eq!(look(59), 0);
+    // The clock is set back: nobody knows for how long it was left alone.
+    assert_eq!((look(0), look(29)), (0, 0));
+    assert_eq!(look(30), BLOCK as u64);
+    assert!(!f.methods(11)[0].1);
 }
 
 #[test]
