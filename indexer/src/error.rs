@@ -105,9 +105,12 @@ fn owner(ino: &Option<u64>, block: &Option<u64>) -> String {
 }
 
 impl Error {
-    /// Wraps what the system said, telling a full disk from everything else.
+    /// Wraps what the system said, telling a full disk, or a limit of room or file size, from everything else.
     pub(crate) fn io(what: &'static str, path: &str, source: io::Error) -> Self {
-        let full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+        let full = matches!(
+            source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+        );
         let path = path.to_owned();
         if full {
             Self::NoSpace { what, path }

@@ -3,6 +3,7 @@
 mod announce;
 pub mod control;
 mod guard;
+mod inherited;
 mod log;
 pub mod mountinfo;
 pub mod mountpoint;

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lmfs_codec::Stop;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::process::field;
+use crate::process::ending_signals;
 
 /// How long work that may wait for its input has to end well.
 const GRACE: Duration = Duration::from_secs(3);
@@ -21,7 +20,7 @@ static CAUGHT: AtomicI32 = AtomicI32::new(0);
 /// A file without its name yet, which nobody wants when the program is ended.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// A flag that Ctrl-C, SIGTERM or, except under `nohup`, the end of the terminal sets.
+/// A flag that is set by Ctrl-C, SIGTERM or the end of the terminal; see [`ending_signals`].
 ///
 /// # Errors
 /// When signals cannot be watched.
@@ -58,10 +57,7 @@ fn end(signal: i32) {
 }
 
 fn watch(grace: Option<Duration>) -> anyhow::Result<Stop> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot watch for signals")?;
-    if !is_ignored(SIGHUP) {
-        signals.add_signal(SIGHUP).context("cannot watch for signals")?;
-    }
+    let mut signals = Signals::new(ending_signals()).context("cannot watch for signals")?;
     let stop = Stop::new();
     let flag = stop.clone();
     thread::Builder::new().name("signals".into()).spawn(move || {
@@ -80,11 +76,4 @@ fn watch(grace: Option<Duration>) -> anyhow::Result<Stop> {
         }
     })?;
     Ok(stop)
-}
-
-/// Whether this process was started to ignore a signal (proc_pid_status(5), `SigIgn`: a bit each).
-fn is_ignored(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = field(&status, "SigIgn").and_then(|mask| u64::from_str_radix(mask, 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

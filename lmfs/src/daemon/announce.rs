@@ -15,6 +15,19 @@ use serde::{Deserialize, Serialize};
 
 use super::log::Log;
 use crate::explain::explain;
+use crate::process::keep_inherited_descriptors;
+
+/// What systemd tells the process that it started, and libfuse its helper. A daemon in the background is neither.
+const OF_SERVICE_MANAGERS: [&str; 8] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "JOURNAL_STREAM",
+    "_FUSE_COMMFD",
+];
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -92,7 +105,12 @@ pub fn start_background(args: Vec<OsString>, log: &Log) -> anyhow::Result<Vec<St
         .ok()
         .filter(|path| path.exists())
         .unwrap_or_else(|| "/proc/self/exe".into());
-    let mut child = Command::new(&program)
+    keep_inherited_descriptors();
+    let mut command = Command::new(&program);
+    for variable in OF_SERVICE_MANAGERS {
+        command.env_remove(variable);
+    }
+    let mut child = command
         .arg0("lmfs")
         .args(args)
         .stdin(Stdio::null())
@@ -153,14 +171,13 @@ fn hear(pipe: impl BufRead) -> anyhow::Result<Heard> {
     Ok(heard)
 }
 
-/// Makes this process a daemon: a session of its own, so that no terminal's end or Ctrl-C reaches it, and no
-/// working directory that would keep another filesystem busy.
+/// Makes this process a daemon: a session of its own, so that no terminal's end or Ctrl-C reaches it.
 ///
 /// # Errors
 /// What the system says.
 pub fn detach() -> io::Result<()> {
     rustix::process::setsid()?;
-    std::env::set_current_dir("/")
+    Ok(())
 }
 
 #[cfg(test)]

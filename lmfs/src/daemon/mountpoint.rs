@@ -40,6 +40,11 @@ pub enum Error {
         "cannot open /dev/fuse: {0}; load the kernel module with `modprobe fuse`, or in a container pass the device in (--device /dev/fuse --cap-add SYS_ADMIN)"
     )]
     NoDevice(io::Error),
+    /// The kernel has it, and this user may not use it.
+    #[error(
+        "no access to /dev/fuse: {0}; `ls -l /dev/fuse` shows who may use it (mostly everybody: crw-rw-rw-), and a container has to be given the device (--device /dev/fuse --cap-add SYS_ADMIN)"
+    )]
+    NoAccess(io::Error),
     /// An ordinary user needs the setuid helper.
     #[error("fusermount3 was not found, and mounting without root needs it; install the package fuse3")]
     NoHelper,
@@ -115,7 +120,10 @@ pub fn check_fuse() -> Result<(), Error> {
         .read(true)
         .write(true)
         .open("/dev/fuse")
-        .map_err(Error::NoDevice)?;
+        .map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => Error::NoAccess(error),
+            _ => Error::NoDevice(error),
+        })?;
     if !rustix::process::geteuid().is_root() && fusermount().is_none() {
         return Err(Error::NoHelper);
     }

@@ -60,7 +60,7 @@ const KERNEL: [(&str, &str); 6] = [
 ];
 
 /// What mount(8), systemd and fstab mean for themselves, and what lmfs does in any case.
-const SKIPPED: [&str; 20] = [
+const SKIPPED: [&str; 38] = [
     "defaults",
     "auto",
     "noauto",
@@ -81,6 +81,26 @@ const SKIPPED: [&str; 20] = [
     "nodiratime",
     "default_permissions",
     "silent",
+    "loud",
+    "_rnetdev",
+    // Fitting to other filesystems, and so left in lines of fstab; here it is so anyway, or means nothing.
+    "acl",
+    "noacl",
+    "user_xattr",
+    "nouser_xattr",
+    "discard",
+    "nodiscard",
+    "barrier",
+    "nobarrier",
+    "iversion",
+    "noiversion",
+    "mand",
+    "nomand",
+    // Of libfuse.
+    "big_writes",
+    "use_ino",
+    "async_read",
+    "auto_cache",
 ];
 
 impl Options {
@@ -192,6 +212,7 @@ mod tests {
     fn fstab_lines_are_understood() {
         let options =
             parsed("defaults,_netdev,nofail,x-systemd.automount,ro,allow_other,noatime,cache_size=1GiB").unwrap();
+        assert_eq!(parsed("acl,user_xattr,discard,big_writes").unwrap(), Options::default());
         assert!(options.read_only && options.allow_other && !options.allow_root);
         assert_eq!(options.kernel, ["noatime"]);
         assert_eq!(options.cache_size, 1 << 30);

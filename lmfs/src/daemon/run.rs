@@ -13,12 +13,13 @@ use signal_hook::iterator::Signals;
 use super::control::Server;
 use super::running::{Desk, Running};
 use super::status::Status;
-use super::{Announcer, Log, Options, PackMode, guard, mountpoint, service_manager, unmount};
+use super::{Announcer, Log, Options, PackMode, guard, inherited, mountpoint, service_manager, unmount};
 use crate::explain::explain;
 use crate::fs::{self, Filesystem};
 use crate::fuse;
 use crate::garbage::Keeper;
 use crate::packer::{self, Background, Host, Packer};
+use crate::process::ending_signals;
 use crate::store::{Access, Folder, Opened};
 
 /// How long `lmfs umount` waits for those who use the mount before it refuses.
@@ -59,6 +60,10 @@ pub enum Event {
 /// It cannot be mounted (nothing has changed then), or what was written could not be made durable.
 pub fn run(plan: &Plan, announcer: &Announcer) -> anyhow::Result<()> {
     guard::watch_panics();
+    let limits = inherited::normalise(plan.options.read_only).inspect_err(|error| announcer.failed(error))?;
+    for limit in &limits {
+        announcer.warning(limit);
+    }
     let started = start(plan, announcer).inspect_err(|error| announcer.failed(error))?;
     announcer.ready();
     let point = started.mountpoint.display().to_string();
@@ -196,7 +201,7 @@ impl Host for Readers {
 
 fn watch_signals(tell: mpsc::Sender<Event>) -> std::io::Result<()> {
     // Registered here and now, so that none is missed; only the waiting happens in the thread.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new(ending_signals())?;
     let watch = move || {
         for signal in &mut signals {
             if tell.send(Event::Signal(signal)).is_err() {
