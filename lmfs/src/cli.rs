@@ -28,9 +28,10 @@ use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
+use rustix::fs::fstat;
 use tracing_subscriber::EnvFilter;
 
-use crate::explain::explain;
+use crate::process;
 use args::{Cli, Command, Verbosity};
 
 /// The environment variable that says what to log.
@@ -41,19 +42,23 @@ const LOG_VARIABLE: &str = "LMFS_LOG";
 /// Exit codes: 0 done, 1 it failed (for `check`: damage was found), 2 wrong usage (for `check`: it could not run).
 #[must_use]
 pub fn main() -> ExitCode {
+    process::normalise();
     if std::env::args_os()
         .next()
         .is_some_and(|program| mount_helper::is_helper(&program))
     {
         return mount_helper::main();
     }
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse_from(level::joined(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(told) => return output::usage(&told),
+    };
     start_log(&cli);
     match run(&cli) {
         Ok(code) => code,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("lmfs: {}", explain(&error));
+            output::say_error(&error);
             ExitCode::FAILURE
         }
     }
@@ -61,6 +66,9 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let quiet = cli.verbosity.quiet;
+    if !names_its_files(&cli.command) {
+        process::keep_files_private();
+    }
     match &cli.command {
         Command::Init(args) => init::run(args, quiet),
         Command::Umount(args) => umount::run(args, quiet),
@@ -80,6 +88,14 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Eval(args) => eval::run(args, quiet),
         Command::Manual(args) => manual::run(args),
     }
+}
+
+/// Whether what the command writes are files that the user names, and not those of a store.
+fn names_its_files(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Compress(_) | Command::Decompress(_) | Command::Model(_) | Command::Manual(_)
+    )
 }
 
 /// Logs go to standard error: warnings, what a daemon does, more with `-v`, or what `LMFS_LOG` says. The journal has
@@ -102,11 +118,18 @@ fn start_log(cli: &Cli) {
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal())
         .with_target(cli.verbosity.verbose > 1);
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
+    if logs_to_journal() {
         log.without_time().init();
     } else {
         log.init();
     }
+}
+
+/// Whether standard error is what systemd connected to the journal (systemd.exec(5)): the variable reaches programs whose
+/// output goes elsewhere, too.
+fn logs_to_journal() -> bool {
+    let Ok(found) = fstat(stderr()) else { return false };
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", found.st_dev, found.st_ino))
 }
 
 fn level(verbosity: Verbosity, daemon: bool) -> tracing_subscriber::filter::LevelFilter {

@@ -4,6 +4,9 @@
 //! `lmfs-indexer` (log, index, garbage collection) into a mounted filesystem, its background packer and
 //! its command line.
 
+// What cannot be printed must not end the program: see `cli::output`.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
+
 mod cache;
 mod check;
 mod cli;

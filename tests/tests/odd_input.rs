@@ -3,13 +3,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use lmfs_tests::{Finished, Scratch, data, lmfs, lmfs_path, run};
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::fs::{CWD, FileType, Mode, XattrFlags, mknodat};
 
 /// `lmfs WORDS... FILES...`
 fn call(words: &str, files: &[&Path]) -> Finished {
@@ -264,4 +264,160 @@ fn a_wrong_kernel_is_no_reason_for_another_engine() {
     let mut command = Command::new(lmfs_path());
     command.args([OsStr::new("compress"), OsStr::new("-c"), plain.as_os_str()]);
     run(command.env("LMFS_KERNEL", "avx512")).refused(&["LMFS_KERNEL=avx512"]);
+}
+
+/// Regression: a file's name could clear the screen, change the terminal's title, or look like a message of its own.
+#[test]
+fn no_name_is_obeyed_by_a_terminal() {
+    let scratch = Scratch::empty();
+    let name = "\x1b]0;title\x07\nlmfs: done\u{9b}2J\u{202e}";
+    let obeyed = |text: &str| text.contains(|c: char| c.is_control() && c != '\n' || c == '\u{202e}');
+    let missing = scratch.path(name);
+    for command in [
+        "compress",
+        "decompress -c",
+        "test",
+        "list",
+        "stat",
+        "status",
+        "eval",
+        "model show",
+        "check",
+        "pack",
+    ] {
+        let refused = call(command, &[&missing]).refused(&["lmfs: "]);
+        assert!(!obeyed(&refused.stderr), "{refused}");
+    }
+    let packed = scratch.path(format!("{name}.lmz"));
+    call("compress -1 -o", &[&packed, &data("text/alice29.txt")]).ok();
+    let listed = call("list", &[&packed]).ok();
+    assert!(
+        !obeyed(&listed.stdout) && listed.stdout.lines().count() == 1,
+        "{listed}"
+    );
+    let json = call("list --json", &[&packed]).ok();
+    assert!(!obeyed(&json.stdout), "{json}");
+    let path = json
+        .json()
+        .pointer("/files/0/path")
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(Path::new(&path), packed, "programs get the name as it is");
+    let usage = lmfs(["compress", "--\x1b[31m"]).refused(&[]);
+    assert!(!obeyed(&usage.stderr), "{usage}");
+}
+
+/// Regression: an access control list's mask became what the group may do with the output, and a default list of the folder
+/// let others in.
+#[test]
+fn an_output_is_for_nobody_who_could_not_read_the_input() {
+    const ACL: &str = "system.posix_acl_access";
+    let list = |entries: &[(u16, u16, u32)]| {
+        let mut bytes = 2_u32.to_le_bytes().to_vec();
+        for (tag, allowed, id) in entries {
+            bytes.extend(tag.to_le_bytes());
+            bytes.extend(allowed.to_le_bytes());
+            bytes.extend(id.to_le_bytes());
+        }
+        bytes
+    };
+    let scratch = Scratch::empty();
+    let (secret, plain) = (scratch.path("secret"), scratch.path("plain"));
+    for file in [&secret, &plain] {
+        fs::copy(data("text/alice29.txt"), file).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o640)).unwrap();
+    }
+    let named = list(&[(1, 6, !0), (2, 6, 1234), (4, 0, !0), (16, 6, !0), (32, 0, !0)]);
+    let set = |path: &Path, name: &str, value: &[u8]| rustix::fs::setxattr(path, name, value, XattrFlags::empty());
+    if let Err(error) = set(&secret, ACL, &named) {
+        println!("not tested: no access control lists here ({error})");
+        return;
+    }
+    let folder = scratch.path("shared");
+    fs::create_dir(&folder).unwrap();
+    let inviting = list(&[(1, 7, !0), (2, 7, 1234), (4, 7, !0), (16, 7, !0), (32, 5, !0)]);
+    set(&folder, "system.posix_acl_default", &inviting).unwrap();
+    let acl = |path: &Path| {
+        let mut value = vec![0; 4096];
+        let length = rustix::fs::getxattr(path, ACL, &mut value)?;
+        value.truncate(length);
+        Ok::<_, rustix::io::Errno>(value)
+    };
+    for into in [scratch.path(""), folder] {
+        let (packed, again) = (into.join("s.lmz"), into.join("s"));
+        call("compress -1 -o", &[&packed, &secret]).ok();
+        call("decompress -o", &[&again, &packed]).ok();
+        for made in [&packed, &again] {
+            assert_eq!(acl(made).as_ref(), Ok(&named), "{}", made.display());
+            assert_eq!(made.metadata().unwrap().mode() & 0o777, 0o660);
+        }
+        let packed = into.join("p.lmz");
+        call("compress -1 -o", &[&packed, &plain]).ok();
+        assert_eq!(
+            acl(&packed),
+            Err(rustix::io::Errno::NODATA),
+            "that of the folder invites"
+        );
+        assert_eq!(packed.metadata().unwrap().mode() & 0o777, 0o640);
+    }
+}
+
+/// Regression: `-19` was taken for `-1 -9`, and `-10` was an error about `-0`.
+#[test]
+fn levels_of_zstd_are_taken_with_a_word() {
+    let text = data("text/alice29.txt");
+    let highest = |level: &str| {
+        let words = format!("compress {level} --model none -c");
+        call(&words, &[&text]).ok()
+    };
+    let nine = highest("-9");
+    assert_eq!(nine.stderr, "");
+    for level in ["-12", "-19"] {
+        let done = highest(level);
+        assert!(done.stderr.contains("-9 is the highest"), "{done}");
+        assert_eq!(done.stdout, nine.stdout);
+    }
+    call("compress -23 -c", &[&text]).refused(&["23 is not in 1..=22"]);
+}
+
+/// Regression: `lmfs compress -c <(command)` wanted -f.
+#[test]
+fn pipes_are_read_where_the_output_has_a_name_or_is_standard_output() {
+    let scratch = Scratch::empty();
+    let script = |text: &str| {
+        let mut bash = Command::new("bash");
+        run(bash
+            .args(["-c", text])
+            .env("L", lmfs_path())
+            .current_dir(scratch.path("")))
+    };
+    script("cmp <($L decompress -c <($L compress -1 -c <(seq 50000))) <(seq 50000)").ok();
+    script("$L compress -1 -o o.lmz <(seq 50000) && $L decompress -c o.lmz | cmp - <(seq 50000)").ok();
+    script("$L compress -1 <(seq 5)").refused(&["is not a regular file"]);
+    script("mkfifo f; seq 5 >f & $L compress -1 --rm -o p.lmz f").refused(&["regular files only"]);
+    assert!(scratch.path("f").exists());
+}
+
+/// Regression: `lmfs pack MOUNTPOINT/folder` packed the whole store.
+#[test]
+fn a_folder_below_the_mountpoint_is_packed_alone() {
+    let scratch = Scratch::with_store(&["--model=none"]);
+    let mount = scratch.mount(&[]);
+    for name in ["a", "b", "c"] {
+        fs::create_dir(mount.path(name)).unwrap();
+        fs::copy(data("text/alice29.txt"), mount.path(name).join("f")).unwrap();
+    }
+    let waiting = |name: &str| {
+        let stat = call("stat --json", &[&mount.path(name).join("f")]).ok().json();
+        stat.pointer("/files/0/waiting").unwrap().as_u64().unwrap() > 0
+    };
+    call("pack", &[&mount.path("a")]).ok();
+    assert_eq!(["a", "b", "c"].map(waiting), [false, true, true]);
+    call("pack", &[&mount.path("b/f"), &mount.path("b")]).ok();
+    assert_eq!(["a", "b", "c"].map(waiting), [false, false, true]);
+    call("pack", &[&scratch.mountpoint()]).ok();
+    assert!(!waiting("c"));
+    mount.umount();
 }

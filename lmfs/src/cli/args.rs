@@ -157,7 +157,7 @@ pub struct Stream {
     /// Keep the input file (default)
     #[arg(short, long)]
     pub keep: bool,
-    /// Overwrite existing files, write compressed data to a terminal, read special files
+    /// Overwrite existing files, write compressed data to a terminal, read special files without -c or -o
     #[arg(short, long)]
     pub force: bool,
     /// Name of the output
@@ -378,12 +378,12 @@ pub struct Umount {
 #[command(after_help = "\
 Examples:
   lmfs pack ~/archive                       a mounted store
-  lmfs pack ~/archive ~/archive/documents   only files below these paths
+  lmfs pack ~/archive/documents             only files below this path
   lmfs pack ~/archive.lmfs --jobs 4         a store that is not mounted
 
 It can be interrupted at any time. Completed work stays.")]
 pub struct Pack {
-    /// Folder of a store, or where it is mounted
+    /// Folder of a store, where it is mounted, or a path below that, which is then packed alone
     #[arg(value_name = "STORE|MOUNTPOINT")]
     pub target: PathBuf,
     /// Only these files and folders, as paths in the mount or relative to the store's root

@@ -1,6 +1,6 @@
 //! `lmfs check`
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
@@ -14,7 +14,6 @@ use super::target::Target;
 use super::{args, output, size};
 use crate::check::{self, Damage, Job, Pace, Report, parity};
 use crate::daemon::control::{Client, Request};
-use crate::explain::explain;
 use crate::progress::Progress;
 use crate::store::{Access, Error, Folder, Lock, Opened};
 
@@ -37,7 +36,7 @@ pub fn run(args: &args::Check, quiet: bool) -> ExitCode {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::from(COULD_NOT_RUN),
         Err(error) => {
-            eprintln!("lmfs: {}", explain(&error));
+            output::say_error(&error);
             ExitCode::from(COULD_NOT_RUN)
         }
     }
@@ -59,7 +58,7 @@ fn look(args: &args::Check, quiet: bool) -> anyhow::Result<Report> {
         // Standard output is for the checksums, if they are wanted.
         let say = |text: String| match args.sha256 {
             true => {
-                eprintln!("{text}");
+                output::say(&text);
                 Ok(())
             }
             false => output::line(&text),
@@ -166,8 +165,8 @@ fn check_opened(
         stop,
         progress: show,
     };
+    let mut out = BufWriter::new(output::stdout()?);
     let mut line = |line: &[u8]| {
-        let mut out = std::io::stdout().lock();
         out.write_all(line)?;
         out.write_all(b"\n")
     };
@@ -176,7 +175,7 @@ fn check_opened(
         check::Error::Interrupted if data => anyhow::anyhow!("interrupted; `--resume` goes on from here"),
         other => other.into(),
     })?;
-    std::io::stdout().flush()?;
+    out.flush()?;
     Ok(report)
 }
 

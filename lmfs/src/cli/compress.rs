@@ -3,6 +3,7 @@
 mod job;
 mod models;
 mod output;
+mod protection;
 mod rescue;
 
 use std::io::{self, IsTerminal};
@@ -17,8 +18,8 @@ use lmfs_codec::{Level, Stop};
 
 use super::args::{Stream, Test, Verbosity};
 use super::interrupt::{end_as_interrupted, stop_or_end_on_interrupt};
-use super::output::{Meter, is_broken_pipe};
-use crate::explain::explain;
+use super::output::{Meter, is_broken_pipe, say, say_error};
+use crate::explain::Shown as _;
 use crate::progress::Progress;
 use job::{Input, Job, Work};
 pub use models::Models;
@@ -69,7 +70,13 @@ pub fn run(args: &Stream, decompress: bool, verbosity: Verbosity) -> anyhow::Res
         remove: args.rm && !args.keep,
         verbose: verbosity.verbose > 0 || (!verbosity.quiet && io::stderr().is_terminal()),
     });
-    let level = args.level.0;
+    let level = args.level.level;
+    if let Some(beyond) = args.level.beyond.filter(|_| !decompress && !verbosity.quiet) {
+        say(&format!(
+            "lmfs: there is no level {beyond}: -{} is the highest, and used",
+            level.number
+        ));
+    }
     let block_size = args
         .block_size
         .map_or(Ok(level.block_size), usize::try_from)
@@ -127,7 +134,7 @@ fn process(
         let result = job.run(&mut models, options);
         if let Err(error) = result {
             if stop.is_set() {
-                eprintln!("lmfs: {}", explain(&error));
+                say_error(&error);
                 end_as_interrupted();
                 return Ok(ExitCode::FAILURE);
             }
@@ -136,7 +143,7 @@ fn process(
                 let _ = signal_hook::low_level::emulate_default_handler(signal_hook::consts::SIGPIPE);
                 return Ok(ExitCode::FAILURE);
             }
-            eprintln!("lmfs: {}", explain(&error));
+            say_error(&error);
             code = ExitCode::FAILURE;
         }
     }
@@ -152,7 +159,7 @@ fn stream_options(job: &Job, threads: usize, block_size: usize, stop: &Stop, qui
         options.threads = threads;
     }
     // Beside a pipe a bar would only be in the way.
-    if io::stderr().is_terminal() && !quiet && !job.to_stdout {
+    if !quiet && !job.to_stdout {
         let meter = Mutex::new(Meter::new(quiet));
         let (stage, total, stored) = (job.input.to_string(), job.input.len(), job.work != Work::Compress);
         options.progress = Some(Arc::new(move |at: stream::Progress| {
@@ -177,10 +184,10 @@ pub fn list(args: &super::args::List) -> anyhow::Result<ExitCode> {
     let mut code = ExitCode::SUCCESS;
     let mut rows = Vec::new();
     for path in &args.files {
-        match job::describe(path).with_context(|| path.display().to_string()) {
+        match job::describe(path).with_context(|| path.shown().to_string()) {
             Ok(row) => rows.push(row),
             Err(error) => {
-                eprintln!("lmfs: {}", explain(&error));
+                say_error(&error);
                 code = ExitCode::FAILURE;
             }
         }

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 
-use super::args;
 use super::mount_config::MountConfig;
+use super::{args, output};
 use crate::daemon::{self, Announcer, Options, Plan};
 use crate::store::Folder;
 
@@ -25,7 +25,7 @@ pub fn run(args: &args::Mount) -> anyhow::Result<ExitCode> {
     } else {
         let log = daemon::Log::of(plan.store.path());
         for warning in daemon::start_background(child_arguments(&plan), &log)? {
-            eprintln!("lmfs: warning: {warning}");
+            output::say(&format!("lmfs: warning: {warning}"));
         }
     }
     Ok(ExitCode::SUCCESS)

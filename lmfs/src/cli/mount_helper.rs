@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Parser};
 
 use super::args;
-use super::mount;
+use super::{mount, output};
 use crate::explain::explain;
 
 /// Exit code of a failed mount (mount(8)).
@@ -51,11 +51,10 @@ pub fn main() -> ExitCode {
     let helper = match Helper::try_parse() {
         Ok(helper) => helper,
         Err(usage) => {
-            // Nothing can be done about a terminal that cannot be written to.
-            let _ = usage.print();
-            return match usage.use_stderr() {
-                true => ExitCode::from(MOUNT_FAILED),
-                false => ExitCode::SUCCESS,
+            let printed = output::usage(&usage);
+            return match printed == ExitCode::SUCCESS {
+                true => printed,
+                false => ExitCode::from(MOUNT_FAILED),
             };
         }
     };
@@ -74,7 +73,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("mount.lmfs: {}", explain(&error));
+            output::say(&format!("mount.lmfs: {}", explain(&error)));
             ExitCode::from(MOUNT_FAILED)
         }
     }

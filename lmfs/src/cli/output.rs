@@ -1,6 +1,8 @@
 //! Printing: text for people, one JSON object for programs, progress while something takes time.
 
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -8,17 +10,29 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::size;
+use crate::explain::{explain, is_control, on_one_line, visible};
 use crate::progress::Progress;
+
+/// Standard output. That of std calls everything written when it is closed.
+///
+/// # Errors
+/// There is no descriptor left.
+pub fn stdout() -> io::Result<File> {
+    Ok(File::from(rustix::stdio::stdout().try_clone_to_owned()?))
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    stdout()
+        .and_then(|mut out| out.write_all(text.as_bytes()))
+        .context("cannot write to standard output")
+}
 
 /// Prints `text` and a newline to standard output.
 ///
 /// # Errors
 /// When standard output cannot be written; see [`is_broken_pipe`].
 pub fn line(text: &str) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .context("cannot write to standard output")
+    print(&format!("{}\n", visible(text)))
 }
 
 /// Prints `value` as one JSON object.
@@ -26,7 +40,49 @@ pub fn line(text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// As for [`line`].
 pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    line(&serde_json::to_string_pretty(value)?)
+    let mut text = String::new();
+    for c in serde_json::to_string_pretty(value)?.chars() {
+        // JSON allows some of them in strings.
+        match c {
+            '\n' => text.push(c),
+            c if is_control(c) => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => text.push(c),
+        }
+    }
+    print(&(text + "\n"))
+}
+
+/// Prints a message to standard error. Nothing can be done where that is closed, full, or a terminal that went away: the
+/// exit code tells how it went.
+pub fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{}", visible(text));
+}
+
+/// Says what went wrong.
+pub fn say_error(error: &anyhow::Error) {
+    say(&format!("lmfs: {}", explain(error)));
+}
+
+/// Prints what clap has to say instead of a command's arguments: help, a version, or what was wrong with them.
+#[must_use]
+pub fn usage(told: &clap::Error) -> ExitCode {
+    let text = told.render();
+    if told.use_stderr() {
+        say(text.to_string().trim_end());
+        return ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(2));
+    }
+    let colours = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let printed = match colours {
+        true => print(&text.ansi().to_string()),
+        false => print(&text.to_string()),
+    };
+    match printed {
+        Err(error) if !is_broken_pipe(&error) => {
+            say_error(&error);
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 /// Whether an error only says that nobody reads our output any more (`lmfs status | head -1`): no failure.
@@ -44,7 +100,7 @@ pub fn table(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines: Vec<String> = rows
         .iter()
-        .map(|(name, value)| format!("{name:width$}  {value}"))
+        .map(|(name, value)| format!("{name:width$}  {}", on_one_line(value)))
         .collect();
     lines.join("\n")
 }
@@ -98,15 +154,16 @@ impl Meter {
             }
             bar.set_length(progress.total);
             bar.set_position(progress.done);
-            bar.set_message(match progress.total {
+            let message = match progress.total {
                 0 => text(progress),
                 _ if progress.note.is_empty() => progress.stage.clone(),
                 _ => format!("{} ({})", progress.stage, progress.note),
-            });
+            };
+            bar.set_message(on_one_line(&message).into_owned());
         } else if self.lines && self.last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
             // The first line comes only once the work has taken a while.
             if self.last.is_some() {
-                eprintln!("{}", text(progress));
+                say(&on_one_line(&text(progress)));
             }
             self.last = Some(Instant::now());
         }

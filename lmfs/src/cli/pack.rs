@@ -14,6 +14,7 @@ use super::target::{Target, mount_of};
 use super::{args, output, size};
 use crate::daemon::control::{Client, Request};
 use crate::daemon::running::packing;
+use crate::explain::Shown as _;
 use crate::packer::{Options, Packer, Scope, Summary, Unattended};
 use crate::store::{Access, Folder, Opened};
 
@@ -43,11 +44,12 @@ pub fn run(args: &args::Pack, quiet: bool) -> anyhow::Result<ExitCode> {
 fn by_daemon(args: &args::Pack, client: Client, quiet: bool) -> anyhow::Result<Summary> {
     let mount = mount_of(&args.target)?;
     let root = mount.as_ref().map(|mount| mount.mountpoint.as_path());
-    let inodes = args
-        .paths
-        .iter()
-        .map(|path| inode_in_mount(path, root))
-        .collect::<anyhow::Result<_>>()?;
+    // A path below the mountpoint names the mount, and itself.
+    let named = mount.as_ref().map(|_| args.target.metadata()).transpose();
+    let named = named.with_context(|| format!("cannot look at {}", args.target.shown()))?;
+    let named = named.map(|found| found.ino()).filter(|&ino| ino != ROOT_INO);
+    let paths = args.paths.iter().map(|path| inode_in_mount(path, root));
+    let inodes = named.map(Ok).into_iter().chain(paths).collect::<anyhow::Result<_>>()?;
     let request = Request::Pack {
         inodes,
         jobs: args.jobs.unwrap_or(0),
@@ -65,16 +67,12 @@ fn inode_in_mount(path: &Path, root: Option<&Path>) -> anyhow::Result<u64> {
         return Ok(found.ino());
     }
     let Some(root) = root else {
-        bail!("{} is not in the mounted store", path.display());
+        bail!("{} is not in the mounted store", path.shown());
     };
     let below = root.join(path.strip_prefix("/").unwrap_or(path));
-    let found = below.symlink_metadata().with_context(|| {
-        format!(
-            "{} is neither a path in {} nor below it",
-            path.display(),
-            root.display()
-        )
-    })?;
+    let found = below
+        .symlink_metadata()
+        .with_context(|| format!("{} is neither a path in {} nor below it", path.shown(), root.shown()))?;
     Ok(found.ino())
 }
 
@@ -119,13 +117,13 @@ fn inode_in_store(store: &Store, path: &Path) -> anyhow::Result<u64> {
             Component::Normal(name) => {
                 let entry = store.dirent(ino, name.as_encoded_bytes())?;
                 ino = entry
-                    .with_context(|| format!("there is no {} in the store (paths start at its root)", path.display()))?
+                    .with_context(|| format!("there is no {} in the store (paths start at its root)", path.shown()))?
                     .ino;
             }
             Component::ParentDir | Component::Prefix(_) => {
                 bail!(
                     "{}: '..' has no meaning here; paths start at the store's root",
-                    path.display()
+                    path.shown()
                 )
             }
         }

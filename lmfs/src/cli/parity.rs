@@ -23,7 +23,7 @@ pub fn run(args: &args::Parity, quiet: bool) -> anyhow::Result<ExitCode> {
     })?;
     meter.finish();
     for warning in &done.warnings {
-        eprintln!("lmfs: warning: {warning}");
+        output::say(&format!("lmfs: warning: {warning}"));
     }
     if args.json {
         output::json(&done)?;

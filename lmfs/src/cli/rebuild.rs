@@ -28,7 +28,7 @@ pub fn run(args: &args::Rebuild, quiet: bool) -> anyhow::Result<ExitCode> {
         ))?;
     }
     for warning in &done.warnings {
-        eprintln!("lmfs: warning: {warning}");
+        output::say(&format!("lmfs: warning: {warning}"));
     }
     Ok(ExitCode::SUCCESS)
 }

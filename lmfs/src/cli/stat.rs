@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{args, output, size};
-use crate::explain::explain;
+use crate::explain::{Shown as _, on_one_line};
 use crate::fs::FileStat;
 use crate::fs::virtual_xattr::STAT;
 
@@ -32,7 +32,7 @@ pub fn run(args: &args::Stat) -> anyhow::Result<ExitCode> {
         match stat(path) {
             Ok(file) => files.push(file),
             Err(error) => {
-                eprintln!("lmfs: {}", explain(&error));
+                output::say_error(&error);
                 code = ExitCode::FAILURE;
             }
         }
@@ -48,7 +48,7 @@ pub fn run(args: &args::Stat) -> anyhow::Result<ExitCode> {
 }
 
 fn stat(path: &Path) -> anyhow::Result<Shown> {
-    let shown = path.display();
+    let shown = path.shown();
     let ask = |buffer: &mut [u8]| rustix::fs::getxattr(path, STAT, buffer);
     let mut value = vec![0; 16 << 10];
     let length = match ask(&mut value) {
@@ -81,7 +81,8 @@ fn text(Shown { path, stat: file }: &Shown) -> String {
         .map(|(method, n)| format!("{method} {}", output::count(*n)))
         .collect();
     let mut line = format!(
-        "{path}: {} stored in {}{ratio}; blocks: {}",
+        "{}: {} stored in {}{ratio}; blocks: {}",
+        on_one_line(path),
         size::show(file.size),
         size::show(file.stored),
         if blocks.is_empty() {

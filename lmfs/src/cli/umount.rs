@@ -9,10 +9,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::args;
 use super::mount_config::MountConfig;
 use super::output::Meter;
 use super::target::store_of;
+use super::{args, output};
 use crate::daemon::control::{Client, Failure, Nothing, Request};
 use crate::daemon::mountinfo::{self, MountInfo};
 use crate::daemon::unmount::{self, unmount};
@@ -37,7 +37,7 @@ pub fn run(args: &args::Umount, quiet: bool) -> anyhow::Result<ExitCode> {
     match mountinfo::at(&point).context("cannot read /proc/self/mountinfo")? {
         None => {
             if !quiet {
-                eprintln!("lmfs: nothing is mounted on {}", point.display());
+                output::say(&format!("lmfs: nothing is mounted on {}", point.display()));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -99,11 +99,11 @@ fn without_daemon(mount: &MountInfo, store: &Path, quiet: bool) -> anyhow::Resul
         Err(error) => return Err(error.into()),
     }
     if !quiet {
-        eprintln!(
+        output::say(&format!(
             "lmfs: the daemon of {} was gone; the dead mount is detached. What was fsynced is in the store {}",
             mount.mountpoint.display(),
             store.display()
-        );
+        ));
     }
     Ok(())
 }

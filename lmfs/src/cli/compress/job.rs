@@ -17,8 +17,11 @@ use serde::Serialize;
 use super::SUFFIX;
 use super::models::Models;
 use super::output::Output;
+use super::protection::Protection;
 use super::rescue::Rescue;
+use crate::cli::output::{say, stdout};
 use crate::cli::size;
+use crate::explain::{Shown as _, on_one_line};
 use crate::store::Digest;
 
 /// Where bytes come from.
@@ -73,10 +76,19 @@ impl Job {
     }
 
     fn work_on(&self, models: &mut Models, options: StreamOptions) -> anyhow::Result<()> {
-        let file = self.input.open(self.work, self.force)?;
+        // Where the output's name does not come from the input's, the input may be a pipe, as that of `<(command)`.
+        let any_kind = self.force || self.to_stdout || self.output.is_some();
+        let file = self.input.open(self.work, any_kind)?;
         let metadata = file.metadata()?;
-        let like = Some(&metadata).filter(|_| self.input != Input::Stdin);
-        let output = self.open_output(like)?;
+        if self.remove && self.input != Input::Stdin && !metadata.is_file() {
+            bail!("--rm removes regular files only");
+        }
+        let protection = match self.input {
+            Input::Stdin => None,
+            Input::File(_) => Some(Protection::of(&file, &metadata)?),
+        };
+        let like = protection.as_ref();
+        let output = self.open_output(Some(&metadata).filter(|_| like.is_some()))?;
         let mut counted = Counted { inner: file, bytes: 0 };
         let restored = match self.work {
             Work::Compress => Restored {
@@ -91,7 +103,7 @@ impl Job {
                 true => metadata.len(),
                 false => counted.bytes,
             };
-            eprintln!("{}", self.report(read, restored.bytes));
+            say(&self.report(read, restored.bytes));
         }
         if !restored.lost.is_empty() {
             let zeros = match restored.zeros {
@@ -115,17 +127,17 @@ impl Job {
             return Ok(Output::Sink);
         }
         if self.to_stdout {
-            return Ok(Output::Stdout(io::stdout()));
+            return Ok(Output::Stdout(stdout()?));
         }
         let path = match (&self.output, &self.input) {
             (Some(path), _) => path.clone(),
             (None, Input::File(path)) => output_name(path, self.work)?,
-            (None, Input::Stdin) => return Ok(Output::Stdout(io::stdout())),
+            (None, Input::Stdin) => return Ok(Output::Stdout(stdout()?)),
         };
         let same =
             |there: Metadata| input.is_some_and(|input| (input.dev(), input.ino()) == (there.dev(), there.ino()));
         if path.metadata().is_ok_and(same) {
-            bail!("{} is the input itself; name another output", path.display());
+            bail!("{} is the input itself; name another output", path.shown());
         }
         Output::file(path, self.force, self.work != Work::Compress, self.remove)
     }
@@ -153,7 +165,7 @@ impl Input {
         }
     }
 
-    fn open(&self, work: Work, force: bool) -> anyhow::Result<File> {
+    fn open(&self, work: Work, any_kind: bool) -> anyhow::Result<File> {
         let Input::File(path) = self else {
             return Ok(File::from(io::stdin().as_fd().try_clone_to_owned()?));
         };
@@ -164,8 +176,8 @@ impl Input {
         if metadata.is_dir() {
             bail!("is a directory; archive it with `tar -I 'lmfs compress' -cf DIR.tar.lmz DIR`");
         }
-        if !metadata.is_file() && !force {
-            bail!("is not a regular file; use -f to read it all the same");
+        if !metadata.is_file() && !any_kind {
+            bail!("is not a regular file; use -f, -c or -o to read it all the same");
         }
         Ok(File::open(path)?)
     }
@@ -185,7 +197,7 @@ impl fmt::Display for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Input::Stdin => f.write_str("standard input"),
-            Input::File(path) => path.display().fmt(f),
+            Input::File(path) => path.shown().fmt(f),
         }
     }
 }
@@ -253,7 +265,7 @@ impl Write for Tally<'_> {
 fn compress(
     input: &mut impl Read,
     mut output: Output,
-    like: Option<&Metadata>,
+    like: Option<&Protection>,
     models: &mut Models,
     options: StreamOptions,
 ) -> anyhow::Result<u64> {
@@ -292,7 +304,7 @@ impl Restored {
 fn decompress(
     input: &mut impl Read,
     mut output: Output,
-    like: Option<&Metadata>,
+    like: Option<&Protection>,
     models: &mut Models,
     options: StreamOptions,
 ) -> anyhow::Result<Restored> {
@@ -315,7 +327,7 @@ fn recover(
     input: &mut (impl Read + Seek),
     metadata: &Metadata,
     mut output: Output,
-    like: Option<&Metadata>,
+    like: Option<&Protection>,
     models: &mut Models,
     options: StreamOptions,
 ) -> anyhow::Result<Restored> {
@@ -430,7 +442,8 @@ impl fmt::Display for Row {
             .map_or("no model".to_owned(), |digest| format!("model {}", digest.short()));
         let (bytes, stored) = (size::show(self.bytes), size::show(self.stored_bytes));
         let block = size::show(self.block_size as u64);
-        write!(f, "{}: {bytes} in {stored}{ratio}; {block} blocks, {model}", self.path)
+        let path = on_one_line(&self.path);
+        write!(f, "{path}: {bytes} in {stored}{ratio}; {block} blocks, {model}")
     }
 }
 

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use tempfile::NamedTempFile;
 
+use super::protection::Protection;
 use crate::cli::interrupt::unfinished;
+use crate::cli::output::stdout;
+use crate::explain::Shown as _;
 
 /// Runs of zeros at least this long become holes.
 const HOLE: usize = 4096;
@@ -18,7 +21,7 @@ const HOLE: usize = 4096;
 #[derive(Debug)]
 pub enum Output {
     /// Standard output.
-    Stdout(io::Stdout),
+    Stdout(File),
     /// A file without its name yet.
     File {
         /// What it will be called.
@@ -50,24 +53,24 @@ impl Output {
             if durable {
                 bail!(
                     "--rm removes inputs that are whole in another file, and {} is none",
-                    path.display()
+                    path.shown()
                 );
             }
             if is_stdout(&there) {
-                return Ok(Output::Stdout(io::stdout()));
+                return Ok(Output::Stdout(stdout()?));
             }
             let file = File::options().write(true).open(&path);
-            let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
+            let file = file.with_context(|| format!("cannot write to {}", path.shown()))?;
             return Ok(Output::Special(file));
         }
         if !force && path.symlink_metadata().is_ok() {
             bail!(
                 "{} already exists; use -f to replace it, or -o for another name",
-                path.display()
+                path.shown()
             );
         }
         if path.is_dir() {
-            bail!("{} is a directory; name a file with -o", path.display());
+            bail!("{} is a directory; name a file with -o", path.shown());
         }
         // What the name leads to is replaced, and the name still leads there.
         if let Ok(target) = path.canonicalize() {
@@ -78,16 +81,12 @@ impl Output {
             .filter(|dir| !dir.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
         if !dir.is_dir() {
-            bail!(
-                "cannot create {}: there is no directory {}",
-                path.display(),
-                dir.display()
-            );
+            bail!("cannot create {}: there is no directory {}", path.shown(), dir.shown());
         }
         let temporary = tempfile::Builder::new()
             .prefix(".lmfs-")
             .tempfile_in(dir)
-            .with_context(|| format!("cannot create a file in {}", dir.display()))?;
+            .with_context(|| format!("cannot create a file in {}", dir.shown()))?;
         unfinished(Some(temporary.path()));
         Ok(Output::File {
             path,
@@ -102,7 +101,7 @@ impl Output {
     ///
     /// # Errors
     /// IO errors; the name was taken meanwhile.
-    pub fn finish(mut self, like: Option<&Metadata>) -> anyhow::Result<()> {
+    pub fn finish(mut self, like: Option<&Protection>) -> anyhow::Result<()> {
         self.flush().context("cannot write the output")?;
         let Output::File {
             path,
@@ -114,12 +113,13 @@ impl Output {
         else {
             return Ok(());
         };
-        let shown = path.display().to_string();
+        let shown = path.shown().to_string();
         let end = temporary.stream_position()?;
         let file = temporary.as_file();
         file.set_len(end).with_context(|| format!("cannot write {shown}"))?;
         // Some filesystems have neither; that is no reason to throw the output away.
-        if let Err(error) = settle(file, like) {
+        let settled = like.map_or_else(|| permit_as_usual(file), |like| like.give_to(file));
+        if let Err(error) = settled {
             tracing::warn!("cannot set mode and times of {shown}: {error}");
         }
         if durable {
@@ -162,25 +162,11 @@ fn is_free(path: &Path) -> bool {
         .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Mode, owner and times; mode 0666 less the umask for what came from a pipe.
-fn settle(file: &File, like: Option<&Metadata>) -> io::Result<()> {
-    let Some(like) = like else {
-        let mask = rustix::process::umask(rustix::fs::Mode::empty());
-        rustix::process::umask(mask);
-        return file.set_permissions(Permissions::from_mode(0o666 & !mask.bits()));
-    };
-    let mut mode = like.permissions().mode() & 0o777;
-    if std::os::unix::fs::fchown(file, None, Some(like.gid())).is_err() {
-        // Another group than that of the input: it may do what anybody may.
-        mode &= 0o707 | (mode & 0o007) << 3;
-    }
-    // Only the administrator may give files away; for others the output is simply theirs.
-    let _ = std::os::unix::fs::fchown(file, Some(like.uid()), None);
-    let moded = file.set_permissions(Permissions::from_mode(mode));
-    let times = std::fs::FileTimes::new()
-        .set_modified(like.modified()?)
-        .set_accessed(like.accessed()?);
-    moded.and(file.set_times(times))
+/// Mode 0666 less the umask, for what came from a pipe.
+fn permit_as_usual(file: &File) -> io::Result<()> {
+    let mask = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(mask);
+    file.set_permissions(Permissions::from_mode(0o666 & !mask.bits()))
 }
 
 impl Write for Output {
