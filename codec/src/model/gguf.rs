@@ -3,11 +3,13 @@
 //! llama.cpp stops the process on some broken files; what is handed to it has passed [`Gguf::parse`] and
 //! [`Gguf::check_model`] first. Source: the GGUF specification in the ggml repository.
 
+mod intake;
 mod reader;
 mod types;
 
 use std::collections::{BTreeMap, HashSet};
 
+pub use intake::read;
 use reader::Reader;
 
 /// A metadata value.
@@ -60,7 +62,25 @@ impl Gguf {
     /// # Errors
     /// What is wrong, in words, with the offset where it matters.
     pub fn parse(file: &[u8]) -> Result<Gguf, String> {
-        let mut reader = Reader::new(file);
+        let gguf = Gguf::directory(&mut Reader::new(file, file.len() as u64))?;
+        gguf.check_extents(file.len() as u64)?;
+        Ok(gguf)
+    }
+
+    /// Where the last tensor of a file of `len` bytes ends, of which these are the first; `None` if more of them are needed.
+    fn end(first: &[u8], len: u64) -> Result<Option<u64>, String> {
+        let mut reader = Reader::new(first, len);
+        match Gguf::directory(&mut reader) {
+            Err(_) if reader.wants_more() => Ok(None),
+            Err(reason) => Err(reason),
+            Ok(gguf) => gguf
+                .check_extents(len)
+                .map(|end| Some(end.max(reader.position() as u64))),
+        }
+    }
+
+    /// Metadata and tensors, whose places are not compared with the file yet.
+    fn directory(reader: &mut Reader<'_>) -> Result<Gguf, String> {
         if reader.bytes(Gguf::MAGIC.len(), "magic").ok() != Some(Gguf::MAGIC) {
             return Err(Gguf::NO_MAGIC.into());
         }
@@ -90,28 +110,31 @@ impl Gguf {
         };
         let data = reader.position().next_multiple_of(alignment);
         for tensor in &mut tensors {
-            let end = tensor.offset.checked_add(data).and_then(|offset| {
-                tensor.offset = offset;
-                offset.checked_add(tensor.len)
-            });
-            if end.is_none_or(|end| end > file.len()) {
-                return Err(format!(
-                    "it is truncated: tensor {} needs {} bytes at offset {}, the file has {}",
-                    tensor.name,
-                    tensor.len,
-                    tensor.offset,
-                    file.len()
-                ));
-            }
-        }
-        // Tensors of their own need no more bytes than there are; one place named often would be loaded as often.
-        let sum = tensors
-            .iter()
-            .try_fold(0_usize, |sum, tensor| sum.checked_add(tensor.len));
-        if sum.is_none_or(|sum| sum > file.len()) {
-            return Err("damaged: its tensors overlap".into());
+            let offset = tensor.offset.checked_add(data);
+            tensor.offset = offset.ok_or_else(|| format!("damaged: tensor {} is at {}", tensor.name, tensor.offset))?;
         }
         Ok(Gguf { metadata, tensors })
+    }
+
+    /// That a file of `len` bytes has all tensors; where the last of them ends.
+    fn check_extents(&self, len: u64) -> Result<u64, String> {
+        let (mut last, mut sum) = (0, 0_u64);
+        for tensor in &self.tensors {
+            let end = tensor.offset.checked_add(tensor.len).map(|end| end as u64);
+            let Some(end) = end.filter(|&end| end <= len) else {
+                return Err(format!(
+                    "it is truncated: tensor {} needs {} bytes at offset {}, the file has {len}",
+                    tensor.name, tensor.len, tensor.offset,
+                ));
+            };
+            last = end.max(last);
+            sum = sum.saturating_add(tensor.len as u64);
+        }
+        // Tensors of their own need no more bytes than there are; one place named often would be loaded as often.
+        match sum <= len {
+            true => Ok(last),
+            false => Err("damaged: its tensors overlap".into()),
+        }
     }
 
     /// A metadata string.

@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::exact::ExactModel;
-use super::gguf::Gguf;
+use super::gguf;
 use super::{Engine, LanguageModel, builtin};
 use crate::{Error, Result};
 
@@ -49,18 +49,12 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
             None => Error::io(format!("model {name}"), source),
         }
     };
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
         return Err(Error::unusable(&name, "it is not a regular file"));
     }
     let mut file = File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    let magic = Gguf::MAGIC.len() as u64;
-    (&mut file).take(magic).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes != Gguf::MAGIC {
-        return Err(Error::unusable(&name, Gguf::NO_MAGIC));
-    }
-    file.read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    gguf::read(&name, &mut file, metadata.len())
 }
 
 impl FromStr for ModelSource {

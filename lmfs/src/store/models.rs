@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use lmfs_codec::model::gguf;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
@@ -35,6 +36,11 @@ pub enum ModelFault {
     Altered {
         /// What they hash to.
         found: Digest,
+    },
+    /// It is no model at all, or not as long as it says.
+    NotAModel {
+        /// What is wrong with it.
+        reason: String,
     },
 }
 
@@ -78,8 +84,13 @@ impl ModelFile {
             }
             Err(e) => return Err(at("open", &self.path)(e)),
         };
-        let mut gguf = Vec::new();
-        file.read_to_end(&mut gguf).map_err(at("read", &self.path))?;
+        let len = file.metadata().map_err(at("read", &self.path))?.len();
+        let gguf = match gguf::read(&self.path.display().to_string(), &mut file, len) {
+            Ok(gguf) => gguf,
+            Err(lmfs_codec::Error::Io { source, .. }) => return Err(at("read", &self.path)(source)),
+            Err(lmfs_codec::Error::UnusableModel { reason, .. }) => return Ok(Err(ModelFault::NotAModel { reason })),
+            Err(other) => return Err(other.into()),
+        };
         let found = Digest(Sha256::digest(&gguf).into());
         Ok(if found == self.digest {
             Ok(gguf)
@@ -156,12 +167,19 @@ mod tests {
     fn an_imported_model_verifies_and_faults_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("models")).unwrap();
-        let file = ModelFile::import(dir.path(), b"abc").unwrap();
-        assert_eq!(file, ModelFile::new(dir.path(), ABC.parse().unwrap()));
-        assert_eq!(file.read().unwrap().unwrap(), b"abc");
+        let gguf = lmfs_codec::model::builtin::find("tiny").unwrap().gguf;
+        let file = ModelFile::import(dir.path(), gguf).unwrap();
+        assert_eq!(file, ModelFile::new(dir.path(), file.digest));
+        assert_eq!(file.read().unwrap().unwrap(), gguf);
 
-        std::fs::write(&file.path, b"abd").unwrap();
+        let mut altered = gguf.to_vec();
+        *altered.last_mut().unwrap() ^= 1;
+        std::fs::write(&file.path, altered).unwrap();
         assert!(matches!(file.read().unwrap(), Err(ModelFault::Altered { .. })));
+        // Regression: a sparse file of 1 TiB was read into memory before it was hashed.
+        let sparse = OpenOptions::new().write(true).open(&file.path).unwrap();
+        sparse.set_len(1 << 40).unwrap();
+        assert!(matches!(file.read().unwrap(), Err(ModelFault::NotAModel { .. })));
         std::fs::remove_file(&file.path).unwrap();
         assert_eq!(file.read().unwrap(), Err(ModelFault::Missing));
         std::os::unix::fs::symlink("/etc/hostname", &file.path).unwrap();

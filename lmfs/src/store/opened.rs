@@ -167,6 +167,12 @@ fn open_model(store: &Path, config: &ModelConfig) -> Result<(Codec, Option<Strin
                 file.path.display()
             ));
         }
+        Err(ModelFault::NotAModel { reason }) => {
+            return without(format!(
+                "the model file {} is damaged ({reason}): put the original back",
+                file.path.display()
+            ));
+        }
         Err(ModelFault::Altered { found }) => {
             return without(format!(
                 "the model file {} is damaged (its SHA-256 is {found}): put the original back",

@@ -4,20 +4,39 @@ use super::{Tensor, Value, types};
 
 /// Arrays of arrays are allowed by the format; this deep is enough for everything that exists.
 const MAX_DEPTH: usize = 4;
-/// Values in the arrays of a file, at most: a hundred times what the largest vocabularies have. In memory each is as long as a
-/// string's, in the file it may be one byte.
-const MAX_VALUES: usize = 1 << 24;
+/// Values in the arrays of a file, at most: three times what the largest vocabularies have. In memory each takes 32 bytes, in
+/// the file it may be one.
+const MAX_VALUES: usize = 1 << 22;
+/// Bytes of metadata and tensor directory, at most: ten times what the largest vocabularies take.
+const MAX_DIRECTORY: u64 = 1 << 27;
 
 pub(super) struct Reader<'a> {
-    file: &'a [u8],
+    /// The file's first bytes, or all of it.
+    first: &'a [u8],
+    /// Bytes that a directory can have in the file.
+    room: u64,
+    /// Something lies behind `first`, though in the file.
+    wants_more: bool,
     at: usize,
     /// Values in arrays so far.
     values: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(file: &'a [u8]) -> Reader<'a> {
-        Reader { file, at: 0, values: 0 }
+    /// For a file of `len` bytes that begins like this.
+    pub(super) fn new(first: &'a [u8], len: u64) -> Reader<'a> {
+        Reader {
+            first,
+            room: len.min(MAX_DIRECTORY),
+            wants_more: false,
+            at: 0,
+            values: 0,
+        }
+    }
+
+    /// Whether it failed because it was not given enough of the file.
+    pub(super) fn wants_more(&self) -> bool {
+        self.wants_more
     }
 
     pub(super) fn position(&self) -> usize {
@@ -26,17 +45,15 @@ impl<'a> Reader<'a> {
 
     pub(super) fn bytes(&mut self, len: usize, what: &str) -> Result<&'a [u8], String> {
         let end = self.at.checked_add(len);
-        match end.and_then(|end| self.file.get(self.at..end)) {
-            Some(bytes) => {
-                self.at += len;
-                Ok(bytes)
-            }
-            None => Err(format!(
-                "it is truncated or damaged: {what} needs {len} bytes at offset {}, the file has {}",
-                self.at,
-                self.file.len()
-            )),
+        if let Some(bytes) = end.and_then(|end| self.first.get(self.at..end)) {
+            self.at += len;
+            return Ok(bytes);
         }
+        self.wants_more = end.is_some_and(|end| end as u64 <= self.room);
+        Err(format!(
+            "it is truncated or damaged: {what} needs {len} bytes at offset {}, there is room for {}",
+            self.at, self.room
+        ))
     }
 
     fn fixed<const N: usize>(&mut self, what: &str) -> Result<[u8; N], String> {
@@ -55,7 +72,7 @@ impl<'a> Reader<'a> {
     /// A count of things that take at least `least` bytes each in what is left of the file.
     pub(super) fn count(&mut self, what: &str, least: usize) -> Result<usize, String> {
         let count = self.u64(what)?;
-        let most = (self.file.len() - self.at) / least.max(1);
+        let most = (self.room as usize).saturating_sub(self.at) / least.max(1);
         usize::try_from(count)
             .ok()
             .filter(|&count| count <= most)
