@@ -6,6 +6,9 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 # Where mount(8) looks for mount.lmfs.
 HELPERS ?= /sbin
 INSTALL ?= install
+OBJCOPY ?= objcopy
+# Where debuggers look for the symbols of installed programs, which are not in the programs themselves.
+DEBUGDIR ?= /usr/lib/debug
 # Files to measure on, by kind: one folder each.
 EVAL    ?= tests/data
 
@@ -92,12 +95,16 @@ publish-check:  ## package both libraries for crates.io and build the packages, 
 
 SHARE := $(DESTDIR)$(PREFIX)/share
 DOC   := $(SHARE)/doc/lmfs
+SYMBOLS := $(DESTDIR)$(DEBUGDIR)$(PREFIX)/bin/lmfs.debug
 UNITS := lmfs@.service lmfs-scrub@.service lmfs-scrub@.timer
 
 # Builds nothing. There may be no Rust for root, and the built files would belong to root.
 install:  ## install what `make` built, with units, man pages, completions and documents (PREFIX, DESTDIR)
 	@test -x $(LMFS) || { echo "there is no $(LMFS) yet: run make first, as yourself" >&2; exit 1; }
-	$(INSTALL) -D -m 755 $(LMFS) $(DESTDIR)$(PREFIX)/bin/lmfs
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(dir $(SYMBOLS))
+	$(OBJCOPY) --only-keep-debug $(LMFS) $(SYMBOLS)
+	$(OBJCOPY) --strip-all --add-gnu-debuglink=$(SYMBOLS) $(LMFS) $(DESTDIR)$(PREFIX)/bin/lmfs
+	chmod 755 $(DESTDIR)$(PREFIX)/bin/lmfs && chmod 644 $(SYMBOLS)
 	$(INSTALL) -d $(DESTDIR)$(HELPERS) $(DESTDIR)$(UNITDIR)
 	ln -sf $(PREFIX)/bin/lmfs $(DESTDIR)$(HELPERS)/mount.lmfs
 	for unit in $(UNITS); do sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit && chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit; done
@@ -107,7 +114,7 @@ install:  ## install what `make` built, with units, man pages, completions and d
 	$(INSTALL) -D -m 644 -t $(DOC)/models models/*.md
 
 uninstall:  ## remove what `make install` installed, but no store and no configuration
-	rm -f $(DESTDIR)$(PREFIX)/bin/lmfs $(DESTDIR)$(HELPERS)/mount.lmfs $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
+	rm -f $(DESTDIR)$(PREFIX)/bin/lmfs $(SYMBOLS) $(DESTDIR)$(HELPERS)/mount.lmfs $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
 	rm -f $(SHARE)/man/man1/lmfs.1 $(SHARE)/man/man1/lmfs-*.1 $(SHARE)/bash-completion/completions/lmfs
 	rm -f $(SHARE)/zsh/site-functions/_lmfs $(SHARE)/fish/vendor_completions.d/lmfs.fish
 	rm -rf $(DOC)

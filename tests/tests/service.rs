@@ -72,6 +72,7 @@ fn systemd_accepts_the_installed_units() {
         format!("LMFS={}", lmfs_path().display()),
         format!("PREFIX={}", prefix.display()),
         format!("HELPERS={}", scratch.path("sbin").display()),
+        format!("DEBUGDIR={}", scratch.path("debug").display()),
     ])
     .ok();
     let mut verify = Command::new("systemd-analyze");
@@ -137,6 +138,35 @@ fn installed_units_start_the_installed_program() {
     let missing = scratch.path("missing");
     make(&[format!("LMFS={}", missing.display()), into]).refused(&["run make first"]);
     assert!(!missing.exists());
+}
+
+/// Regression: the program was 118 MB, with three copies of every built-in model and the debug information.
+#[test]
+fn the_installed_program_is_small_and_its_symbols_are_beside_it() {
+    let scratch = Scratch::empty();
+    let root = scratch.path("root");
+    make(&[
+        format!("LMFS={}", lmfs_path().display()),
+        format!("DESTDIR={}", root.display()),
+    ])
+    .ok();
+    let program = root.join("usr/local/bin/lmfs");
+    let size = program.metadata().unwrap().len();
+    println!("{size} bytes");
+    assert!(size <= 30_000_000, "{size} bytes");
+    let bytes = fs::read(&program).unwrap();
+    for model in lmfs_codec::model::builtin::list() {
+        let (middle, _) = model.gguf.split_at(model.gguf.len() / 2);
+        let piece = middle.last_chunk::<64>().unwrap();
+        let copies = bytes.windows(piece.len()).filter(|window| window == piece).count();
+        assert_eq!(copies, 1, "{} is in the program {copies} times", model.name);
+    }
+    assert_eq!(
+        run(Command::new(&program).arg("--version")).ok().stdout,
+        lmfs_tests::lmfs(["--version"]).ok().stdout
+    );
+    let symbols = root.join("usr/lib/debug/usr/local/bin/lmfs.debug");
+    assert!(symbols.metadata().unwrap().len() > 0);
 }
 
 /// What `lmfs help` names has a man page, and shells complete it.

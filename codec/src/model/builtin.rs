@@ -35,8 +35,8 @@ macro_rules! embedded {
     };
 }
 
-/// The last is used when nothing is asked for.
-const BUILTINS: &[Builtin] = &[
+/// The last is used when nothing is asked for. A `const` would be in the program once for every place that names it.
+static BUILTINS: &[Builtin] = &[
     embedded!(
         "first",
         "4.5M parameters, 4,096 tokens: text, code, logs and documents in many languages"
