@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::engine::Predicting;
 use super::fingerprint::{self, Fingerprint, hex};
 use super::route::{self, Content};
-use super::{Header, Method, Options, zstd};
+use super::{Header, Method, Options, sample, zstd};
 use crate::mix;
 use crate::model::LanguageModel;
 use crate::{Error, MAX_BLOCK, Result, Stop};
@@ -98,14 +98,25 @@ impl Codec {
         let mut blocks = Vec::new();
         if !options.lm_only {
             let quick = zstd::compress(raw, options.first_copy_level)?;
-            if route::classify(raw, quick.as_ref().map(Vec::len)) == Content::Dense {
+            let hopeless = match route::classify(raw, quick.as_ref().map(Vec::len)) {
+                Content::Dense => true,
+                Content::Doubtful => options.mix && !sample::mix_gains(&self.shared.predicting, raw, stop)?,
+                Content::Compressible => false,
+            };
+            if hopeless {
                 return Ok(blocks);
             }
             if let Some(frame) = zstd::compress(raw, options.zstd_level)? {
                 blocks.push((self.assemble(raw, Method::Zstd, 0, &frame), Method::Zstd));
             }
         }
+        let mut mixed = None;
         for method in self.candidates(raw) {
+            if let (Method::Model, Some(mixed)) = (method, mixed)
+                && !sample::model_may_gain(&self.shared.predicting, options, raw, mixed, stop)?
+            {
+                continue;
+            }
             let lanes = self.shared.predicting.lanes(method, raw.len(), options);
             let mixer = mix::newest(method.needs_model());
             let payload = match self.shared.predicting.encode(method, mixer, raw, lanes, stop) {
@@ -115,6 +126,9 @@ impl Codec {
                     continue;
                 }
             };
+            if method == Method::Mix {
+                mixed = Some(payload.len());
+            }
             let best = blocks.last().map_or(raw.len() + Header::LEN, |(block, _)| block.len());
             let gain = match method {
                 Method::Model => best * options.model_gain as usize / 100,
@@ -137,7 +151,7 @@ impl Codec {
         if options.lm_only {
             return model.then_some(Method::Lm).into_iter().collect();
         }
-        let model = model && route::classify(raw, Some(0)) == Content::Text;
+        let model = model && route::is_text(raw);
         let mix = options.mix.then_some(Method::Mix);
         mix.into_iter().chain(model.then_some(Method::Model)).collect()
     }
@@ -257,6 +271,8 @@ fn assemble(raw: &[u8], method: Method, lanes: usize, params: [u8; 8], payload: 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::model::{Engine, Identity, Lanes, Token, Vocabulary};
 
@@ -289,6 +305,8 @@ mod tests {
         identity: Identity,
         text: Arc<Vec<u8>>,
         steadfast: bool,
+        /// Tokens fed.
+        fed: Arc<AtomicUsize>,
     }
 
     impl LanguageModel for Fickle {
@@ -304,10 +322,12 @@ mod tests {
             Ok(text.iter().map(|&byte| Token::from(byte)).collect())
         }
 
-        fn open(&self, _: usize) -> Result<Box<dyn Lanes>> {
+        fn open(&self, lanes: usize) -> Result<Box<dyn Lanes>> {
             Ok(Box::new(State {
                 text: Arc::clone(&self.text),
                 steadfast: self.steadfast,
+                fed: Arc::clone(&self.fed),
+                lanes,
                 resets: 0,
                 at: 0,
                 logits: vec![0.0; 256],
@@ -318,6 +338,8 @@ mod tests {
     struct State {
         text: Arc<Vec<u8>>,
         steadfast: bool,
+        fed: Arc<AtomicUsize>,
+        lanes: usize,
         resets: usize,
         at: usize,
         logits: Vec<f32>,
@@ -325,7 +347,7 @@ mod tests {
 
     impl Lanes for State {
         fn lanes(&self) -> usize {
-            1
+            self.lanes
         }
 
         fn reset(&mut self) -> Result<()> {
@@ -336,6 +358,8 @@ mod tests {
         fn step(&mut self, runs: &[&[Token]]) -> Result<()> {
             let next = usize::from(self.text.get(self.at).copied().unwrap_or_default());
             self.at += runs[0].len();
+            let fed: usize = runs.iter().map(|run| run.len()).sum();
+            self.fed.fetch_add(fed, Ordering::Relaxed);
             self.logits.fill(0.0);
             self.logits[next] = if self.steadfast || self.resets == 1 { 12.0 } else { 0.0 };
             Ok(())
@@ -358,6 +382,13 @@ mod tests {
 
     /// The method and the length of the block that a model which knows `raw` makes of it.
     fn encode(raw: &[u8], steadfast: bool, model_gain: u32) -> (Method, usize) {
+        let (method, len, _) = counted(raw, raw, steadfast, model_gain);
+        (method, len)
+    }
+
+    /// The same of a model that knows `text`, and how many tokens the model was fed.
+    fn counted(raw: &[u8], text: &[u8], steadfast: bool, model_gain: u32) -> (Method, usize, usize) {
+        let fed = Arc::new(AtomicUsize::new(0));
         let bytes: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
         let model = Fickle {
             vocabulary: Vocabulary::new(&bytes, None).unwrap(),
@@ -370,8 +401,9 @@ mod tests {
                 context: 1 << 20,
                 numerics: String::new(),
             },
-            text: Arc::new(raw.to_vec()),
+            text: Arc::new(text.to_vec()),
             steadfast,
+            fed: Arc::clone(&fed),
         };
         let options = Options {
             lanes: Some(1),
@@ -380,8 +412,25 @@ mod tests {
         };
         let codec = Codec::new(Some(Arc::new(model)), options).unwrap();
         let block = codec.encode(raw, &Stop::new()).unwrap();
+        let fed = fed.load(Ordering::Relaxed);
         assert_eq!(codec.decode(&block, &Stop::new()).unwrap(), raw);
-        (Header::parse(&block).unwrap().method, block.len())
+        (Header::parse(&block).unwrap().method, block.len(), fed)
+    }
+
+    /// Regression: tables and mail were coded by the language model to the end, 40 s for 50 KB, before it was dropped.
+    #[test]
+    fn a_model_that_does_not_help_is_dropped_after_a_sample() {
+        let table: Vec<u8> = (0..)
+            .flat_map(|i: u32| format!("{i},{},{}\n", i % 7, i.wrapping_mul(2_654_435_761) >> 20).into_bytes())
+            .take(64 << 10)
+            .collect();
+        let (method, _, fed) = counted(&table, b"", true, 5);
+        println!("{} bytes: {fed} tokens fed", table.len());
+        assert_eq!(method, Method::Mix);
+        assert!((1..=table.len() / 8 + 1).contains(&fed), "{fed} tokens");
+        // Where the smallest block is asked for, and where a block is short, it is tried on all of it.
+        assert!(counted(&table, b"", true, 0).2 >= table.len());
+        assert!(counted(&table[..20_000], b"", true, 5).2 >= 20_000);
     }
 
     /// Compressing once gave up with "damaged block", although zstd would have done.
