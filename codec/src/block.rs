@@ -8,6 +8,7 @@ mod lockstep;
 mod options;
 mod pool;
 mod route;
+mod sample;
 mod zstd;
 
 pub use codec::Codec;

@@ -28,11 +28,12 @@ mod layout;
 mod options;
 mod pipeline;
 mod seekable;
+mod table;
 pub mod tokio;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
-pub use format::{ContainerHeader, Footer, SeekTable};
+pub use format::ContainerHeader;
 pub use options::{Progress, StreamOptions};
 pub use seekable::SeekableReader;
 

@@ -92,7 +92,8 @@ fn decode(container: &[u8]) -> Result<Vec<u8>> {
 
 /// The methods of a container's blocks.
 fn methods(container: &[u8]) -> BTreeSet<Method> {
-    let mut rest = &container[ContainerHeader::LEN..];
+    let header = ContainerHeader::parse(container).unwrap();
+    let mut rest = &container[header.to_bytes().len()..];
     let mut found = BTreeSet::new();
     // The payload's length is at 7 (docs/FORMAT.md); what follows the last block begins with `b5 54`.
     while rest.starts_with(b"\xb5\x4c") {

@@ -77,8 +77,8 @@ impl Header {
     pub const LEN: usize = 26;
     /// The block format that this program writes.
     pub const VERSION: u8 = 1;
-    /// The most lanes a block can have.
-    pub const MAX_LANES: usize = 255;
+    /// The most lanes a block can have. Each costs memory whoever decodes it: none has more than the engines are best with.
+    pub const MAX_LANES: usize = 16;
 
     /// The header at the start of `block`.
     ///
@@ -188,10 +188,9 @@ impl Header {
                 self.raw_len, self.payload_len
             ));
         }
-        let possible = if self.method == Method::Mix {
-            self.lanes == 1
-        } else {
-            coded == (self.lanes > 0)
+        let possible = match self.method {
+            Method::Mix => self.lanes == 1,
+            _ => coded == (self.lanes > 0) && usize::from(self.lanes) <= Header::MAX_LANES,
         };
         if !possible {
             return damaged(format!("method {} with {} lanes", self.method, self.lanes));
@@ -251,6 +250,8 @@ mod tests {
                 ..SAMPLE
             },
             Header { lanes: 0, ..SAMPLE },
+            // Regression: 255 lanes took five times the memory that a decode is said to take.
+            Header { lanes: 17, ..SAMPLE },
             Header {
                 method: Method::Raw,
                 lanes: 0,

@@ -1,13 +1,15 @@
 //! Reading containers from their beginning.
 
+mod ahead;
 mod scan;
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
 
-use super::format::{ContainerHeader, SeekTable};
+use super::format::ContainerHeader;
 use super::pipeline::Pipeline;
+use super::table::SeekTable;
 use super::{Progress, StreamOptions};
 use crate::block::decode_as;
 use crate::{Codec, Error, MAX_BLOCK, Result, Stop};
@@ -45,13 +47,17 @@ pub struct Decoder<R, F> {
     /// An error was returned after which nothing can follow.
     failed: bool,
     missing: Vec<(Range<u64>, Error)>,
+    gaps: u64,
 }
+
+/// Gaps that are listed at most, however many a damaged input has.
+const MOST_LISTED: usize = 10_000;
 
 impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
     /// A decoder that asks `codec_of` for a codec with the model that a container's header names.
     pub fn new(input: R, codec_of: F, options: StreamOptions) -> Decoder<R, F> {
         Decoder {
-            scanner: Scanner::new(input, codec_of, options.recover),
+            scanner: Scanner::new(input, codec_of, options.recover, options.stop.clone()),
             options,
             pipeline: None,
             steps: VecDeque::new(),
@@ -64,16 +70,23 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             at_end: false,
             failed: false,
             missing: Vec::new(),
+            gaps: 0,
         }
     }
 
-    /// With [`StreamOptions::recover`]: which bytes of the content are zeros because they could not be had, and why.
+    /// With [`StreamOptions::recover`]: which bytes of the content are zeros because they could not be had, and why. The
+    /// first 10,000 [gaps](Decoder::gaps) are listed.
     pub fn missing(&self) -> &[(Range<u64>, Error)] {
         &self.missing
     }
 
-    pub(super) fn into_missing(self) -> Vec<(Range<u64>, Error)> {
-        self.missing
+    /// How many gaps there are.
+    pub fn gaps(&self) -> u64 {
+        self.gaps
+    }
+
+    pub(super) fn into_gaps(self) -> (Vec<(Range<u64>, Error)>, u64) {
+        (self.missing, self.gaps)
     }
 
     /// The next bytes of the content, about a block at a time; `None` at the end.
@@ -184,7 +197,10 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
 
     fn gap(&mut self, len: u64, error: Error) {
         let range = self.done.raw..self.done.raw.saturating_add(len);
-        self.missing.push((range, error));
+        self.gaps += 1;
+        if self.missing.len() < MOST_LISTED {
+            self.missing.push((range, error));
+        }
         self.zeros_left = len;
     }
 

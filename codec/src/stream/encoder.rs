@@ -2,10 +2,11 @@
 
 use std::io::{self, Write};
 
-use super::format::{ContainerHeader, Footer, SeekTable};
+use super::format::ContainerHeader;
 use super::pipeline::Pipeline;
+use super::table::SeekTable;
 use super::{Progress, StreamOptions};
-use crate::{Codec, Error, Result, Stop};
+use crate::{Codec, Error, Header, Result, Stop};
 
 /// A coded block, its raw length and the checksum of its raw bytes.
 type Coded = Result<(Vec<u8>, u64, crc32fast::Hasher)>;
@@ -15,6 +16,8 @@ type Coded = Result<(Vec<u8>, u64, crc32fast::Hasher)>;
 pub struct Encoder<W: Write> {
     output: W,
     options: StreamOptions,
+    /// Until it is written.
+    header: Option<ContainerHeader>,
     buffer: Vec<u8>,
     pipeline: Pipeline<Vec<u8>, Coded>,
     table: SeekTable,
@@ -25,14 +28,13 @@ pub struct Encoder<W: Write> {
 }
 
 impl<W: Write> Encoder<W> {
-    /// Writes the header of a container.
+    /// Begins a container.
     ///
     /// # Errors
-    /// Options out of range, a failing engine, or the output's error.
-    pub fn new(mut output: W, codec: Codec, options: StreamOptions) -> Result<Encoder<W>> {
+    /// Options out of range, or a failing engine.
+    pub fn new(output: W, codec: Codec, options: StreamOptions) -> Result<Encoder<W>> {
         options.check()?;
-        let header = ContainerHeader::new(&codec, options.block_size)?.to_bytes();
-        output.write_all(&header).map_err(writing)?;
+        let header = ContainerHeader::new(&codec, options.block_size)?;
         let pipeline = Pipeline::new(options.threads, &options.stop, move |raw: Vec<u8>, stop: &Stop| {
             let mut crc = crc32fast::Hasher::new();
             crc.update(&raw);
@@ -40,15 +42,13 @@ impl<W: Write> Encoder<W> {
         });
         Ok(Encoder {
             output,
+            header: Some(header),
             buffer: Vec::with_capacity(options.block_size),
             options,
             pipeline,
             table: SeekTable::default(),
             crc: crc32fast::Hasher::new(),
-            done: Progress {
-                raw: 0,
-                stored: header.len() as u64,
-            },
+            done: Progress::default(),
             failed: false,
         })
     }
@@ -60,22 +60,29 @@ impl<W: Write> Encoder<W> {
     pub fn finish(mut self) -> Result<W> {
         self.check()?;
         if !self.buffer.is_empty() {
-            self.submit()?;
+            self.submit(false)?;
         }
         while let Some(coded) = self.next() {
             self.store(coded?)?;
         }
+        self.begin(false)?;
         self.table.raw_len = self.done.raw;
         self.table.raw_crc = self.crc.clone().finalize();
-        let table = self.table.to_bytes();
-        let footer = Footer {
-            table_len: table.len() as u64,
-            container_len: self.done.stored + (table.len() + Footer::LEN) as u64,
-        };
-        self.output.write_all(&table).map_err(writing)?;
-        self.output.write_all(&footer.to_bytes()).map_err(writing)?;
+        self.output.write_all(&self.table.to_bytes()).map_err(writing)?;
         self.output.flush().map_err(writing)?;
         Ok(self.output)
+    }
+
+    /// Writes the header, once.
+    fn begin(&mut self, with_model: bool) -> Result<()> {
+        let Some(header) = self.header.take() else {
+            return Ok(());
+        };
+        let header = if with_model { header } else { header.without_model() };
+        self.output.write_all(&header.to_bytes()).map_err(writing)?;
+        self.table.header_len = header.stored_len();
+        self.done.stored = header.stored_len().into();
+        Ok(())
     }
 
     fn check(&self) -> Result<()> {
@@ -85,11 +92,15 @@ impl<W: Write> Encoder<W> {
         }
     }
 
-    fn submit(&mut self) -> Result<()> {
+    /// Hands over a block, behind which there is more or the end.
+    fn submit(&mut self, more: bool) -> Result<()> {
         self.check()?;
         // Until it has succeeded.
         self.failed = true;
         self.options.stop.check()?;
+        if more {
+            self.begin(true)?;
+        }
         while self.pipeline.is_full() {
             match self.next() {
                 Some(coded) => self.store(coded?)?,
@@ -114,6 +125,8 @@ impl<W: Write> Encoder<W> {
 
     fn store(&mut self, coded: Coded) -> Result<()> {
         let (block, raw, crc) = coded?;
+        // Where it was not written yet, this is the only block: the header names the model only if the block needs it.
+        self.begin(Header::parse(&block)?.method.needs_model())?;
         self.output.write_all(&block).map_err(writing)?;
         let Ok(stored) = u32::try_from(block.len()) else {
             return Err(Error::InvalidOption("a block of more than 4 GiB".into()));
@@ -134,8 +147,8 @@ impl<W: Write> Encoder<W> {
 
 impl<W: Write> Write for Encoder<W> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        if self.buffer.len() == self.options.block_size {
-            self.submit().map_err(io::Error::other)?;
+        if self.buffer.len() == self.options.block_size && !data.is_empty() {
+            self.submit(true).map_err(io::Error::other)?;
         }
         let room = self.options.block_size - self.buffer.len();
         let part = data.get(..room.min(data.len())).unwrap_or_default();

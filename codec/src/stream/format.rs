@@ -1,7 +1,7 @@
-//! The parts of a container around its blocks.
+//! What a container starts with.
 
 use crate::model::Engine;
-use crate::{Codec, Error, Header, MAX_BLOCK, MIN_BLOCK, Result};
+use crate::{Codec, Error, MAX_BLOCK, MIN_BLOCK, Result};
 
 /// What a container starts with: like PNG's, it shows when a transfer changed line ends.
 pub(super) const MAGIC: [u8; 8] = *b"\xb5LMZ\r\n\x1a\n";
@@ -27,38 +27,18 @@ pub(super) fn check_magic(bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// What the seek table starts with; a block would start with `b5 4c`.
-pub(super) const TABLE_MAGIC: [u8; 4] = *b"\xb5TAB";
-pub(super) const FOOTER_MAGIC: [u8; 4] = *b"\xb5END";
-
-fn damaged(reason: impl Into<String>) -> Error {
+pub(super) fn damaged(reason: impl Into<String>) -> Error {
     Error::damaged("container", reason)
 }
 
 /// Takes `N` bytes from the front.
-fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
+pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
     match bytes.split_first_chunk::<N>() {
         Some((first, rest)) => {
             *bytes = rest;
             Ok(*first)
         }
         None => Err(damaged(format!("it ends {} bytes early", N - bytes.len()))),
-    }
-}
-
-fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
-    let crc = crc32fast::hash(&bytes);
-    bytes.extend(crc.to_le_bytes());
-    bytes
-}
-
-fn unseal<'a>(bytes: &'a [u8], what: &str) -> Result<&'a [u8]> {
-    let Some((covered, crc)) = bytes.split_last_chunk::<4>() else {
-        return Err(damaged(format!("its {what} is cut short")));
-    };
-    match crc32fast::hash(covered) == u32::from_le_bytes(*crc) {
-        true => Ok(covered),
-        false => Err(damaged(format!("the CRC-32 of its {what} does not fit"))),
     }
 }
 
@@ -77,8 +57,10 @@ pub struct ContainerHeader {
 }
 
 impl ContainerHeader {
-    /// Bytes of a header.
-    pub const LEN: usize = 60;
+    /// Bytes of a header without a model.
+    pub const MIN_LEN: usize = 20;
+    /// Bytes of a header with one.
+    pub const MAX_LEN: usize = 60;
     /// The container format that this program writes.
     pub const VERSION: u8 = 1;
 
@@ -102,49 +84,76 @@ impl ContainerHeader {
         })
     }
 
+    /// The same without a model, for blocks that need none.
+    pub(super) fn without_model(&self) -> ContainerHeader {
+        ContainerHeader {
+            model: None,
+            fingerprint: [0; 8],
+            ..*self
+        }
+    }
+
+    /// Bytes it takes.
+    pub(super) fn stored_len(&self) -> u8 {
+        let len = match self.model {
+            None => ContainerHeader::MIN_LEN,
+            Some(_) => ContainerHeader::MAX_LEN,
+        };
+        len as u8
+    }
+
     /// Its bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
-        let (engine, digest) = match self.model {
-            None => (0, [0; 32]),
-            Some((Engine::Llama, digest)) => (1, digest),
-            Some((Engine::Exact, digest)) => (2, digest),
+        let engine = match self.model {
+            None => 0,
+            Some((Engine::Llama, _)) => 1,
+            Some((Engine::Exact, _)) => 2,
         };
         out.extend([self.version, engine, 0, 0]);
         out.extend(u32::try_from(self.block_size).unwrap_or(u32::MAX).to_le_bytes());
-        out.extend(digest);
-        out.extend(self.fingerprint);
-        seal(out)
+        if let Some((_, digest)) = self.model {
+            out.extend(digest);
+            out.extend(self.fingerprint);
+        }
+        let crc = crc32fast::hash(&out);
+        out.extend(crc.to_le_bytes());
+        out
     }
 
-    /// The header at the start of `bytes`.
+    /// The header at the start of `bytes`, which may go on after it.
     ///
     /// # Errors
     /// [`Error::NotAContainer`], [`Error::Damaged`] or [`Error::NewerFormat`].
     pub fn parse(bytes: &[u8]) -> Result<ContainerHeader> {
         check_magic(bytes)?;
-        let bytes = bytes
-            .get(..ContainerHeader::LEN)
-            .ok_or_else(|| damaged("its header is cut short"))?;
-        if let Some(&version) = bytes
-            .get(MAGIC.len())
-            .filter(|&&version| version > ContainerHeader::VERSION)
-        {
+        let cut_short = || damaged("its header is cut short");
+        let [version, engine] = bytes
+            .get(8..10)
+            .and_then(|kind| kind.try_into().ok())
+            .ok_or_else(cut_short)?;
+        if version > ContainerHeader::VERSION {
             return Err(Error::NewerFormat {
                 what: "container",
                 found: version,
                 known: ContainerHeader::VERSION,
             });
         }
-        let mut rest = unseal(bytes, "header")?;
-        let _: [u8; 8] = take(&mut rest)?;
-        let [version, engine, ..] = take::<4>(&mut rest)?;
+        let len = match engine {
+            0 => ContainerHeader::MIN_LEN,
+            _ => ContainerHeader::MAX_LEN,
+        };
+        let header = bytes.get(..len).and_then(<[u8]>::split_last_chunk::<4>);
+        let (covered, crc) = header.ok_or_else(cut_short)?;
+        if crc32fast::hash(covered) != u32::from_le_bytes(*crc) {
+            return Err(damaged("the CRC-32 of its header does not fit"));
+        }
+        let mut rest = covered.get(12..).unwrap_or_default();
         let block_size = u32::from_le_bytes(take(&mut rest)?) as usize;
-        let digest = take::<32>(&mut rest)?;
         let model = match engine {
             0 => None,
-            1 => Some((Engine::Llama, digest)),
-            2 => Some((Engine::Exact, digest)),
+            1 => Some((Engine::Llama, take(&mut rest)?)),
+            2 => Some((Engine::Exact, take(&mut rest)?)),
             other => {
                 return Err(damaged(format!("its engine has the unknown number {other}")));
             }
@@ -154,11 +163,15 @@ impl ContainerHeader {
                 "version {version} with blocks of {block_size} bytes does not exist"
             )));
         }
+        let fingerprint = match model {
+            None => [0; 8],
+            Some(_) => take(&mut rest)?,
+        };
         Ok(ContainerHeader {
             version,
             block_size,
             model,
-            fingerprint: take(&mut rest)?,
+            fingerprint,
         })
     }
 }
@@ -211,113 +224,5 @@ pub(super) fn no_header(error: Error) -> Error {
     match error {
         Error::NotAContainer { .. } => damaged("it does not start like an .lmz file"),
         other => other,
-    }
-}
-
-/// Where the blocks are, and a checksum of the whole content.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SeekTable {
-    /// Stored bytes of each block, its header included.
-    pub stored: Vec<u32>,
-    /// Bytes of content.
-    pub raw_len: u64,
-    /// CRC-32 of all content.
-    pub raw_crc: u32,
-}
-
-impl SeekTable {
-    /// Bytes of a table of `blocks` entries.
-    pub(super) fn len(blocks: u64) -> u64 {
-        TABLE_MAGIC.len() as u64 + 4 + blocks * 4 + 8 + 4 + 4
-    }
-
-    /// Whether its blocks can hold the content.
-    pub(super) fn holds(&self, block_size: usize) -> bool {
-        self.raw_len <= self.stored.len() as u64 * block_size as u64
-    }
-
-    /// Whether they can, and all of them are needed.
-    pub(super) fn fits(&self, block_size: usize) -> bool {
-        let blocks = self.stored.len() as u64;
-        self.holds(block_size) && (blocks == 0 || self.raw_len > (blocks - 1) * block_size as u64)
-    }
-
-    pub(super) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = TABLE_MAGIC.to_vec();
-        out.extend(u32::try_from(self.stored.len()).unwrap_or(u32::MAX).to_le_bytes());
-        out.extend(self.stored.iter().flat_map(|len| len.to_le_bytes()));
-        out.extend(self.raw_len.to_le_bytes());
-        out.extend(self.raw_crc.to_le_bytes());
-        seal(out)
-    }
-
-    pub(super) fn parse(bytes: &[u8]) -> Result<SeekTable> {
-        let mut rest = unseal(bytes, "seek table")?;
-        if take::<4>(&mut rest)? != TABLE_MAGIC {
-            return Err(damaged("its seek table is not where it should be"));
-        }
-        let count = u32::from_le_bytes(take(&mut rest)?);
-        if rest.len() as u64 != u64::from(count) * 4 + 12 {
-            return Err(damaged(format!("its seek table has no room for {count} blocks")));
-        }
-        let stored = (0..count)
-            .map(|_| take(&mut rest).map(u32::from_le_bytes))
-            .collect::<Result<Vec<_>>>()?;
-        if let Some(len) = stored
-            .iter()
-            .find(|&&len| !(Header::LEN..=Header::LEN + MAX_BLOCK).contains(&(len as usize)))
-        {
-            return Err(damaged(format!("its seek table has a block of {len} bytes")));
-        }
-        let raw_len = u64::from_le_bytes(take(&mut rest)?);
-        Ok(SeekTable {
-            stored,
-            raw_len,
-            raw_crc: u32::from_le_bytes(take(&mut rest)?),
-        })
-    }
-}
-
-/// The last bytes of a container, from which its parts are found backwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Footer {
-    /// Bytes of the seek table.
-    pub table_len: u64,
-    /// Bytes of the whole container, this footer included.
-    pub container_len: u64,
-}
-
-impl Footer {
-    /// Bytes of a footer.
-    pub const LEN: usize = 24;
-
-    pub(super) fn to_bytes(self) -> Vec<u8> {
-        let mut out = FOOTER_MAGIC.to_vec();
-        out.extend(self.table_len.to_le_bytes());
-        out.extend(self.container_len.to_le_bytes());
-        seal(out)
-    }
-
-    pub(super) fn parse(bytes: &[u8]) -> Result<Footer> {
-        if !bytes.starts_with(&FOOTER_MAGIC) {
-            return Err(damaged(
-                "it does not end with a footer: it is truncated, or something follows it",
-            ));
-        }
-        let mut rest = unseal(bytes, "footer")?;
-        let _: [u8; 4] = take(&mut rest)?;
-        let footer = Footer {
-            table_len: u64::from_le_bytes(take(&mut rest)?),
-            container_len: u64::from_le_bytes(take(&mut rest)?),
-        };
-        let around = (ContainerHeader::LEN + Footer::LEN) as u64;
-        match footer
-            .table_len
-            .checked_add(around)
-            .is_some_and(|least| least <= footer.container_len)
-        {
-            true => Ok(footer),
-            false => Err(damaged("its footer's lengths do not fit")),
-        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::format::{ContainerHeader, Footer, MAGIC, SeekTable, check_magic, no_header};
+use super::format::{ContainerHeader, MAGIC, check_magic, no_header};
+use super::table::{Footer, SeekTable, TableReader};
 use crate::block::decode_as;
 use crate::{Codec, Error, Header, Result, Stop};
 
@@ -23,8 +24,10 @@ enum Want {
     /// The first bytes of the source, so that what is no container at all is not called a damaged one.
     Start,
     Footer,
-    Header(Footer),
-    Table(Footer, ContainerHeader, Option<Error>),
+    /// The piece of a table at an offset of the source.
+    Table(TableReader, u64),
+    /// The header of the container whose blocks are at these offsets.
+    Header(SeekTable, Vec<u64>),
     /// The header of a block of this number, which says what the container's header does not.
     Size(Part, usize),
 }
@@ -58,25 +61,19 @@ impl Finder {
         if self.end == 0 {
             return Ok(None);
         }
-        let footer_at = || self.end.checked_sub(Footer::LEN as u64).ok_or_else(short);
         Ok(Some(match &self.want {
             Want::Start => 0..self.end.min(MAGIC.len() as u64),
-            Want::Footer => footer_at()?..self.end,
-            Want::Header(footer) => {
-                let start = self.start(footer)?;
-                start..start + ContainerHeader::LEN as u64
+            Want::Footer => self.end.checked_sub(Footer::LEN as u64).ok_or_else(short)?..self.end,
+            Want::Table(table, at) => *at..at + table.wants() as u64,
+            Want::Header(table, offsets) => {
+                let blocks_at = offsets.first().copied().unwrap_or_default();
+                blocks_at - u64::from(table.header_len)..blocks_at
             }
-            // Both lengths were checked against the source: the table is not longer than the file.
-            Want::Table(footer, ..) => footer_at()?.checked_sub(footer.table_len).ok_or_else(short)?..footer_at()?,
             Want::Size(part, number) => {
                 let at = part.offsets.get(*number).copied().unwrap_or_default();
                 at..at + Header::LEN as u64
             }
         }))
-    }
-
-    fn start(&self, footer: &Footer) -> Result<u64> {
-        self.end.checked_sub(footer.container_len).ok_or_else(short)
     }
 
     /// Looks at the bytes that were asked for.
@@ -86,27 +83,25 @@ impl Finder {
                 check_magic(bytes)?;
                 Want::Footer
             }
-            Want::Footer => Want::Header(Footer::parse(bytes)?),
-            Want::Header(footer) => match ContainerHeader::parse(bytes) {
-                Ok(header) => Want::Table(footer, header, None),
-                Err(error) if self.recover => {
-                    Want::Table(footer, ContainerHeader::guess(bytes, 0), Some(no_header(error)))
-                }
-                Err(error) => return Err(error),
+            Want::Footer => {
+                let Footer { blocks } = Footer::parse(bytes)?;
+                let table_at = self.end.checked_sub(SeekTable::len(blocks.into())).ok_or_else(short)?;
+                let room = table_at
+                    .checked_sub(ContainerHeader::MIN_LEN as u64)
+                    .ok_or_else(short)?;
+                Want::Table(TableReader::new(blocks, room)?, table_at)
+            }
+            Want::Table(mut reader, at) => match reader.take(bytes)? {
+                None => Want::Table(reader, at + bytes.len() as u64),
+                Some(table) => self.located(table)?,
             },
-            Want::Table(footer, header, doubt) => {
-                let start = self.start(&footer)?;
-                let table_at = self.end - Footer::LEN as u64 - footer.table_len;
-                let table = SeekTable::parse(bytes)?;
-                let first = start + ContainerHeader::LEN as u64;
-                let ends = table.stored.iter().scan(first, |at, &len| {
-                    *at += u64::from(len);
-                    Some(*at)
-                });
-                let offsets: Vec<u64> = std::iter::once(first).chain(ends).collect();
-                if offsets.last() != Some(&table_at) {
-                    return Err(other_blocks());
-                }
+            Want::Header(table, offsets) => {
+                let (header, doubt) = match ContainerHeader::parse(bytes) {
+                    Ok(header) if header.stored_len() == table.header_len => (header, None),
+                    Ok(_) => return Err(other_blocks()),
+                    Err(error) if self.recover => (ContainerHeader::guess(bytes, 0), Some(no_header(error))),
+                    Err(error) => return Err(error),
+                };
                 let part = Part {
                     header,
                     doubt,
@@ -134,6 +129,20 @@ impl Finder {
         Ok(())
     }
 
+    /// Finds the blocks of a table, and with them what is before them.
+    fn located(&self, table: SeekTable) -> Result<Want> {
+        let blocks = table.stored.iter().map(|&len| u64::from(len)).sum::<u64>();
+        let around = SeekTable::len(table.stored.len() as u64) + u64::from(table.header_len);
+        let start = self.end.checked_sub(blocks + around).ok_or_else(short)?;
+        let first = start + u64::from(table.header_len);
+        let ends = table.stored.iter().scan(first, |at, &len| {
+            *at += u64::from(len);
+            Some(*at)
+        });
+        let offsets = std::iter::once(first).chain(ends).collect();
+        Ok(Want::Header(table, offsets))
+    }
+
     /// Takes a container whose block size is known or, from block `number` on, to be found out: a single block can be as
     /// large as any.
     fn known(&mut self, part: Part, number: usize) -> Result<Want> {
@@ -145,7 +154,7 @@ impl Finder {
             return Err(other_blocks());
         }
         let first = part.offsets.first().copied().unwrap_or_default();
-        self.end = first.checked_sub(ContainerHeader::LEN as u64).ok_or_else(short)?;
+        self.end = first.checked_sub(u64::from(part.table.header_len)).ok_or_else(short)?;
         self.parts.push(part);
         Ok(Want::Footer)
     }

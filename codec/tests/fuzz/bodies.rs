@@ -136,7 +136,7 @@ pub fn block(data: &[u8]) {
             Method::Zstd => (0, len),
             Method::Mix => (1, len),
             // As long as a fuzzer has patience for.
-            Method::Model | Method::Lm => (u16::from(lanes).clamp(1, 255), len % 512),
+            Method::Model | Method::Lm => (u16::from(lanes).clamp(1, Header::MAX_LANES as u16), len % 512),
         };
         let header = Header {
             version: Header::VERSION,
@@ -236,13 +236,14 @@ fn resealed(data: &[u8]) -> Vec<u8> {
             None => break,
         };
         let len = match &magic {
-            b"\xb5LMZ" => ContainerHeader::LEN,
-            b"\xb5END" => 24,
+            b"\xb5LMZ" if data.get(at + 9) == Some(&0) => ContainerHeader::MIN_LEN,
+            b"\xb5LMZ" => ContainerHeader::MAX_LEN,
             b"\xb5TAB" => {
                 let count = data
                     .get(at + 4..at + 8)
                     .map_or(0, |n| u32::from_le_bytes(n.try_into().unwrap()));
-                24 + 4 * (count as usize).min(1 << 16)
+                // Up to the checksum, which the end's magic follows.
+                29 + 4 * (count as usize).min(1 << 16)
             }
             [0xb5, 0x4c, ..] => Header::LEN,
             _ => continue,

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::io::Read;
 
-use crate::stream::format::{ContainerHeader, FOOTER_MAGIC, Footer, MAGIC, SeekTable, TABLE_MAGIC, no_header};
-use crate::{Codec, Error, Header, MAX_BLOCK, Result};
+use super::ahead::Ahead;
+use crate::stream::format::{ContainerHeader, MAGIC, no_header};
+use crate::stream::table::{END_MAGIC, SeekTable, TABLE_MAGIC, TableReader};
+use crate::{Codec, Error, Header, MAX_BLOCK, Result, Stop};
 
 /// Why nothing more is read.
 pub(super) enum Halt {
@@ -72,14 +74,12 @@ struct Search {
 
 /// Cuts an input into parts.
 pub(super) struct Scanner<R, F> {
-    input: R,
+    input: Ahead<R>,
     codec_of: F,
     /// Go on after damage.
     recover: bool,
-    /// Read but not used.
-    ahead: Vec<u8>,
-    /// Bytes of the input used.
-    used: u64,
+    /// Set when nobody waits for what is found.
+    stop: Stop,
     current: Option<Current>,
     search: Option<Search>,
     containers: u64,
@@ -90,13 +90,12 @@ pub(super) struct Scanner<R, F> {
 
 impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
     /// A scanner that asks `codec_of` for a codec with the model that a container's header names.
-    pub(super) fn new(input: R, codec_of: F, recover: bool) -> Scanner<R, F> {
+    pub(super) fn new(input: R, codec_of: F, recover: bool, stop: Stop) -> Scanner<R, F> {
         Scanner {
-            input,
+            input: Ahead::new(input),
             codec_of,
             recover,
-            ahead: Vec::new(),
-            used: 0,
+            stop,
             current: None,
             search: None,
             containers: 0,
@@ -107,7 +106,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
 
     /// Bytes of the input used so far.
     pub(super) fn used(&self) -> u64 {
-        self.used
+        self.input.used()
     }
 
     /// How many containers have begun.
@@ -142,22 +141,22 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
 
     /// Reads a block or the end of a container; whether it goes on.
     fn part(&mut self, current: &mut Current) -> Halting<bool> {
-        self.fill(Header::LEN)?;
-        if self.ahead.starts_with(&TABLE_MAGIC) {
+        self.input.fill(Header::LEN)?;
+        if self.input.get().starts_with(&TABLE_MAGIC) {
             return match self.table(current) {
                 Err(Halt::Failed(error)) if self.recover => Ok(self.abandon(current, error)),
                 other => other.map(|()| false),
             };
         }
-        if self.ahead.starts_with(&MAGIC) || self.ahead.len() < Header::LEN {
+        if self.input.get().starts_with(&MAGIC) || self.input.get().len() < Header::LEN {
             let reason = format!("it is truncated after {} bytes of content", current.raw);
             let error = Error::damaged("container", reason);
-            if self.recover && !self.ahead.is_empty() {
+            if self.recover && !self.input.get().is_empty() {
                 return Ok(self.abandon(current, error));
             }
             return Err(error.into());
         }
-        let header = match Header::parse_prefix(&self.ahead) {
+        let header = match Header::parse_prefix(self.input.get()) {
             Ok(header) => header,
             Err(error) if self.recover => return self.resync(current, error),
             Err(error @ Error::NewerFormat { .. }) => return Err(error.into()),
@@ -172,14 +171,14 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
             return Err(Error::damaged("container", reason).into());
         }
         let len = Header::LEN + header.payload_len as usize;
-        self.fill(len)?;
-        if self.ahead.len() < len {
+        self.input.fill(len)?;
+        if self.input.get().len() < len {
             let reason = format!("it is truncated in the block at byte {} of the content", current.raw);
             return Err(Error::damaged("container", reason).into());
         }
         self.settle(current, current.header.block_size as u64);
         current.short = raw_len < current.header.block_size;
-        let block = self.use_up(len);
+        let block = self.input.use_up(len);
         current.stored.push(u32::try_from(len).unwrap_or(u32::MAX));
         current.raw += raw_len as u64;
         current.length += len as u64;
@@ -189,16 +188,16 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
     }
 
     fn start(&mut self) -> Halting<()> {
-        self.fill(ContainerHeader::LEN)?;
-        if self.ahead.is_empty() && self.containers > 0 {
+        self.input.fill(ContainerHeader::MAX_LEN)?;
+        if self.input.get().is_empty() && self.containers > 0 {
             self.at_end = true;
             return Ok(());
         }
-        if self.ahead.is_empty() {
+        if self.input.get().is_empty() {
             return Err(Error::damaged("container", "it is empty").into());
         }
         let after = self.containers > 0;
-        let error = match ContainerHeader::parse(&self.ahead) {
+        let error = match ContainerHeader::parse(self.input.get()) {
             Ok(header) => return self.open(header, None),
             Err(Error::Damaged { what, reason }) if after => Error::Damaged {
                 what,
@@ -223,17 +222,18 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
     /// said.
     fn search(&mut self) -> Halting<()> {
         loop {
-            self.fill(ContainerHeader::LEN + Header::LEN)?;
+            self.stop.check()?;
+            self.input.fill(ContainerHeader::MAX_LEN + Header::LEN)?;
             let Some(search) = self.search.as_mut() else {
                 return Ok(());
             };
-            if self.ahead.is_empty() {
+            if self.input.get().is_empty() {
                 let error = self.search.take().and_then(|search| search.error);
                 self.at_end = true;
                 return error.map_or(Ok(()), |error| Err(error.into()));
             }
-            let block = |at: usize| Header::parse_prefix(self.ahead.get(at..).unwrap_or_default());
-            if let Ok(header) = ContainerHeader::parse(&self.ahead) {
+            let block = |at: usize| Header::parse_prefix(self.input.get().get(at..).unwrap_or_default());
+            if let Ok(header) = ContainerHeader::parse(self.input.get()) {
                 let search = self.search.take();
                 if let Some(error) = search.and_then(|search| search.error) {
                     self.parts.push_back(Ok(Part::Gap(0, no_header(error))));
@@ -241,14 +241,19 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
                 return self.open(header, None);
             }
             // Where a header was, or else at what looks like one.
-            let here = search.lost == 0 && search.error.is_some() || self.ahead.starts_with(&MAGIC);
-            let places = [(true, 0), (here, ContainerHeader::LEN)].into_iter();
+            let here = search.lost == 0 && search.error.is_some() || self.input.get().starts_with(&MAGIC);
+            let places = [
+                (true, 0),
+                (here, ContainerHeader::MIN_LEN),
+                (here, ContainerHeader::MAX_LEN),
+            ];
+            let places = places.into_iter();
             let found = places.filter(|&(may, _)| may).find_map(|(_, at)| {
                 let block = block(at).ok()?;
                 Some((at, block.raw_len as usize))
             });
             if let Some((at, size)) = found {
-                let header = ContainerHeader::guess(self.ahead.get(..at).unwrap_or_default(), size);
+                let header = ContainerHeader::guess(self.input.get().get(..at).unwrap_or_default(), size);
                 let lost = Search {
                     error: search.error.take(),
                     lost: search.lost,
@@ -256,7 +261,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
                 self.search = None;
                 return self.open(header, Some((at, lost)));
             }
-            let skipped = self.skip() as u64;
+            let skipped = self.input.skip() as u64;
             if let Some(search) = &mut self.search {
                 search.lost += skipped;
             }
@@ -268,12 +273,13 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
     fn open(&mut self, header: ContainerHeader, guessed: Option<(usize, Search)>) -> Halting<()> {
         let codec = header.codec(guessed.is_some(), &mut self.codec_of)?;
         let is_guessed = guessed.is_some();
-        let (ahead, search) = guessed.unwrap_or((ContainerHeader::LEN, Search { error: None, lost: 0 }));
-        self.use_up(ahead);
+        let stored_len = header.stored_len();
+        let (ahead, search) = guessed.unwrap_or((stored_len.into(), Search { error: None, lost: 0 }));
+        self.input.use_up(ahead);
         self.containers += 1;
         // Bytes before a header were not of this container; of those before a block, some were its header.
         let lost = match ahead {
-            0 => search.lost.saturating_sub(ContainerHeader::LEN as u64),
+            0 => search.lost.saturating_sub(ContainerHeader::MAX_LEN as u64),
             _ => 0,
         };
         let mut current = Current {
@@ -282,7 +288,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
             guessed: is_guessed,
             stored: Vec::new(),
             raw: 0,
-            length: ContainerHeader::LEN as u64 + lost,
+            length: u64::from(stored_len) + lost,
             short: false,
             skipped: is_guessed,
             lost,
@@ -303,19 +309,12 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
         Ok(())
     }
 
-    /// Drops what is ahead up to the next byte that every magic begins with, at least one byte; returns how many.
-    fn skip(&mut self) -> usize {
-        let next = self.ahead.iter().skip(1).position(|&byte| byte == 0xb5);
-        let skip = next.map_or(self.ahead.len(), |at| at + 1);
-        self.ahead.drain(..skip);
-        skip
-    }
-
     fn table(&mut self, current: &mut Current) -> Halting<()> {
         let blocks = current.stored.len() as u64;
-        self.fill(8)?;
+        self.input.fill(8)?;
         let said = self
-            .ahead
+            .input
+            .get()
             .get(4..8)
             .and_then(|bytes| bytes.first_chunk())
             .map_or(0, |count| u32::from_le_bytes(*count));
@@ -324,18 +323,20 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
             let reason = format!("{blocks} blocks where its seek table has {said}");
             return Err(Error::damaged("container", reason).into());
         }
-        let len = SeekTable::len(u64::from(said)) as usize;
-        self.fill(len + Footer::LEN)?;
-        let table = SeekTable::parse(self.ahead.get(..len).unwrap_or_default())?;
-        let footer = Footer::parse(self.ahead.get(len..len + Footer::LEN).unwrap_or_default())?;
-        let whole = current.length + (len + Footer::LEN) as u64;
+        let (mut reader, mut len) = (TableReader::new(said, current.length)?, 0);
+        let table = loop {
+            self.stop.check()?;
+            let end = len + reader.wants();
+            self.input.fill(end)?;
+            if let Some(table) = reader.take(self.input.get().get(len..end).unwrap_or_default())? {
+                len = end;
+                break table;
+            }
+            len = end;
+        };
         let fits = table.stored == current.stored
             && table.raw_len == current.raw
-            && footer
-                == Footer {
-                    table_len: len as u64,
-                    container_len: whole,
-                };
+            && table.header_len == current.header.stored_len();
         let size = match current.guessed {
             true => MAX_BLOCK,
             false => current.header.block_size,
@@ -344,7 +345,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
             let reason = "its blocks are not those of its seek table";
             return Err(Error::damaged("container", reason).into());
         }
-        self.use_up(len + Footer::LEN);
+        self.input.use_up(len);
         self.settle(current, table.raw_len.saturating_sub(current.raw));
         if current.skipped && table.raw_len != current.raw {
             let reason = format!(
@@ -370,23 +371,24 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
         }
         loop {
             if !std::mem::take(&mut resumed) {
-                let skipped = self.skip() as u64;
+                let skipped = self.input.skip() as u64;
                 current.length += skipped;
                 current.lost += skipped;
             }
-            self.fill(Header::LEN)?;
-            if self.ahead.starts_with(&FOOTER_MAGIC) {
-                let table = SeekTable::len(current.stored.len() as u64);
+            self.stop.check()?;
+            self.input.fill(Header::LEN)?;
+            if self.input.get().starts_with(&END_MAGIC) {
+                let table = SeekTable::len(current.stored.len() as u64) - END_MAGIC.len() as u64;
                 let damaged = Error::damaged("container", "its seek table is damaged");
                 // Only the table's first bytes are not what they were.
                 let only = current.lost - current.lost_before == table;
                 let error = current.pending.take_if(|_| only).unwrap_or(damaged);
                 return Ok(self.abandon(current, error));
             }
-            if self.ahead.len() < Header::LEN
-                || self.ahead.starts_with(&TABLE_MAGIC)
-                || self.ahead.starts_with(&MAGIC)
-                || Header::parse_prefix(&self.ahead).is_ok()
+            if self.input.get().len() < Header::LEN
+                || self.input.get().starts_with(&TABLE_MAGIC)
+                || self.input.get().starts_with(&MAGIC)
+                || Header::parse_prefix(self.input.get()).is_ok()
             {
                 return Ok(true);
             }
@@ -408,19 +410,56 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
         self.search = Some(Search { error: None, lost: 0 });
         false
     }
+}
 
-    /// Reads until `len` bytes are ahead, or the input ends.
-    fn fill(&mut self, len: usize) -> Halting<()> {
-        let want = len.saturating_sub(self.ahead.len()) as u64;
-        let mut limited = (&mut self.input).take(want);
-        let read = limited.read_to_end(&mut self.ahead);
-        read.map_err(|source| Halt::Paused(Error::io("reading the container", source)))?;
-        Ok(())
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    /// Scans all of `bytes`; how many were copied within memory.
+    fn moved(bytes: &[u8]) -> u64 {
+        let codec = Codec::new(None, Options::default()).unwrap();
+        let mut scanner = Scanner::new(bytes, |_: &_| Ok(codec.clone()), true, Stop::new());
+        while let Ok(Some(_)) = scanner.next() {}
+        assert_eq!(scanner.used() + scanner.input.get().len() as u64, bytes.len() as u64);
+        scanner.input.moved()
     }
 
-    fn use_up(&mut self, len: usize) -> Vec<u8> {
-        let rest = self.ahead.split_off(len.min(self.ahead.len()));
-        self.used += self.ahead.len() as u64;
-        std::mem::replace(&mut self.ahead, rest)
+    /// Regression: recovery took quadratic time where a table that was lost claims many blocks, and bytes follow that look
+    /// like the start of something: 14 s for 8 MB.
+    #[test]
+    fn recovery_takes_time_proportional_to_the_input() {
+        let header = ContainerHeader {
+            version: ContainerHeader::VERSION,
+            block_size: 4096,
+            model: None,
+            fingerprint: [0; 8],
+        };
+        let codec = Codec::new(None, Options::default()).unwrap();
+        let small = codec.first_copy(b"a").unwrap();
+        for len in [1_usize << 18, 1 << 20, 1 << 22] {
+            let lost = len * 26 / 30;
+            let blocks = (lost / 26) as u32;
+            let before = [
+                &header.to_bytes()[..],
+                &codec.first_copy(&[7; 4096]).unwrap(),
+                &vec![0; lost],
+            ]
+            .concat();
+            let table = [&TABLE_MAGIC[..], &(blocks + 1).to_le_bytes()].concat();
+            let entries: [(&str, Vec<u8>); 3] = [
+                ("bytes of magics", vec![0xb5; blocks as usize * 4 + 25]),
+                ("entries that are possible", [27, 0, 0, 0].repeat(blocks as usize + 6)),
+                ("blocks", small.repeat(len / 8 / small.len())),
+            ];
+            for (what, entries) in entries {
+                let bytes = [&before[..], &table, &entries, &entries].concat();
+                let moved = moved(&bytes);
+                println!("{} bytes with {what}: {moved} moved", bytes.len());
+                assert!(moved <= 2 * bytes.len() as u64, "{what}: {moved} of {}", bytes.len());
+            }
+        }
     }
 }

@@ -13,8 +13,8 @@ use super::coder::Coder;
 use super::{PIECE, of_io};
 use crate::{Codec, Error, Result};
 
-/// What could not be had, and why.
-type Missing = Vec<(Range<u64>, Error)>;
+/// What could not be had, and why; and how many gaps there are.
+type Missing = (Vec<(Range<u64>, Error)>, u64);
 
 /// Decompresses one container or several in a row. All intact blocks come out before the error of a damaged one.
 ///
@@ -42,20 +42,25 @@ impl<R: AsyncRead + Unpin> Decoder<R> {
             while let Some(chunk) = decoder.next_chunk()? {
                 sink.write_all(&chunk).map_err(|error| of_io("coding", error))?;
             }
-            Ok(decoder.into_missing())
+            Ok(decoder.into_gaps())
         })?;
         Ok(Decoder {
             input: BufReader::with_capacity(PIECE, input),
             fed: false,
             coder,
-            missing: Missing::new(),
+            missing: Missing::default(),
         })
     }
 
     /// With [`StreamOptions::recover`], once the end was read: which bytes of the content are zeros because they could
     /// not be had, and why.
     pub fn missing(&self) -> &[(Range<u64>, Error)] {
-        &self.missing
+        &self.missing.0
+    }
+
+    /// How many gaps there are, once the end was read.
+    pub fn gaps(&self) -> u64 {
+        self.missing.1
     }
 
     /// Hands over what there is of the input.
@@ -95,7 +100,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Decoder<R> {
         ready!(Pin::new(&mut this.coder.pipe).poll_read(context, buffer))?;
         if buffer.remaining() == room && room > 0 {
             let missing = ready!(this.coder.poll_end(context)).map_err(to_io)?;
-            this.missing.extend(missing.into_iter().flatten());
+            this.missing = missing.unwrap_or_else(|| std::mem::take(&mut this.missing));
         }
         Poll::Ready(Ok(()))
     }

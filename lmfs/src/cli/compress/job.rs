@@ -289,11 +289,20 @@ struct Restored {
     zeros: bool,
     /// What is wrong, and where.
     lost: Vec<String>,
+    /// How many places are damaged: more than are named where they are very many.
+    gaps: u64,
 }
+
+/// Damaged places that are named at most.
+const MOST_NAMED: usize = 10_000;
 
 impl Restored {
     fn missing(&mut self, range: &Range<u64>, why: &lmfs_codec::Error) {
         self.zeros |= !range.is_empty();
+        self.gaps += 1;
+        if self.lost.len() >= MOST_NAMED {
+            return;
+        }
         self.lost.push(match range.is_empty() {
             true => format!("at byte {}: {why}", range.start),
             false => format!("bytes {} to {} are missing: {why}", range.start, range.end - 1),
@@ -317,6 +326,7 @@ fn decompress(
     for (range, why) in decoder.missing() {
         restored.missing(range, why);
     }
+    restored.gaps = decoder.gaps();
     output.finish(like)?;
     Ok(restored)
 }
@@ -348,7 +358,11 @@ fn recover(
     };
     let bad = input.bad().iter();
     let lines = bad.map(|range| format!("bytes {} to {} of the file cannot be read", range.start, range.end - 1));
+    let unnamed = restored.gaps.saturating_sub(restored.lost.len() as u64);
     restored.lost.extend(lines);
+    if unnamed > 0 {
+        restored.lost.push(format!("and {unnamed} more places"));
+    }
     Ok(restored)
 }
 
