@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# See lmfs work: a store, a mount, a real directory copied in, packed by the model, read back after everything that can happen.
+# Shows lmfs at work: creates and mounts a store, copies files in, packs them, reads them back, kills the daemon, checks.
 # usage: demo.sh [DIRECTORY]    (default: the samples in tests/data)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,24 +33,24 @@ fi
 raw=$(find "$source" -type f -printf '%s\n' | awk '{ n += $1 } END { print n + 0 }')
 files=$(find "$source" -type f | wc -l)
 
-step "A store with the built-in model, mounted"
+step "Create a store with the built-in model, and mount it"
 run "$LMFS" init "$store"
 run "$LMFS" mount "$store" "$mnt" --pack=off
 
-step "$files files, $raw bytes of text, code and logs, copied in"
+step "Copy in $files files with $raw bytes of text, code and logs"
 run cp -a "$source" "$mnt/copy"
 find "$mnt/copy" -type f -exec sync {} +   # fsync of each
 same
 first=$(number stored_bytes)
 
-step "Packed by the language model"
+step "Pack them with the language model"
 begun=$(date +%s.%N)
 run "$LMFS" pack "$mnt"
 seconds=$(date +%s.%N | awk -v begun="$begun" '{ print $1 - begun }')
 packed=$(number stored_bytes)
 same
 
-step "Unmounted, mounted again, nothing cached: 20 reads of 4 KiB at random"
+step "Mount again, with nothing cached, and read 4 KiB at 20 random places"
 run "$LMFS" umount "$mnt"
 run "$LMFS" mount "$store" "$mnt" --pack=off
 mapfile -t all < <(cd "$source" && find . -type f -size +16k | sort)
@@ -62,9 +62,9 @@ for _ in $(seq 20); do
         <(dd if="$source/$file" bs=4096 skip="$block" count=1 status=none)
 done
 misses=$(sed -n 's/.*"decodes": *\([0-9]*\).*/\1/p' <<<"$("$LMFS" status "$mnt" --json | tr -d '\n')")
-echo "20 reads right; $misses blocks decoded"
+echo "20 reads are correct, $misses blocks were decoded"
 
-step "The daemon is killed (kill -9), the store mounted again"
+step "Kill the daemon (kill -9), and mount the store again"
 echo "written and synced before the kill" >"$mnt/note"
 sync "$mnt/note"   # fsync
 pid=$(daemon)
@@ -76,7 +76,7 @@ cat "$mnt/note"
 same
 run "$LMFS" status "$mnt"
 
-step "Unmounted; the whole store checked"
+step "Unmount, and check the whole store"
 run "$LMFS" umount "$mnt"
 run "$LMFS" check "$store" --data
 
@@ -85,9 +85,9 @@ zst=$(cd "$source" && find . -type f -print0 | sort -z | xargs -0 cat | (zstd -1
 step "Summary"
 printf '%-44s %10s\n' \
     "copied in (bytes)" "$raw" \
-    "as first copies, fast and safe" "$first" \
+    "staged, fast and safe" "$first" \
     "packed by the model" "$packed" \
     "  of what was copied in" "$(percent "$packed")" \
-    "all of it in one file through $(command -v zstd >/dev/null && echo zstd -19 || echo gzip -9)" "$zst" \
+    "all files in one stream through $(command -v zstd >/dev/null && echo zstd -19 || echo gzip -9)" "$zst" \
     "  of what was copied in" "$(percent "$zst")" \
     "packing, with verification (KB/s)" "$(awk -v n="$raw" -v s="$seconds" 'BEGIN { printf "%.1f", n / s / 1000 }')"

@@ -103,7 +103,7 @@ impl Encoder {
         }
     }
 
-    /// Bytes in the vector so far; at most [`WINDOW`] more follow at the end.
+    /// Bytes in the vector so far; at most `WINDOW` more follow at the end.
     pub fn len(&self) -> usize {
         self.out.len()
     }

@@ -107,7 +107,7 @@ impl ExactLanes {
     /// Opens `lanes` empty lanes, which can be fed up to `max_run` tokens a step; `None`: as many as are fast.
     ///
     /// # Errors
-    /// [`Error::Call`] for no or too many lanes.
+    /// `Error::Call` for no or too many lanes.
     pub fn new(
         shape: Arc<Shape>,
         weights: Arc<Weights>,
@@ -176,7 +176,7 @@ impl ExactLanes {
     /// Feeds a run of tokens to each lane.
     ///
     /// # Errors
-    /// [`Error::Call`] when the runs do not fit the lanes, are too long, or have tokens that do not exist. Nothing is
+    /// `Error::Call` when the runs do not fit the lanes, are too long, or have tokens that do not exist. Nothing is
     /// fed then.
     pub fn step(&mut self, runs: &[&[u32]]) -> Result<()> {
         if runs.len() != self.lanes() {
@@ -212,7 +212,7 @@ impl ExactLanes {
         Ok(())
     }
 
-    /// The logits after token `i` of the last run of `lane`, in the order of [`Weights::order`].
+    /// The logits after token `i` of the last run of `lane`, in the order of `Weights::order`.
     pub fn rows(&self, lane: usize, i: usize) -> Option<&[f32]> {
         let row = self.row(lane, i)?;
         Some(&self.buffers.logits[row * self.weights.head.rows..][..self.shape.vocabulary])

@@ -4,7 +4,7 @@
 //! sums are integers, which no order of work can change; the rest is IEEE f32 in one fixed order. Threads, lanes,
 //! runs and instruction sets therefore give the same bits. `docs/NUMERICS.md` is the definition.
 //!
-//! Loading: [`file`] -> [`shape`], [`tokenizer`], [`weights`]. Running: [`lanes`] over a [`kernel`].
+//! Loading: `file` -> `shape`, `tokenizer`, `weights`. Running: `lanes` over a `kernel`.
 
 mod error;
 mod file;

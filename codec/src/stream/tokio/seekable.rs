@@ -101,7 +101,7 @@ impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
     /// begun by a call that was dropped is not done again.
     ///
     /// # Errors
-    /// [`Error::Damaged`] for a block that is not intact; other blocks can still be read.
+    /// [`Error::Damaged`](crate::Error::Damaged) for a block that is not intact; other blocks can still be read.
     pub async fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
         if offset >= self.len() || buffer.is_empty() {
             return Ok(0);
