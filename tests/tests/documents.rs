@@ -66,14 +66,15 @@ fn the_map_of_the_code_names_every_module() {
         for file in files(source, "rs").iter().filter(|file| !is_test(file)) {
             modules += 1;
             let module = Path::new(file).with_extension("");
-            // The section of the nearest folder that has one, where a module deeper down is named with its folder.
+            // The section of the nearest folder that has one.
             let (folder, section) = module
                 .ancestors()
                 .skip(1)
                 .find_map(|folder| Some((folder, map.get(folder.to_str()?)?)))
                 .unwrap_or_else(|| panic!("no section of the map has {file}"));
-            let name = module.strip_prefix(folder).unwrap().to_str().unwrap();
-            if !section.iter().any(|known| known == name) {
+            let path = module.strip_prefix(folder).unwrap().to_str().unwrap();
+            let name = module.file_name().unwrap().to_str().unwrap();
+            if !section.iter().any(|known| known == path || known == name) {
                 missing.push(file.clone());
             }
         }
