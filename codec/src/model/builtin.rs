@@ -28,9 +28,9 @@ macro_rules! embedded {
     ($name:literal, $summary:literal) => {
         Builtin {
             name: $name,
-            gguf: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/", $name, ".gguf")),
+            gguf: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/", $name, ".gguf")),
             summary: $summary,
-            card: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/", $name, ".md")),
+            card: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/models/", $name, ".md")),
         }
     };
 }
