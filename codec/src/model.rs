@@ -44,7 +44,7 @@ impl fmt::Display for Engine {
 /// Which model this is and what runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// For people: `builtin:first`, or the file's name.
+    /// For people: `builtin:small`, or the file's name.
     pub name: String,
     /// SHA-256 of the GGUF file.
     pub digest: [u8; 32],

@@ -17,7 +17,7 @@ use lmfs_codec::{Codec, Options, Stop};
 #[derive(Parser)]
 struct Args {
     /// `builtin:NAME` or a GGUF file.
-    #[arg(long, default_value = "builtin:first")]
+    #[arg(long, default_value = "builtin:small")]
     model: ModelSource,
     /// Bytes of each file that are used.
     #[arg(long, default_value_t = 65_536)]

@@ -178,7 +178,7 @@ fn models_that_are_no_files_of_models_are_not_read_to_their_end() {
         ("/proc", "not a regular file"),
         ("small", "builtin:small"),
         ("smal", "no such file"),
-        ("builtin:smal", "there are: first, small-1, tiny, small"),
+        ("builtin:smal", "there are: tiny, small"),
     ] {
         lmfs(["model", "show", model]).refused(&[words]);
         call(&format!("compress -c --model {model}"), &[&plain]).refused(&[words]);
@@ -192,7 +192,7 @@ fn models_that_are_no_files_of_models_are_not_read_to_their_end() {
     let (packed, text) = (scratch.path("a.lmz"), scratch.path("a.txt"));
     fs::write(&text, b"once upon a time").unwrap();
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
-    let mut altered = fs::read(models.join("first.gguf")).unwrap();
+    let mut altered = fs::read(models.join("tiny.gguf")).unwrap();
     let last = altered.len() - 1;
     *altered.get_mut(last).unwrap() ^= 1;
     let model = scratch.path("mine.gguf");

@@ -225,7 +225,7 @@ fn an_exported_model_is_that_of_a_store_and_replaces_no_file() {
     export("builtin:small", &file).ok();
     let model = scratch.store_files("models").pop().unwrap();
     assert!(fs::read(&file).unwrap() == fs::read(model).unwrap(), "another model");
-    export("builtin:first", &file).refused(&["exists"]);
+    export("builtin:tiny", &file).refused(&["exists"]);
     export("small", &scratch.path("x")).refused(&["builtin:NAME"]);
     export("builtin:none", &scratch.path("x")).refused(&["small"]);
     export("builtin:small", &scratch.path("missing/x")).refused(&["no such file"]);

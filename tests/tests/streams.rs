@@ -246,7 +246,7 @@ fn recover_needs_no_header_and_takes_redirected_files_for_files() {
     bad[blocks[2] + 5] ^= 1;
     bad[blocks[3] + 5] ^= 1;
     recovered("", &bad, 2 * 4096..4 * 4096);
-    for (model, words) in [("small", ""), ("first", "--model builtin:first")] {
+    for (model, words) in [("small", ""), ("tiny", "--model builtin:tiny")] {
         let good = pipe(&format!("compress -6 --block-size 16KiB --model builtin:{model}"), &raw);
         let mut bad = good.clone();
         bad[..60].fill(0);

@@ -6,7 +6,6 @@ use super::engine::Predicting;
 use super::fingerprint::{self, Fingerprint, hex};
 use super::route::{self, Content};
 use super::{Header, Method, Options, sample, zstd};
-use crate::mix;
 use crate::model::LanguageModel;
 use crate::{Error, MAX_BLOCK, Result, Stop};
 
@@ -44,10 +43,9 @@ impl Codec {
         &self.shared.options
     }
 
-    /// What a block of this method has in [`Header::params`] when it is written here. Blocks of older versions of the mixer
-    /// have others and are decoded, too.
+    /// What a block of this method has in [`Header::params`].
     pub fn params(&self, method: Method) -> [u8; 8] {
-        self.shared.predicting.params(method, mix::newest(method.needs_model()))
+        self.shared.predicting.params(method)
     }
 
     /// A block made in microseconds, raw or fast zstd: what a write stores until there is time for more.
@@ -118,8 +116,7 @@ impl Codec {
                 continue;
             }
             let lanes = self.shared.predicting.lanes(method, raw.len(), options);
-            let mixer = mix::newest(method.needs_model());
-            let payload = match self.shared.predicting.encode(method, mixer, raw, lanes, stop) {
+            let payload = match self.shared.predicting.encode(method, raw, lanes, stop) {
                 Ok(payload) => payload,
                 Err(failed) => {
                     warn(failed)?;
@@ -170,10 +167,8 @@ impl Codec {
             Method::Raw => payload.to_vec(),
             Method::Zstd => zstd::decompress(payload, len)?,
             method => {
-                let mixer = self.check_params(&header)?;
-                self.shared
-                    .predicting
-                    .decode(method, mixer, payload, len, lanes, stop)?
+                self.check_params(&header)?;
+                self.shared.predicting.decode(method, payload, len, lanes, stop)?
             }
         };
         let crc = crc32fast::hash(&raw);
@@ -187,12 +182,11 @@ impl Codec {
         Ok(raw)
     }
 
-    /// The version of the mixer that a block needs.
-    fn check_params(&self, header: &Header) -> Result<u8> {
+    /// Whether a block decodes with what this codec has.
+    fn check_params(&self, header: &Header) -> Result<()> {
         let known = !header.method.needs_model() || self.model().is_some();
-        let mixer = self.shared.predicting.mixer_of(header.method, header.params);
-        if let Some(mixer) = mixer.filter(|_| known) {
-            return Ok(mixer);
+        if known && self.params(header.method) == header.params {
+            return Ok(());
         }
         Err(Error::MissingModel {
             needed: hex(&header.params),

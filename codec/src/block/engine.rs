@@ -18,8 +18,8 @@ pub(super) struct Predicting {
     model: Option<Arc<dyn LanguageModel>>,
     states: Pool<usize, State>,
     mixers: Pool<(), Predictor>,
-    /// By version of the mixer, from 1 on.
-    params: [[[u8; 8]; Method::ALL.len()]; mix::VERSION as usize],
+    /// By number of the method.
+    params: [[u8; 8]; Method::ALL.len()],
 }
 
 struct State {
@@ -29,7 +29,7 @@ struct State {
 
 impl Predicting {
     pub(super) fn new(model: Option<Arc<dyn LanguageModel>>, options: &Options) -> Predicting {
-        let params = std::array::from_fn(|i| Method::ALL.map(|method| params(model.as_deref(), method, i as u8 + 1)));
+        let params = Method::ALL.map(|method| params(model.as_deref(), method));
         Predicting {
             model,
             states: Pool::new(options.max_states),
@@ -43,19 +43,15 @@ impl Predicting {
     }
 
     /// Digest of all that decoding a block of this method depends on, besides its header and payload.
-    pub(super) fn params(&self, method: Method, mixer: u8) -> [u8; 8] {
-        let version = self.params.get(usize::from(mixer).wrapping_sub(1));
-        version
-            .and_then(|all| all.get(method as usize))
-            .copied()
-            .unwrap_or_default()
-    }
-
-    /// The version of the mixer that wrote a block with these parameters, if it can be decoded here.
-    pub(super) fn mixer_of(&self, method: Method, params: [u8; 8]) -> Option<u8> {
-        (1..=mix::newest(method.needs_model()))
-            .rev()
-            .find(|&mixer| self.params(method, mixer) == params)
+    pub(super) fn params(&self, method: Method) -> [u8; 8] {
+        let [raw, zstd, model, mix, lm] = self.params;
+        match method {
+            Method::Raw => raw,
+            Method::Zstd => zstd,
+            Method::Model => model,
+            Method::Mix => mix,
+            Method::Lm => lm,
+        }
     }
 
     /// Lanes of a block of `len` bytes.
@@ -72,20 +68,19 @@ impl Predicting {
         }
     }
 
-    pub(super) fn encode(&self, method: Method, mixer: u8, raw: &[u8], lanes: usize, stop: &Stop) -> Result<Vec<u8>> {
+    pub(super) fn encode(&self, method: Method, raw: &[u8], lanes: usize, stop: &Stop) -> Result<Vec<u8>> {
         if method == Method::Mix {
-            return self.with_mixer(mixer, |mixer| Ok(mix::encode(mixer, raw)));
+            return self.with_mixer(|mixer| Ok(mix::encode(mixer, raw)));
         }
         let tokens = tokenize(self.loaded(method)?, raw, lanes)?;
         let mut encoder = Encoder::new(Vec::with_capacity(raw.len() / 4));
-        self.run((method, mixer), raw.len(), lanes, Some(&tokens), &mut encoder, stop)?;
+        self.run(method, raw.len(), lanes, Some(&tokens), &mut encoder, stop)?;
         Ok(encoder.finish())
     }
 
     pub(super) fn decode(
         &self,
         method: Method,
-        mixer: u8,
         payload: &[u8],
         len: usize,
         lanes: usize,
@@ -93,21 +88,20 @@ impl Predicting {
     ) -> Result<Vec<u8>> {
         let ended = |error: crate::coder::StreamEnd| Error::damaged("block", error.to_string());
         if method == Method::Mix {
-            return self.with_mixer(mixer, |mixer| mix::decode(mixer, payload, len).map_err(ended));
+            return self.with_mixer(|mixer| mix::decode(mixer, payload, len).map_err(ended));
         }
         let mut decoder = Decoder::new(payload);
-        let raw = self.run((method, mixer), len, lanes, None, &mut decoder, stop)?;
+        let raw = self.run(method, len, lanes, None, &mut decoder, stop)?;
         decoder.finish().map_err(ended)?;
         Ok(raw)
     }
 
-    /// Lends a mixer of this version.
-    fn with_mixer<R>(&self, version: u8, run: impl FnOnce(&mut Predictor) -> Result<R>) -> Result<R> {
+    /// Lends a mixer.
+    fn with_mixer<R>(&self, run: impl FnOnce(&mut Predictor) -> Result<R>) -> Result<R> {
         self.mixers.with(
             (),
             || Ok(Predictor::new()),
             |mixer| {
-                mixer.set_version(version);
                 let result = run(mixer);
                 mixer.release_large();
                 result
@@ -122,7 +116,7 @@ impl Predicting {
 
     fn run<S: Side>(
         &self,
-        (method, mixer): (Method, u8),
+        method: Method,
         len: usize,
         lanes: usize,
         known: Option<&[Vec<crate::model::Token>]>,
@@ -147,7 +141,7 @@ impl Predicting {
             if method == Method::Lm {
                 return code(&job, tables, state.as_mut(), side, &mut Alone);
             }
-            self.with_mixer(mixer, |mixer| {
+            self.with_mixer(|mixer| {
                 mixer.reset(&lane_lens(len, lanes), true);
                 code(&job, tables, state.as_mut(), side, mixer)
             })
@@ -158,7 +152,7 @@ impl Predicting {
 /// Bytes a lane, unless that gives more lanes than the model is best with: docs/BENCHMARKS.md, "Lanes", has the measurements.
 const LANE: usize = 1024;
 
-fn params(model: Option<&dyn LanguageModel>, method: Method, mixer: u8) -> [u8; 8] {
+fn params(model: Option<&dyn LanguageModel>, method: Method) -> [u8; 8] {
     let mut hash = Sha256::new();
     hash.update(b"lmfs block parameters 1\0");
     match method {
@@ -183,7 +177,7 @@ fn params(model: Option<&dyn LanguageModel>, method: Method, mixer: u8) -> [u8; 
         }
     }
     if method != Method::Lm {
-        hash.update([mixer]);
+        hash.update([mix::VERSION]);
     }
     let digest: [u8; 32] = hash.finalize().into();
     digest.first_chunk().copied().unwrap_or_default()

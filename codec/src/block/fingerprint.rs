@@ -55,9 +55,6 @@ const PROBE: &[u8] = "The quick brown fox jumps over 13 lazy dogs; {\"id\": 4711
     The quick brown fox jumps over 13 lazy dogs; {\"id\": 4712, \"ok\": false}\n\0\u{1}\u{fffd}"
     .as_bytes();
 
-/// The mixer's version in the probe: a newer one, whose bits are defined by integers, gives no other fingerprint.
-const MIXER: u8 = 1;
-
 /// Lanes of the probe: one alone, and as many as most blocks have.
 const PROBE_LANES: [usize; 2] = [1, 16];
 
@@ -70,8 +67,8 @@ pub(super) fn compute(predicting: &Predicting) -> Result<Fingerprint> {
         .into_iter()
         .filter(|method| !method.needs_model() || predicting.model().is_some())
     {
-        hash.update(predicting.params(method, MIXER));
-        let payload = predicting.encode(method, MIXER, PROBE, 1, &stop)?;
+        hash.update(predicting.params(method));
+        let payload = predicting.encode(method, PROBE, 1, &stop)?;
         hash.update((payload.len() as u64).to_le_bytes());
         hash.update(&payload);
     }

@@ -96,7 +96,7 @@ impl Lane {
 
     /// Hashes of the contexts of the next byte.
     #[inline(always)]
-    pub(super) fn contexts(&self, block: &[u8], stride: u32, words: bool, out: &mut [u64; CONTEXTS]) {
+    pub(super) fn contexts(&self, block: &[u8], stride: u32, out: &mut [u64; CONTEXTS]) {
         let last = self.last;
         let o1 = last & 0xFF;
         let o2 = last & 0xFFFF;
@@ -107,7 +107,7 @@ impl Lane {
             last & 0xFF_FFFF,
             last & 0xFFFF_FFFF,
             last & 0xFF_FFFF_FFFF,
-            last & 0xFFFF_FFFF_FFFF,
+            0,
             0,
             0,
             0,
@@ -117,9 +117,7 @@ impl Lane {
         if stride == 0 {
             let above = u64::from(self.above(block));
             let field = u64::from(self.field);
-            if words {
-                contexts[6] = self.word ^ self.word_before2.rotate_left(20) ^ o1 << 56;
-            }
+            contexts[6] = self.word ^ self.word_before2.rotate_left(20) ^ o1 << 56;
             contexts[7] = self.word ^ o1 << 56;
             contexts[8] = self.word ^ self.word_before.rotate_left(20) ^ o1 << 56;
             contexts[9] = above | o1 << 8 | field << 16;

@@ -33,8 +33,7 @@ pub(super) struct Ends {
     found: [usize; CONTEXTS],
     /// For each byte of the block what was decided after it: 0 nothing, 1 the token goes on, 2 it ends.
     decided: Vec<u8>,
-    /// Since version 3.
-    opinion: Option<Opinion<1>>,
+    opinion: Opinion<1>,
     place: usize,
 }
 
@@ -57,13 +56,13 @@ impl Ends {
             inputs: [0; INPUTS],
             found: [0; CONTEXTS],
             decided: Vec::new(),
-            opinion: None,
+            opinion: Opinion::new(0),
             place: 0,
         }
     }
 
-    /// Prepares for a block of `len` bytes. `opinions`: since version 3.
-    pub(super) fn reset(&mut self, len: usize, opinions: bool) {
+    /// Prepares for a block of `len` bytes.
+    pub(super) fn reset(&mut self, len: usize) {
         self.log2 = (usize::BITS - len.leading_zeros()).clamp(12, 18) - 2;
         self.cells.clear();
         self.cells.resize(
@@ -75,7 +74,7 @@ impl Ends {
         );
         self.decided.clear();
         self.decided.resize(len, 0);
-        self.opinion = opinions.then(|| Opinion::new(len));
+        self.opinion = Opinion::new(len);
     }
 
     #[inline(always)]
@@ -126,10 +125,7 @@ impl Ends {
         self.inputs[12] = sign * 256;
         self.inputs[13] = sign * 64 * hint.class as i32;
         self.inputs[14] = 256;
-        self.inputs[15] = match &mut self.opinion {
-            Some(opinion) => opinion.refine(s, [hash(rank, 105)])[0],
-            None => 0,
-        };
+        self.inputs[15] = self.opinion.refine(s, [hash(rank, 105)])[0];
         self.place = (lane.at as usize).wrapping_sub(1);
         let level = ((s + 2048) >> 8).clamp(0, 15) as u32;
         let sets = [known * 8 + hint.class, level * 3 + u32::from(then), 0, 0, 0, 0, 0, 0];
@@ -140,9 +136,7 @@ impl Ends {
     #[inline(always)]
     pub(super) fn update<S: Whole>(&mut self, v: S, end: bool) {
         self.mixer.update(v, end, 400, 200);
-        if let Some(opinion) = &mut self.opinion {
-            opinion.update(end);
-        }
+        self.opinion.update(end);
         for &place in &self.found {
             self.cells[place].counter.update(end, 250);
         }

@@ -9,7 +9,7 @@ use super::maps::{Cell, Map, untrained};
 use super::matching;
 use super::mixer::{Set, WEIGHT_BITS};
 use super::predictor::{APMS, INPUTS, PLACES};
-use super::version::{LAST_SETS, Rules, SETS};
+use super::rules::{LAST_SETS, Rules, SETS};
 
 /// Maps of histories, mixing weights, final maps and the quality of matches.
 pub(super) struct Learned {
@@ -31,12 +31,9 @@ const PIXEL_SHARE: i32 = 8;
 /// Weights are stored in units of 1/4096, so in 16 bits.
 const STORED_SHIFT: u32 = WEIGHT_BITS - 12;
 
-/// What the predictors of each version start with, without and with a language model. A file of a wrong length does not compile.
-static MIX1: [u8; stored(1, false)] = *include_bytes!("learned/mix.bin");
-static MODEL1: [u8; stored(1, true)] = *include_bytes!("learned/model.bin");
-static MIX2: [u8; stored(2, false)] = *include_bytes!("learned/mix2.bin");
-static MODEL2: [u8; stored(2, true)] = *include_bytes!("learned/model2.bin");
-static MODEL3: [u8; stored(3, true)] = *include_bytes!("learned/model3.bin");
+/// What predictors start with, without and with a language model. A file of a wrong length does not compile.
+static MIX: [u8; stored(false)] = *include_bytes!("learned/mix.bin");
+static MODEL: [u8; stored(true)] = *include_bytes!("learned/model.bin");
 
 /// How many sets the first `used` mixers have.
 pub(super) const fn sum(sets: &[u32], used: usize) -> usize {
@@ -49,8 +46,8 @@ pub(super) const fn sum(sets: &[u32], used: usize) -> usize {
 }
 
 /// Bytes of a file.
-const fn stored(version: u8, language_model: bool) -> usize {
-    let Rules { mixers, lasts, .. } = Rules::of(version, language_model);
+const fn stored(language_model: bool) -> usize {
+    let Rules { mixers, lasts, .. } = Rules::of(language_model);
     let mix = sum(&SETS, mixers) * INPUTS + sum(&LAST_SETS, lasts) * mixers;
     let apms = sum(&APMS, APMS.len()) * Apm::<8>::NODES;
     let ends = sum(&ends::SETS, ends::MIXERS) * ends::INPUTS + ends::LAST_SETS as usize * ends::MIXERS;
@@ -59,26 +56,15 @@ const fn stored(version: u8, language_model: bool) -> usize {
 
 impl Learned {
     /// The built-in state for blocks with or without a language model.
-    pub(super) fn builtin(version: u8, language_model: bool) -> &'static Learned {
-        static STATES: [LazyLock<Learned>; 5] = [
-            LazyLock::new(|| Learned::from_bytes(&MIX1, 1, false)),
-            LazyLock::new(|| Learned::from_bytes(&MIX2, 2, false)),
-            LazyLock::new(|| Learned::from_bytes(&MODEL1, 1, true)),
-            LazyLock::new(|| Learned::from_bytes(&MODEL2, 2, true)),
-            LazyLock::new(|| Learned::from_bytes(&MODEL3, 3, true)),
-        ];
-        &STATES[match (language_model, version) {
-            (false, 1) => 0,
-            (false, _) => 1,
-            (true, 1) => 2,
-            (true, 2) => 3,
-            (true, _) => 4,
-        }]
+    pub(super) fn builtin(language_model: bool) -> &'static Learned {
+        static WITHOUT_MODEL: LazyLock<Learned> = LazyLock::new(|| Learned::from_bytes(&MIX, false));
+        static WITH_MODEL: LazyLock<Learned> = LazyLock::new(|| Learned::from_bytes(&MODEL, true));
+        if language_model { &WITH_MODEL } else { &WITHOUT_MODEL }
     }
 
     /// What training starts from.
-    pub(super) fn untrained(version: u8, language_model: bool) -> Self {
-        let rules = Rules::of(version, language_model);
+    pub(super) fn untrained(language_model: bool) -> Self {
+        let rules = Rules::of(language_model);
         let mixers = rules.mixers;
         let mut last = Set::ZERO;
         last.flat_mut()[..mixers].fill((1 << WEIGHT_BITS) / mixers as i32);
@@ -88,7 +74,7 @@ impl Learned {
         for place in &PLACES[2..2 + CONTEXTS] {
             weights[*place] = (1 << WEIGHT_BITS) / if language_model { 8 } else { 5 };
         }
-        if rules.pixels {
+        if !language_model {
             for place in [0, 1, 30, 31] {
                 weights[PLACES[place]] = (1 << WEIGHT_BITS) / PIXEL_SHARE;
             }
@@ -137,8 +123,8 @@ impl Learned {
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
-    pub(super) fn from_bytes(bytes: &[u8], version: u8, language_model: bool) -> Self {
-        let mut state = Self::untrained(version, language_model);
+    pub(super) fn from_bytes(bytes: &[u8], language_model: bool) -> Self {
+        let mut state = Self::untrained(language_model);
         let mut numbers = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
         let mut next = || numbers.next().unwrap_or_default();
         state
@@ -175,19 +161,10 @@ mod tests {
 
     #[test]
     fn built_in_states_are_read_whole() {
-        let files: [(u8, bool, &[u8]); 5] = [
-            (1, false, &MIX1),
-            (1, true, &MODEL1),
-            (2, false, &MIX2),
-            (2, true, &MODEL2),
-            (3, true, &MODEL3),
-        ];
-        for (version, language_model, bytes) in files {
-            assert_eq!(
-                Learned::untrained(version, language_model).to_bytes().len(),
-                bytes.len()
-            );
-            assert_eq!(Learned::builtin(version, language_model).to_bytes(), bytes);
+        let files: [(bool, &[u8]); 2] = [(false, &MIX), (true, &MODEL)];
+        for (language_model, bytes) in files {
+            assert_eq!(Learned::untrained(language_model).to_bytes().len(), bytes.len());
+            assert_eq!(Learned::builtin(language_model).to_bytes(), bytes);
         }
     }
 }

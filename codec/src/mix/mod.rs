@@ -28,11 +28,11 @@ mod mixer;
 mod opinion;
 mod pixels;
 mod predictor;
+mod rules;
 mod shape;
 mod slots;
 mod sound;
 mod vectors;
-mod version;
 
 pub use predictor::Predictor;
 pub use shape::Shape;
@@ -41,14 +41,8 @@ use crate::coder::{Coder, Decoder, Encoder, StreamEnd};
 use crate::simd::whole::Whole;
 use vectors::Task;
 
-/// Version of everything that decides a predicted bit. It is part of a block's parameters. Older versions, down to 1, are
-/// still decoded ([`Predictor::set_version`]).
-pub const VERSION: u8 = 3;
-
-/// The version that blocks with or without a language model are written in: version 3 changed only those with one.
-pub const fn newest(language_model: bool) -> u8 {
-    if language_model { VERSION } else { 2 }
-}
+/// Version of everything that decides a predicted bit. It is part of a block's parameters.
+pub const VERSION: u8 = 1;
 
 /// Codes `len` bytes in one lane: `raw` with an encoder.
 struct CodeBytes<'a, C> {
@@ -207,16 +201,13 @@ mod tests {
         fn any_bytes_return(raw: Vec<u8>, repeat in 1_usize..40, garbage: Vec<u8>) {
             let raw = raw.repeat(repeat);
             let mut predictor = Predictor::new();
-            for version in 1..=VERSION {
-                predictor.set_version(version);
-                check(&mut predictor, &raw);
-                for channels in 1..3 {
-                    let payload = encode_as(&mut predictor, &raw, Shape::Sound(channels));
-                    prop_assert_eq!(decode(&mut predictor, &payload, raw.len()).unwrap(), &raw[..]);
-                }
-                let payload = encode_as(&mut predictor, &raw, Shape::Records(1 + garbage.len() as u16));
+            check(&mut predictor, &raw);
+            for channels in 1..3 {
+                let payload = encode_as(&mut predictor, &raw, Shape::Sound(channels));
                 prop_assert_eq!(decode(&mut predictor, &payload, raw.len()).unwrap(), &raw[..]);
             }
+            let payload = encode_as(&mut predictor, &raw, Shape::Records(1 + garbage.len() as u16));
+            prop_assert_eq!(decode(&mut predictor, &payload, raw.len()).unwrap(), &raw[..]);
             // Garbage decodes to something or an error.
             let _ = decode(&mut predictor, &garbage, raw.len());
         }
@@ -271,20 +262,17 @@ mod tests {
     #[test]
     fn all_vectors_give_the_same_bits() {
         let text: Vec<u8> = (0..20_000u32).map(|i| (i * i >> 7) as u8 & 63).collect();
-        for version in 1..=VERSION {
-            for shape in [Shape::Plain, Shape::Records(3), Shape::Sound(1)] {
-                let payloads = vectors::Vectors::all().into_iter().map(|vectors| {
-                    let mut predictor = Predictor::new();
-                    predictor.set_version(version);
-                    predictor.set_vectors(vectors);
-                    let mut coder = Encoder::new(Vec::new());
-                    let text: Vec<u8> = text.iter().map(|b| b | 128).collect();
-                    lanes(&mut predictor, &mut coder, &text, &[9000, 11_000], &[0, 1, 1, 0]);
-                    (encode_as(&mut predictor, &text, shape), coder.finish())
-                });
-                let payloads: Vec<_> = payloads.collect();
-                assert!(payloads.iter().all(|payload| *payload == payloads[0]));
-            }
+        for shape in [Shape::Plain, Shape::Records(3), Shape::Sound(1)] {
+            let payloads = vectors::Vectors::all().into_iter().map(|vectors| {
+                let mut predictor = Predictor::new();
+                predictor.set_vectors(vectors);
+                let mut coder = Encoder::new(Vec::new());
+                let text: Vec<u8> = text.iter().map(|b| b | 128).collect();
+                lanes(&mut predictor, &mut coder, &text, &[9000, 11_000], &[0, 1, 1, 0]);
+                (encode_as(&mut predictor, &text, shape), coder.finish())
+            });
+            let payloads: Vec<_> = payloads.collect();
+            assert!(payloads.iter().all(|payload| *payload == payloads[0]));
         }
     }
 

@@ -11,10 +11,10 @@ use super::math::{hash, squash, stretch};
 use super::mixer::Mixer;
 use super::opinion::Opinion;
 use super::pixels::Pixels;
+use super::rules::{LAST_RATE, LAST_SETS, MAP_RATE, ORDER1_RATE, Rules, SETS};
 use super::shape::Shape;
 use super::slots::{Slot, Slots};
 use super::vectors::{Task, Vectors};
-use super::version::{LAST_SETS, Rules, SETS};
 use crate::simd::WAYS;
 use crate::simd::whole::Whole;
 
@@ -57,11 +57,10 @@ pub struct Predictor {
     matcher: Matcher,
     mixer: Mixer<2>,
     apm: [Apm<8>; 2],
-    /// Since version 3, with a language model.
+    /// With a language model.
     opinion: Option<Opinion<2>>,
     ends: Ends,
     vectors: Vectors,
-    version: u8,
     rules: Rules,
     pixels: Pixels,
     /// Distance to the byte above, 0 in text.
@@ -113,8 +112,7 @@ impl Predictor {
             opinion: None,
             ends: Ends::new(),
             vectors: Vectors::detect(),
-            version: super::VERSION,
-            rules: Rules::of(super::VERSION, false),
+            rules: Rules::of(false),
             pixels: Pixels::new(),
             stride: 0,
             hashes: [0; CONTEXTS],
@@ -132,12 +130,6 @@ impl Predictor {
         predictor
     }
 
-    /// Predicts as this version of the mixer does from the next reset on: [`VERSION`](super::VERSION) at first, or an older
-    /// one for blocks that it wrote. Versions that are not known are taken for the newest.
-    pub fn set_version(&mut self, version: u8) {
-        self.version = version;
-    }
-
     /// Forgets everything and prepares for a block that is cut into `lanes`, given as their lengths in bytes (together at
     /// most [`MAX_BLOCK`](crate::MAX_BLOCK)). `language_model`: whether [`predict`](Self::predict) will be told a model's opinion.
     pub fn reset(&mut self, lanes: &[usize], language_model: bool) {
@@ -146,11 +138,11 @@ impl Predictor {
 
     /// Like [`reset`](Self::reset), for data of a known shape.
     pub fn reset_as(&mut self, lanes: &[usize], language_model: bool, shape: Shape) {
-        self.rules = Rules::of(self.version, language_model);
-        self.import(Learned::builtin(self.version, language_model));
+        self.rules = Rules::of(language_model);
+        self.import(Learned::builtin(language_model));
         self.next_block(lanes);
         self.stride = shape.stride();
-        self.pixels.reset(self.rules.pixels && self.stride != 0);
+        self.pixels.reset(!language_model && self.stride != 0);
     }
 
     /// Prepares for a block, but keeps what was learned about histories, weights and final maps: for training.
@@ -174,8 +166,8 @@ impl Predictor {
         self.partial = 1;
         self.bits = 0;
         self.node = 1;
-        self.ends.reset(total, self.rules.opinions);
-        self.opinion = self.rules.opinions.then(|| Opinion::new(total));
+        self.ends.reset(total);
+        self.opinion = self.rules.language_model.then(|| Opinion::new(total));
         self.ahead.clear();
         self.ahead.resize(lanes.len(), Ahead::default());
     }
@@ -191,8 +183,8 @@ impl Predictor {
     /// A predictor that has learned nothing, for training.
     pub fn untrained(language_model: bool) -> Self {
         let mut predictor = Self::new();
-        predictor.rules = Rules::of(predictor.version, language_model);
-        predictor.import(&Learned::untrained(predictor.version, language_model));
+        predictor.rules = Rules::of(language_model);
+        predictor.import(&Learned::untrained(language_model));
         predictor
     }
 
@@ -212,7 +204,7 @@ impl Predictor {
 
     /// Starts a block with a language model with what [`export`](Self::export) gave instead of the built-in constants: to judge it.
     pub fn start_with(&mut self, learned: &[u8]) {
-        self.import(&Learned::from_bytes(learned, self.version, true));
+        self.import(&Learned::from_bytes(learned, true));
     }
 
     /// What was learned since [`reset`](Self::reset), in the form of the built-in constants.
@@ -303,7 +295,7 @@ impl Predictor {
             more = opinion.refine(lm_inputs[0], [hash(token, 12), hash(bytes, 13)]);
         }
         // The pixels' inputs stand where others are not used: the language model's and the last two.
-        if self.rules.pixels && self.stride != 0 {
+        if !self.rules.language_model && self.stride != 0 {
             let lane = &self.lanes[lane];
             let [a, b, c, d] = self
                 .pixels
@@ -351,16 +343,16 @@ impl Predictor {
     #[inline(always)]
     pub(super) fn update_with<S: Whole>(&mut self, v: S, lane: usize, bit: bool) {
         let rules = self.rules;
-        self.mixer.update(v, bit, rules.rate, rules.last_rate);
+        self.mixer.update(v, bit, rules.rate, LAST_RATE);
         let cells = v.load_int(&self.cells);
-        maps::update(v, cells, &mut self.maps, &self.states, bit, rules.map_rate);
+        maps::update(v, cells, &mut self.maps, &self.states, bit, MAP_RATE);
         let next = &HISTORIES.next[usize::from(bit)];
         for i in 0..CONTEXTS {
             self.now[i][self.node & 15] = next[usize::from(self.states[i])];
         }
-        self.order1[self.direct].update(bit, rules.order1_rate);
+        self.order1[self.direct].update(bit, ORDER1_RATE);
         self.matcher.update(self.bits, bit);
-        if rules.pixels && self.stride != 0 {
+        if !rules.language_model && self.stride != 0 {
             self.pixels.update(bit);
         }
         if let Some(opinion) = &mut self.opinion {
@@ -425,7 +417,7 @@ impl Predictor {
                 }
                 // Contexts may look at the byte itself.
                 self.block[at] = partial as u8;
-                then.contexts(&self.block, self.stride, self.rules.words, hashes);
+                then.contexts(&self.block, self.stride, hashes);
                 self.block[at] = 0;
                 self.matcher.prefetch(&then);
             }
@@ -443,7 +435,7 @@ impl Predictor {
         let foreseen = ahead.bits == me.bits(self.bits) && (self.bits != 0 || me.token_len != 0);
         if self.bits == 0 {
             if !foreseen {
-                me.contexts(&self.block, self.stride, self.rules.words, &mut ahead.hashes[0]);
+                me.contexts(&self.block, self.stride, &mut ahead.hashes[0]);
             }
             let came = if foreseen { me.last as usize & 1 } else { 0 };
             self.hashes = ahead.hashes[came];
@@ -481,7 +473,7 @@ impl Predictor {
             return;
         }
         let mut hashes = [0; CONTEXTS];
-        lane.contexts(&self.block, self.stride, self.rules.words, &mut hashes);
+        lane.contexts(&self.block, self.stride, &mut hashes);
         self.slots.prefetch(&hashes);
     }
 }

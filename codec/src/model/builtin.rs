@@ -38,11 +38,6 @@ macro_rules! embedded {
 /// The last is used when nothing is asked for. A `const` would be in the program once for every place that names it.
 static BUILTINS: &[Builtin] = &[
     embedded!(
-        "first",
-        "4.5M parameters, 4,096 tokens: text, code, logs and documents in many languages"
-    ),
-    embedded!("small-1", "the small of before, here to decode what it wrote"),
-    embedded!(
         "tiny",
         "1.0M parameters, 4,096 tokens, window of 512: more than twice as fast as small, for 2 to 8 % more bytes"
     ),

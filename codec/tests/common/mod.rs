@@ -24,6 +24,8 @@ pub enum Weights {
 pub enum Vocab {
     /// Byte-level BPE with a few merges and a start token.
     Bpe,
+    /// The same with the pre-tokenizer that the exact engine has.
+    Qwen2,
     /// SentencePiece with byte fallback, which puts a space before every text.
     Spm,
     /// SentencePiece without the tokens of single bytes.
@@ -187,13 +189,14 @@ fn tokenizer(writer: &mut Writer, vocab: Vocab) -> u64 {
         tokens.push(text);
         kinds.push(kind);
     };
-    if vocab == Vocab::Bpe {
+    if matches!(vocab, Vocab::Bpe | Vocab::Qwen2) {
         add("<s>".into(), 3);
         (0..=255).for_each(|byte| add(bpe_byte(byte).to_string(), 1));
         let merges = ["t h", "th e", "i n", "e r", "Ġ t", "Ġ a", "o u", "Ġt he", "1 2", "Ã ¤"];
         merges.iter().for_each(|merge| add(merge.replace(' ', ""), 1));
         writer.text("tokenizer.ggml.model", "gpt2");
-        writer.text("tokenizer.ggml.pre", "gpt-2");
+        let pre = if vocab == Vocab::Qwen2 { "qwen2" } else { "gpt-2" };
+        writer.text("tokenizer.ggml.pre", pre);
         writer.texts("tokenizer.ggml.merges", &merges.map(String::from));
         writer.integer("tokenizer.ggml.bos_token_id", 0);
         writer.integer("tokenizer.ggml.eos_token_id", 0);

@@ -1,6 +1,8 @@
 //! Every kernel against the plain one, and the promise of the engine: lanes, runs and kernels give the same bits.
 
 mod agreement;
+#[path = "../../../tests/common/mod.rs"]
+mod common;
 mod reference;
 
 use proptest::prelude::*;
@@ -88,12 +90,27 @@ fn products_are_what_the_definition_says() {
     }
 }
 
+/// A model with random weights whose query heads have keys and values of their own, or share them in pairs, as those of the
+/// built-in models do not.
+fn model_with_kv_heads(kv_heads: u64) -> Vec<u8> {
+    let size = common::Size {
+        width: 256,
+        hidden: 768,
+        layers: 2,
+        heads: 4,
+        kv_heads,
+        context: 512,
+        confidence: 1.0,
+    };
+    common::model_of(size, common::Vocab::Qwen2, common::Weights::Q8_0)
+}
+
 fn model(window: usize) -> ExactModel {
     let options = LoadOptions {
         context: Some(window),
         ..LoadOptions::default()
     };
-    ExactModel::load("test", builtin::find("first").unwrap().gguf, &options).unwrap()
+    ExactModel::load("test", builtin::find("small").unwrap().gguf, &options).unwrap()
 }
 
 /// Bits of some logits after each token, for two lanes of different length fed in runs.
@@ -168,8 +185,8 @@ fn tokens_and_bits_a_byte_are_llama_cpps() {
     use crate::model::{EngineChoice, load_bytes};
 
     let exact = model(512);
-    let gguf = builtin::find("first").unwrap().gguf.to_vec();
-    let llama = load_bytes("first", gguf, EngineChoice::Llama, &LoadOptions::default()).unwrap();
+    let gguf = builtin::find("small").unwrap().gguf.to_vec();
+    let llama = load_bytes("small", gguf, EngineChoice::Llama, &LoadOptions::default()).unwrap();
     let tokens = exact.tokenize(TEXT.as_bytes()).unwrap();
     assert_eq!(tokens, llama.tokenize(TEXT.as_bytes()).unwrap());
     let cost = |model: &dyn LanguageModel| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{bits, model, noise};
+use super::{bits, model, model_with_kv_heads, noise};
 use crate::model::exact::ExactModel;
 use crate::model::exact::kernel::{Context, ContextMut, GROUP, Kernel, Scratch, Span};
 use crate::model::exact::math::{Rotation, frequencies};
@@ -63,12 +63,15 @@ fn digests(model: &ExactModel, kernel: &'static Kernel, texts: &[&[u32]], run: u
 
 #[test]
 fn kernels_lanes_runs_and_threads_agree_on_every_kind_of_data() {
-    for name in ["small", "first"] {
+    for (name, gguf) in [
+        ("small", builtin::find("small").unwrap().gguf.to_vec()),
+        ("4 KV heads", model_with_kv_heads(4)),
+    ] {
         let options = LoadOptions {
             context: Some(70),
             ..LoadOptions::default()
         };
-        let model = Arc::new(ExactModel::load(name, builtin::find(name).unwrap().gguf, &options).unwrap());
+        let model = Arc::new(ExactModel::load(name, &gguf, &options).unwrap());
         let texts: Arc<Vec<Vec<u32>>> = Arc::new(samples(&model, 300));
         let all: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
         let fastest = Kernel::all().next().unwrap();

@@ -1,7 +1,7 @@
 //! A second implementation of docs/NUMERICS.md, "Exact engine", written from that text alone: no vectors, no rings, no
 //! packed weights, no code of the engine but the GGUF reader. The engine must give its bits.
 
-use super::{TEXT, bits};
+use super::{TEXT, bits, model_with_kv_heads};
 use crate::model::exact::ExactModel;
 use crate::model::gguf::{Gguf, Value};
 use crate::model::{LanguageModel, LoadOptions, builtin};
@@ -292,15 +292,20 @@ impl Model {
 
 #[test]
 fn the_engine_gives_the_bits_of_an_implementation_written_from_the_text() {
-    for (name, window) in [("first", 30), ("small", 100), ("small", 512)] {
-        let gguf = builtin::find(name).unwrap().gguf;
+    let builtin = |name| builtin::find(name).unwrap().gguf.to_vec();
+    for (name, gguf, window) in [
+        ("4 KV heads", model_with_kv_heads(4), 30),
+        ("2 KV heads", model_with_kv_heads(2), 40),
+        ("small", builtin("small"), 100),
+        ("small", builtin("small"), 512),
+    ] {
         let options = LoadOptions {
             context: Some(window),
             ..LoadOptions::default()
         };
-        let model = ExactModel::load(name, gguf, &options).unwrap();
+        let model = ExactModel::load(name, &gguf, &options).unwrap();
         let tokens = [&[0], model.tokenize(TEXT.as_bytes()).unwrap().as_slice()].concat();
-        let expected = Model::load(gguf, window).run(&tokens);
+        let expected = Model::load(&gguf, window).run(&tokens);
         let mut lanes = model.open(1).unwrap();
         for (i, (token, expected)) in tokens.iter().zip(&expected).enumerate() {
             lanes.step(&[&[*token]]).unwrap();
