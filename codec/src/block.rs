@@ -1,10 +1,10 @@
 //! One slice of bytes, one self-describing block: pure functions over slices.
 
 mod codec;
+mod coder;
 mod engine;
 mod fingerprint;
 mod header;
-mod lockstep;
 mod options;
 mod pool;
 mod route;

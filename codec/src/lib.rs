@@ -17,9 +17,7 @@
 //! ```
 
 pub mod block;
-pub mod coder;
-pub mod decisions;
-pub mod distribution;
+pub mod entropy;
 mod error;
 mod level;
 pub mod mix;

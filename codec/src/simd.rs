@@ -7,6 +7,7 @@
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub mod avx512;
+pub mod dispatch;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 pub mod whole;
@@ -18,51 +19,6 @@ pub trait Task {
 
     /// Does it. Implementations are `#[inline(always)]`, to be compiled with the caller's instructions.
     fn run<S: Simd>(self, s: S) -> Self::Output;
-}
-
-/// Does a task with the widest vectors that this CPU has.
-#[inline]
-pub fn run<T: Task>(task: T) -> T::Output {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if let Some(s) = avx512::Avx512::detect() {
-            return s.run(task);
-        }
-        if let Some(s) = avx2::Avx2::detect() {
-            return s.run(task);
-        }
-    }
-    #[cfg(target_arch = "aarch64")]
-    if let Some(s) = neon::Neon::detect() {
-        return s.run(task);
-    }
-    task.run(Plain)
-}
-
-/// How many kinds of vectors this CPU has.
-#[cfg(test)]
-pub fn kinds() -> usize {
-    #[cfg(target_arch = "x86_64")]
-    return 1 + usize::from(avx2::Avx2::detect().is_some()) + usize::from(avx512::Avx512::detect().is_some());
-    #[cfg(target_arch = "aarch64")]
-    return 1 + usize::from(neon::Neon::detect().is_some());
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    1
-}
-
-/// Does a task with one of the [`kinds`], 0 being [`Plain`].
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-pub fn run_with<T: Task>(kind: usize, task: T) -> T::Output {
-    match kind {
-        #[cfg(target_arch = "x86_64")]
-        1 => avx2::Avx2::detect().unwrap().run(task),
-        #[cfg(target_arch = "x86_64")]
-        2 => avx512::Avx512::detect().unwrap().run(task),
-        #[cfg(target_arch = "aarch64")]
-        1 => neon::Neon::detect().unwrap().run(task),
-        _ => task.run(Plain),
-    }
 }
 
 /// Asks for the memory of an entry that is about to be needed. Any index is allowed.

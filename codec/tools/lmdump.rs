@@ -10,9 +10,9 @@
     reason = "a tool that may stop at the first surprise"
 )]
 
-use lmfs_codec::coder::Coder;
-use lmfs_codec::decisions::{Place, Refine, Tree};
-use lmfs_codec::distribution::Distribution;
+use lmfs_codec::entropy::frequencies::Frequencies;
+use lmfs_codec::entropy::range_coder::Coder;
+use lmfs_codec::entropy::token_tree::{DecisionModel, Place, TokenTree};
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, Token, load};
 
 struct Record(Vec<u8>, u32, u32);
@@ -25,22 +25,22 @@ impl Record {
     }
 }
 
-impl Refine for Record {
-    fn bit(&mut self, _: usize, lm: u32) -> u32 {
+impl DecisionModel for Record {
+    fn predict(&mut self, _: usize, lm: u32) -> u32 {
         self.1 = lm;
         lm
     }
-    fn learn_bit(&mut self, lane: usize, bit: bool) {
+    fn update(&mut self, lane: usize, bit: bool) {
         self.put(0, lane, bit, self.1, 0);
     }
-    fn forced_bit(&mut self, lane: usize, bit: bool) {
+    fn skip(&mut self, lane: usize, bit: bool) {
         self.put(1, lane, bit, 0, 0);
     }
-    fn end(&mut self, _: usize, rank: u32, lm: u32) -> u32 {
+    fn predict_end(&mut self, _: usize, rank: u32, lm: u32) -> u32 {
         (self.1, self.2) = (lm, rank);
         lm
     }
-    fn learn_end(&mut self, lane: usize, end: bool) {
+    fn update_end(&mut self, lane: usize, end: bool) {
         self.put(2, lane, end, self.1, self.2);
     }
     fn token(&mut self, lane: usize) {
@@ -61,7 +61,7 @@ fn main() {
     let (block, limit): (usize, usize) = (args[2].parse().unwrap(), args[3].parse().unwrap());
     let model = load(&source, EngineChoice::Auto, &LoadOptions::default()).unwrap();
     let vocabulary = model.vocabulary();
-    let (tree, mut distribution) = (Tree::new(vocabulary), Distribution::new(vocabulary));
+    let (tree, mut distribution) = (TokenTree::new(vocabulary), Frequencies::new(vocabulary));
     let start = vocabulary.bos().unwrap_or_else(|| vocabulary.byte_token(b'\n'));
     for path in &args[5..] {
         let data = std::fs::read(path).unwrap();

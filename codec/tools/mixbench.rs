@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     reason = "a bench stops at the first surprise"
 )]
+use lmfs_codec::entropy::token_tree::DecisionModel;
 use lmfs_codec::mix;
 
 /// Processor time of this process in seconds, which does not depend on what else runs.
@@ -36,14 +37,14 @@ fn replay(predictor: &mut mix::Predictor, dump: &[u8]) -> (usize, usize, f64) {
         at += 8;
         let lens: Vec<usize> = (0..lanes).map(|l| len / lanes + usize::from(l < len % lanes)).collect();
         predictor.reset(&lens, true);
-        let mut coder = lmfs_codec::coder::Encoder::new(Vec::new());
+        let mut coder = lmfs_codec::entropy::range_coder::Encoder::new(Vec::new());
         while dump[at] != 255 {
             let (kind, lane, bit) = (dump[at], dump[at + 1] as usize, dump[at + 2] == 1);
             let lm = u32::from(u16::from_le_bytes([dump[at + 4], dump[at + 5]]));
             let rank = u32::from(u16::from_le_bytes([dump[at + 6], dump[at + 7]]));
             match kind {
                 0 => {
-                    coder.encode(bit, predictor.predict(lane, Some(lm)));
+                    coder.encode(bit, predictor.predict_bit(lane, Some(lm)));
                     predictor.update(lane, bit);
                 }
                 1 => predictor.skip(lane, bit),

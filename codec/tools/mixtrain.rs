@@ -2,7 +2,7 @@
 //!
 //! From every directory it takes SAMPLES samples of 16 or 64 KiB (files are read in the order of their names, small ones
 //! joined), shuffles them, codes each as a block of its own while histories' meanings, mixing weights and final maps live on
-//! from block to block, and writes these to OUT: `codec/src/mix/learned/README.md` has the commands of the built-in files.
+//! from block to block, and writes these to OUT: `codec/src/mix/initial_weights/README.md` has the commands of the built-in files.
 //! `mixtrain OUT replay DUMP...` learns the same from what `lmdump` wrote; `mixtrain judge DUMP...` learns from three of four
 //! dumps only, and prints what the others take.
 #![allow(
@@ -11,7 +11,8 @@
     reason = "a tool that may stop at the first surprise"
 )]
 
-use lmfs_codec::coder::Encoder;
+use lmfs_codec::entropy::range_coder::Encoder;
+use lmfs_codec::entropy::token_tree::DecisionModel;
 use lmfs_codec::mix::Predictor;
 use std::path::{Path, PathBuf};
 
@@ -76,7 +77,7 @@ fn code(predictor: &mut Predictor, path: &str, begin: impl Fn(&mut Predictor, &[
             let lm = u32::from(u16::from_le_bytes([dump[at + 4], dump[at + 5]]));
             let rank = u32::from(u16::from_le_bytes([dump[at + 6], dump[at + 7]]));
             let p = match kind {
-                0 => predictor.predict(lane, Some(lm)),
+                0 => predictor.predict_bit(lane, Some(lm)),
                 1 | 3 => 0,
                 _ => predictor.predict_end(lane, rank, lm),
             };
@@ -170,7 +171,7 @@ fn main() {
         for byte in sample {
             for k in (0..8).rev() {
                 let bit = byte >> k & 1 == 1;
-                coder.encode(bit, predictor.predict(0, None));
+                coder.encode(bit, predictor.predict_bit(0, None));
                 predictor.update(0, bit);
             }
         }

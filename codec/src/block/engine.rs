@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::lockstep::{Job, Side, Tables, code, lane_lens, tokenize};
+use super::coder::{Job, Side, Tables, code, lane_lens, tokenize};
 use super::pool::Pool;
 use super::{Method, Options};
-use crate::coder::{Decoder, Encoder};
-use crate::decisions::Alone;
+use crate::entropy::frequencies;
+use crate::entropy::range_coder::{Decoder, Encoder};
+use crate::entropy::token_tree::Passthrough;
 use crate::mix::{self, Predictor};
 use crate::model::{Lanes, LanguageModel};
-use crate::{Error, Result, Stop, distribution};
+use crate::{Error, Result, Stop};
 
 /// A language model with the states that code with it, and the mixers.
 pub(super) struct Predicting {
@@ -86,7 +87,7 @@ impl Predicting {
         lanes: usize,
         stop: &Stop,
     ) -> Result<Vec<u8>> {
-        let ended = |error: crate::coder::StreamEnd| Error::damaged("block", error.to_string());
+        let ended = |error: crate::entropy::range_coder::StreamEnd| Error::damaged("block", error.to_string());
         if method == Method::Mix {
             return self.with_mixer(|mixer| mix::decode(mixer, payload, len).map_err(ended));
         }
@@ -139,7 +140,7 @@ impl Predicting {
         self.states.with(lanes, open, |State { lanes: state, tables }| {
             state.reset()?;
             if method == Method::Lm {
-                return code(&job, tables, state.as_mut(), side, &mut Alone);
+                return code(&job, tables, state.as_mut(), side, &mut Passthrough);
             }
             self.with_mixer(|mixer| {
                 mixer.reset(&lane_lens(len, lanes), true);
@@ -166,7 +167,7 @@ fn params(model: Option<&dyn LanguageModel>, method: Method) -> [u8; 8] {
             hash.update((identity.context as u64).to_le_bytes());
             hash.update((identity.numerics.len() as u64).to_le_bytes());
             hash.update(&identity.numerics);
-            hash.update([distribution::VERSION]);
+            hash.update([frequencies::VERSION]);
             let vocabulary = model.vocabulary();
             hash.update((vocabulary.sorted().len() as u64).to_le_bytes());
             for &token in vocabulary.sorted() {

@@ -1,7 +1,10 @@
 //! Adaptive probability maps: what a prediction turned out to mean in a context.
 
-use super::math::squash;
+use super::math::{LIMIT, squash};
 use crate::simd::prefetch;
+
+/// Distance from the lowest node to the middle one: the greatest stretched value, and one.
+const MIDDLE: i32 = LIMIT + 1;
 
 /// For each context, the probability found at each of the nodes, which lie `2^STEP` of a stretched prediction apart;
 /// interpolated between two.
@@ -13,7 +16,7 @@ pub(super) struct Apm<const STEP: u32> {
 
 impl<const STEP: u32> Apm<STEP> {
     /// Nodes of a context.
-    pub(super) const NODES: usize = (5632 >> STEP) + 1;
+    pub(super) const NODES: usize = ((2 * MIDDLE as usize) >> STEP) + 1;
 
     pub(super) fn new(contexts: u32) -> Self {
         Apm {
@@ -25,7 +28,7 @@ impl<const STEP: u32> Apm<STEP> {
     /// Nodes that change nothing.
     pub(super) fn identity(contexts: u32) -> Vec<u16> {
         let row: Vec<u16> = (0..Self::NODES as i32)
-            .map(|i| squash((i << STEP) - 2816) as u16)
+            .map(|i| squash((i << STEP) - MIDDLE) as u16)
             .collect();
         row.repeat(contexts as usize)
     }
@@ -45,7 +48,7 @@ impl<const STEP: u32> Apm<STEP> {
     /// Refines a stretched prediction; the result is a probability in units of 1/65536.
     #[inline(always)]
     pub(super) fn refine(&mut self, stretched: i32, context: u32) -> i32 {
-        let x = (stretched + 2816) as usize;
+        let x = (stretched + MIDDLE) as usize;
         let low = context as usize * Self::NODES + (x >> STEP);
         let weight = (x & ((1 << STEP) - 1)) as i32;
         self.nearest = low + (x >> (STEP - 1) & 1);

@@ -1,5 +1,6 @@
 //! What a lane remembers of its own bytes, and the contexts made of it.
 
+use super::layout::salt;
 use super::math::hash;
 
 /// Contexts whose bit histories are kept.
@@ -145,7 +146,11 @@ impl Lane {
             contexts[11] = last >> 8 & 0xFF | column << 16 | above << 8;
         }
         // What a language model's token may begin with depends on the token that ended, so beginnings are kept apart.
-        let salt = if self.token_len == 0 { 65 } else { 1 };
+        let salt = if self.token_len == 0 {
+            salt::CONTEXT_AT_START
+        } else {
+            salt::CONTEXT
+        };
         for i in 0..CONTEXTS {
             out[i] = hash(contexts[i], i as u64 + salt);
         }

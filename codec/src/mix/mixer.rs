@@ -4,6 +4,7 @@
 //! weights; the set's output is `squash(sum of weight * input)`, and after the bit each weight moves by
 //! `rate * input * (bit - output)`.
 
+use super::layout::{FINAL_MIXERS, MIXERS};
 use super::math::{LIMIT, squash};
 use crate::simd::WAYS;
 use crate::simd::whole::Whole;
@@ -12,10 +13,6 @@ use crate::simd::whole::Whole;
 pub(super) const WEIGHT_BITS: u32 = 18;
 /// Weights stay within ±4.
 const WEIGHT_LIMIT: i32 = 1 << (WEIGHT_BITS + 2);
-/// Room for first-layer mixers.
-pub(super) const MIXERS: usize = 8;
-/// Room for final mixers.
-pub(super) const LASTS: usize = 2;
 
 /// `V` vectors of weights, or of inputs, in cache lines of their own.
 #[derive(Clone, Copy)]
@@ -65,29 +62,31 @@ impl<const V: usize> Set<V> {
     }
 }
 
-/// Up to [`MIXERS`] mixers over the same inputs, each with its own sets of weights, and up to [`LASTS`] that mix their outputs.
+/// Up to [`MIXERS`] mixers over the same inputs, each with its own sets of weights, and up to [`FINAL_MIXERS`] that mix their outputs.
 pub(super) struct Mixer<const V: usize> {
     /// Weight sets of all first-layer mixers, one after the other.
-    pub(super) weights: Vec<Set<V>>,
+    first_layer: Vec<Set<V>>,
     /// Weight sets of the second layer, likewise.
-    pub(super) last: Vec<Set<1>>,
+    final_layer: Vec<Set<1>>,
     /// First set of each mixer.
     base: [u32; MIXERS],
     /// Sets chosen for this bit.
     chosen: [u32; MIXERS],
-    chosen_last: [u32; LASTS],
+    chosen_final: [u32; FINAL_MIXERS],
     /// Mixers in use, and final ones.
     used: usize,
-    lasts: usize,
+    final_used: usize,
+    /// Weight sets of those in use.
+    sets_in_use: (usize, usize),
     /// First set of each final mixer.
-    last_base: [u32; LASTS],
-    /// What they were told, and what they made of it: stretched, zeros behind those in use; probabilities.
+    final_base: [u32; FINAL_MIXERS],
+    /// Their inputs and outputs: stretched, zeros behind those in use; probabilities.
     inputs: Set<V>,
     outputs: Set<1>,
     p: Set<1>,
     /// The mixed prediction, stretched, and the probabilities by the final mixers.
     pub(super) mixed: i32,
-    p_last: [i32; LASTS],
+    p_final: [i32; FINAL_MIXERS],
 }
 
 /// Where the sets of each of up to `N` mixers begin, and how many there are in all.
@@ -103,58 +102,69 @@ fn bases<const N: usize>(sets: &[u32]) -> ([u32; N], u32) {
 
 impl<const V: usize> Mixer<V> {
     /// Mixers with this many sets each, without weights; [`import`](Self::import) gives them some.
-    pub(super) fn new(sets: &[u32], last_sets: &[u32]) -> Self {
+    pub(super) fn new(sets: &[u32], final_sets: &[u32]) -> Self {
         let (base, total) = bases(sets);
-        let (last_base, last_total) = bases(last_sets);
+        let (final_base, final_total) = bases(final_sets);
         Mixer {
-            weights: vec![Set::ZERO; total as usize],
-            last: vec![Set::ZERO; last_total as usize],
+            first_layer: vec![Set::ZERO; total as usize],
+            final_layer: vec![Set::ZERO; final_total as usize],
             base,
             chosen: base,
-            chosen_last: [0; LASTS],
+            chosen_final: [0; FINAL_MIXERS],
             used: sets.len(),
-            lasts: last_sets.len(),
-            last_base,
+            final_used: final_sets.len(),
+            sets_in_use: (total as usize, final_total as usize),
+            final_base,
             inputs: Set::ZERO,
             outputs: Set::ZERO,
             p: Set::ZERO,
             mixed: 0,
-            p_last: [0; LASTS],
+            p_final: [0; FINAL_MIXERS],
         }
     }
 
-    /// Takes over the weights of the first `used` mixers (2, 4, 6 or 8) and `lasts` final ones (1 or 2).
-    pub(super) fn import(&mut self, (used, lasts): (usize, usize), weights: &[Set<V>], last: &[Set<1>]) {
-        (self.used, self.lasts) = (used, lasts);
-        self.weights[..weights.len()].copy_from_slice(weights);
-        self.last[..last.len()].copy_from_slice(last);
+    /// Takes over the weights of the first `used` mixers (2, 4 or 8) and `final_used` final ones (1 or 2).
+    pub(super) fn import(&mut self, (used, final_used): (usize, usize), first: &[Set<V>], last: &[Set<1>]) {
+        (self.used, self.final_used) = (used, final_used);
+        self.sets_in_use = (first.len(), last.len());
+        self.first_layer[..first.len()].copy_from_slice(first);
+        self.final_layer[..last.len()].copy_from_slice(last);
     }
 
-    /// The mixed probability. `sets[j]` selects the weights of mixer `j`, `last_sets` those of the final ones.
+    /// The weight sets of the first-layer mixers in use.
+    pub(super) fn first_layer_in_use(&self) -> &[Set<V>] {
+        &self.first_layer[..self.sets_in_use.0]
+    }
+
+    /// The weight sets of the final mixers in use.
+    pub(super) fn final_layer_in_use(&self) -> &[Set<1>] {
+        &self.final_layer[..self.sets_in_use.1]
+    }
+
+    /// The mixed probability. `sets[j]` selects the weights of mixer `j`, `final_sets` those of the final ones.
     #[inline(always)]
-    pub(super) fn mix<S: Whole>(
+    pub(super) fn predict<S: Whole>(
         &mut self,
         s: S,
         inputs: [S::I; V],
         sets: &[u32; MIXERS],
-        last_sets: [u32; LASTS],
+        final_sets: [u32; FINAL_MIXERS],
     ) -> i32 {
         // Loops of known length are unrolled.
         match self.used {
-            2 => self.ask::<S, 2>(s, inputs, sets, last_sets),
-            4 => self.ask::<S, 4>(s, inputs, sets, last_sets),
-            6 => self.ask::<S, 6>(s, inputs, sets, last_sets),
-            _ => self.ask::<S, 8>(s, inputs, sets, last_sets),
+            2 => self.predict_used::<S, 2>(s, inputs, sets, final_sets),
+            4 => self.predict_used::<S, 4>(s, inputs, sets, final_sets),
+            _ => self.predict_used::<S, 8>(s, inputs, sets, final_sets),
         }
     }
 
     #[inline(always)]
-    fn ask<S: Whole, const USED: usize>(
+    fn predict_used<S: Whole, const USED: usize>(
         &mut self,
         s: S,
         inputs: [S::I; V],
         sets: &[u32; MIXERS],
-        last_sets: [u32; LASTS],
+        final_sets: [u32; FINAL_MIXERS],
     ) -> i32 {
         for (to, x) in self.inputs.0.iter_mut().zip(inputs) {
             s.store_int(x, to);
@@ -163,7 +173,7 @@ impl<const V: usize> Mixer<V> {
         for j in 0..USED {
             let chosen = self.base[j].wrapping_add(sets[j]);
             self.chosen[j] = chosen;
-            products[j] = self.weights[chosen as usize].products(s, &inputs);
+            products[j] = self.first_layer[chosen as usize].products(s, &inputs);
         }
         let [a, b, c, d, ..] = products;
         let sums = if USED <= 4 {
@@ -176,12 +186,12 @@ impl<const V: usize> Mixer<V> {
         let [to] = &mut self.outputs.0;
         s.store_int(outputs, to);
         let mut sum = 0;
-        for which in 0..self.lasts {
-            self.chosen_last[which] = self.last_base[which].wrapping_add(last_sets[which]);
+        for which in 0..self.final_used {
+            self.chosen_final[which] = self.final_base[which].wrapping_add(final_sets[which]);
             sum += self.finish(s, outputs, which);
         }
         // The mean of one or two.
-        self.mixed = sum >> (self.lasts - 1);
+        self.mixed = sum >> (self.final_used - 1);
         // Not needed now, but while the coder is at work.
         for j in 0..USED {
             self.p.0[0][j] = squash(self.outputs.0[0][j]);
@@ -192,35 +202,34 @@ impl<const V: usize> Mixer<V> {
     /// What a final mixer makes of the outputs.
     #[inline(always)]
     fn finish<S: Whole>(&mut self, s: S, outputs: S::I, which: usize) -> i32 {
-        let sum = s.sum_of_8(self.last[self.chosen_last[which] as usize].products(s, &[outputs]));
+        let sum = s.sum_of_8(self.final_layer[self.chosen_final[which] as usize].products(s, &[outputs]));
         let mixed = (sum >> (WEIGHT_BITS - 6)).clamp(-LIMIT, LIMIT);
-        self.p_last[which] = squash(mixed);
+        self.p_final[which] = squash(mixed);
         mixed
     }
 
-    /// Learns from the bit that followed, the layers at `rate / 65536` and `last_rate / 65536`.
+    /// Learns from the bit that followed, the layers at `rate / 65536` and `final_rate / 65536`.
     #[inline(always)]
-    pub(super) fn update<S: Whole>(&mut self, s: S, bit: bool, rate: i32, last_rate: i32) {
+    pub(super) fn update<S: Whole>(&mut self, s: S, bit: bool, rate: i32, final_rate: i32) {
         let target = i32::from(bit) << 16;
         match self.used {
-            2 => self.teach::<S, 2>(s, target, rate),
-            4 => self.teach::<S, 4>(s, target, rate),
-            6 => self.teach::<S, 6>(s, target, rate),
-            _ => self.teach::<S, 8>(s, target, rate),
+            2 => self.update_used::<S, 2>(s, target, rate),
+            4 => self.update_used::<S, 4>(s, target, rate),
+            _ => self.update_used::<S, 8>(s, target, rate),
         }
         let outputs = self.outputs.load(s);
-        for which in 0..self.lasts {
-            let error = target.wrapping_sub(self.p_last[which]).wrapping_mul(last_rate) >> 8;
-            self.last[self.chosen_last[which] as usize].train(s, &outputs, error);
+        for which in 0..self.final_used {
+            let error = target.wrapping_sub(self.p_final[which]).wrapping_mul(final_rate) >> 8;
+            self.final_layer[self.chosen_final[which] as usize].train(s, &outputs, error);
         }
     }
 
     #[inline(always)]
-    fn teach<S: Whole, const USED: usize>(&mut self, s: S, target: i32, rate: i32) {
+    fn update_used<S: Whole, const USED: usize>(&mut self, s: S, target: i32, rate: i32) {
         let inputs = self.inputs.load(s);
         for j in 0..USED {
             let error = target.wrapping_sub(self.p.0[0][j]).wrapping_mul(rate) >> 8;
-            self.weights[self.chosen[j] as usize].train(s, &inputs, error);
+            self.first_layer[self.chosen[j] as usize].train(s, &inputs, error);
         }
     }
 }

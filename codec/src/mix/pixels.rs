@@ -2,8 +2,10 @@
 //!
 //! After the templates of JBIG (ITU-T T.82, section 6.2), in four sizes; the mixer finds out whether they say anything.
 
+use super::block::{Block, ByteState};
 use super::context::Lane;
 use super::counter::Counter;
+use super::layout::salt;
 use super::math::{hash, stretch};
 
 /// Neighbourhoods.
@@ -34,20 +36,20 @@ impl Pixels {
         }
     }
 
-    /// Stretched probabilities of the next bit, `bits` of the byte being known: the low ones of `partial`.
+    /// Whether the block has rows.
     #[inline(always)]
-    pub(super) fn predict(
-        &mut self,
-        lane: &Lane,
-        block: &[u8],
-        stride: u32,
-        partial: u32,
-        bits: u32,
-    ) -> [i32; TEMPLATES] {
+    pub(super) fn is_used(&self) -> bool {
+        !self.counters.is_empty()
+    }
+
+    /// Stretched probabilities of the next bit.
+    #[inline(always)]
+    pub(super) fn predict(&mut self, lane: &Lane, block: &Block, byte: ByteState) -> [i32; TEMPLATES] {
+        let ByteState { partial, bits } = byte;
         // Row k above, its pixel right above the next one at bit 4, those left of it higher.
         let row = |k: u32| {
-            let distance = k.wrapping_mul(stride);
-            let at = |distance: u32| lane.back(block, distance) as u32;
+            let distance = k.wrapping_mul(block.stride);
+            let at = |distance: u32| lane.back(&block.bytes, distance) as u32;
             let after = if distance > 1 { at(distance.wrapping_sub(1)) } else { 0 };
             (at(distance.wrapping_add(1)) << 16 | at(distance) << 8 | after) >> 11u32.wrapping_sub(bits)
         };
@@ -66,7 +68,7 @@ impl Pixels {
         ];
         let mut x = [0; TEMPLATES];
         for i in 0..TEMPLATES {
-            self.found[i] = i << LOG2 | (hash(contexts[i], 200 + i as u64) >> (64 - LOG2)) as usize;
+            self.found[i] = i << LOG2 | (hash(contexts[i], salt::PIXELS + i as u64) >> (64 - LOG2)) as usize;
             x[i] = stretch(self.counters[self.found[i]].p());
         }
         x

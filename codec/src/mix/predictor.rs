@@ -1,93 +1,43 @@
-//! The predictor proper: what is asked and learned at each bit.
+//! The predictor: the order in which the parts of the mixer are asked, and learn.
 
-use super::apm::Apm;
-use super::context::{CONTEXTS, Lane};
-use super::ends::{self, Ends, Hint};
-use super::history::HISTORIES;
-use super::learned::{Learned, sum};
-use super::maps::{self, Cell, Map};
-use super::matching::{Match, Matcher};
-use super::math::{hash, squash, stretch};
-use super::mixer::Mixer;
-use super::opinion::Opinion;
+use super::block::{Block, ByteState};
+use super::context_models::ContextModels;
+use super::data_layout::DataLayout;
+use super::initial_weights::InitialWeights;
+use super::inputs::Inputs;
+use super::layout::{Rules, WeightSets, pair, salt};
+use super::match_model::MatchModel;
+use super::math::hash;
+use super::mixing::Mixing;
 use super::pixels::Pixels;
-use super::rules::{LAST_RATE, LAST_SETS, MAP_RATE, ORDER1_RATE, Rules, SETS};
-use super::shape::Shape;
-use super::slots::{Slot, Slots};
-use super::vectors::{Task, Vectors};
-use crate::simd::WAYS;
+use super::sse_input::SseInput;
+use super::token_end::{Hint, TokenEnd};
+use crate::entropy::token_tree::DecisionModel;
+use crate::simd::dispatch::{Dispatch, WholeTask};
 use crate::simd::whole::Whole;
 
-/// Inputs of the mixer: histories (stretched), language model (2), match (2); histories (linear), order-1 counter,
-/// constant, unused.
-pub(super) const INPUTS: usize = 2 * WAYS;
-/// Where the inputs are whose weights the learned files hold: language model, histories, match, order-1 counter, constant.
-pub(super) const PLACES: [usize; INPUTS] = {
-    let mut places = [0; INPUTS];
-    let mut i = 0;
-    while i < INPUTS {
-        places[i] = match i {
-            0..2 => CONTEXTS + i,
-            2..14 => i - 2,
-            14..26 => WAYS + i - 14,
-            26..28 => CONTEXTS + 2 + i - 26,
-            _ => i,
-        };
-        i += 1;
-    }
-    places
-};
-/// Contexts of the two final maps.
-pub(super) const APMS: [u32; 2] = [1 << 11, 1 << 10];
-
-/// Binary logarithm of how many bits the final maps look back on.
-const APM_RATE: u32 = 6;
-
-/// Bytes of the table of histories that wait for the next block: that of 256 KiB. A block of 1 MiB has four times as many.
-const MOST_KEPT: usize = 32 << 20;
+/// Bytes of the history table that are kept for the next block: the table of 256 KiB. A block of 1 MiB has one four times as
+/// large.
+const KEPT_TABLE: usize = 32 << 20;
 
 /// Predicts the bits of a block's bytes; see [the module](super).
 pub struct Predictor {
-    block: Vec<u8>,
-    lanes: Vec<Lane>,
-    matches: Vec<Match>,
-    slots: Slots,
-    maps: Box<[Map; CONTEXTS]>,
-    order1: Vec<Cell>,
-    matcher: Matcher,
-    mixer: Mixer<2>,
-    apm: [Apm<8>; 2],
-    /// With a language model.
-    opinion: Option<Opinion<2>>,
-    ends: Ends,
-    vectors: Vectors,
     rules: Rules,
+    dispatch: Dispatch,
+    block: Block,
+    byte: ByteState,
+    contexts: ContextModels,
+    matches: MatchModel,
     pixels: Pixels,
-    /// Distance to the byte above, 0 in text.
-    stride: u32,
-    // The byte under way.
-    hashes: [u64; CONTEXTS],
-    ahead: Vec<Ahead>,
-    found: [u32; CONTEXTS],
-    /// Copies of the slots found, written back at the end of the half byte.
-    now: [Slot; CONTEXTS],
-    /// Bits so far behind a leading one, and their number.
-    partial: u32,
-    bits: u32,
-    /// Place of the present bit in its half byte's slots.
-    node: usize,
-    // The bit under way.
-    states: [u8; CONTEXTS],
-    cells: [i32; WAYS],
-    direct: usize,
+    model: ModelInputs,
+    mixing: Mixing,
 }
 
-/// Hashes of the contexts of the half bytes that a lane may come to next, by the last bit before them.
-#[derive(Clone, Default)]
-struct Ahead {
-    hashes: [[u64; CONTEXTS]; 2],
-    /// Bits of the lane until there.
-    bits: u64,
+/// What follows the language model.
+struct ModelInputs {
+    /// Only with a language model.
+    sse: Option<SseInput<2>>,
+    token_end: TokenEnd,
 }
 
 impl Default for Predictor {
@@ -100,83 +50,59 @@ impl Predictor {
     /// A predictor of an empty block; call [`reset`](Self::reset) before use.
     pub fn new() -> Self {
         let mut predictor = Predictor {
-            block: Vec::new(),
-            lanes: Vec::new(),
-            matches: Vec::new(),
-            slots: Slots::new(),
-            maps: Box::new([super::maps::untrained(); CONTEXTS]),
-            order1: Vec::new(),
-            matcher: Matcher::new(),
-            mixer: Mixer::new(&SETS, &LAST_SETS),
-            apm: APMS.map(Apm::new),
-            opinion: None,
-            ends: Ends::new(),
-            vectors: Vectors::detect(),
             rules: Rules::of(false),
+            dispatch: Dispatch::detect(),
+            block: Block::new(),
+            byte: ByteState::START,
+            contexts: ContextModels::new(),
+            matches: MatchModel::new(),
             pixels: Pixels::new(),
-            stride: 0,
-            hashes: [0; CONTEXTS],
-            ahead: Vec::new(),
-            found: [0; CONTEXTS],
-            now: [[0; 16]; CONTEXTS],
-            partial: 1,
-            bits: 0,
-            node: 1,
-            states: [0; CONTEXTS],
-            cells: [0; WAYS],
-            direct: 0,
+            model: ModelInputs {
+                sse: None,
+                token_end: TokenEnd::new(),
+            },
+            mixing: Mixing::new(),
         };
         predictor.reset(&[0], false);
         predictor
     }
 
     /// Forgets everything and prepares for a block that is cut into `lanes`, given as their lengths in bytes (together at
-    /// most [`MAX_BLOCK`](crate::MAX_BLOCK)). `language_model`: whether [`predict`](Self::predict) will be told a model's opinion.
+    /// most [`MAX_BLOCK`](crate::MAX_BLOCK)). `language_model`: whether predictions get a language model's probability.
     pub fn reset(&mut self, lanes: &[usize], language_model: bool) {
-        self.reset_as(lanes, language_model, Shape::Plain);
+        self.reset_as(lanes, language_model, DataLayout::Plain);
     }
 
-    /// Like [`reset`](Self::reset), for data of a known shape.
-    pub fn reset_as(&mut self, lanes: &[usize], language_model: bool, shape: Shape) {
+    /// Like [`reset`](Self::reset), for data of a known layout.
+    pub fn reset_as(&mut self, lanes: &[usize], language_model: bool, layout: DataLayout) {
         self.rules = Rules::of(language_model);
-        self.import(Learned::builtin(language_model));
+        self.import(InitialWeights::builtin(language_model));
         self.next_block(lanes);
-        self.stride = shape.stride();
-        self.pixels.reset(!language_model && self.stride != 0);
+        self.block.stride = layout.stride();
+        self.pixels.reset(!language_model && self.block.stride != 0);
     }
 
     /// Prepares for a block, but keeps what was learned about histories, weights and final maps: for training.
     pub fn next_block(&mut self, lanes: &[usize]) {
-        let total: usize = lanes.iter().sum();
-        self.block.clear();
-        self.block.resize(total, 0);
-        self.lanes.clear();
-        let mut start = 0;
-        for &len in lanes {
-            self.lanes.push(Lane::new(start));
-            start += len as u32;
+        self.block.reset(lanes);
+        self.byte = ByteState::START;
+        let len = self.block.bytes.len();
+        let log2 = usize::BITS - len.max(1024).leading_zeros();
+        self.contexts.reset(log2, lanes.len());
+        self.matches.reset(log2, lanes.len());
+        if self.rules.language_model {
+            self.model.sse = Some(SseInput::new(len));
+            self.model.token_end.reset(len);
+        } else {
+            self.model.sse = None;
         }
-        self.matches.clear();
-        self.matches.resize(lanes.len(), Match::default());
-        let log2 = usize::BITS - total.max(1024).leading_zeros();
-        self.slots.reset(log2);
-        self.matcher.reset(log2);
-        self.order1.clear();
-        self.order1.resize(1 << 16, Cell::new(32768));
-        self.partial = 1;
-        self.bits = 0;
-        self.node = 1;
-        self.ends.reset(total);
-        self.opinion = self.rules.language_model.then(|| Opinion::new(total));
-        self.ahead.clear();
-        self.ahead.resize(lanes.len(), Ahead::default());
     }
 
     /// Gives tables back that only blocks larger than most need.
     pub(crate) fn release_large(&mut self) {
-        if self.slots.bytes() > MOST_KEPT {
-            self.slots = Slots::new();
-            self.matcher.release();
+        if self.contexts.table_bytes() > KEPT_TABLE {
+            self.contexts.release();
+            self.matches.release();
         }
     }
 
@@ -184,303 +110,201 @@ impl Predictor {
     pub fn untrained(language_model: bool) -> Self {
         let mut predictor = Self::new();
         predictor.rules = Rules::of(language_model);
-        predictor.import(&Learned::untrained(language_model));
+        predictor.import(&InitialWeights::untrained(language_model));
         predictor
     }
 
     /// Takes over what training learned.
-    pub(super) fn import(&mut self, learned: &Learned) {
-        *self.maps = *learned.maps;
-        self.mixer
-            .import((learned.mixers, learned.lasts), &learned.weights, &learned.last);
-        for (apm, nodes) in self.apm.iter_mut().zip(&learned.apms) {
-            apm.import(nodes);
-        }
-        self.matcher.import(&learned.matches);
-        self.ends
+    fn import(&mut self, weights: &InitialWeights) {
+        *self.contexts.maps = *weights.maps;
+        self.matches.import(&weights.matches);
+        self.mixing
             .mixer
-            .import((ends::MIXERS, 1), &learned.end_weights, &learned.end_last);
+            .import(weights.mixers(), &weights.first_layer, &weights.final_layer);
+        for (map, nodes) in self.mixing.final_maps.iter_mut().zip(&weights.final_maps) {
+            map.import(nodes);
+        }
+        self.model
+            .token_end
+            .import(&weights.end_first_layer, &weights.end_final_layer);
     }
 
-    /// Starts a block with a language model with what [`export`](Self::export) gave instead of the built-in constants: to judge it.
-    pub fn start_with(&mut self, learned: &[u8]) {
-        self.import(&Learned::from_bytes(learned, true));
+    /// Starts a block with a language model with what [`export`](Self::export) gave instead of the built-in weights: to judge it.
+    pub fn start_with(&mut self, exported: &[u8]) {
+        self.import(&InitialWeights::from_bytes(exported, true));
     }
 
-    /// What was learned since [`reset`](Self::reset), in the form of the built-in constants.
+    /// What was learned since [`reset`](Self::reset), in the form of the built-in weights.
     pub fn export(&self) -> Vec<u8> {
-        Learned {
-            maps: self.maps.clone(),
-            mixers: self.rules.mixers,
-            lasts: self.rules.lasts,
-            weights: self.mixer.weights[..sum(&SETS, self.rules.mixers)].to_vec(),
-            last: self.mixer.last[..sum(&LAST_SETS, self.rules.lasts)].to_vec(),
-            apms: [self.apm[0].nodes.clone(), self.apm[1].nodes.clone()],
-            matches: self.matcher.quality,
-            end_weights: self.ends.mixer.weights.clone(),
-            end_last: self.ends.mixer.last.clone(),
+        let mixer = &self.mixing.mixer;
+        let (end_first_layer, end_final_layer) = self.model.token_end.weights();
+        InitialWeights {
+            rules: self.rules,
+            maps: self.contexts.maps.clone(),
+            first_layer: mixer.first_layer_in_use().to_vec(),
+            final_layer: mixer.final_layer_in_use().to_vec(),
+            final_maps: self.mixing.final_maps.each_ref().map(|map| map.nodes.clone()),
+            matches: self.matches.quality,
+            end_first_layer: end_first_layer.to_vec(),
+            end_final_layer: end_final_layer.to_vec(),
         }
         .to_bytes()
     }
 
     /// Predicts with these vectors from now on.
     #[cfg(test)]
-    pub(super) fn set_vectors(&mut self, vectors: Vectors) {
-        self.vectors = vectors;
+    pub(super) fn set_dispatch(&mut self, dispatch: Dispatch) {
+        self.dispatch = dispatch;
     }
 
     /// The vectors that it predicts with.
-    pub(super) fn vectors(&self) -> Vectors {
-        self.vectors
+    pub(super) fn dispatch(&self) -> Dispatch {
+        self.dispatch
     }
 
-    /// The block as coded so far; bytes that are not known yet are zero.
-    pub fn bytes(&self) -> &[u8] {
-        &self.block
-    }
-
-    /// Takes the block out, after the last byte.
+    /// Takes the block's bytes out, after the last one.
     pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.block)
+        std::mem::take(&mut self.block.bytes)
     }
 
-    /// The probability that the next bit of `lane` is one, in units of 1/65536. `lm`: the language model's, likewise.
+    /// The probability that the next bit of `lane` is one, in units of 1/65536. `language_model`: the language model's.
     #[inline]
-    pub fn predict(&mut self, lane: usize, lm: Option<u32>) -> u32 {
-        self.vectors.run(Predict(self, lane, lm))
+    pub fn predict_bit(&mut self, lane: usize, language_model: Option<u32>) -> u32 {
+        self.dispatch.run_whole(Predict(self, lane, language_model))
     }
 
-    /// Learns the bit that [`predict`](Self::predict) was asked for.
-    #[inline]
-    pub fn update(&mut self, lane: usize, bit: bool) {
-        self.vectors.run(Update(self, lane, bit));
-    }
-
-    /// [`predict`](Self::predict) with the vectors that are at hand.
+    /// [`predict_bit`](Self::predict_bit) with the vectors that are at hand.
     #[inline(always)]
-    pub(super) fn predict_with<S: Whole>(&mut self, v: S, lane: usize, lm: Option<u32>) -> u32 {
-        if self.bits & 3 == 0 {
-            self.locate(v, lane);
+    pub(super) fn predict_with<S: Whole>(&mut self, v: S, lane: usize, language_model: Option<u32>) -> u32 {
+        self.begin_bit(v, lane);
+        let ByteState { partial, bits } = self.byte;
+        let mut inputs = Inputs::default();
+        let confidence = language_model.map_or(0, |p| inputs.set_language_model(p));
+        let cells = self.contexts.predict(v);
+        inputs.set_match(self.matches.predict(lane, self.byte));
+        let match_class = self.matches.class(lane);
+        let me = &self.block.lanes[lane];
+        let byte_before = u32::from(me.last as u8);
+        let order1 = byte_before << 8 | partial;
+        inputs.order1 = self.contexts.predict_order1(order1);
+        if let Some(sse) = self.model.sse.as_mut().filter(|_| language_model.is_some()) {
+            let partial = u64::from(partial) << 32;
+            let token = me.token_before ^ me.token.rotate_left(13) ^ partial;
+            let bytes = me.last & 0xFF_FFFF | partial;
+            let hashes = [hash(token, salt::SSE_TOKEN), hash(bytes, salt::SSE_BYTES)];
+            inputs.extra = sse.predict(inputs.language_model[0], hashes);
         }
-        let (mut lm_inputs, mut confidence) = ([0; 2], 0);
-        if let Some(p) = lm {
-            let s = stretch(p);
-            lm_inputs = [s, (p as i32).wrapping_sub(32768) >> 6];
-            confidence = (s.unsigned_abs() >> 8).min(7);
+        if self.pixels.is_used() {
+            inputs.set_pixels(self.pixels.predict(me, &self.block, self.byte));
         }
-        for i in 0..CONTEXTS {
-            self.states[i] = self.now[i][self.node & 15];
-        }
-        let cells = maps::cells(v, &self.maps, &self.states);
-        v.store_int(cells, &mut self.cells);
-        // How many of the orders 2 to 6 have seen anything.
-        let mut hits = 0;
-        for i in 2..7 {
-            hits += u32::from(self.states[i] != 0);
-        }
-        let m = self.matches[lane];
-        let s = self.matcher.predict(m, self.partial, self.bits);
-        let match_inputs = [s, squash(s).wrapping_sub(32768) >> 6];
-        let len_class = self.matcher.class(m);
-        let c1 = u32::from(self.lanes[lane].last as u8);
-        let order1 = c1 << 8 | self.partial;
-        self.direct = order1 as usize;
-        let direct = self.order1[self.direct].stretched();
-        let mut more = [0; 2];
-        if let Some(opinion) = self.opinion.as_mut().filter(|_| lm.is_some()) {
-            let lane = &self.lanes[lane];
-            let partial = u64::from(self.partial) << 32;
-            let token = lane.token_before ^ lane.token.rotate_left(13) ^ partial;
-            let bytes = lane.last & 0xFF_FFFF | partial;
-            more = opinion.refine(lm_inputs[0], [hash(token, 12), hash(bytes, 13)]);
-        }
-        // The pixels' inputs stand where others are not used: the language model's and the last two.
-        if !self.rules.language_model && self.stride != 0 {
-            let lane = &self.lanes[lane];
-            let [a, b, c, d] = self
-                .pixels
-                .predict(lane, &self.block, self.stride, self.partial, self.bits);
-            (lm_inputs, more) = ([a, b], [c, d]);
-        }
-        let first = [lm_inputs[0], lm_inputs[1], match_inputs[0], match_inputs[1]];
-        let second = [direct, 256, more[0], more[1]];
-        let behind = |four: [i32; 4]| v.generate(|i| if i < CONTEXTS { 0 } else { four[i & 3] });
-        let [stretched, linear] = maps::inputs(v, cells);
-        let inputs = [v.or(stretched, behind(first)), v.or(linear, behind(second))];
-        // With a language model the place in its token matters more than the byte before.
-        let last_set = if lm.is_some() {
-            let place = self.lanes[lane].token_len.min(3);
-            (place * 8 + confidence) * 8 + self.bits
-        } else {
-            c1
+        let confidence_and_match = pair(confidence, match_class);
+        let sets = WeightSets {
+            confidence_and_match,
+            partial_byte: partial,
+            known_orders: pair(self.contexts.known_orders(), bits),
+            // With a language model the place in its token matters more than the byte before.
+            byte_or_token: match language_model {
+                Some(_) => pair(pair(me.token_len.min(3), confidence), bits),
+                None => byte_before,
+            },
+            byte_before,
+            second_byte_before: u32::from((me.last >> 8) as u8),
+            expected_byte: self.matches.expected() & 255,
+            token_before: (me.token_before >> 56) as u32,
         };
-        let sets = [
-            confidence * 8 + len_class,
-            self.partial,
-            hits * 8 + self.bits,
-            last_set,
-            c1,
-            u32::from((self.lanes[lane].last >> 8) as u8),
-            self.matcher.expected() & 255,
-            (self.lanes[lane].token_before >> 56) as u32,
-        ];
-        let last_sets = [confidence * 8 + len_class, self.partial];
-        let contexts = [len_class << 8 | self.partial, (hash(u64::from(order1), 9) >> 54) as u32];
-        for (apm, context) in self.apm.iter().zip(contexts) {
-            apm.prefetch(context);
+        let final_contexts = self.mixing.choose(match_class, partial, order1);
+        let mixed = self.mixing.mix(v, inputs.vectors(v, cells), &sets);
+        if self.byte.ends_half() {
+            // Now, so that mixing, coding and learning hide the wait for the memory of what comes next.
+            let matches = &self.matches;
+            self.contexts
+                .foresee(&mut self.block, lane, self.byte, |then| matches.prefetch(then));
         }
-        let p = self.mixer.mix(v, inputs, &sets, last_sets);
-        if self.bits & 3 == 3 {
-            self.foresee(lane);
-        }
-        let mixed = self.mixer.mixed;
-        let a = self.apm[0].refine(mixed, contexts[0]);
-        let b = self.apm[1].refine(mixed, contexts[1]);
-        ((2 * p + a + b) >> 2).clamp(1, 65535) as u32
+        self.mixing.refine(mixed, final_contexts)
     }
 
-    /// [`update`](Self::update) with the vectors that are at hand.
+    /// [`update`](DecisionModel::update) with the vectors that are at hand. The order is part of the format where parts share
+    /// state: the mixers learn from the inputs before the inputs learn.
     #[inline(always)]
     pub(super) fn update_with<S: Whole>(&mut self, v: S, lane: usize, bit: bool) {
-        let rules = self.rules;
-        self.mixer.update(v, bit, rules.rate, LAST_RATE);
-        let cells = v.load_int(&self.cells);
-        maps::update(v, cells, &mut self.maps, &self.states, bit, MAP_RATE);
-        let next = &HISTORIES.next[usize::from(bit)];
-        for i in 0..CONTEXTS {
-            self.now[i][self.node & 15] = next[usize::from(self.states[i])];
-        }
-        self.order1[self.direct].update(bit, ORDER1_RATE);
-        self.matcher.update(self.bits, bit);
-        if !rules.language_model && self.stride != 0 {
+        self.mixing.update_mixer(v, bit, self.rules);
+        self.contexts.update(v, bit);
+        self.matches.update(self.byte, bit);
+        if self.pixels.is_used() {
             self.pixels.update(bit);
         }
-        if let Some(opinion) = &mut self.opinion {
-            opinion.update(bit);
+        if let Some(sse) = &mut self.model.sse {
+            sse.update(bit);
         }
-        self.apm[0].update(bit, APM_RATE);
-        self.apm[1].update(bit, APM_RATE);
+        self.mixing.update_final_maps(bit);
         self.append(lane, bit);
     }
 
-    /// Appends a bit that was certain, without learning from it.
-    #[inline]
-    pub fn skip(&mut self, lane: usize, bit: bool) {
-        if self.bits & 3 == 0 {
-            self.vectors.run(Locate(self, lane));
+    /// Finds what a half byte needs where one starts.
+    #[inline(always)]
+    fn begin_bit<S: Whole>(&mut self, v: S, lane: usize) {
+        if self.byte.bits == 0 {
+            self.matches.begin_byte(lane, &self.block);
         }
-        self.append(lane, bit);
+        if self.byte.is_half() {
+            self.contexts.begin_half_byte(v, &self.block, lane, self.byte);
+        }
     }
 
+    /// Goes on behind a bit that is known now.
     #[inline(always)]
     fn append(&mut self, lane: usize, bit: bool) {
-        self.partial = self.partial << 1 | u32::from(bit);
-        self.node = (self.node << 1 | usize::from(bit)) & 15;
-        self.bits = self.bits.wrapping_add(1);
-        if self.bits & 3 == 0 {
-            self.node = 1;
-            self.slots.store(&self.found, &self.now);
-            if self.bits == 8 {
-                let byte = self.partial as u8;
-                let me = &mut self.lanes[lane];
-                if let Some(to) = self.block.get_mut(me.at as usize) {
-                    *to = byte;
-                }
-                me.push(byte);
-                self.matcher
-                    .advance(&mut self.matches[lane], &self.lanes, lane, &self.block);
-                self.partial = 1;
-                self.bits = 0;
-            }
-        }
-    }
-
-    /// Before the last bit of a half byte, finds the contexts of both that may follow and asks for their memory: coding and
-    /// learning the bit hide the wait.
-    #[inline(always)]
-    fn foresee(&mut self, lane: usize) {
-        let me = &self.lanes[lane];
-        let ahead = &mut self.ahead[lane];
-        let at = me.at as usize;
-        for bit in 0..2 {
-            let partial = self.partial << 1 | bit as u32;
-            let hashes = &mut ahead.hashes[bit];
-            if self.bits == 3 {
-                for (hash_of, first) in hashes.iter_mut().zip(&self.hashes) {
-                    *hash_of = hash(*first, u64::from(partial));
-                }
-            } else {
-                let mut then = me.clone();
-                then.push(partial as u8);
-                if then.at as usize >= self.block.len() {
-                    return;
-                }
-                // Contexts may look at the byte itself.
-                self.block[at] = partial as u8;
-                then.contexts(&self.block, self.stride, hashes);
-                self.block[at] = 0;
-                self.matcher.prefetch(&then);
-            }
-            self.slots.prefetch(hashes);
-        }
-        ahead.bits = me.bits(self.bits).wrapping_add(1);
-    }
-
-    /// Slots of the half byte that starts; at the first of a byte, also its contexts.
-    #[inline(always)]
-    fn locate<S: Whole>(&mut self, v: S, lane: usize) {
-        let ahead = &mut self.ahead[lane];
-        let me = &self.lanes[lane];
-        // What was foreseen is in the order of the last bit; a token's first byte has contexts of its own.
-        let foreseen = ahead.bits == me.bits(self.bits) && (self.bits != 0 || me.token_len != 0);
-        if self.bits == 0 {
-            if !foreseen {
-                me.contexts(&self.block, self.stride, &mut ahead.hashes[0]);
-            }
-            let came = if foreseen { me.last as usize & 1 } else { 0 };
-            self.hashes = ahead.hashes[came];
-            self.matcher.begin(self.matches[lane], &self.block);
-            self.slots.find(v, &self.hashes, &mut self.found, &mut self.now);
-        } else {
-            let partial = self.partial;
-            if !foreseen {
-                for (hash_of, first) in ahead.hashes[partial as usize & 1].iter_mut().zip(&self.hashes) {
-                    *hash_of = hash(*first, u64::from(partial));
-                }
-            }
-            let hashes = &ahead.hashes[partial as usize & 1];
-            self.slots.find(v, hashes, &mut self.found, &mut self.now);
-        }
-    }
-
-    /// The probability that the token of `lane` ends here, in units of 1/65536. `rank`: identifies the token so far;
-    /// `lm`: the language model's probability.
-    pub fn predict_end(&mut self, lane: usize, rank: u32, lm: u32) -> u32 {
-        self.vectors.run(PredictEnd(self, lane, rank, lm))
-    }
-
-    /// Learns the decision that [`predict_end`](Self::predict_end) was asked for.
-    pub fn update_end(&mut self, _lane: usize, end: bool) {
-        self.vectors.run(UpdateEnd(self, end));
-    }
-
-    /// Notes that a token of `lane` is complete.
-    #[inline]
-    pub fn token(&mut self, lane: usize) {
-        let lane = &mut self.lanes[lane];
-        lane.end_token();
-        if lane.at as usize >= self.block.len() {
+        self.byte.push(bit);
+        self.contexts.push(bit);
+        if !self.byte.is_half() {
             return;
         }
-        let mut hashes = [0; CONTEXTS];
-        lane.contexts(&self.block, self.stride, &mut hashes);
-        self.slots.prefetch(&hashes);
+        self.contexts.end_half_byte();
+        if self.byte.bits == 8 {
+            self.block.push(lane, self.byte.partial as u8);
+            self.matches.end_byte(lane, &self.block);
+            self.byte = ByteState::START;
+        }
+    }
+}
+
+impl DecisionModel for Predictor {
+    #[inline]
+    fn predict(&mut self, lane: usize, lm: u32) -> u32 {
+        self.predict_bit(lane, Some(lm))
+    }
+
+    #[inline]
+    fn update(&mut self, lane: usize, bit: bool) {
+        self.dispatch.run_whole(Update(self, lane, bit));
+    }
+
+    #[inline]
+    fn skip(&mut self, lane: usize, bit: bool) {
+        if self.byte.is_half() {
+            self.dispatch.run_whole(Begin(self, lane));
+        }
+        self.append(lane, bit);
+    }
+
+    fn predict_end(&mut self, lane: usize, rank: u32, lm: u32) -> u32 {
+        self.dispatch.run_whole(PredictEnd(self, lane, rank, lm))
+    }
+
+    fn update_end(&mut self, _lane: usize, end: bool) {
+        self.dispatch.run_whole(UpdateEnd(self, end));
+    }
+
+    #[inline]
+    fn token(&mut self, lane: usize) {
+        self.block.lanes[lane].end_token();
+        self.contexts.prefetch(&self.block, lane);
     }
 }
 
 struct Predict<'a>(&'a mut Predictor, usize, Option<u32>);
 
-impl Task for Predict<'_> {
+impl WholeTask for Predict<'_> {
     type Output = u32;
     #[inline(always)]
     fn run<S: Whole>(self, v: S) -> u32 {
@@ -490,7 +314,7 @@ impl Task for Predict<'_> {
 
 struct Update<'a>(&'a mut Predictor, usize, bool);
 
-impl Task for Update<'_> {
+impl WholeTask for Update<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Whole>(self, v: S) {
@@ -498,40 +322,39 @@ impl Task for Update<'_> {
     }
 }
 
-struct Locate<'a>(&'a mut Predictor, usize);
+struct Begin<'a>(&'a mut Predictor, usize);
 
-impl Task for Locate<'_> {
+impl WholeTask for Begin<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Whole>(self, v: S) {
-        self.0.locate(v, self.1);
+        self.0.begin_bit(v, self.1);
     }
 }
 
 struct PredictEnd<'a>(&'a mut Predictor, usize, u32, u32);
 
-impl Task for PredictEnd<'_> {
+impl WholeTask for PredictEnd<'_> {
     type Output = u32;
     #[inline(always)]
     fn run<S: Whole>(self, v: S) -> u32 {
         let PredictEnd(me, lane, rank, lm) = self;
-        let m = me.matches[lane];
-        me.matcher.begin(m, &me.block);
+        me.matches.begin_byte(lane, &me.block);
         let hint = Hint {
-            place: m.place,
-            expected: me.matcher.expected(),
-            class: me.matcher.class(m),
+            place: me.matches.place(lane),
+            expected: me.matches.expected(),
+            class: me.matches.class(lane),
         };
-        me.ends.predict(v, &me.lanes[lane], &hint, rank, lm)
+        me.model.token_end.predict(v, &me.block.lanes[lane], &hint, rank, lm)
     }
 }
 
 struct UpdateEnd<'a>(&'a mut Predictor, bool);
 
-impl Task for UpdateEnd<'_> {
+impl WholeTask for UpdateEnd<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Whole>(self, v: S) {
-        self.0.ends.update(v, self.1);
+        self.0.model.token_end.update(v, self.1);
     }
 }

@@ -14,10 +14,10 @@ use std::cell::RefCell;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, LazyLock};
 
-use lmfs_codec::coder::{Coder, Decoder as BitDecoder, Encoder as BitEncoder};
-use lmfs_codec::decisions::{Alone, Place, Tree};
-use lmfs_codec::distribution::Distribution;
-use lmfs_codec::mix::{self, Predictor, Shape};
+use lmfs_codec::entropy::frequencies::Frequencies;
+use lmfs_codec::entropy::range_coder::{Coder, Decoder as BitDecoder, Encoder as BitEncoder};
+use lmfs_codec::entropy::token_tree::{Passthrough, Place, TokenTree};
+use lmfs_codec::mix::{self, DataLayout, Predictor};
 use lmfs_codec::model::gguf::Gguf;
 use lmfs_codec::model::{EngineChoice, LanguageModel, LoadOptions, ModelSource, Vocabulary, load, load_bytes};
 use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, SeekableReader, StreamOptions};
@@ -330,9 +330,9 @@ pub fn coder(data: &[u8]) {
 
 /// Tokens with logits of any bits: infinities, huge and tiny numbers, no numbers at all.
 fn tokens(data: &[u8]) {
-    static SHARED: LazyLock<(Arc<dyn LanguageModel>, Tree)> = LazyLock::new(|| {
+    static SHARED: LazyLock<(Arc<dyn LanguageModel>, TokenTree)> = LazyLock::new(|| {
         let model = tiny(Vocab::Spm);
-        let tree = Tree::new(model.vocabulary());
+        let tree = TokenTree::new(model.vocabulary());
         (model, tree)
     });
     let (model, tree) = &*SHARED;
@@ -358,20 +358,20 @@ fn tokens(data: &[u8]) {
 /// Codes tokens up to `left` bytes; those given are encoded, without any they are decoded.
 fn through<C: Coder>(
     vocabulary: &Vocabulary,
-    tree: &Tree,
+    tree: &TokenTree,
     coder: &mut C,
     mut left: usize,
     known: &[u32],
     logits: &dyn Fn(usize) -> Vec<f32>,
 ) -> Vec<u32> {
-    let mut distribution = Distribution::new(vocabulary);
+    let mut distribution = Frequencies::new(vocabulary);
     let mut out = Vec::new();
     while left > 0 {
         distribution.set(&logits(out.len()));
         let token = known.get(out.len()).copied().unwrap_or_default();
         let place = Place { lane: 0, left };
         let token = tree
-            .code(vocabulary, &distribution, coder, &mut Alone, place, token)
+            .code(vocabulary, &distribution, coder, &mut Passthrough, place, token)
             .unwrap();
         left -= vocabulary.bytes(token).len();
         out.push(token);
@@ -394,9 +394,9 @@ fn mixed(predictor: &mut Predictor, data: &[u8]) {
     let payload = mix::encode(predictor, raw);
     assert_eq!(mix::decode(predictor, &payload, raw.len()).unwrap(), raw);
     let shape = match lead[0] % 4 {
-        0 => Shape::Plain,
-        1 => Shape::Records(u16::from_le_bytes([lead[1], lead[2]]).max(1)),
-        channels => Shape::Sound(channels - 1),
+        0 => DataLayout::Plain,
+        1 => DataLayout::Records(u16::from_le_bytes([lead[1], lead[2]]).max(1)),
+        channels => DataLayout::Sound(channels - 1),
     };
     let payload = mix::encode_as(predictor, raw, shape);
     assert_eq!(mix::decode(predictor, &payload, raw.len()).unwrap(), raw, "{shape:?}");

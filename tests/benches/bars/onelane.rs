@@ -5,9 +5,9 @@ mod common;
 
 use std::sync::Arc;
 
-use lmfs_codec::coder::Encoder;
-use lmfs_codec::decisions::{Alone, Place, Tree};
-use lmfs_codec::distribution::Distribution;
+use lmfs_codec::entropy::frequencies::Frequencies;
+use lmfs_codec::entropy::range_coder::Encoder;
+use lmfs_codec::entropy::token_tree::{Passthrough, Place, TokenTree};
 use lmfs_codec::model::{EngineChoice, LanguageModel, LoadOptions, ModelSource, load};
 use lmfs_codec::{Codec, Header, Options, Stop};
 
@@ -82,7 +82,7 @@ fn row(source: &ModelSource, engine: EngineChoice, text: &[u8], block: usize, sh
 /// Codes a text as llama-zip does: after each token the distribution of the next.
 fn one_lane(model: &dyn LanguageModel, text: &[u8]) {
     let vocabulary = model.vocabulary();
-    let (tree, mut distribution) = (Tree::new(vocabulary), Distribution::new(vocabulary));
+    let (tree, mut distribution) = (TokenTree::new(vocabulary), Frequencies::new(vocabulary));
     let mut state = model.open(1).unwrap();
     let mut encoder = Encoder::new(Vec::new());
     let mut left = text.len();
@@ -92,7 +92,7 @@ fn one_lane(model: &dyn LanguageModel, text: &[u8]) {
         state.step(&[&[last]]).unwrap();
         distribution.set(state.logits(0, 0));
         let place = Place { lane: 0, left };
-        tree.code(vocabulary, &distribution, &mut encoder, &mut Alone, place, token)
+        tree.code(vocabulary, &distribution, &mut encoder, &mut Passthrough, place, token)
             .unwrap();
         left -= vocabulary.bytes(token).len();
         last = token;

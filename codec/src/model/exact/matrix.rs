@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::math;
 use super::pages::zeros;
-use crate::simd::{self, Simd, Task};
+use crate::simd::dispatch::Dispatch;
+use crate::simd::{Simd, Task};
 
 /// 64 bytes on a cache line of their own.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +44,7 @@ impl Matrix {
                 scales.resize(at + PANEL, 0.0);
                 lines.resize(scales.len() / BLOCK * groups, Line([128; 64]));
             }
-            scales[at] = simd::run(Quantize { row, q: &mut q });
+            scales[at] = Dispatch::detect().run(Quantize { row, q: &mut q });
             let block = &mut lines[at / BLOCK * groups..][..groups];
             for (line, four) in block.iter_mut().zip(q.chunks_exact(4)) {
                 for (byte, &q) in line.0[at % BLOCK * 4..][..4].iter_mut().zip(four) {

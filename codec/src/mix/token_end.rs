@@ -2,20 +2,29 @@
 
 use super::context::Lane;
 use super::counter::Counter;
+use super::inputs::linear;
+use super::layout::{ONE, salt};
 use super::math::{hash, stretch};
-use super::mixer::Mixer;
-use super::opinion::Opinion;
+use super::mixer::{Mixer, Set};
+use super::sse_input::SseInput;
 use crate::simd::WAYS;
 use crate::simd::prefetch;
 use crate::simd::whole::Whole;
 
 const CONTEXTS: usize = 5;
-/// Language model (2), contexts (2 each), the token at the match, constant, the model's opinion refined by the token so far.
+/// Language model (2), contexts (2 each), the token at the match, constant, the model's prediction refined by the token so far.
 pub(super) const INPUTS: usize = WAYS;
 pub(super) const MIXERS: usize = 2;
 /// Weight sets of the mixers: contexts known and match length; language model and match.
 pub(super) const SETS: [u32; MIXERS] = [6 * 8, 16 * 3];
-pub(super) const LAST_SETS: u32 = 8;
+pub(super) const FINAL_SETS: u32 = 8;
+/// Learning rates of the two layers, in units of 1/65536.
+const RATE: i32 = 400;
+const FINAL_RATE: i32 = 200;
+/// How many decisions a counter looks back on.
+const COUNT_LIMIT: u32 = 250;
+/// The least probability of either outcome, in units of 1/65536.
+const LEAST: i32 = 8;
 
 /// A hashed counter: a check of 16 bits and the probability that the token ends.
 #[derive(Clone, Copy)]
@@ -24,16 +33,16 @@ struct Cell {
     counter: Counter,
 }
 
-pub(super) struct Ends {
+pub(super) struct TokenEnd {
     cells: Vec<Cell>,
     /// Binary logarithm of the cells of a context.
     log2: u32,
-    pub(super) mixer: Mixer<1>,
+    mixer: Mixer<1>,
     inputs: [i32; INPUTS],
     found: [usize; CONTEXTS],
     /// For each byte of the block what was decided after it: 0 nothing, 1 the token goes on, 2 it ends.
     decided: Vec<u8>,
-    opinion: Opinion<1>,
+    sse: SseInput<1>,
     place: usize,
 }
 
@@ -47,18 +56,28 @@ pub(super) struct Hint {
     pub(super) class: u32,
 }
 
-impl Ends {
+impl TokenEnd {
     pub(super) fn new() -> Self {
-        Ends {
+        TokenEnd {
             cells: Vec::new(),
             log2: 0,
-            mixer: Mixer::new(&SETS, &[LAST_SETS]),
+            mixer: Mixer::new(&SETS, &[FINAL_SETS]),
             inputs: [0; INPUTS],
             found: [0; CONTEXTS],
             decided: Vec::new(),
-            opinion: Opinion::new(0),
+            sse: SseInput::new(0),
             place: 0,
         }
+    }
+
+    /// Takes over weights.
+    pub(super) fn import(&mut self, first_layer: &[Set<1>], final_layer: &[Set<1>]) {
+        self.mixer.import((MIXERS, 1), first_layer, final_layer);
+    }
+
+    /// The weights of both layers.
+    pub(super) fn weights(&self) -> (&[Set<1>], &[Set<1>]) {
+        (self.mixer.first_layer_in_use(), self.mixer.final_layer_in_use())
     }
 
     /// Prepares for a block of `len` bytes.
@@ -74,7 +93,7 @@ impl Ends {
         );
         self.decided.clear();
         self.decided.resize(len, 0);
-        self.opinion = Opinion::new(len);
+        self.sse = SseInput::new(len);
     }
 
     #[inline(always)]
@@ -91,8 +110,8 @@ impl Ends {
         ];
         let s = stretch(lm);
         self.inputs[0] = s;
-        self.inputs[1] = (lm as i32 - 32768) >> 6;
-        let hashes: [u64; CONTEXTS] = std::array::from_fn(|i| hash(contexts[i], 100 + i as u64));
+        self.inputs[1] = linear(lm as i32);
+        let hashes: [u64; CONTEXTS] = std::array::from_fn(|i| hash(contexts[i], salt::TOKEN_END + i as u64));
         let place_of = |i: usize| i << self.log2 | (hashes[i] >> (64 - self.log2)) as usize;
         let places: [usize; CONTEXTS] = std::array::from_fn(place_of);
         for place in places {
@@ -115,30 +134,31 @@ impl Ends {
             // The fewer decisions seen, the less is said.
             let s = stretch(p);
             self.inputs[2 + 2 * i] = if n < 3 { s * n as i32 / 4 } else { s };
-            self.inputs[3 + 2 * i] = if n == 0 { 0 } else { (p as i32 - 32768) >> 6 };
+            self.inputs[3 + 2 * i] = if n == 0 { 0 } else { linear(p as i32) };
         }
         let then = match hint.place.checked_sub(1) {
             Some(place) if hint.expected != 0 => self.decided[place as usize],
             _ => 0,
         };
         let sign = [0, -1, 1][usize::from(then)];
-        self.inputs[12] = sign * 256;
+        self.inputs[12] = sign * ONE;
         self.inputs[13] = sign * 64 * hint.class as i32;
-        self.inputs[14] = 256;
-        self.inputs[15] = self.opinion.refine(s, [hash(rank, 105)])[0];
+        self.inputs[14] = ONE;
+        self.inputs[15] = self.sse.predict(s, [hash(rank, salt::TOKEN_END_SSE)])[0];
         self.place = (lane.at as usize).wrapping_sub(1);
         let level = ((s + 2048) >> 8).clamp(0, 15) as u32;
         let sets = [known * 8 + hint.class, level * 3 + u32::from(then), 0, 0, 0, 0, 0, 0];
         let inputs = [v.load_int(&self.inputs)];
-        self.mixer.mix(v, inputs, &sets, [hint.class, 0]).clamp(8, 65528) as u32
+        let p = self.mixer.predict(v, inputs, &sets, [hint.class, 0]);
+        p.clamp(LEAST, 65536 - LEAST) as u32
     }
 
     #[inline(always)]
     pub(super) fn update<S: Whole>(&mut self, v: S, end: bool) {
-        self.mixer.update(v, end, 400, 200);
-        self.opinion.update(end);
+        self.mixer.update(v, end, RATE, FINAL_RATE);
+        self.sse.update(end);
         for &place in &self.found {
-            self.cells[place].counter.update(end, 250);
+            self.cells[place].counter.update(end, COUNT_LIMIT);
         }
         if let Some(decided) = self.decided.get_mut(self.place) {
             *decided = 1 + u8::from(end);

@@ -1,12 +1,13 @@
-//! The bit predictor: small adaptive models of the block, mixed with a language model's opinion.
+//! The bit predictor: small adaptive models of the block, mixed with a language model's sse.
 //!
 //! One predictor serves all lanes of a block. Every bit of every byte is predicted from the histories of a dozen contexts
 //! (byte orders, words, fields, columns), from a match model and from the language model if there is one; an online-trained
 //! mixer weighs them and adaptive maps correct the result. All arithmetic is on integers of fixed width, so encoder and decoder
 //! compute the same bits everywhere. docs/FORMAT.md, "Mixing and coding", is normative.
 //!
-//! A lane's byte is coded in one go: eight calls of [`Predictor::predict`], each followed by [`Predictor::update`] (or
-//! [`Predictor::skip`] alone, for a bit that is certain because the vocabulary leaves no choice).
+//! A lane's byte is coded in one go: eight calls of [`Predictor::predict_bit`], each followed by
+//! [`update`](crate::entropy::token_tree::DecisionModel::update), or of
+//! [`skip`](crate::entropy::token_tree::DecisionModel::skip) for a bit that is certain because the vocabulary leaves no choice.
 
 #![allow(
     clippy::indexing_slicing,
@@ -16,30 +17,33 @@
 )]
 
 mod apm;
+mod block;
 mod context;
+mod context_models;
 mod counter;
-mod ends;
+mod data_layout;
 mod history;
-mod learned;
-mod maps;
-mod matching;
+mod history_table;
+mod initial_weights;
+mod inputs;
+mod layout;
+mod match_model;
 mod math;
 mod mixer;
-mod opinion;
+mod mixing;
 mod pixels;
 mod predictor;
-mod rules;
-mod shape;
-mod slots;
 mod sound;
-mod vectors;
+mod sse_input;
+mod state_map;
+mod token_end;
 
+pub use data_layout::DataLayout;
 pub use predictor::Predictor;
-pub use shape::Shape;
 
-use crate::coder::{Coder, Decoder, Encoder, StreamEnd};
+use crate::entropy::range_coder::{Coder, Decoder, Encoder, StreamEnd};
+use crate::simd::dispatch::WholeTask;
 use crate::simd::whole::Whole;
-use vectors::Task;
 
 /// Version of everything that decides a predicted bit. It is part of a block's parameters.
 pub const VERSION: u8 = 1;
@@ -52,7 +56,7 @@ struct CodeBytes<'a, C> {
     len: usize,
 }
 
-impl<C: Coder> Task for CodeBytes<'_, C> {
+impl<C: Coder> WholeTask for CodeBytes<'_, C> {
     type Output = ();
 
     #[inline(always)]
@@ -69,7 +73,7 @@ impl<C: Coder> Task for CodeBytes<'_, C> {
 }
 
 fn code_bytes<C: Coder>(predictor: &mut Predictor, coder: &mut C, raw: &[u8], len: usize) {
-    predictor.vectors().run(CodeBytes {
+    predictor.dispatch().run_whole(CodeBytes {
         predictor,
         coder,
         raw,
@@ -82,13 +86,13 @@ const TRIAL: usize = 16384;
 
 /// Codes a block without a language model.
 pub fn encode(predictor: &mut Predictor, raw: &[u8]) -> Vec<u8> {
-    let candidates = Shape::candidates(raw);
+    let candidates = DataLayout::candidates(raw);
     let shape = match candidates.as_slice() {
         [only] => *only,
         several => {
-            let start = shape::busy(raw, TRIAL) & !3;
+            let start = data_layout::busy(raw, TRIAL) & !3;
             let sample = raw.get(start..).and_then(|rest| rest.get(..TRIAL)).unwrap_or(raw);
-            let cost = |shape: &&Shape| encode_as(predictor, sample, **shape).len();
+            let cost = |shape: &&DataLayout| encode_as(predictor, sample, **shape).len();
             several.iter().min_by_key(cost).copied().unwrap_or_default()
         }
     };
@@ -96,10 +100,10 @@ pub fn encode(predictor: &mut Predictor, raw: &[u8]) -> Vec<u8> {
 }
 
 /// Codes a block without a language model, its shape given.
-pub fn encode_as(predictor: &mut Predictor, raw: &[u8], shape: Shape) -> Vec<u8> {
+pub fn encode_as(predictor: &mut Predictor, raw: &[u8], shape: DataLayout) -> Vec<u8> {
     let folded;
     let bytes = match shape {
-        Shape::Sound(channels) => {
+        DataLayout::Sound(channels) => {
             folded = sound::forward(raw, usize::from(channels));
             &folded
         }
@@ -113,7 +117,7 @@ pub fn encode_as(predictor: &mut Predictor, raw: &[u8], shape: Shape) -> Vec<u8>
 
 /// Decodes what [`encode`] made of `len` bytes. Damage that the stream's length does not show yields wrong bytes.
 pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize) -> Result<Vec<u8>, StreamEnd> {
-    let Some((shape, stream)) = Shape::parse(payload) else {
+    let Some((shape, stream)) = DataLayout::parse(payload) else {
         return Err(StreamEnd::Short {
             len: payload.len(),
             needed: payload.len() + 1,
@@ -125,7 +129,7 @@ pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize) -> Result<V
     coder.finish()?;
     let bytes = predictor.take();
     Ok(match shape {
-        Shape::Sound(channels) => sound::inverse(bytes, usize::from(channels)),
+        DataLayout::Sound(channels) => sound::inverse(bytes, usize::from(channels)),
         _ => bytes,
     })
 }
@@ -134,6 +138,8 @@ pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize) -> Result<V
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::entropy::token_tree::DecisionModel;
+    use crate::simd::dispatch::Dispatch;
     use proptest::prelude::*;
 
     fn check(predictor: &mut Predictor, raw: &[u8]) -> usize {
@@ -179,7 +185,7 @@ mod tests {
                     continue;
                 }
                 let lm = 1 + (at[lane] as u32 * 7919 + k * 104_729) % 65_535;
-                let p = predictor.predict(lane, Some(lm));
+                let p = predictor.predict_bit(lane, Some(lm));
                 let bit = coder.code(bit, p);
                 predictor.update(lane, bit);
             }
@@ -203,10 +209,10 @@ mod tests {
             let mut predictor = Predictor::new();
             check(&mut predictor, &raw);
             for channels in 1..3 {
-                let payload = encode_as(&mut predictor, &raw, Shape::Sound(channels));
+                let payload = encode_as(&mut predictor, &raw, DataLayout::Sound(channels));
                 prop_assert_eq!(decode(&mut predictor, &payload, raw.len()).unwrap(), &raw[..]);
             }
-            let payload = encode_as(&mut predictor, &raw, Shape::Records(1 + garbage.len() as u16));
+            let payload = encode_as(&mut predictor, &raw, DataLayout::Records(1 + garbage.len() as u16));
             prop_assert_eq!(decode(&mut predictor, &payload, raw.len()).unwrap(), &raw[..]);
             // Garbage decodes to something or an error.
             let _ = decode(&mut predictor, &garbage, raw.len());
@@ -237,7 +243,7 @@ mod tests {
         let text = b"the quick brown fox jumps over the lazy dog, and the dog sleeps on. ".repeat(40);
         let mut used = Predictor::new();
         encode(&mut used, &vec![7; 100_000]);
-        encode_as(&mut used, &text, Shape::Sound(2));
+        encode_as(&mut used, &text, DataLayout::Sound(2));
         let mut coder = Encoder::new(Vec::new());
         lanes(&mut used, &mut coder, &text, &[1000, 1720], &[0, 1, 1]);
         assert_eq!(encode(&mut used, &text), encode(&mut Predictor::new(), &text));
@@ -253,19 +259,19 @@ mod tests {
                 (disc(30, 60) | disc(70, 300)) * 0xFF
             })
             .collect();
-        assert!(Shape::candidates(&raw).contains(&Shape::Records(100)));
+        assert!(DataLayout::candidates(&raw).contains(&DataLayout::Records(100)));
         let mut predictor = Predictor::new();
         let len = check(&mut predictor, &raw);
-        assert!(len <= encode_as(&mut predictor, &raw, Shape::Plain).len());
+        assert!(len <= encode_as(&mut predictor, &raw, DataLayout::Plain).len());
     }
 
     #[test]
     fn all_vectors_give_the_same_bits() {
         let text: Vec<u8> = (0..20_000u32).map(|i| (i * i >> 7) as u8 & 63).collect();
-        for shape in [Shape::Plain, Shape::Records(3), Shape::Sound(1)] {
-            let payloads = vectors::Vectors::all().into_iter().map(|vectors| {
+        for shape in [DataLayout::Plain, DataLayout::Records(3), DataLayout::Sound(1)] {
+            let payloads = Dispatch::all().into_iter().map(|dispatch| {
                 let mut predictor = Predictor::new();
-                predictor.set_vectors(vectors);
+                predictor.set_dispatch(dispatch);
                 let mut coder = Encoder::new(Vec::new());
                 let text: Vec<u8> = text.iter().map(|b| b | 128).collect();
                 lanes(&mut predictor, &mut coder, &text, &[9000, 11_000], &[0, 1, 1, 0]);

@@ -10,69 +10,41 @@
     reason = "nodes refer to nodes and ranks of the same tree, which is built here and never changed"
 )]
 
-use crate::coder::Coder;
-use crate::distribution::Distribution;
-use crate::mix::Predictor;
+use crate::entropy::frequencies::Frequencies;
+use crate::entropy::range_coder::Coder;
 use crate::model::{Token, Vocabulary};
 
-/// What sees every decision between the language model and the coder.
-pub trait Refine {
-    /// P(next bit of `lane` is 1), given the language model's, in units of 1/65536.
-    fn bit(&mut self, lane: usize, lm: u32) -> u32;
-    /// The bit that was coded.
-    fn learn_bit(&mut self, lane: usize, bit: bool);
-    /// A bit that had no alternative.
-    fn forced_bit(&mut self, lane: usize, bit: bool);
-    /// P(the token of `lane` ends here) likewise; `rank` identifies the token so far.
-    fn end(&mut self, lane: usize, rank: u32, lm: u32) -> u32;
-    /// The decision that was coded.
-    fn learn_end(&mut self, lane: usize, end: bool);
-    /// A token of `lane` is complete, by decision or because no token goes on from there.
+/// What sees every decision between the language model and the coder, and may predict it better.
+pub trait DecisionModel {
+    /// The probability that the next bit of `lane` is 1, in units of 1/65536, given the language model's.
+    fn predict(&mut self, lane: usize, lm: u32) -> u32;
+    /// Learns the bit that [`predict`](Self::predict) was called for.
+    fn update(&mut self, lane: usize, bit: bool);
+    /// Notes a bit that had no alternative.
+    fn skip(&mut self, lane: usize, bit: bool);
+    /// The probability that the token of `lane` ends here, likewise; `rank` identifies the token so far.
+    fn predict_end(&mut self, lane: usize, rank: u32, lm: u32) -> u32;
+    /// Learns the decision that [`predict_end`](Self::predict_end) was called for.
+    fn update_end(&mut self, lane: usize, end: bool);
+    /// Notes that a token of `lane` is complete, by decision or because no token goes on from there.
     fn token(&mut self, lane: usize);
 }
 
 /// Leaves the language model's probabilities as they are.
 #[derive(Debug)]
-pub struct Alone;
+pub struct Passthrough;
 
-impl Refine for Alone {
-    fn bit(&mut self, _: usize, lm: u32) -> u32 {
+impl DecisionModel for Passthrough {
+    fn predict(&mut self, _: usize, lm: u32) -> u32 {
         lm
     }
-    fn learn_bit(&mut self, _: usize, _: bool) {}
-    fn forced_bit(&mut self, _: usize, _: bool) {}
-    fn end(&mut self, _: usize, _: u32, lm: u32) -> u32 {
+    fn update(&mut self, _: usize, _: bool) {}
+    fn skip(&mut self, _: usize, _: bool) {}
+    fn predict_end(&mut self, _: usize, _: u32, lm: u32) -> u32 {
         lm
     }
-    fn learn_end(&mut self, _: usize, _: bool) {}
+    fn update_end(&mut self, _: usize, _: bool) {}
     fn token(&mut self, _: usize) {}
-}
-
-impl Refine for Predictor {
-    #[inline(always)]
-    fn bit(&mut self, lane: usize, lm: u32) -> u32 {
-        self.predict(lane, Some(lm))
-    }
-    #[inline(always)]
-    fn learn_bit(&mut self, lane: usize, bit: bool) {
-        self.update(lane, bit);
-    }
-    #[inline(always)]
-    fn forced_bit(&mut self, lane: usize, bit: bool) {
-        self.skip(lane, bit);
-    }
-    #[inline(always)]
-    fn end(&mut self, lane: usize, rank: u32, lm: u32) -> u32 {
-        self.predict_end(lane, rank, lm)
-    }
-    #[inline(always)]
-    fn learn_end(&mut self, lane: usize, end: bool) {
-        self.update_end(lane, end);
-    }
-    #[inline(always)]
-    fn token(&mut self, lane: usize) {
-        self.token(lane);
-    }
 }
 
 /// Child of a node that is a single token.
@@ -102,7 +74,7 @@ pub struct Place {
 
 /// The decisions of a vocabulary.
 #[derive(Clone, Debug)]
-pub struct Tree {
+pub struct TokenTree {
     nodes: Vec<Node>,
     ranks: u32,
 }
@@ -113,9 +85,9 @@ fn bit_at(bytes: &[u8], position: usize) -> bool {
         .is_some_and(|byte| byte >> (7 - position % 8) & 1 == 1)
 }
 
-impl Tree {
+impl TokenTree {
     /// Finds all divisions of a vocabulary.
-    pub fn new(vocabulary: &Vocabulary) -> Tree {
+    pub fn new(vocabulary: &Vocabulary) -> TokenTree {
         let sorted = vocabulary.sorted();
         let bytes = |rank: usize| vocabulary.bytes(sorted[rank]);
         let mut nodes: Vec<Node> = Vec::with_capacity(sorted.len());
@@ -151,21 +123,21 @@ impl Tree {
                 *(if upper { &mut node.upper } else { &mut node.lower }) = index;
             }
         }
-        Tree {
+        TokenTree {
             nodes,
             ranks: sorted.len() as u32,
         }
     }
 
     /// Codes one token: an encoder writes `token`, a decoder ignores it and returns the one it reads. `None` if that
-    /// is longer than what the lane has left: the stream is damaged, and `refine` has seen no more bits than fit.
+    /// is longer than what the lane has left: the stream is damaged, and `decisions` has seen no more bits than fit.
     #[inline]
-    pub fn code<C: Coder, R: Refine>(
+    pub fn code<C: Coder, D: DecisionModel>(
         &self,
         vocabulary: &Vocabulary,
-        distribution: &Distribution,
+        distribution: &Frequencies,
         coder: &mut C,
-        refine: &mut R,
+        decisions: &mut D,
         place: Place,
         token: Token,
     ) -> Option<Token> {
@@ -181,22 +153,22 @@ impl Tree {
                 return None;
             }
             for forced in position..node.position {
-                refine.forced_bit(lane, bit_at(some, forced as usize));
+                decisions.skip(lane, bit_at(some, forced as usize));
             }
             position = node.position;
             let middle = distribution.below(node.split as usize);
             let lower = if node.end {
-                let p = refine.end(lane, lo, quotient(middle - below, above - below));
+                let p = decisions.predict_end(lane, lo, quotient(middle - below, above - below));
                 let end = coder.code(wanted.len() * 8 == position as usize, p);
-                refine.learn_end(lane, end);
+                decisions.update_end(lane, end);
                 end
             } else {
                 if position as usize == left * 8 {
                     return None;
                 }
-                let p = refine.bit(lane, quotient(above - middle, above - below));
+                let p = decisions.predict(lane, quotient(above - middle, above - below));
                 let bit = coder.code(bit_at(wanted, position as usize), p);
-                refine.learn_bit(lane, bit);
+                decisions.update(lane, bit);
                 position += 1;
                 !bit
             };
@@ -213,9 +185,9 @@ impl Tree {
             return None;
         }
         for forced in position as usize..bytes.len() * 8 {
-            refine.forced_bit(lane, bit_at(bytes, forced));
+            decisions.skip(lane, bit_at(bytes, forced));
         }
-        refine.token(lane);
+        decisions.token(lane);
         Some(found)
     }
 }
@@ -230,7 +202,7 @@ fn quotient(part: u64, whole: u64) -> u32 {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::coder::{Decoder, Encoder};
+    use crate::entropy::range_coder::{Decoder, Encoder};
     use proptest::prelude::*;
 
     const AT: Place = Place { lane: 0, left: 100 };
@@ -242,20 +214,20 @@ mod tests {
         ends: Vec<bool>,
     }
 
-    impl Refine for Watch {
-        fn bit(&mut self, _: usize, lm: u32) -> u32 {
+    impl DecisionModel for Watch {
+        fn predict(&mut self, _: usize, lm: u32) -> u32 {
             lm
         }
-        fn learn_bit(&mut self, _: usize, bit: bool) {
+        fn update(&mut self, _: usize, bit: bool) {
             self.bits.push(bit);
         }
-        fn forced_bit(&mut self, _: usize, bit: bool) {
+        fn skip(&mut self, _: usize, bit: bool) {
             self.bits.push(bit);
         }
-        fn end(&mut self, _: usize, _: u32, lm: u32) -> u32 {
+        fn predict_end(&mut self, _: usize, _: u32, lm: u32) -> u32 {
             lm
         }
-        fn learn_end(&mut self, _: usize, end: bool) {
+        fn update_end(&mut self, _: usize, end: bool) {
             self.ends.push(end);
         }
         fn token(&mut self, _: usize) {
@@ -278,9 +250,9 @@ mod tests {
         ) {
             let tokens: Vec<Vec<u8>> = words.into_iter().chain((0..=255).map(|byte| vec![byte])).collect();
             let vocabulary = Vocabulary::new(&tokens, None).unwrap();
-            let tree = Tree::new(&vocabulary);
+            let tree = TokenTree::new(&vocabulary);
             prop_assert_eq!(tree.nodes.len(), vocabulary.sorted().len() - 1);
-            let mut distribution = Distribution::new(&vocabulary);
+            let mut distribution = Frequencies::new(&vocabulary);
             let logits: Vec<f32> = (0..vocabulary.len() as u32)
                 .map(|i| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 20) as f32 / 300.0).collect();
             distribution.set(&logits);
@@ -297,7 +269,7 @@ mod tests {
 
             let mut decoder = Decoder::new(&payload);
             for &token in &text {
-                prop_assert_eq!(tree.code(&vocabulary, &distribution, &mut decoder, &mut Alone, AT, 0), Some(token));
+                prop_assert_eq!(tree.code(&vocabulary, &distribution, &mut decoder, &mut Passthrough, AT, 0), Some(token));
             }
             decoder.finish().unwrap();
         }
@@ -320,12 +292,12 @@ mod tests {
             .chain((0..=255).map(|b| vec![b]))
             .collect();
         let vocabulary = Vocabulary::new(&tokens, None).unwrap();
-        let (tree, mut distribution) = (Tree::new(&vocabulary), Distribution::new(&vocabulary));
+        let (tree, mut distribution) = (TokenTree::new(&vocabulary), Frequencies::new(&vocabulary));
         let logits: Vec<f32> = (0..vocabulary.len()).map(|i| (i * 37 % 11) as f32 * 0.7).collect();
         distribution.set(&logits);
         for (rank, &token) in vocabulary.sorted().iter().enumerate() {
             let mut cost = Cost(0.0);
-            tree.code(&vocabulary, &distribution, &mut cost, &mut Alone, AT, token);
+            tree.code(&vocabulary, &distribution, &mut cost, &mut Passthrough, AT, token);
             let whole = (distribution.below(rank + 1) - distribution.below(rank)) as f64;
             let ideal = -(whole / distribution.total() as f64).log2();
             assert!(
@@ -344,7 +316,7 @@ mod tests {
             .chain((0..=255).map(|byte| vec![byte]))
             .collect();
         let vocabulary = Vocabulary::new(&tokens, None).unwrap();
-        let (tree, mut distribution) = (Tree::new(&vocabulary), Distribution::new(&vocabulary));
+        let (tree, mut distribution) = (TokenTree::new(&vocabulary), Frequencies::new(&vocabulary));
         distribution.set(&vec![0.0; vocabulary.len()]);
         for token in 0..2 {
             for left in 0..8 {

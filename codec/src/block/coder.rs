@@ -5,9 +5,9 @@
 //! it cannot disagree with decoding about anything but the grouping of known tokens into longer runs, which
 //! [`Lanes`] promises to be without influence.
 
-use crate::coder::{Coder, Decoder, Encoder};
-use crate::decisions::{Place, Refine, Tree};
-use crate::distribution::Distribution;
+use crate::entropy::frequencies::Frequencies;
+use crate::entropy::range_coder::{Coder, Decoder, Encoder};
+use crate::entropy::token_tree::{DecisionModel, Place, TokenTree};
 use crate::model::{Lanes, LanguageModel, Token, Vocabulary};
 use crate::{Error, Result, Stop};
 
@@ -38,8 +38,8 @@ impl Side for Decoder<'_> {
 /// What every block of a model has in common.
 #[derive(Debug)]
 pub(super) struct Tables {
-    pub(super) tree: Tree,
-    pub(super) distribution: Distribution,
+    pub(super) tree: TokenTree,
+    pub(super) distribution: Frequencies,
     /// What is fed first to every lane.
     start: Token,
 }
@@ -47,8 +47,8 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn new(vocabulary: &Vocabulary) -> Tables {
         Tables {
-            tree: Tree::new(vocabulary),
-            distribution: Distribution::new(vocabulary),
+            tree: TokenTree::new(vocabulary),
+            distribution: Frequencies::new(vocabulary),
             // A model without a start token was trained on text that starts anywhere; after a line end is likeliest.
             start: vocabulary.bos().unwrap_or_else(|| vocabulary.byte_token(b'\n')),
         }
@@ -95,12 +95,12 @@ pub(super) struct Job<'a> {
 }
 
 /// Codes a block and returns its bytes. `lanes` must have been reset.
-pub(super) fn code<S: Side, R: Refine>(
+pub(super) fn code<S: Side, D: DecisionModel>(
     job: &Job<'_>,
     tables: &mut Tables,
     lanes: &mut dyn Lanes,
     side: &mut S,
-    refine: &mut R,
+    decisions: &mut D,
 ) -> Result<Vec<u8>> {
     let Job {
         model,
@@ -158,7 +158,7 @@ pub(super) fn code<S: Side, R: Refine>(
                 };
                 let token = tables
                     .tree
-                    .code(vocabulary, &tables.distribution, side, refine, place, token);
+                    .code(vocabulary, &tables.distribution, side, decisions, place, token);
                 let Some(token) = token else {
                     return Err(Error::damaged(
                         "block",

@@ -4,7 +4,7 @@ use super::sound;
 
 /// How the bytes of a block lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Shape {
+pub enum DataLayout {
     /// Text, code, or nothing known: contexts of words, lines and fields.
     #[default]
     Plain,
@@ -31,25 +31,25 @@ pub(super) fn busy(raw: &[u8], len: usize) -> usize {
     middle.saturating_sub(len / 2).min(raw.len().saturating_sub(len))
 }
 
-impl Shape {
+impl DataLayout {
     /// What to code in front of the stream.
     pub(super) fn to_bytes(self) -> Vec<u8> {
         match self {
-            Shape::Plain => vec![0],
-            Shape::Records(len) => [&[1][..], &len.to_le_bytes()].concat(),
-            Shape::Sound(channels) => vec![1 + channels],
+            DataLayout::Plain => vec![0],
+            DataLayout::Records(len) => [&[1][..], &len.to_le_bytes()].concat(),
+            DataLayout::Sound(channels) => vec![1 + channels],
         }
     }
 
     /// The shape in front of a payload, and the stream behind it.
-    pub(super) fn parse(payload: &[u8]) -> Option<(Shape, &[u8])> {
+    pub(super) fn parse(payload: &[u8]) -> Option<(DataLayout, &[u8])> {
         match payload {
-            [0, rest @ ..] => Some((Shape::Plain, rest)),
+            [0, rest @ ..] => Some((DataLayout::Plain, rest)),
             [1, low, high, rest @ ..] => match u16::from_le_bytes([*low, *high]) {
                 0 => None,
-                len => Some((Shape::Records(len), rest)),
+                len => Some((DataLayout::Records(len), rest)),
             },
-            [code @ 2..=3, rest @ ..] => Some((Shape::Sound(code - 1), rest)),
+            [code @ 2..=3, rest @ ..] => Some((DataLayout::Sound(code - 1), rest)),
             _ => None,
         }
     }
@@ -57,15 +57,15 @@ impl Shape {
     /// Distance to the byte above, 0 without records.
     pub(super) fn stride(self) -> u32 {
         match self {
-            Shape::Plain => 0,
-            Shape::Records(len) => u32::from(len),
-            Shape::Sound(channels) => 2 * u32::from(channels),
+            DataLayout::Plain => 0,
+            DataLayout::Records(len) => u32::from(len),
+            DataLayout::Sound(channels) => 2 * u32::from(channels),
         }
     }
 
     /// Shapes worth a trial, the plain one first: for text it is the only one.
-    pub(super) fn candidates(raw: &[u8]) -> Vec<Shape> {
-        let mut shapes = vec![Shape::Plain];
+    pub(super) fn candidates(raw: &[u8]) -> Vec<DataLayout> {
+        let mut shapes = vec![DataLayout::Plain];
         let odd = raw
             .iter()
             .filter(|&&b| b < 9 || (14..32).contains(&b) || b >= 245)
@@ -89,7 +89,7 @@ impl Shape {
         if let Some((count, std::cmp::Reverse(distance))) = most
             && count + sample.len() / 32 > equal(1)
         {
-            shapes.push(Shape::Records(distance as u16));
+            shapes.push(DataLayout::Records(distance as u16));
         }
         // The same of pairs of different bytes: rows of a bitmap, which is mostly white.
         let edges = edges(raw);
@@ -108,9 +108,9 @@ impl Shape {
             .max();
         if let Some((count, std::cmp::Reverse(distance))) = most
             && count * 8 > edges.len()
-            && !shapes.contains(&Shape::Records(distance as u16))
+            && !shapes.contains(&DataLayout::Records(distance as u16))
         {
-            shapes.push(Shape::Records(distance as u16));
+            shapes.push(DataLayout::Records(distance as u16));
         }
         for channels in 1..=2 {
             let small = |bytes: &[u8]| {
@@ -124,7 +124,7 @@ impl Shape {
             let errors = sound::forward(raw, usize::from(channels));
             let high = errors.iter().step_by(2).filter(|&&b| b < 4).count();
             if high * 8 > errors.len() * 3 && high > small(raw) {
-                shapes.push(Shape::Sound(channels));
+                shapes.push(DataLayout::Sound(channels));
             }
         }
         shapes

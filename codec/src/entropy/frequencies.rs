@@ -10,7 +10,8 @@
 )]
 
 use crate::model::{Token, Vocabulary};
-use crate::simd::{self, Simd, Task, WAYS};
+use crate::simd::dispatch::Dispatch;
+use crate::simd::{Simd, Task, WAYS};
 
 /// Version of the mapping from logits to probabilities; part of a block's parameters.
 pub const VERSION: u8 = 1;
@@ -27,7 +28,7 @@ const LIMIT: f32 = 1e30;
 
 /// Frequencies of the expressible tokens, in byte order, with sums.
 #[derive(Clone, Debug)]
-pub struct Distribution {
+pub struct Frequencies {
     /// Tokens in rank order.
     order: Vec<Token>,
     /// The first token, if tokens in rank order have consecutive numbers: then nothing needs to be gathered.
@@ -39,14 +40,14 @@ pub struct Distribution {
     before: Vec<u64>,
 }
 
-impl Distribution {
+impl Frequencies {
     /// Room for the distributions of a vocabulary; all frequencies are zero.
-    pub fn new(vocabulary: &Vocabulary) -> Distribution {
+    pub fn new(vocabulary: &Vocabulary) -> Frequencies {
         let order = vocabulary.sorted().to_vec();
         let first = order.first().map_or(0, |&token| token as usize);
         let consecutive = (first..).zip(&order).all(|(at, &token)| at == token as usize);
         let groups = order.len().div_ceil(GROUP);
-        Distribution {
+        Frequencies {
             consecutive: consecutive.then_some(first),
             gathered: vec![0.0; order.len()],
             frequencies: vec![0; groups * GROUP],
@@ -73,7 +74,7 @@ impl Distribution {
     /// [`set`](Self::set) from the logits of the expressible tokens in rank order. Those of other tokens are not told.
     pub fn set_ranked(&mut self, logits: &[f32]) {
         assert_eq!(logits.len(), self.order.len(), "a logit for every rank");
-        simd::run(Fill {
+        Dispatch::detect().run(Fill {
             logits,
             frequencies: &mut self.frequencies,
             before: &mut self.before,
@@ -94,7 +95,7 @@ impl Distribution {
     }
 }
 
-/// Frequencies and sums of groups from logits in rank order; [`Distribution`] has what they mean.
+/// Frequencies and sums of groups from logits in rank order; [`Frequencies`] has what they mean.
 struct Fill<'a> {
     logits: &'a [f32],
     frequencies: &'a mut [u32],
@@ -211,7 +212,7 @@ mod tests {
     }
 
     /// Cost of coding what the logits themselves say, in bits, and the entropy.
-    fn costs(distribution: &Distribution, vocabulary: &Vocabulary, logits: &[f32]) -> (f64, f64) {
+    fn costs(distribution: &Frequencies, vocabulary: &Vocabulary, logits: &[f32]) -> (f64, f64) {
         let max = logits.iter().copied().fold(f32::MIN, f32::max);
         let weights: Vec<f64> = vocabulary
             .sorted()
@@ -237,7 +238,7 @@ mod tests {
     fn costs_little_more_than_the_entropy_for_any_size_and_sharpness() {
         for extra in [0, 4096 - 256, 150_000] {
             let vocabulary = vocabulary(extra);
-            let mut distribution = Distribution::new(&vocabulary);
+            let mut distribution = Frequencies::new(&vocabulary);
             for spread in [0.0, 1.0, 8.0, 25.0] {
                 let logits: Vec<f32> = noise(7).take(vocabulary.len()).map(|x| (x - 0.3) * spread).collect();
                 distribution.set(&logits);
@@ -253,7 +254,7 @@ mod tests {
     #[test]
     fn logits_that_are_not_numbers_give_a_distribution() {
         let vocabulary = vocabulary(40);
-        let mut distribution = Distribution::new(&vocabulary);
+        let mut distribution = Frequencies::new(&vocabulary);
         for odd in [
             f32::NAN,
             f32::INFINITY,
@@ -317,18 +318,15 @@ mod tests {
                     })
                     .collect()
                 };
-                for set in 0..simd::kinds() {
-                    simd::run_with(
-                        set,
-                        Fill {
-                            logits: &logits,
-                            frequencies: &mut frequencies,
-                            before: &mut before,
-                        },
-                    );
-                    assert_eq!(frequencies[..logits.len()], expected, "{n} {spread} {set}");
+                for dispatch in Dispatch::all() {
+                    dispatch.run(Fill {
+                        logits: &logits,
+                        frequencies: &mut frequencies,
+                        before: &mut before,
+                    });
+                    assert_eq!(frequencies[..logits.len()], expected, "{n} {spread} {dispatch:?}");
                     assert!(frequencies[logits.len()..].iter().all(|&f| f == 0));
-                    assert_eq!(before, sums(), "{n} {spread} {set}");
+                    assert_eq!(before, sums(), "{n} {spread} {dispatch:?}");
                 }
             }
         }
@@ -353,7 +351,7 @@ mod tests {
     #[test]
     fn sums_are_those_of_the_single_frequencies() {
         let vocabulary = vocabulary(1000);
-        let mut distribution = Distribution::new(&vocabulary);
+        let mut distribution = Frequencies::new(&vocabulary);
         let logits: Vec<f32> = noise(11).take(vocabulary.len()).map(|x| x * 9.0).collect();
         distribution.set(&logits);
         let mut sum = 0;

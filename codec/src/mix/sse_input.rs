@@ -1,26 +1,24 @@
-//! The language model's opinion, refined by what it turned out to mean in `N` contexts of the block.
+//! Secondary symbol estimation as an input: what the language model's prediction turned out to mean in `N` contexts of the block.
 //!
-//! The model is the same for every block; what it says too surely or too hesitantly here is learned here (the secondary symbol
-//! estimation of PPMd and PAQ, applied to an input instead of the result).
+//! The model is the same for every block. Where it is too sure or too hesitant here, these maps learn it. PPMd and PAQ apply the
+//! same estimation to the result instead of an input.
 
 use super::apm::Apm;
+use super::layout::SSE_RATE;
 use super::math::stretch;
 
-/// Binary logarithm of how many bits the maps look back on.
-const RATE: u32 = 5;
-
 /// Maps of hashed contexts.
-pub(super) struct Opinion<const N: usize> {
+pub(super) struct SseInput<const N: usize> {
     maps: [Apm<9>; N],
     /// Binary logarithm of the contexts of a map.
     log2: u32,
 }
 
-impl<const N: usize> Opinion<N> {
+impl<const N: usize> SseInput<N> {
     /// Maps that know nothing yet, for a block of `len` bytes.
     pub(super) fn new(len: usize) -> Self {
         let log2 = (usize::BITS - len.leading_zeros()).clamp(11, 19) - 3;
-        Opinion {
+        SseInput {
             maps: std::array::from_fn(|_| Apm::new(1 << log2)),
             log2,
         }
@@ -28,7 +26,7 @@ impl<const N: usize> Opinion<N> {
 
     /// The stretched probabilities that `stretched` turned out to mean in contexts with these hashes.
     #[inline(always)]
-    pub(super) fn refine(&mut self, stretched: i32, hashes: [u64; N]) -> [i32; N] {
+    pub(super) fn predict(&mut self, stretched: i32, hashes: [u64; N]) -> [i32; N] {
         let contexts = hashes.map(|hash| (hash >> (64 - self.log2)) as u32);
         for (map, context) in self.maps.iter().zip(contexts) {
             map.prefetch(context);
@@ -43,7 +41,7 @@ impl<const N: usize> Opinion<N> {
     #[inline(always)]
     pub(super) fn update(&mut self, bit: bool) {
         for map in &mut self.maps {
-            map.update(bit, RATE);
+            map.update(bit, SSE_RATE);
         }
     }
 }

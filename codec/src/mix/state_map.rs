@@ -46,13 +46,13 @@ impl Cell {
 }
 
 /// Probabilities of all histories in one context.
-pub(super) type Map = [Cell; 256];
+pub(super) type StateMap = [Cell; 256];
 
 const _: () = assert!(CONTEXTS <= WAYS, "a vector has a place for each context");
 
 /// The cells of `states`; those beyond the contexts stay at one half.
 #[inline(always)]
-pub(super) fn cells<S: Whole>(s: S, maps: &[Map; CONTEXTS], states: &[u8; CONTEXTS]) -> S::I {
+pub(super) fn cells<S: Whole>(s: S, maps: &[StateMap; CONTEXTS], states: &[u8; CONTEXTS]) -> S::I {
     const HALF: i32 = (32768_u32 << 16 | 2048).cast_signed();
     s.generate(|i| {
         if i < CONTEXTS {
@@ -79,7 +79,7 @@ pub(super) fn inputs<S: Whole>(s: S, cells: S::I) -> [S::I; 2] {
 pub(super) fn update<S: Whole>(
     s: S,
     cells: S::I,
-    maps: &mut [Map; CONTEXTS],
+    maps: &mut [StateMap; CONTEXTS],
     states: &[u8; CONTEXTS],
     bit: bool,
     rate: u32,
@@ -113,7 +113,7 @@ pub(super) fn update<S: Whole>(
 }
 
 /// What is expected of histories before anything was learned: their share of ones.
-pub(super) fn untrained() -> Map {
+pub(super) fn untrained() -> StateMap {
     let mut map = [Cell::new(32768); 256];
     for (cell, [zeros, ones]) in map.iter_mut().zip(HISTORIES.counts) {
         let (zeros, ones) = (u32::from(zeros), u32::from(ones));

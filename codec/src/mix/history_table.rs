@@ -7,25 +7,25 @@ use crate::simd::whole::Whole;
 /// A check byte, never 0 in a slot in use, and fifteen histories, one for each partial half byte (1, 2..3, 4..7, 8..15).
 pub(super) type Slot = [u8; 16];
 /// Slots that share a cache line and may stand in for each other.
-const WAYS: usize = 4;
+const SLOTS_PER_LINE: usize = 4;
 
 /// A cache line of slots.
 #[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Line([Slot; WAYS]);
+struct Line([Slot; SLOTS_PER_LINE]);
 
-const EMPTY: Line = Line([[0; 16]; WAYS]);
+const EMPTY: Line = Line([[0; 16]; SLOTS_PER_LINE]);
 
-/// Slots found by a hash; the least used of a line makes room for a new one.
-pub(super) struct Slots {
+/// Finds slots by a hash; the least used of a line makes room for a new one.
+pub(super) struct HistoryTable {
     lines: Vec<Line>,
     /// `64 - log2(lines)`.
     shift: u32,
 }
 
-impl Slots {
+impl HistoryTable {
     pub(super) fn new() -> Self {
-        Slots {
+        HistoryTable {
             lines: Vec::new(),
             shift: 63,
         }

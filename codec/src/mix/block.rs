@@ -1,0 +1,75 @@
+//! What is known of the block under way.
+
+use super::context::Lane;
+
+/// The bytes of a block and its lanes.
+pub(super) struct Block {
+    /// Bytes that are not known yet are zero.
+    pub(super) bytes: Vec<u8>,
+    pub(super) lanes: Vec<Lane>,
+    /// Distance to the byte above, 0 in text.
+    pub(super) stride: u32,
+}
+
+/// The byte under way.
+#[derive(Clone, Copy)]
+pub(super) struct ByteState {
+    /// Bits so far, behind a leading one.
+    pub(super) partial: u32,
+    /// Their number.
+    pub(super) bits: u32,
+}
+
+impl ByteState {
+    pub(super) const START: Self = ByteState { partial: 1, bits: 0 };
+
+    /// Whether a half byte starts here.
+    #[inline(always)]
+    pub(super) fn is_half(self) -> bool {
+        self.bits & 3 == 0
+    }
+
+    /// Whether the next bit ends a half byte.
+    #[inline(always)]
+    pub(super) fn ends_half(self) -> bool {
+        self.bits & 3 == 3
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, bit: bool) {
+        self.partial = self.partial << 1 | u32::from(bit);
+        self.bits = self.bits.wrapping_add(1);
+    }
+}
+
+impl Block {
+    pub(super) fn new() -> Self {
+        Block {
+            bytes: Vec::new(),
+            lanes: Vec::new(),
+            stride: 0,
+        }
+    }
+
+    /// Starts a block that is cut into lanes of these lengths.
+    pub(super) fn reset(&mut self, lens: &[usize]) {
+        self.bytes.clear();
+        self.bytes.resize(lens.iter().sum(), 0);
+        self.lanes.clear();
+        let mut start = 0;
+        for &len in lens {
+            self.lanes.push(Lane::new(start));
+            start += len as u32;
+        }
+    }
+
+    /// Appends a byte to a lane.
+    #[inline(always)]
+    pub(super) fn push(&mut self, lane: usize, byte: u8) {
+        let lane = &mut self.lanes[lane];
+        if let Some(to) = self.bytes.get_mut(lane.at as usize) {
+            *to = byte;
+        }
+        lane.push(byte);
+    }
+}
