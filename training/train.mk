@@ -22,7 +22,7 @@ TRAINING_SET_UP := $(TRAINING_VENV)/set-up
 TRAINING_ENV  := PYTHONPATH=training MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592 MALLOC_TOP_PAD_=268435456
 LMTRAIN       := $(TRAINING_ENV) $(PYTHON) -m lmtrain
 
-.PHONY: train train-test train-export train-evaluate train-overlap
+.PHONY: train train-test train-export train-evaluate train-overlap train-dictionaries
 
 train: $(RUNS)/tokens/pack.json  ## train a built-in model (MODEL=small CORPUS=folder), see training/README.md
 	$(LMTRAIN) train --model $(MODEL) --tokens $(RUNS)/tokens --tokenizer $(RUNS)/tokenizer.json --out $(RUNS)/$(MODEL) \
@@ -34,10 +34,14 @@ train-export: | $(TRAINING_SET_UP)
 	  --average $(AVERAGE) --out $(RUNS)/$(MODEL).gguf
 
 train-evaluate: | $(TRAINING_SET_UP)
-	$(LMTRAIN) evaluate $(RUNS)/$(MODEL).gguf --against models/first.gguf --eval $(HELDOUT)
+	$(LMTRAIN) evaluate $(RUNS)/$(MODEL).gguf --against models/small.gguf --eval $(HELDOUT)
 
 train-overlap: | $(TRAINING_SET_UP)
 	$(LMTRAIN) overlap --corpus $(CORPUS) --eval $(HELDOUT)
+
+# Only new ones, or before the first release: blocks name the dictionaries that wrote them.
+train-dictionaries:
+	cargo run --release --locked -p lmfs-codec --example dictionaries -- training/dictionaries.txt $(CORPUS) models/dictionaries
 
 train-test: | $(TRAINING_SET_UP)
 	cd training && $(abspath $(PYTHON)) -m unittest

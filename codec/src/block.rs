@@ -9,11 +9,13 @@ mod options;
 mod pool;
 mod route;
 mod sample;
+mod warm_states;
 mod zstd;
 
 pub use codec::Codec;
 pub(crate) use codec::decode_as;
 pub use fingerprint::Fingerprint;
+pub(crate) use fingerprint::hex;
 pub use header::{Header, Method};
 pub(crate) use options::MODEL_GAIN;
 pub use options::Options;

@@ -1,5 +1,6 @@
 //! What can go wrong, said so that a user knows where and what to do.
 
+use crate::dictionary::DictionaryId;
 use crate::model::Engine;
 
 /// The result of everything in this crate.
@@ -66,6 +67,24 @@ pub enum Error {
         needed: String,
         /// Ours, in hex, if a model is loaded.
         have: Option<String>,
+    },
+
+    /// A block starts behind a dictionary that is not here.
+    #[error(
+        "the block was coded with dictionary {id}, which is not here; open it with the dictionaries that it was written with"
+    )]
+    MissingDictionary {
+        /// The dictionary's id.
+        id: DictionaryId,
+    },
+
+    /// What is found under a dictionary's id cannot be used.
+    #[error("dictionary {id} cannot be used: {reason}")]
+    UnusableDictionary {
+        /// The dictionary's id.
+        id: DictionaryId,
+        /// What is wrong.
+        reason: String,
     },
 
     /// The model is the right one, but its bits come out differently here.

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod block;
+pub mod dictionary;
 pub mod entropy;
 mod error;
 mod level;

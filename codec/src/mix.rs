@@ -37,9 +37,11 @@ mod sound;
 mod sse_input;
 mod state_map;
 mod token_end;
+mod warm;
 
 pub use data_layout::DataLayout;
 pub use predictor::Predictor;
+pub use warm::WarmState;
 
 use crate::entropy::range_coder::{Coder, Decoder, Encoder, StreamEnd};
 use crate::simd::dispatch::WholeTask;
@@ -132,6 +134,28 @@ pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize) -> Result<V
         DataLayout::Sound(channels) => sound::inverse(bytes, usize::from(channels)),
         _ => bytes,
     })
+}
+
+/// Codes a block behind a dictionary. Its data layout is plain.
+pub fn encode_warm(predictor: &mut Predictor, warm: &WarmState, raw: &[u8]) -> Vec<u8> {
+    predictor.reset_warm(warm, raw.len());
+    let mut coder = Encoder::new(Vec::new());
+    code_bytes(predictor, &mut coder, raw, raw.len());
+    coder.finish()
+}
+
+/// Decodes what [`encode_warm`] made of `len` bytes behind the same dictionary.
+pub fn decode_warm(
+    predictor: &mut Predictor,
+    warm: &WarmState,
+    stream: &[u8],
+    len: usize,
+) -> Result<Vec<u8>, StreamEnd> {
+    predictor.reset_warm(warm, len);
+    let mut coder = Decoder::new(stream);
+    code_bytes(predictor, &mut coder, &[], len);
+    coder.finish()?;
+    Ok(predictor.take())
 }
 
 #[cfg(test)]
@@ -244,9 +268,51 @@ mod tests {
         let mut used = Predictor::new();
         encode(&mut used, &vec![7; 100_000]);
         encode_as(&mut used, &text, DataLayout::Sound(2));
+        let warm = WarmState::learn(&mut used, &text);
+        encode_warm(&mut used, &warm, &text);
         let mut coder = Encoder::new(Vec::new());
         lanes(&mut used, &mut coder, &text, &[1000, 1720], &[0, 1, 1]);
         assert_eq!(encode(&mut used, &text), encode(&mut Predictor::new(), &text));
+    }
+
+    #[test]
+    fn blocks_of_any_length_return_behind_any_dictionary() {
+        let text: Vec<u8> = (0..9_000_u32)
+            .flat_map(|i| format!("{{\"id\": {}, \"ok\": {}}}\n", i * 7919 % 977, i % 3 == 0).into_bytes())
+            .collect();
+        let mut predictor = Predictor::new();
+        for dictionary_len in [0, 1, 7, 3000, 70_000] {
+            let warm = WarmState::learn(&mut predictor, &text[..dictionary_len]);
+            assert_eq!(warm.text(), &text[..dictionary_len]);
+            // The longest has larger tables than the dictionary.
+            for len in [0, 1, 5, 4096, 100_000] {
+                let raw = &text[80_000..80_000 + len];
+                let stream = encode_warm(&mut predictor, &warm, raw);
+                let mut other = Predictor::new();
+                assert_eq!(
+                    decode_warm(&mut other, &warm, &stream, len).unwrap(),
+                    raw,
+                    "{len} behind {dictionary_len}"
+                );
+                if len == 4096 && dictionary_len == 70_000 {
+                    assert!(stream.len() * 2 < encode(&mut predictor, raw).len(), "{}", stream.len());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_dictionary_that_is_compressed_leaves_the_same_state() {
+        let text = b"state is what was learned, however it was learned. ".repeat(300);
+        let mut predictor = Predictor::new();
+        let learned = WarmState::learn(&mut predictor, &text);
+        let (_, stream) = WarmState::compress(&mut predictor, &text);
+        let decompressed = WarmState::decompress(&mut predictor, &stream, text.len()).unwrap();
+        assert_eq!(decompressed.text(), &text[..]);
+        let raw = b"what was learned is state";
+        let block = encode_warm(&mut predictor, &learned, raw);
+        assert_eq!(encode_warm(&mut predictor, &decompressed, raw), block);
+        assert!(WarmState::decompress(&mut predictor, &stream[..20], text.len()).is_err());
     }
 
     /// The rows of a bitmap that is mostly white were once not found, because white repeats at every distance.
@@ -275,7 +341,9 @@ mod tests {
                 let mut coder = Encoder::new(Vec::new());
                 let text: Vec<u8> = text.iter().map(|b| b | 128).collect();
                 lanes(&mut predictor, &mut coder, &text, &[9000, 11_000], &[0, 1, 1, 0]);
-                (encode_as(&mut predictor, &text, shape), coder.finish())
+                let warm = WarmState::learn(&mut predictor, &text[..5000]);
+                let behind = encode_warm(&mut predictor, &warm, &text[5000..9000]);
+                (encode_as(&mut predictor, &text, shape), coder.finish(), behind)
             });
             let payloads: Vec<_> = payloads.collect();
             assert!(payloads.iter().all(|payload| *payload == payloads[0]));

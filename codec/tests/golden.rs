@@ -43,6 +43,7 @@ const ALL: &[Golden] = &[
     golden("mix-records", "records.bin", Method::Mix, None),
     golden("mix-bitmap", "bitmap.bin", Method::Mix, None),
     golden("mix-sound", "sound.bin", Method::Mix, None),
+    golden("mix-dictionary", "text.txt", Method::Mix, None),
     golden("model-small", "text.txt", Method::Model, Some("small")),
     golden("model-tiny", "text.txt", Method::Model, Some("tiny")),
     golden("lm-tiny", "text.txt", Method::Lm, Some("tiny")),
@@ -121,6 +122,7 @@ fn make() {
         let mut options = Options::default();
         options.model = golden.method == Method::Model;
         options.mix = golden.method == Method::Mix;
+        options.dictionaries = golden.name == "mix-dictionary";
         options.lm_only = golden.method == Method::Lm;
         options.model |= options.lm_only;
         let named = |builtin: &builtin::Builtin| Some(builtin.name) == golden.model;

@@ -1,12 +1,16 @@
-//! Sizes and speed of method mix on files cut into blocks, for tuning.
+//! Sizes and speed of method mix on files cut into blocks: `mixbench BLOCK LIMIT [behind=DICT] FILE...`
+//!
+//! With `behind`, every block starts behind a dictionary: a file, `builtin:NAME`, or `head:BYTES` for the first bytes of each file,
+//! which are then not measured.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
     reason = "a bench stops at the first surprise"
 )]
+use lmfs_codec::dictionary::builtin;
 use lmfs_codec::entropy::token_tree::DecisionModel;
-use lmfs_codec::mix;
+use lmfs_codec::mix::{self, Predictor, WarmState};
 
 /// Processor time of this process in seconds, which does not depend on what else runs.
 fn cpu() -> f64 {
@@ -65,10 +69,48 @@ fn replay(predictor: &mut mix::Predictor, dump: &[u8]) -> (usize, usize, f64) {
     (raw, size, ends)
 }
 
+/// The dictionary of this name for a file with these contents, and how many of its bytes it takes away.
+fn dictionary(name: &str, data: &[u8]) -> (Vec<u8>, usize) {
+    if let Some(bytes) = name.strip_prefix("head:") {
+        let head = &data[..data.len().min(bytes.parse().unwrap())];
+        return (head.to_vec(), head.len());
+    }
+    let text = match name.strip_prefix("builtin:") {
+        Some(name) => {
+            let entry = builtin::list().iter().find(|entry| entry.name == name);
+            entry.expect("a built-in dictionary").text().unwrap()
+        }
+        None => std::fs::read(name).unwrap(),
+    };
+    (text, 0)
+}
+
+/// Codes the blocks of a file behind a dictionary and decodes them: bytes, and seconds of decoding.
+fn warm(predictor: &mut Predictor, state: &WarmState, data: &[u8], block: usize) -> (usize, f64) {
+    let (mut size, mut decoding) = (0, 0.0);
+    for raw in data.chunks(block) {
+        let stream = mix::encode_warm(predictor, state, raw);
+        let start = cpu();
+        let back = mix::decode_warm(predictor, state, &stream, raw.len()).unwrap();
+        decoding += cpu() - start;
+        assert_eq!(back, raw);
+        size += stream.len();
+    }
+    (size, decoding)
+}
+
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
+    let mut args: Vec<String> = std::env::args().collect();
     let block: usize = args[1].parse().unwrap();
     let limit: usize = args[2].parse().unwrap();
+    let behind = args
+        .get(3)
+        .and_then(|arg| arg.strip_prefix("behind="))
+        .map(str::to_owned);
+    if behind.is_some() {
+        args.remove(3);
+    }
+    let (mut warm_total, mut warm_decoding) = (0, 0.0);
     let mut predictor = mix::Predictor::new();
     let (mut total, mut raw_total, mut seconds, mut decoding) = (0usize, 0usize, 0f64, 0f64);
     for path in &args[3..] {
@@ -86,7 +128,20 @@ fn main() {
             );
             continue;
         }
+        let (text, skip) = behind.as_ref().map_or((Vec::new(), 0), |name| dictionary(name, &data));
+        let data = &data[skip..];
         let data = &data[..data.len().min(limit)];
+        if behind.is_some() {
+            let state = WarmState::learn(&mut predictor, &text);
+            let (size, seconds) = warm(&mut predictor, &state, data, block);
+            warm_total += size;
+            warm_decoding += seconds;
+            println!(
+                "{path:50} {:8} {size:8} {:.4} warm",
+                data.len(),
+                size as f64 / data.len() as f64
+            );
+        }
         let mut size = 0;
         for raw in data.chunks(block) {
             let start = cpu();
@@ -112,4 +167,11 @@ fn main() {
         decoding * 1e6 / raw_total as f64,
         seconds * 1e6 / raw_total as f64
     );
+    if behind.is_some() {
+        println!(
+            "warm  {raw_total} {warm_total} {:.4}  decode {:.3} us/byte",
+            warm_total as f64 / raw_total as f64,
+            warm_decoding * 1e6 / raw_total as f64
+        );
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::engine::Predicting;
+use super::engine::{Predicting, builtin_candidates, named_dictionary};
 use super::fingerprint::{self, Fingerprint, hex};
 use super::route::{self, Content};
 use super::{Header, Method, Options, sample, zstd};
+use crate::dictionary::{DictionaryId, DictionarySource, NoDictionaries};
 use crate::model::LanguageModel;
 use crate::{Error, MAX_BLOCK, Result, Stop};
 
@@ -26,8 +27,20 @@ impl Codec {
     /// # Errors
     /// [`Error::InvalidOption`].
     pub fn new(model: Option<Arc<dyn LanguageModel>>, options: Options) -> Result<Codec> {
+        Codec::with_dictionaries(model, Arc::new(NoDictionaries), options)
+    }
+
+    /// A codec that knows the dictionaries of `source` besides the [built-in ones](crate::dictionary::builtin).
+    ///
+    /// # Errors
+    /// [`Error::InvalidOption`].
+    pub fn with_dictionaries(
+        model: Option<Arc<dyn LanguageModel>>,
+        source: Arc<dyn DictionarySource>,
+        options: Options,
+    ) -> Result<Codec> {
         options.check()?;
-        let predicting = Predicting::new(model, &options);
+        let predicting = Predicting::new(model, source, &options);
         Ok(Codec {
             shared: Arc::new(Shared { predicting, options }),
         })
@@ -66,9 +79,18 @@ impl Codec {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Interrupted`], or a failing engine.
     pub fn encode(&self, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
+        self.encode_with(raw, &self.options().try_dictionaries, stop)
+    }
+
+    /// [`encode`](Codec::encode), with dictionaries of this codec's source that may suit the block. They and the built-in ones are
+    /// tried on a part of it, so a few are enough.
+    ///
+    /// # Errors
+    /// As of [`encode`](Codec::encode), or what [`DictionarySource::text`] returned.
+    pub fn encode_with(&self, raw: &[u8], dictionaries: &[DictionaryId], stop: &Stop) -> Result<Vec<u8>> {
         fits(raw)?;
         stop.check()?;
-        for (block, method) in self.blocks(raw, stop)?.into_iter().rev() {
+        for (block, method) in self.blocks(raw, dictionaries, stop)?.into_iter().rev() {
             match self.verify(&block, method, raw, stop) {
                 Ok(()) => return Ok(block),
                 Err(failed) => warn(failed)?,
@@ -91,7 +113,7 @@ impl Codec {
     }
 
     /// Blocks, each smaller than the one before it and the first than the raw bytes.
-    fn blocks(&self, raw: &[u8], stop: &Stop) -> Result<Vec<(Vec<u8>, Method)>> {
+    fn blocks(&self, raw: &[u8], dictionaries: &[DictionaryId], stop: &Stop) -> Result<Vec<(Vec<u8>, Method)>> {
         let options = self.options();
         let mut blocks = Vec::new();
         if !options.lm_only {
@@ -108,15 +130,19 @@ impl Codec {
                 blocks.push((self.assemble(raw, Method::Zstd, 0, &frame), Method::Zstd));
             }
         }
+        let mut dictionaries = dictionaries.to_vec();
+        if options.dictionaries {
+            dictionaries.extend(builtin_candidates(raw));
+        }
         let mut mixed = None;
         for method in self.candidates(raw) {
             if let (Method::Model, Some(mixed)) = (method, mixed)
-                && !sample::model_may_gain(&self.shared.predicting, options, raw, mixed, stop)?
+                && !sample::model_may_gain(&self.shared.predicting, options, raw, mixed, &dictionaries, stop)?
             {
                 continue;
             }
             let lanes = self.shared.predicting.lanes(method, raw.len(), options);
-            let payload = match self.shared.predicting.encode(method, raw, lanes, stop) {
+            let payload = match self.payload(method, raw, lanes, &dictionaries, stop) {
                 Ok(payload) => payload,
                 Err(failed) => {
                     warn(failed)?;
@@ -136,6 +162,32 @@ impl Codec {
             }
         }
         Ok(blocks)
+    }
+
+    fn payload(
+        &self,
+        method: Method,
+        raw: &[u8],
+        lanes: usize,
+        dictionaries: &[DictionaryId],
+        stop: &Stop,
+    ) -> Result<Vec<u8>> {
+        let predicting = &self.shared.predicting;
+        if method != Method::Mix {
+            return predicting.encode(method, raw, lanes, stop);
+        }
+        predicting.encode_mix(raw, dictionaries, stop)
+    }
+
+    /// The dictionary that a block starts behind, if any.
+    ///
+    /// # Errors
+    /// Whatever [`Header::parse`] finds.
+    pub fn dictionary_of(block: &[u8]) -> Result<Option<DictionaryId>> {
+        let header = Header::parse(block)?;
+        let payload = block.get(Header::LEN..).unwrap_or_default();
+        let named = named_dictionary(payload).filter(|_| header.method == Method::Mix);
+        Ok(named.map(|(id, _)| id))
     }
 
     /// The predicting methods worth their time.
@@ -451,6 +503,59 @@ mod tests {
             ..Options::default()
         };
         assert!(matches!(Codec::new(None, all), Err(Error::InvalidOption(_))));
+    }
+
+    /// Text of one kind, the i-th piece of it.
+    fn records(i: u32) -> Vec<u8> {
+        let line = |n: u32| {
+            format!(
+                "{{\"user\": {}, \"visits\": {}, \"active\": true}}\n",
+                n * 7919 % 1009,
+                n % 13
+            )
+        };
+        (i * 100..i * 100 + 100).flat_map(|n| line(n).into_bytes()).collect()
+    }
+
+    #[test]
+    fn a_block_starts_behind_the_dictionary_that_suits_it() {
+        let dictionaries = vec![(0..20).flat_map(records).collect::<Vec<u8>>(), noise()];
+        let ids: Vec<DictionaryId> = dictionaries.iter().map(|text| DictionaryId::of(text)).collect();
+        let options = Options {
+            dictionaries: false,
+            ..Options::default()
+        };
+        let codec = Codec::with_dictionaries(None, Arc::new(dictionaries), options.clone()).unwrap();
+        let (raw, stop) = (records(40), Stop::new());
+        let cold = codec.encode(&raw, &stop).unwrap();
+        assert_eq!(Codec::dictionary_of(&cold).unwrap(), None);
+        let warm = codec.encode_with(&raw, &ids, &stop).unwrap();
+        assert_eq!(Codec::dictionary_of(&warm).unwrap(), Some(ids[0]));
+        assert!(warm.len() * 2 < cold.len(), "{} for {}", warm.len(), cold.len());
+        assert_eq!(codec.decode(&warm, &stop).unwrap(), raw);
+        let strange = "nothing of that kind, and short".repeat(3).into_bytes();
+        let alone = codec.encode_with(&strange, &ids[1..], &stop).unwrap();
+        assert_eq!(Codec::dictionary_of(&alone).unwrap(), None);
+        assert_eq!(alone, codec.encode(&strange, &stop).unwrap());
+
+        let without = Codec::new(None, options.clone()).unwrap();
+        let error = without.decode(&warm, &stop).unwrap_err();
+        assert!(
+            matches!(error, Error::MissingDictionary { id } if id == ids[0]),
+            "{error}"
+        );
+        assert!(!error.is_damage());
+
+        /// Answers every question with the same text.
+        struct Wrong;
+        impl DictionarySource for Wrong {
+            fn text(&self, _: DictionaryId) -> Result<Option<Vec<u8>>> {
+                Ok(Some(b"the wrong text".to_vec()))
+            }
+        }
+        let wrong = Codec::with_dictionaries(None, Arc::new(Wrong), options).unwrap();
+        let error = wrong.decode(&warm, &stop).unwrap_err();
+        assert!(matches!(error, Error::UnusableDictionary { .. }), "{error}");
     }
 
     #[test]

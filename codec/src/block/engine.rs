@@ -6,11 +6,13 @@ use sha2::{Digest, Sha256};
 
 use super::coder::{Job, Side, Tables, code, lane_lens, tokenize};
 use super::pool::Pool;
+use super::warm_states::Dictionaries;
 use super::{Method, Options};
+use crate::dictionary::{DictionaryId, DictionarySource, builtin};
 use crate::entropy::frequencies;
 use crate::entropy::range_coder::{Decoder, Encoder};
 use crate::entropy::token_tree::Passthrough;
-use crate::mix::{self, Predictor};
+use crate::mix::{self, DataLayout, Predictor};
 use crate::model::{Lanes, LanguageModel};
 use crate::{Error, Result, Stop};
 
@@ -19,6 +21,7 @@ pub(super) struct Predicting {
     model: Option<Arc<dyn LanguageModel>>,
     states: Pool<usize, State>,
     mixers: Pool<(), Predictor>,
+    dictionaries: Dictionaries,
     /// By number of the method.
     params: [[u8; 8]; Method::ALL.len()],
 }
@@ -29,12 +32,17 @@ struct State {
 }
 
 impl Predicting {
-    pub(super) fn new(model: Option<Arc<dyn LanguageModel>>, options: &Options) -> Predicting {
+    pub(super) fn new(
+        model: Option<Arc<dyn LanguageModel>>,
+        dictionaries: Arc<dyn DictionarySource>,
+        options: &Options,
+    ) -> Predicting {
         let params = Method::ALL.map(|method| params(model.as_deref(), method));
         Predicting {
             model,
             states: Pool::new(options.max_states),
             mixers: Pool::new(options.max_states),
+            dictionaries: Dictionaries::new(dictionaries, options.most_warm_bytes),
             params,
         }
     }
@@ -89,12 +97,47 @@ impl Predicting {
     ) -> Result<Vec<u8>> {
         let ended = |error: crate::entropy::range_coder::StreamEnd| Error::damaged("block", error.to_string());
         if method == Method::Mix {
-            return self.with_mixer(|mixer| mix::decode(mixer, payload, len).map_err(ended));
+            return self.with_mixer(|mixer| match named_dictionary(payload) {
+                Some((id, stream)) => {
+                    let warm = self.dictionaries.state(id, mixer)?;
+                    mix::decode_warm(mixer, &warm, stream, len).map_err(ended)
+                }
+                None => mix::decode(mixer, payload, len).map_err(ended),
+            });
         }
         let mut decoder = Decoder::new(payload);
         let raw = self.run(method, len, lanes, None, &mut decoder, stop)?;
         decoder.finish().map_err(ended)?;
         Ok(raw)
+    }
+
+    /// Codes a block without a language model, behind the dictionary of `candidates` that makes it smallest, or behind none.
+    pub(super) fn encode_mix(&self, raw: &[u8], candidates: &[DictionaryId], stop: &Stop) -> Result<Vec<u8>> {
+        let sample = sample(raw);
+        self.with_mixer(|mixer| {
+            if candidates.is_empty() {
+                return Ok(mix::encode(mixer, raw));
+            }
+            let cold = mix::encode(mixer, sample);
+            let mut best = (cold.len(), None);
+            for &id in candidates {
+                stop.check()?;
+                let warm = self.dictionaries.state(id, mixer)?;
+                let len = mix::encode_warm(mixer, &warm, sample).len() + DictionaryId::LEN;
+                if len < best.0 {
+                    best = (len, Some((id, warm)));
+                }
+            }
+            stop.check()?;
+            Ok(match best.1 {
+                Some((id, warm)) => {
+                    let stream = mix::encode_warm(mixer, &warm, raw);
+                    [&[DataLayout::BEHIND_DICTIONARY][..], &id.0, &stream].concat()
+                }
+                None if sample.len() == raw.len() => cold,
+                None => mix::encode(mixer, raw),
+            })
+        })
     }
 
     /// Lends a mixer.
@@ -148,6 +191,29 @@ impl Predicting {
             })
         })
     }
+}
+
+/// Built-in dictionaries that are tried on a block.
+const BUILTINS_TRIED: usize = 2;
+
+/// The built-in dictionaries that are worth a trial on a block.
+pub(super) fn builtin_candidates(raw: &[u8]) -> Vec<DictionaryId> {
+    builtin::likeliest(raw, BUILTINS_TRIED)
+}
+
+/// The part of a block on which dictionaries are tried: from a quarter of it on, where files have their head behind them.
+fn sample(raw: &[u8]) -> &[u8] {
+    /// Bytes of it.
+    const SAMPLE: usize = 4096;
+    let start = raw.len() / 4;
+    raw.get(start..start + SAMPLE).unwrap_or(raw)
+}
+
+/// The dictionary that a payload of method mix names, and the stream behind its id.
+pub(super) fn named_dictionary(payload: &[u8]) -> Option<(DictionaryId, &[u8])> {
+    let (&layout, rest) = payload.split_first()?;
+    let (id, stream) = rest.split_first_chunk()?;
+    (layout == DataLayout::BEHIND_DICTIONARY).then_some((DictionaryId(*id), stream))
 }
 
 /// Bytes a lane, unless that gives more lanes than the model is best with: docs/BENCHMARKS.md, "Lanes", has the measurements.

@@ -1,5 +1,6 @@
 //! What a codec may do, and how hard it tries.
 
+use crate::dictionary::DictionaryId;
 use crate::{Error, Header, Result};
 
 /// [`Options::model_gain`] where nothing else is asked for.
@@ -13,6 +14,13 @@ pub struct Options {
     pub model: bool,
     /// Allow [`Method::Mix`](crate::Method::Mix).
     pub mix: bool,
+    /// Let blocks of [`Method::Mix`](crate::Method::Mix) start behind a [dictionary](crate::dictionary) where that is smaller.
+    pub dictionaries: bool,
+    /// Dictionaries of the codec's source that are tried on every block, besides the built-in ones.
+    pub try_dictionaries: Vec<DictionaryId>,
+    /// The most bytes that the states after dictionaries of the codec's source may take together. Each takes about 20 times its text.
+    /// Those after built-in dictionaries are shared by all codecs and take at most 64 MiB.
+    pub most_warm_bytes: usize,
     /// Use the language model alone ([`Method::Lm`](crate::Method::Lm)) instead of mixing: to measure models.
     pub lm_only: bool,
     /// By how many percent a block must shrink with the language model to be worth it, since it is then read twenty times
@@ -39,6 +47,9 @@ impl Default for Options {
         Options {
             model: true,
             mix: true,
+            dictionaries: true,
+            try_dictionaries: Vec::new(),
+            most_warm_bytes: 64 << 20,
             lm_only: false,
             model_gain: MODEL_GAIN,
             zstd_level: 19,

@@ -2,7 +2,8 @@
 
 use super::engine::Predicting;
 use super::{Method, Options, route};
-use crate::{Result, Stop, mix};
+use crate::dictionary::DictionaryId;
+use crate::{Result, Stop};
 
 /// Bytes of the sample for the adaptive models.
 const MIX_PIECES: (usize, usize) = (2, 8192);
@@ -15,7 +16,7 @@ const MODEL_PART: usize = 8;
 pub(super) fn mix_gains(predicting: &Predicting, raw: &[u8], stop: &Stop) -> Result<bool> {
     let (count, len) = MIX_PIECES;
     let sample = route::pieces(raw, count, len);
-    let payload = predicting.encode(Method::Mix, mix::newest(false), &sample, 1, stop)?;
+    let payload = predicting.encode(Method::Mix, &sample, 1, stop)?;
     Ok(payload.len() * 200 < sample.len() * 199)
 }
 
@@ -26,6 +27,7 @@ pub(super) fn model_may_gain(
     options: &Options,
     raw: &[u8],
     mixed: usize,
+    dictionaries: &[DictionaryId],
     stop: &Stop,
 ) -> Result<bool> {
     if options.model_gain == 0 || raw.len() < LEAST_SAMPLED {
@@ -33,11 +35,9 @@ pub(super) fn model_may_gain(
     }
     let lanes = predicting.lanes(Method::Model, raw.len(), options);
     let sample = route::pieces(raw, lanes, raw.len() / MODEL_PART / lanes);
-    let of_sample = |method: Method, lanes: usize| {
-        let payload = predicting.encode(method, mix::newest(method.needs_model()), &sample, lanes, stop)?;
-        Ok(share(payload.len(), sample.len()))
-    };
-    let (mix, model) = (of_sample(Method::Mix, 1)?, of_sample(Method::Model, lanes)?);
+    let mix = predicting.encode_mix(&sample, dictionaries, stop)?;
+    let model = predicting.encode(Method::Model, &sample, lanes, stop)?;
+    let (mix, model) = (share(mix.len(), sample.len()), share(model.len(), sample.len()));
     Ok(promises(model, mix, share(mixed, raw.len()), options.model_gain))
 }
 

@@ -4,7 +4,7 @@ use super::context::Lane;
 
 /// The bytes of a block and its lanes.
 pub(super) struct Block {
-    /// Bytes that are not known yet are zero.
+    /// The dictionary and then the block. Bytes that are not known yet are zero.
     pub(super) bytes: Vec<u8>,
     pub(super) lanes: Vec<Lane>,
     /// Distance to the byte above, 0 in text.
@@ -51,15 +51,27 @@ impl Block {
         }
     }
 
-    /// Starts a block that is cut into lanes of these lengths.
-    pub(super) fn reset(&mut self, lens: &[usize]) {
+    /// Starts a block that is cut into lanes of these lengths and has `dictionary` in front of it.
+    pub(super) fn reset(&mut self, dictionary: &[u8], lens: &[usize]) {
         self.bytes.clear();
-        self.bytes.resize(lens.iter().sum(), 0);
+        self.bytes.extend_from_slice(dictionary);
+        self.bytes.resize(dictionary.len() + lens.iter().sum::<usize>(), 0);
         self.lanes.clear();
-        let mut start = 0;
+        let mut start = dictionary.len() as u32;
         for &len in lens {
             self.lanes.push(Lane::new(start));
             start += len as u32;
+        }
+    }
+
+    /// Takes the bytes of the lanes out.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let start = self.lanes.first().map_or(0, |lane| lane.start as usize);
+        let mut bytes = std::mem::take(&mut self.bytes);
+        if start == 0 {
+            bytes
+        } else {
+            bytes.split_off(start.min(bytes.len()))
         }
     }
 

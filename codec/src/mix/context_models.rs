@@ -50,6 +50,19 @@ struct Bit {
     order1: usize,
 }
 
+/// What a dictionary leaves behind.
+pub(super) struct WarmContexts {
+    table: HistoryTable,
+    maps: Box<[StateMap; CONTEXTS]>,
+    order1: Vec<Cell>,
+}
+
+impl WarmContexts {
+    pub(super) fn bytes(&self) -> usize {
+        self.table.bytes() + size_of_val(&*self.maps) + size_of_val(&*self.order1)
+    }
+}
+
 impl ContextModels {
     pub(super) fn new() -> Self {
         ContextModels {
@@ -76,9 +89,30 @@ impl ContextModels {
         self.table.reset(log2_lines);
         self.order1.clear();
         self.order1.resize(ORDER1_CONTEXTS, Cell::new(32768));
+        self.start(lanes);
+    }
+
+    /// Starts one lane with what a dictionary left behind, in a table of at least 2^`log2_lines` lines.
+    pub(super) fn reset_warm(&mut self, warm: &WarmContexts, log2_lines: u32) {
+        self.table.copy_from(&warm.table, log2_lines);
+        *self.maps = *warm.maps;
+        self.order1.clone_from(&warm.order1);
+        self.start(1);
+    }
+
+    fn start(&mut self, lanes: usize) {
         self.foreseen.clear();
         self.foreseen.resize(lanes, Foreseen::default());
         self.half.node = 1;
+    }
+
+    /// Takes out what a dictionary left behind.
+    pub(super) fn freeze(&mut self) -> WarmContexts {
+        WarmContexts {
+            table: std::mem::replace(&mut self.table, HistoryTable::new()),
+            maps: self.maps.clone(),
+            order1: std::mem::take(&mut self.order1),
+        }
     }
 
     /// Bytes of the largest table.

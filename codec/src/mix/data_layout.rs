@@ -32,6 +32,9 @@ pub(super) fn busy(raw: &[u8], len: usize) -> usize {
 }
 
 impl DataLayout {
+    /// What the first byte of a payload is if the block starts behind a dictionary. Its layout is plain.
+    pub const BEHIND_DICTIONARY: u8 = 4;
+
     /// What to code in front of the stream.
     pub(super) fn to_bytes(self) -> Vec<u8> {
         match self {

@@ -39,6 +39,22 @@ impl HistoryTable {
         self.shift = 64 - log2_lines;
     }
 
+    /// Starts with the slots of another table, with 2^`log2_lines` lines or as many as that one has. Each of its lines is copied to
+    /// all those that its hashes may choose here.
+    pub(super) fn copy_from(&mut self, other: &HistoryTable, log2_lines: u32) {
+        self.lines.clear();
+        self.shift = other.shift.min(64 - log2_lines.clamp(1, 24));
+        let copies = 1 << (other.shift - self.shift);
+        if copies == 1 {
+            self.lines.extend_from_slice(&other.lines);
+        } else {
+            self.lines.reserve_exact(other.lines.len() * copies);
+            for line in &other.lines {
+                self.lines.extend(std::iter::repeat_n(*line, copies));
+            }
+        }
+    }
+
     /// Bytes it takes.
     pub(super) fn bytes(&self) -> usize {
         self.lines.capacity() * size_of::<Line>()

@@ -1,5 +1,7 @@
 //! The match model: the bytes that followed the last occurrence of what was just coded, in any lane.
 
+use std::sync::Arc;
+
 use super::block::{Block, ByteState};
 use super::context::Lane;
 use super::layout::{MATCH_RATE, salt};
@@ -34,6 +36,8 @@ pub(super) struct MatchModel {
     places: Vec<u32>,
     /// `64 - log2(places)`.
     shift: u32,
+    /// Where contexts were seen last in the dictionary. It is shared by all blocks behind it, so it is not written to.
+    dictionary: Option<Arc<Places>>,
     pub(super) quality: [Cell; QUALITIES],
     /// By lane.
     matches: Vec<Match>,
@@ -43,11 +47,30 @@ pub(super) struct MatchModel {
     used: usize,
 }
 
+/// A table of places that nothing is added to any more.
+struct Places {
+    places: Vec<u32>,
+    shift: u32,
+}
+
+/// What a dictionary leaves behind.
+pub(super) struct WarmMatches {
+    places: Arc<Places>,
+    quality: [Cell; QUALITIES],
+}
+
+impl WarmMatches {
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.places.places)
+    }
+}
+
 impl MatchModel {
     pub(super) fn new() -> Self {
         MatchModel {
             places: Vec::new(),
             shift: 48,
+            dictionary: None,
             quality: untrained(),
             matches: Vec::new(),
             expected: 0,
@@ -59,9 +82,29 @@ impl MatchModel {
         self.places.clear();
         self.places.resize(1 << log2_places, 0);
         self.shift = 64 - log2_places;
+        self.dictionary = None;
         self.matches.clear();
         self.matches.resize(lanes, Match::default());
         self.expected = 0;
+    }
+
+    /// Starts one lane behind a dictionary.
+    pub(super) fn reset_warm(&mut self, warm: &WarmMatches, log2_places: u32) {
+        self.reset(log2_places, 1);
+        self.dictionary = Some(Arc::clone(&warm.places));
+        self.quality = warm.quality;
+    }
+
+    /// Takes out what a dictionary left behind.
+    pub(super) fn freeze(&mut self) -> WarmMatches {
+        let places = Places {
+            places: std::mem::take(&mut self.places),
+            shift: self.shift,
+        };
+        WarmMatches {
+            places: Arc::new(places),
+            quality: self.quality,
+        }
     }
 
     /// Gives its memory back until the next reset.
@@ -131,15 +174,14 @@ impl MatchModel {
         }
     }
 
-    #[inline(always)]
-    fn slot_of(&self, lane: &Lane) -> usize {
-        (hash(lane.last & ((1 << (8 * MIN_LEN)) - 1), salt::MATCH) >> self.shift) as usize
-    }
-
     /// Asks for the memory that [`end_byte`](Self::end_byte) will need if the lane comes to stand like this.
     #[inline(always)]
     pub(super) fn prefetch(&self, lane: &Lane) {
-        prefetch(&self.places, self.slot_of(lane));
+        let hash = hash_of(lane);
+        prefetch(&self.places, (hash >> self.shift) as usize);
+        if let Some(dictionary) = &self.dictionary {
+            prefetch(&dictionary.places, (hash >> dictionary.shift) as usize);
+        }
     }
 
     /// Moves a lane's match past the byte just appended, or looks for a new one, and remembers this place.
@@ -158,9 +200,16 @@ impl MatchModel {
         if me.at - me.start < MIN_LEN {
             return;
         }
-        let slot = self.slot_of(me);
+        let hash = hash_of(me);
+        let slot = (hash >> self.shift) as usize;
         if self.matches[lane].len == 0 {
             self.find(lane, self.places[slot], block);
+        }
+        if self.matches[lane].len == 0
+            && let Some(dictionary) = &self.dictionary
+        {
+            let place = dictionary.places[(hash >> dictionary.shift) as usize];
+            self.find(lane, place, block);
         }
         self.places[slot] = me.at;
     }
@@ -183,12 +232,19 @@ impl MatchModel {
     }
 }
 
+/// The hash of a lane's last bytes.
+#[inline(always)]
+fn hash_of(lane: &Lane) -> u64 {
+    hash(lane.last & ((1 << (8 * MIN_LEN)) - 1), salt::MATCH)
+}
+
 /// Whether the byte at `place` has been coded.
 #[inline(always)]
 fn is_known(place: u32, lanes: &[Lane]) -> bool {
     if let [only] = lanes {
         return place < only.at;
     }
+    // In the dictionary, or in a lane before its next byte.
     let i = lanes.partition_point(|lane| lane.start <= place);
-    i > 0 && place < lanes[i - 1].at
+    i == 0 || place < lanes[i - 1].at
 }

@@ -3,12 +3,27 @@
 use super::apm::Apm;
 use super::layout::{FINAL_MAP_BITS, FINAL_MAP_RATE, FINAL_MAPS, FINAL_RATE, FINAL_SETS, Rules, WeightSets, salt};
 use super::math::hash;
-use super::mixer::Mixer;
+use super::mixer::{Mixer, Set};
 use crate::simd::whole::Whole;
 
 pub(super) struct Mixing {
     pub(super) mixer: Mixer<2>,
     pub(super) final_maps: [Apm<8>; 2],
+}
+
+/// What a dictionary leaves behind.
+pub(super) struct WarmMixing {
+    rules: Rules,
+    first_layer: Vec<Set<2>>,
+    final_layer: Vec<Set<1>>,
+    final_maps: [Vec<u16>; 2],
+}
+
+impl WarmMixing {
+    pub(super) fn bytes(&self) -> usize {
+        let maps: usize = self.final_maps.iter().map(|nodes| size_of_val(&**nodes)).sum();
+        size_of_val(&*self.first_layer) + size_of_val(&*self.final_layer) + maps
+    }
 }
 
 /// Contexts of the final maps for the present bit.
@@ -20,6 +35,28 @@ impl Mixing {
         Mixing {
             mixer: Mixer::new(&WeightSets::SIZES, &FINAL_SETS),
             final_maps: FINAL_MAPS.map(Apm::new),
+        }
+    }
+
+    /// Starts with what a dictionary left behind.
+    pub(super) fn reset_warm(&mut self, warm: &WarmMixing) {
+        let Rules {
+            mixers, final_mixers, ..
+        } = warm.rules;
+        self.mixer
+            .import((mixers, final_mixers), &warm.first_layer, &warm.final_layer);
+        for (map, nodes) in self.final_maps.iter_mut().zip(&warm.final_maps) {
+            map.import(nodes);
+        }
+    }
+
+    /// Copies what a dictionary left behind.
+    pub(super) fn freeze(&self, rules: Rules) -> WarmMixing {
+        WarmMixing {
+            rules,
+            first_layer: self.mixer.first_layer_in_use().to_vec(),
+            final_layer: self.mixer.final_layer_in_use().to_vec(),
+            final_maps: self.final_maps.each_ref().map(|map| map.nodes.clone()),
         }
     }
 

@@ -22,15 +22,15 @@ const KEPT_TABLE: usize = 32 << 20;
 
 /// Predicts the bits of a block's bytes; see [the module](super).
 pub struct Predictor {
-    rules: Rules,
+    pub(super) rules: Rules,
     dispatch: Dispatch,
     block: Block,
     byte: ByteState,
-    contexts: ContextModels,
-    matches: MatchModel,
+    pub(super) contexts: ContextModels,
+    pub(super) matches: MatchModel,
     pixels: Pixels,
     model: ModelInputs,
-    mixing: Mixing,
+    pub(super) mixing: Mixing,
 }
 
 /// What follows the language model.
@@ -38,6 +38,11 @@ struct ModelInputs {
     /// Only with a language model.
     sse: Option<SseInput<2>>,
     token_end: TokenEnd,
+}
+
+/// Binary logarithm of the sizes of the tables of a block of `len` bytes.
+pub(super) fn block_bits(len: usize) -> u32 {
+    usize::BITS - len.max(1024).leading_zeros()
 }
 
 impl Default for Predictor {
@@ -75,21 +80,43 @@ impl Predictor {
 
     /// Like [`reset`](Self::reset), for data of a known layout.
     pub fn reset_as(&mut self, lanes: &[usize], language_model: bool, layout: DataLayout) {
-        self.rules = Rules::of(language_model);
-        self.import(InitialWeights::builtin(language_model));
+        self.import_initial(language_model);
         self.next_block(lanes);
         self.block.stride = layout.stride();
         self.pixels.reset(!language_model && self.block.stride != 0);
     }
 
+    /// Starts anew from the built-in weights.
+    pub(super) fn import_initial(&mut self, language_model: bool) {
+        self.set_rules(language_model);
+        self.import(InitialWeights::builtin(language_model));
+    }
+
+    /// Prepares for plain data.
+    pub(super) fn set_rules(&mut self, language_model: bool) {
+        self.rules = Rules::of(language_model);
+        self.block.stride = 0;
+        self.pixels.reset(false);
+    }
+
     /// Prepares for a block, but keeps what was learned about histories, weights and final maps: for training.
     pub fn next_block(&mut self, lanes: &[usize]) {
-        self.block.reset(lanes);
+        let bits = block_bits(lanes.iter().sum());
+        self.reset_tables(lanes, (bits, bits));
+    }
+
+    /// Prepares for a block with empty tables of 2^`bits.0` lines of histories and 2^`bits.1` places of matches.
+    pub(super) fn reset_tables(&mut self, lanes: &[usize], bits: (u32, u32)) {
+        self.start_block(&[], lanes);
+        self.contexts.reset(bits.0, lanes.len());
+        self.matches.reset(bits.1, lanes.len());
+    }
+
+    /// Prepares everything but the tables for a block that is cut into `lanes` and has `dictionary` in front of it.
+    pub(super) fn start_block(&mut self, dictionary: &[u8], lanes: &[usize]) {
+        self.block.reset(dictionary, lanes);
         self.byte = ByteState::START;
-        let len = self.block.bytes.len();
-        let log2 = usize::BITS - len.max(1024).leading_zeros();
-        self.contexts.reset(log2, lanes.len());
-        self.matches.reset(log2, lanes.len());
+        let len = lanes.iter().sum();
         if self.rules.language_model {
             self.model.sse = Some(SseInput::new(len));
             self.model.token_end.reset(len);
@@ -164,7 +191,7 @@ impl Predictor {
 
     /// Takes the block's bytes out, after the last one.
     pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.block.bytes)
+        self.block.take()
     }
 
     /// The probability that the next bit of `lane` is one, in units of 1/65536. `language_model`: the language model's.

@@ -138,7 +138,12 @@ fn runs_lanes_neighbours_and_kernels_do_not_change_a_bit() {
     // A window of 48 slides many times within these lanes.
     let model = model(48);
     let all = model.tokenize(TEXT.as_bytes()).unwrap();
-    let texts = vec![all[..120].to_vec(), all[30..].to_vec(), vec![], all[7..20].to_vec()];
+    let texts = vec![
+        all[..all.len() - 10].to_vec(),
+        all[30..].to_vec(),
+        vec![],
+        all[7..20].to_vec(),
+    ];
     let mut wanted = None;
     for kernel in Kernel::all() {
         // The plain kernel is slow, so it gets the longest runs only.

@@ -1,0 +1,127 @@
+//! The state of a predictor after a dictionary: where a block starts that names it.
+//!
+//! A warm state is immutable and shared by all threads. A block starts from a copy of its history table, which is an eighth of
+//! the size that a block of the dictionary's length would have, so that copying it takes a small part of the time that decoding
+//! a block takes. The histories lose little by it. The places of the match model are not copied: a block reads them behind its own.
+
+use super::CodeBytes;
+use super::context_models::WarmContexts;
+use super::match_model::WarmMatches;
+use super::mixing::WarmMixing;
+use super::predictor::{Predictor, block_bits};
+use crate::entropy::range_coder::{Coder, Decoder, Encoder, StreamEnd};
+
+/// What a predictor knows after a dictionary.
+pub struct WarmState {
+    pub(super) text: Vec<u8>,
+    pub(super) contexts: WarmContexts,
+    pub(super) matches: WarmMatches,
+    pub(super) mixing: WarmMixing,
+}
+
+impl std::fmt::Debug for WarmState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "WarmState({} bytes of text, {} in all)",
+            self.text.len(),
+            self.bytes()
+        )
+    }
+}
+
+/// Takes every bit as it is: for learning without coding.
+struct Known;
+
+impl Coder for Known {
+    #[inline(always)]
+    fn code(&mut self, bit: bool, _: u32) -> bool {
+        bit
+    }
+}
+
+impl WarmState {
+    /// Reads a dictionary's text.
+    pub fn learn(predictor: &mut Predictor, text: &[u8]) -> WarmState {
+        Self::code(predictor, &mut Known, text, text.len())
+    }
+
+    /// Like [`learn`](Self::learn), and compresses the text on the way.
+    pub fn compress(predictor: &mut Predictor, text: &[u8]) -> (WarmState, Vec<u8>) {
+        let mut encoder = Encoder::new(Vec::new());
+        let state = Self::code(predictor, &mut encoder, text, text.len());
+        (state, encoder.finish())
+    }
+
+    /// Decompresses what [`compress`](Self::compress) made of `len` bytes and learns it, which takes no longer than learning alone.
+    pub fn decompress(predictor: &mut Predictor, stream: &[u8], len: usize) -> Result<WarmState, StreamEnd> {
+        let mut decoder = Decoder::new(stream);
+        let state = Self::code(predictor, &mut decoder, &[], len);
+        decoder.finish()?;
+        Ok(state)
+    }
+
+    fn code<C: Coder>(predictor: &mut Predictor, coder: &mut C, text: &[u8], len: usize) -> WarmState {
+        predictor.reset_for_dictionary(len);
+        let dispatch = predictor.dispatch();
+        dispatch.run_whole(CodeBytes {
+            predictor,
+            coder,
+            raw: text,
+            len,
+        });
+        predictor.freeze()
+    }
+
+    /// The dictionary.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn bytes(&self) -> usize {
+        self.text.len() + self.contexts.bytes() + self.matches.bytes() + self.mixing.bytes()
+    }
+}
+
+/// Binary logarithm of the lines of a dictionary's history table, and of the places of its match model.
+pub(super) fn table_bits(len: usize) -> (u32, u32) {
+    let bits = usize::BITS - len.leading_zeros();
+    (
+        (bits.saturating_sub(TABLE_SHARE)).max(MIN_TABLE_BITS),
+        bits.max(MIN_TABLE_BITS),
+    )
+}
+
+/// Binary logarithm of how many times smaller the history table is than that of a block of this length.
+const TABLE_SHARE: u32 = 3;
+/// The smallest table, as that of a block.
+const MIN_TABLE_BITS: u32 = 11;
+
+impl Predictor {
+    /// Prepares for reading a dictionary of `len` bytes.
+    fn reset_for_dictionary(&mut self, len: usize) {
+        self.import_initial(false);
+        self.reset_tables(&[len], table_bits(len));
+    }
+
+    /// Takes out what was learned, after the last byte of a dictionary.
+    fn freeze(&mut self) -> WarmState {
+        WarmState {
+            text: self.take(),
+            contexts: self.contexts.freeze(),
+            matches: self.matches.freeze(),
+            mixing: self.mixing.freeze(self.rules),
+        }
+    }
+
+    /// Prepares for a block of `len` bytes that starts where the dictionary ended.
+    pub(super) fn reset_warm(&mut self, warm: &WarmState, len: usize) {
+        self.set_rules(false);
+        self.start_block(&warm.text, &[len]);
+        let bits = block_bits(len);
+        self.contexts.reset_warm(&warm.contexts, bits);
+        self.matches.reset_warm(&warm.matches, bits);
+        self.mixing.reset_warm(&warm.mixing);
+    }
+}
