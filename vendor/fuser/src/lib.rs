@@ -71,6 +71,7 @@ pub use crate::reply::ReplyLseek;
 pub use crate::reply::ReplyOpen;
 pub use crate::reply::ReplyPoll;
 pub use crate::reply::ReplyStatfs;
+pub use crate::reply::ReplyStatx;
 pub use crate::reply::ReplyWrite;
 pub use crate::reply::ReplyXattr;
 pub use crate::request_param::Request;
@@ -184,7 +185,7 @@ pub struct FileAttr {
     pub mtime: SystemTime,
     /// Time of last change
     pub ctime: SystemTime,
-    /// Time of creation (macOS only)
+    /// Time of creation (macOS, and [`Filesystem::statx`])
     pub crtime: SystemTime,
     /// Kind of file (directory, file, pipe, etc)
     pub kind: FileType,
@@ -852,6 +853,33 @@ pub trait Filesystem: Send + Sync + 'static {
             "[Not Implemented] create(parent: {parent:#x?}, name: {name:?}, mode: {mode}, \
             umask: {umask:#x?}, flags: {flags:#x?})"
         );
+        reply.error(Errno::ENOSYS);
+    }
+
+    /// Create and open a file that has no name (`O_TMPFILE`). It may get one by `link()`, unless
+    /// `flags` has `O_EXCL`. Without this method the kernel answers `EOPNOTSUPP`.
+    fn tmpfile(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    /// Get file attributes including the time of birth, for which the kernel asks when a program
+    /// does (`STATX_BTIME` in `mask`). Without this method it calls [`Filesystem::getattr`].
+    fn statx(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: Option<FileHandle>,
+        _mask: u32,
+        reply: ReplyStatx,
+    ) {
         reply.error(Errno::ENOSYS);
     }
 

@@ -38,12 +38,12 @@ pub(crate) fn time_from_system_time(system_time: &SystemTime) -> (i64, u32) {
 ///
 /// This handles negative seconds (times before the Unix epoch).
 pub(crate) fn system_time_from_time(secs: i64, nsecs: u32) -> SystemTime {
+    let whole = Duration::from_secs(secs.unsigned_abs());
+    let nanos = Duration::from_nanos(nsecs.into());
     if secs >= 0 {
-        SystemTime::UNIX_EPOCH + Duration::new(secs as u64, nsecs)
+        SystemTime::UNIX_EPOCH + whole + nanos
     } else {
-        // TODO: overflow
-        // TODO: 1_000_000_000 - nsec
-        SystemTime::UNIX_EPOCH - Duration::new((-secs) as u64, nsecs)
+        SystemTime::UNIX_EPOCH - whole + nanos
     }
 }
 
@@ -52,7 +52,18 @@ mod test {
     use std::time::Duration;
     use std::time::UNIX_EPOCH;
 
+    use crate::time::system_time_from_time;
     use crate::time::time_from_system_time;
+
+    #[test]
+    fn times_come_back() {
+        for secs in [i64::MIN, i64::MIN + 1, -2, -1, 0, 1, i64::MAX - 1] {
+            for nanos in [0, 1, 200_000_000, 999_999_999] {
+                let time = system_time_from_time(secs, nanos);
+                assert_eq!((secs, nanos), time_from_system_time(&time));
+            }
+        }
+    }
 
     #[test]
     fn test_time_from_system_time_negative() {
