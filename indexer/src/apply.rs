@@ -4,7 +4,7 @@ use crate::change::Change;
 use crate::counters::Counters;
 use crate::index::rows::{self, RUN};
 use crate::index::{Delta, Index};
-use crate::types::{Extent, Inode};
+use crate::types::{Cookie, Dirent, Extent, Inode};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -26,10 +26,12 @@ pub(crate) struct Effect {
     pub(crate) skipped: Vec<SkippedSwap>,
 }
 
-/// Works out what `changes` do to the rows of `index`.
-pub(crate) fn effect(index: &Index, changes: &[Change]) -> Result<Effect> {
+/// Works out what the changes of transaction number `seq` do to the rows of `index`.
+pub(crate) fn effect(index: &Index, seq: u64, changes: &[Change]) -> Result<Effect> {
     let mut t = Transaction {
         index,
+        seq,
+        names: 0,
         out: Effect::default(),
         stored: BTreeMap::new(),
     };
@@ -41,6 +43,10 @@ pub(crate) fn effect(index: &Index, changes: &[Change]) -> Result<Effect> {
 
 struct Transaction<'a> {
     index: &'a Index,
+    /// Its number.
+    seq: u64,
+    /// Names made so far.
+    names: u64,
     out: Effect,
     /// By inode: by how much the bytes of its blocks grow.
     stored: BTreeMap<u64, i64>,
@@ -75,14 +81,8 @@ impl Transaction<'_> {
         match change {
             Change::PutInode(inode) => self.put_inode(inode),
             Change::DelInode(ino) => self.del_inode(*ino),
-            Change::PutDirent { parent, name, entry } => {
-                self.put(
-                    rows::named(rows::DIRENT, *parent, name),
-                    Some(rows::encode_dirent(entry)),
-                );
-                Ok(())
-            }
-            Change::DelDirent { parent, name } => self.delete(rows::named(rows::DIRENT, *parent, name)),
+            Change::PutDirent { parent, name, entry } => self.put_dirent(*parent, name, entry),
+            Change::DelDirent { parent, name } => self.del_dirent(*parent, name),
             Change::PutExtents { ino, first, extents } => self.put_extents(*ino, *first, extents),
             Change::SwapExtent { ino, block, old, new } => {
                 let now = self
@@ -126,6 +126,45 @@ impl Transaction<'_> {
             self.put(key, None);
         }
         Ok(())
+    }
+
+    /// The cookie of a name, if it exists.
+    fn cookie(&self, parent: u64, dirent_key: &[u8]) -> Result<Option<Cookie>> {
+        let Some(row) = self.get(dirent_key)? else {
+            return Ok(None);
+        };
+        let (_, cookie) =
+            rows::decode_dirent(&row).ok_or_else(|| Error::Index(format!("an entry of directory {parent}")))?;
+        Ok(Some(cookie))
+    }
+
+    fn put_dirent(&mut self, parent: u64, name: &[u8], entry: &Dirent) -> Result<()> {
+        let key = rows::named(rows::DIRENT, parent, name);
+        // A name that points elsewhere now keeps its place, so that a listing under way shows it once.
+        let cookie = match self.cookie(parent, &key)? {
+            Some(cookie) => cookie,
+            None => self.next_cookie()?,
+        };
+        self.put(rows::cookie_key(parent, cookie), Some(rows::encode_listed(entry, name)));
+        self.put(key, Some(rows::encode_dirent(entry, cookie)));
+        Ok(())
+    }
+
+    fn del_dirent(&mut self, parent: u64, name: &[u8]) -> Result<()> {
+        let key = rows::named(rows::DIRENT, parent, name);
+        if let Some(cookie) = self.cookie(parent, &key)? {
+            self.put(rows::cookie_key(parent, cookie), None);
+            self.put(key, None);
+        }
+        Ok(())
+    }
+
+    fn next_cookie(&mut self) -> Result<Cookie> {
+        let Some(cookie) = Cookie::new(self.seq, self.names) else {
+            return refused(format!("name {} of transaction {} has no cookie", self.names, self.seq));
+        };
+        self.names += 1;
+        Ok(cookie)
     }
 
     fn put_inode(&mut self, inode: &Inode) -> Result<()> {
@@ -322,11 +361,11 @@ mod tests {
             first: 0,
             extents,
         };
-        let rows = effect(&index, &[Change::PutInode(inode), put]).unwrap().rows;
+        let rows = effect(&index, 1, &[Change::PutInode(inode), put]).unwrap().rows;
         index.apply(rows);
         index.flush().unwrap();
         looked_at.store(0, Ordering::Relaxed);
-        let cut = |from| effect(&index, &[Change::TruncateExtents { ino: 5, from }]).unwrap();
+        let cut = |from| effect(&index, 2, &[Change::TruncateExtents { ino: 5, from }]).unwrap();
         let rows = cut(99_990).rows.len();
         assert_eq!(rows, 2, "the last run and the inode");
         assert!(looked_at.load(Ordering::Relaxed) < 10, "{looked_at:?} pages");

@@ -43,4 +43,6 @@ pub use store::{
     CommitReport, CreateOptions, DEFAULT_SEGMENT, MAX_SEGMENT, MIN_SEGMENT, Moved, OpenOptions, OpenReport,
     PendingBlock, Store,
 };
-pub use types::{BlockRef, Dirent, Extent, Inode, Kind, MAX_NAME, MAX_TARGET, MAX_XATTR, ROOT_INO, Time};
+pub use types::{
+    BlockRef, Cookie, Dirent, Extent, Inode, Kind, Listed, MAX_NAME, MAX_TARGET, MAX_XATTR, ROOT_INO, Time,
+};

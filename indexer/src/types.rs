@@ -145,3 +145,74 @@ pub struct Dirent {
     /// Its kind, so that listing a directory needs no inode.
     pub kind: Kind,
 }
+
+/// Where an entry stands in the listings of its directory. Listings are in the order of cookies, which is the order in
+/// which names were made. An entry keeps its cookie for as long as its name exists, whatever it points to, and no other
+/// entry of the store ever gets it.
+///
+/// It is the number of the transaction that made the name, and of the name within the transaction. So it needs no bytes
+/// in the log, and an index made anew has the same ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Cookie(pub u64);
+
+impl Cookie {
+    /// Before all entries.
+    pub const START: Cookie = Cookie(0);
+
+    /// Bits of the name's number within its transaction.
+    const NUMBER_BITS: u32 = 16;
+
+    /// The cookie of a name; None if its numbers are too large. A cookie is below 2^63, as lseek(2) wants.
+    pub(crate) fn new(seq: u64, number: u64) -> Option<Cookie> {
+        let fits = number >> Self::NUMBER_BITS == 0 && seq >> (63 - Self::NUMBER_BITS) == 0;
+        let cookie = Cookie(seq << Self::NUMBER_BITS | number);
+        (fits && cookie.is_possible()).then_some(cookie)
+    }
+
+    /// The greatest cookie that the transactions up to `seq` can have given.
+    pub(crate) fn last_of(seq: u64) -> Cookie {
+        let end = seq.saturating_add(1).saturating_mul(1 << Self::NUMBER_BITS);
+        Cookie(end.min(1 << 63) - 1)
+    }
+
+    /// The numbers of the transaction and of the name within it.
+    pub(crate) fn parts(self) -> (u64, u64) {
+        let number = self.0 & ((1 << Self::NUMBER_BITS) - 1);
+        (self.0 >> Self::NUMBER_BITS, number)
+    }
+
+    /// Whether an entry can have it: transactions are numbered from 1.
+    pub(crate) fn is_possible(self) -> bool {
+        self.0 >> Self::NUMBER_BITS > 0 && self.0 >> 63 == 0
+    }
+}
+
+/// One entry of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Where it stands; listing goes on after it.
+    pub cookie: Cookie,
+    /// Its name.
+    pub name: Vec<u8>,
+    /// What the name points to.
+    pub entry: Dirent,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_are_ordered_by_transaction_and_name_and_fit_lseek() {
+        let cookie = |seq, number| Cookie::new(seq, number);
+        assert_eq!(cookie(0, 7), None, "there is no transaction 0");
+        assert_eq!(cookie(1, 1 << 16), None);
+        assert_eq!(cookie(1 << 47, 0), None);
+        let last = cookie((1 << 47) - 1, 65_535);
+        assert_eq!(last, Some(Cookie(i64::MAX as u64)));
+        assert!(cookie(1, 65_535) < cookie(2, 0) && cookie(2, 0) < cookie(2, 1));
+        assert_eq!(cookie(5, 9).map(Cookie::parts), Some((5, 9)));
+        assert_eq!(Some(Cookie::last_of(1)), cookie(1, 65_535));
+        assert_eq!(Some(Cookie::last_of(u64::MAX)), last);
+    }
+}

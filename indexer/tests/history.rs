@@ -8,12 +8,13 @@ use proptest::prelude::*;
 use std::sync::Arc;
 use workload::*;
 
-/// All that a store says of itself but where things lie on the disk, and the estimate of its garbage, which depends on when
-/// the rows were last looked at.
-fn sums(store: &Store) -> (Totals, u64, Vec<Inode>) {
+/// All that a store says of itself, and the listing of its root with the cookies. Not where things lie on the disk, and
+/// not the estimate of its garbage, which depends on when the rows were last looked at.
+fn sums(store: &Store) -> (Totals, u64, Vec<Inode>, Vec<Listed>) {
     let mut totals = store.totals();
     (totals.index_bytes, totals.dead_bytes) = (0, 0);
-    (totals, store.max_ino(), store.inodes(0, 1000).unwrap())
+    let listing = store.listed(ROOT_INO, Cookie::START, 1000).unwrap();
+    (totals, store.max_ino(), store.inodes(0, 1000).unwrap(), listing)
 }
 
 /// Runs a history of restarts and operations, and compares the live index with one made from the log alone.

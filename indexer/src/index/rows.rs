@@ -1,13 +1,16 @@
 //! Keys of the rows: a letter for the kind of row, the inode number big-endian so that numbers sort, then the rest.
+//!
+//! A directory entry has two rows: one by name, for lookups, and one by cookie, for listings.
 
 use crate::change::{decode_extents, decode_inode, dirent_name, encode_extents, encode_inode, validate_inode};
-use crate::types::{Dirent, Extent, Inode, Kind};
+use crate::types::{Cookie, Dirent, Extent, Inode, Kind};
 use crate::wire::{Reader, put_varint};
 
 /// Blocks of a file whose extents share a row.
 pub(crate) const RUN: u64 = 64;
 
 pub(crate) const INODE: u8 = b'i';
+pub(crate) const COOKIE: u8 = b'c';
 pub(crate) const DIRENT: u8 = b'd';
 pub(crate) const EXTENTS: u8 = b'e';
 pub(crate) const XATTR: u8 = b'x';
@@ -27,6 +30,17 @@ pub(crate) fn named(kind: u8, ino: u64, name: &[u8]) -> Vec<u8> {
     let mut key = key(kind, ino);
     key.extend_from_slice(name);
     key
+}
+
+/// Key of the row that lists the entry with this cookie.
+pub(crate) fn cookie_key(parent: u64, cookie: Cookie) -> Vec<u8> {
+    named(COOKIE, parent, &cookie.0.to_be_bytes())
+}
+
+/// The cookie that the rest of a key names.
+pub(crate) fn cookie_of(rest: &[u8]) -> Option<Cookie> {
+    let cookie = Cookie(u64::from_be_bytes(rest.try_into().ok()?));
+    cookie.is_possible().then_some(cookie)
 }
 
 /// Key of the row with the extents of run `run` (blocks `run * RUN ..`).
@@ -70,17 +84,43 @@ pub(crate) fn decode_inode_row(ino: u64, bytes: &[u8]) -> Option<(u64, Inode)> {
     r.is_empty().then_some((stored, inode))
 }
 
-pub(crate) fn encode_dirent(entry: &Dirent) -> Vec<u8> {
+/// A row by name: what it points to, and its cookie.
+pub(crate) fn encode_dirent(entry: &Dirent, cookie: Cookie) -> Vec<u8> {
     let mut out = vec![entry.kind as u8];
     put_varint(&mut out, entry.ino);
+    let (seq, number) = cookie.parts();
+    put_varint(&mut out, seq);
+    put_varint(&mut out, number);
     out
 }
 
-pub(crate) fn decode_dirent(bytes: &[u8]) -> Option<Dirent> {
+/// Reads a row by name.
+pub(crate) fn decode_dirent(bytes: &[u8]) -> Option<(Dirent, Cookie)> {
     let mut r = Reader::new(bytes);
+    let entry = read_dirent(&mut r)?;
+    let cookie = Cookie::new(r.varint()?, r.varint()?)?;
+    r.is_empty().then_some((entry, cookie))
+}
+
+/// A row by cookie: what it points to, and its name.
+pub(crate) fn encode_listed(entry: &Dirent, name: &[u8]) -> Vec<u8> {
+    let mut out = vec![entry.kind as u8];
+    put_varint(&mut out, entry.ino);
+    out.extend_from_slice(name);
+    out
+}
+
+/// Reads a row by cookie.
+pub(crate) fn decode_listed(bytes: &[u8]) -> Option<(Dirent, &[u8])> {
+    let mut r = Reader::new(bytes);
+    let entry = read_dirent(&mut r)?;
+    Some((entry, r.rest()))
+}
+
+fn read_dirent(r: &mut Reader<'_>) -> Option<Dirent> {
     let kind = Kind::from_u8(r.u8()?)?;
     let ino = r.varint()?;
-    r.is_empty().then_some(Dirent { ino, kind })
+    Some(Dirent { ino, kind })
 }
 
 /// The extents of one run, without the holes at its end; None for a run that is all holes.
@@ -109,6 +149,13 @@ pub(crate) enum Row<'a> {
         parent: u64,
         name: &'a [u8],
         entry: Dirent,
+        cookie: Cookie,
+    },
+    Listed {
+        parent: u64,
+        cookie: Cookie,
+        name: &'a [u8],
+        entry: Dirent,
     },
     Extents {
         ino: u64,
@@ -125,7 +172,7 @@ pub(crate) enum Row<'a> {
 }
 
 /// Takes a row apart; None if no transaction can have made it.
-pub(crate) fn parse<'a>(key: &'a [u8], value: &[u8]) -> Option<Row<'a>> {
+pub(crate) fn parse<'a>(key: &'a [u8], value: &'a [u8]) -> Option<Row<'a>> {
     if key.first() == Some(&META) {
         return Some(Row::Meta);
     }
@@ -138,10 +185,22 @@ pub(crate) fn parse<'a>(key: &'a [u8], value: &[u8]) -> Option<Row<'a>> {
         }
         DIRENT => {
             dirent_name(rest).ok()?;
+            let (entry, cookie) = decode_dirent(value)?;
             Row::Dirent {
                 parent: ino,
                 name: rest,
-                entry: decode_dirent(value)?,
+                entry,
+                cookie,
+            }
+        }
+        COOKIE => {
+            let (entry, name) = decode_listed(value)?;
+            dirent_name(name).ok()?;
+            Row::Listed {
+                parent: ino,
+                cookie: cookie_of(rest)?,
+                name,
+                entry,
             }
         }
         EXTENTS => {

@@ -7,6 +7,7 @@ use crate::{Error, Result};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+mod listing;
 mod tree;
 
 /// What is checked.

@@ -34,7 +34,7 @@ impl Store {
         let mut bytes = Vec::new();
         encode_changes(&mut bytes, &tx);
         let one_at_a_time = self.committing();
-        let effect = apply::effect(&self.state().index, &tx)?;
+        let effect = apply::effect(&self.state().index, self.log.seq().saturating_add(1), &tx)?;
         self.check_refs(&tx, &effect.skipped)?;
         self.log.append_transaction(&bytes)?;
         let changed = effect.rows.len();

@@ -9,8 +9,8 @@ use crate::index::rows;
 use crate::log::{Header, Position, RecordKind, segment_name};
 use crate::wire::{put_bytes, put_varint};
 use crate::{
-    BlockRef, Change, CheckOptions, CreateOptions, Dirent, Error, Extent, GcOptions, Inode, Kind, MemIo, OpenOptions,
-    ROOT_INO, Result, Store, Time,
+    BlockRef, Change, CheckOptions, Cookie, CreateOptions, Dirent, Error, Extent, GcOptions, Inode, Kind, MemIo,
+    OpenOptions, ROOT_INO, Result, Store, Time,
 };
 use std::sync::Arc;
 
@@ -350,7 +350,21 @@ fn checkpoints_that_cannot_be_right_are_passed_over() {
             ino: 9,
             kind: Kind::File,
         };
-        page(rows::named(rows::DIRENT, ROOT_INO, name), &rows::encode_dirent(&entry))
+        let cookie = Cookie::new(1, 0).unwrap();
+        page(
+            rows::named(rows::DIRENT, ROOT_INO, name),
+            &rows::encode_dirent(&entry, cookie),
+        )
+    };
+    let listed = |cookie, name: &[u8]| {
+        let entry = Dirent {
+            ino: 9,
+            kind: Kind::File,
+        };
+        page(
+            rows::cookie_key(ROOT_INO, Cookie(cookie)),
+            &rows::encode_listed(&entry, name),
+        )
     };
     let good = |seq| Begin { seq, max_ino: 9 };
     let mut falling = Vec::new();
@@ -362,6 +376,9 @@ fn checkpoints_that_cannot_be_right_are_passed_over() {
     for (what, begin, page, count) in [
         ("a name with a slash", good(2), name(b"a/b"), 1),
         ("a name of dots", good(2), name(b".."), 1),
+        ("a listed name with a slash", good(2), listed(1 << 16, b"a/b"), 1),
+        ("a cookie of no transaction", good(2), listed(65_535, b"a"), 1),
+        ("a cookie that lseek cannot take", good(2), listed(1 << 63, b"a"), 1),
         ("inode 0", good(2), page(rows::key(rows::INODE, 0), &file), 1),
         (
             "inode 2^64 - 1",

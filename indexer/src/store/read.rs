@@ -2,7 +2,7 @@
 
 use super::Store;
 use crate::index::rows::{self, RUN};
-use crate::types::{BlockRef, Dirent, Extent, Inode};
+use crate::types::{BlockRef, Cookie, Dirent, Extent, Inode, Listed};
 use crate::{Error, Result};
 use std::ops::{ControlFlow, Range};
 
@@ -69,7 +69,7 @@ impl Store {
             return Ok(None);
         };
         rows::decode_dirent(&row)
-            .map(Some)
+            .map(|(entry, _)| Some(entry))
             .ok_or_else(|| bad_row("an entry", parent))
     }
 
@@ -79,8 +79,32 @@ impl Store {
         let from = after_name.map_or_else(|| prefix.clone(), |name| after(rows::named(rows::DIRENT, parent, name)));
         collect(self, &prefix, &from, limit, |k, v| {
             let name = k.get(prefix.len()..).unwrap_or_default().to_vec();
-            Ok((name, rows::decode_dirent(v).ok_or_else(|| bad_row("an entry", parent))?))
+            let (entry, _) = rows::decode_dirent(v).ok_or_else(|| bad_row("an entry", parent))?;
+            Ok((name, entry))
         })
+    }
+
+    /// Entries of a directory in the order of their cookies, at most `limit`, after the cookie `after`. Any cookie that
+    /// an entry ever had is a place to go on from, whether or not the entry still exists.
+    pub fn listed(&self, parent: u64, after: Cookie, limit: usize) -> Result<Vec<Listed>> {
+        let prefix = rows::key(rows::COOKIE, parent);
+        let from = rows::cookie_key(parent, Cookie(after.0.saturating_add(1)));
+        collect(self, &prefix, &from, limit, |k, v| {
+            let cookie = k.get(prefix.len()..).and_then(rows::cookie_of);
+            match (cookie, rows::decode_listed(v)) {
+                (Some(cookie), Some((entry, name))) => Ok(Listed {
+                    cookie,
+                    name: name.to_vec(),
+                    entry,
+                }),
+                _ => Err(bad_row("a listed entry", parent)),
+            }
+        })
+    }
+
+    /// A cookie that no entry made so far is above.
+    pub fn last_cookie(&self) -> Cookie {
+        Cookie::last_of(self.log.seq())
     }
 
     /// Whether a directory has no entries.

@@ -1,5 +1,6 @@
 //! Checking the rows against each other and against the segments.
 
+use super::listing::{self, Sum};
 use super::{CheckReport, Finding, Severity};
 use crate::counters::Counters;
 use crate::index::rows::{self, Row};
@@ -38,6 +39,9 @@ struct Check<'a> {
     counters: Counters,
     /// Where blocks in use lie: 12 bytes for each.
     places: Vec<Place>,
+    /// Sums over the rows of entries by name, and by cookie.
+    by_name: Sum,
+    by_cookie: Sum,
 }
 
 /// Checks all rows.
@@ -53,12 +57,18 @@ pub(super) fn check(store: &Store, report: &mut CheckReport, watch: &mut dyn FnM
         inodes: HashMap::new(),
         counters,
         places: Vec::new(),
+        by_name: Sum::default(),
+        by_cookie: Sum::default(),
     };
     c.pass(&[rows::INODE])?;
     c.pass(&[])?;
     c.links();
     c.cycles();
     c.places()?;
+    if c.by_name != c.by_cookie {
+        let mut differences = listing::differences(&store.state().index)?;
+        c.report.findings.append(&mut differences);
+    }
     if c.counters != store.state().counters {
         c.found(
             Severity::Error,
@@ -115,7 +125,21 @@ impl Check<'_> {
                 };
                 self.inodes.insert(inode.ino, seen);
             }
-            Row::Dirent { parent, name, entry } => self.dirent(parent, name, entry.ino, entry.kind),
+            Row::Dirent {
+                parent,
+                name,
+                entry,
+                cookie,
+            } => {
+                self.by_name.add(parent, name, entry, cookie);
+                self.dirent(parent, name, entry.ino, entry.kind);
+            }
+            Row::Listed {
+                parent,
+                cookie,
+                name,
+                entry,
+            } => self.by_cookie.add(parent, name, entry, cookie),
             Row::Extents { ino, first, extents } => self.extents(ino, first, &extents),
             Row::Xattr { ino } if !self.inodes.contains_key(&ino) => {
                 self.found(

@@ -226,7 +226,7 @@ impl Replay<'_> {
             None => Err("it is empty".to_owned()),
             Some(_) => decode_transaction(r.rest()),
         };
-        let applied = match changes.map(|changes| apply::effect(&self.state.index, &changes)) {
+        let applied = match changes.map(|changes| apply::effect(&self.state.index, self.state.seq, &changes)) {
             Ok(Ok(effect)) => Ok(effect),
             // That is no fault of the log.
             Ok(Err(e @ Error::Index(_))) if !self.in_memory => return Err(e),
