@@ -3,7 +3,7 @@
 CARGO   ?= cargo
 PREFIX  ?= /usr/local
 UNITDIR ?= $(PREFIX)/lib/systemd/system
-# Where mount(8) looks for mount.lmfs.
+# Where mount(8) looks for mount.lmfs, and for mount.fuse.lmfs when it is to remount.
 HELPERS ?= /sbin
 INSTALL ?= install
 OBJCOPY ?= objcopy
@@ -113,6 +113,7 @@ install:  ## install what `make` built, with units, man pages, completions and d
 	chmod 755 $(DESTDIR)$(PREFIX)/bin/lmfs && chmod 644 $(SYMBOLS)
 	$(INSTALL) -d $(DESTDIR)$(HELPERS) $(DESTDIR)$(UNITDIR)
 	ln -sf $(PREFIX)/bin/lmfs $(DESTDIR)$(HELPERS)/mount.lmfs
+	ln -sf $(PREFIX)/bin/lmfs $(DESTDIR)$(HELPERS)/mount.fuse.lmfs
 	for unit in $(UNITS); do sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit && chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit; done
 	$(LMFS) manual $(SHARE)
 	$(INSTALL) -D -m 644 -t $(DOC) README.md LICENSE-APACHE LICENSE-MIT systemd/example.toml
@@ -120,7 +121,7 @@ install:  ## install what `make` built, with units, man pages, completions and d
 	$(INSTALL) -D -m 644 -t $(DOC)/models models/*.md
 
 uninstall:  ## remove what `make install` installed, but no store and no configuration
-	rm -f $(DESTDIR)$(PREFIX)/bin/lmfs $(SYMBOLS) $(DESTDIR)$(HELPERS)/mount.lmfs $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
+	rm -f $(DESTDIR)$(PREFIX)/bin/lmfs $(SYMBOLS) $(DESTDIR)$(HELPERS)/mount.lmfs $(DESTDIR)$(HELPERS)/mount.fuse.lmfs $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
 	rm -f $(SHARE)/man/man1/lmfs.1 $(SHARE)/man/man1/lmfs-*.1 $(SHARE)/bash-completion/completions/lmfs
 	rm -f $(SHARE)/zsh/site-functions/_lmfs $(SHARE)/fish/vendor_completions.d/lmfs.fish
 	rm -rf $(DOC)

@@ -17,6 +17,7 @@ mod output;
 mod pack;
 mod parity;
 mod rebuild;
+mod remount;
 pub mod size;
 mod stat;
 mod status;

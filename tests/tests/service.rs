@@ -122,8 +122,10 @@ fn installed_units_start_the_installed_program() {
         }
     }
     assert_eq!(commands, 2, "one that mounts and one that checks");
-    let helper = fs::read_link(root.join("sbin/mount.lmfs")).unwrap();
-    assert!(root.join(helper.strip_prefix("/").unwrap()).is_file());
+    for name in ["mount.lmfs", "mount.fuse.lmfs"] {
+        let helper = fs::read_link(root.join("sbin").join(name)).unwrap();
+        assert!(root.join(helper.strip_prefix("/").unwrap()).is_file());
+    }
     for file in [
         "README.md",
         "LICENSE-MIT",
@@ -390,6 +392,36 @@ fn the_mount_helper_fails_as_mount_wants_it() {
         assert_eq!(helper(wrong).status.code(), Some(32), "{wrong:?}");
     }
     helper(&["--help"]).ok();
+}
+
+/// Regression: the helper took a remount for a second mount, so that mount(8) could only do it with `-i`.
+#[test]
+fn the_mount_helper_remounts_for_reading_and_back() {
+    let scratch = Scratch::with_store(&["--model=none"]);
+    let remount = |to: &str| {
+        // As mount(8) calls it: with all that the mount shows.
+        let options = format!("rw,nosuid,nodev,relatime,user_id=0,group_id=0,default_permissions,remount,{to}");
+        let mut helper = Command::new(lmfs_path());
+        helper
+            .arg0("mount.fuse.lmfs")
+            .arg(scratch.store())
+            .arg(scratch.mountpoint());
+        run(helper.args(["-o", &options]))
+    };
+    remount("ro").refused(&["no lmfs store is mounted at"]);
+    let mount = scratch.mount(&[]);
+    let write = || fs::write(mount.path("file"), "contents").map_err(|error| Errno::from_io_error(&error));
+    write().unwrap();
+    remount("ro").ok();
+    assert_eq!(write(), Err(Some(Errno::ROFS)));
+    assert_eq!(fs::read_to_string(mount.path("file")).unwrap(), "contents");
+    remount("rw").ok();
+    write().unwrap();
+    remount("ro").ok();
+    mount.umount();
+    let mount = scratch.mount(&["--read-only"]);
+    remount("rw").refused(&["mounted for reading only", "unmount it and mount it again"]);
+    mount.umount();
 }
 
 /// The daemon looked, which under systemd may not see what other users' processes have open.

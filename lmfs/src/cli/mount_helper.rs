@@ -1,4 +1,5 @@
-//! `mount.lmfs`: what mount(8) calls for a line of type lmfs in /etc/fstab.
+//! `mount.lmfs`: what mount(8) calls for a line of type lmfs in /etc/fstab, and, as `mount.fuse.lmfs`, for what is mounted
+//! already, which shows that type.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::process::ExitCode;
 use clap::{ArgAction, Parser};
 
 use super::args;
-use super::{mount, output};
+use super::{mount, output, remount};
 use crate::explain::explain;
 
 /// Exit code of a failed mount (mount(8)).
@@ -42,7 +43,9 @@ struct Helper {
 /// Whether the program was called as the mount helper.
 #[must_use]
 pub fn is_helper(program: &OsString) -> bool {
-    Path::new(program).file_name().is_some_and(|name| name == "mount.lmfs")
+    Path::new(program)
+        .file_name()
+        .is_some_and(|name| name == "mount.lmfs" || name == "mount.fuse.lmfs")
 }
 
 /// Runs the helper with the process's arguments.
@@ -65,10 +68,11 @@ pub fn main() -> ExitCode {
         options: helper.options.iter().filter(|option| known(option)).cloned().collect(),
         ..args::Mount::default()
     };
-    let result = if helper.fake {
-        mount::check(&mount)
-    } else {
-        mount::run(&mount).map(drop)
+    let result = match (remount::is_asked(&helper.options), helper.fake) {
+        (true, true) => Ok(()),
+        (true, false) => remount::run(&helper.mountpoint, &helper.options),
+        (false, true) => mount::check(&mount),
+        (false, false) => mount::run(&mount).map(drop),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,6 +91,7 @@ mod tests {
     fn mount_8_is_understood() {
         let helper = Helper::try_parse_from(["mount.lmfs", "/s", "/m", "-n", "-v", "-o", "rw,noatime", "-t", "lmfs"]);
         assert!(helper.is_ok_and(|h| h.options == ["rw", "noatime"] && h.no_mtab && !h.fake));
-        assert!(is_helper(&"/sbin/mount.lmfs".into()) && !is_helper(&"/usr/bin/lmfs".into()));
+        assert!(is_helper(&"/sbin/mount.lmfs".into()) && is_helper(&"/sbin/mount.fuse.lmfs".into()));
+        assert!(!is_helper(&"/usr/bin/lmfs".into()));
     }
 }
