@@ -115,6 +115,34 @@ impl Filesystem {
         self.getattr(ino)
     }
 
+    /// Takes the set-group-id bit from a file that its group cannot execute, before somebody outside that group changes its
+    /// contents. `is_in` says whether the caller is in a group, or may do as if. (The change itself takes the bits of
+    /// executables.)
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn clear_group_bit(&self, ino: u64, is_in: impl FnOnce(u32) -> bool) -> Result<()> {
+        let has_bit = |inode: &Inode| inode.kind == Kind::File && inode.perm & 0o2010 == 0o2000;
+        let node = self.node(ino)?;
+        let group = {
+            let inode = &node.lock().inode;
+            has_bit(inode).then_some(inode.gid)
+        };
+        if group.is_none_or(is_in) {
+            return Ok(());
+        }
+        self.writable()?;
+        let mut edit = Edit::new([&node]);
+        let gone = edit.state(ino)?.gone;
+        let inode = edit.inode(ino)?;
+        if gone || !has_bit(inode) {
+            return Ok(());
+        }
+        inode.perm &= !0o2000;
+        inode.ctime = now();
+        self.commit_edit(edit)
+    }
+
     /// Space and inodes of the store.
     ///
     /// # Errors

@@ -1,58 +1,35 @@
 //! opendir, readdir, releasedir.
 //!
-//! Entries come from the index in name order, a page at a time. A handle remembers the names it has given out, so an
-//! offset means "after that name" whatever was created or removed meanwhile: an entry that was there all the time is
-//! listed exactly once.
+//! Entries come from the index in the order of their cookies, a page at a time. An offset is the cookie of the entry
+//! before, whichever handle asks, also after a restart: an entry that is there all the time is listed exactly once,
+//! whatever is created and removed meanwhile.
 
 use std::sync::Arc;
 
-use lmfs_indexer::Kind;
+use lmfs_indexer::{Cookie, Kind};
 use parking_lot::Mutex;
 
 use super::node::Node;
-use super::{DirEntry, Errno, Error, Filesystem, Result};
+use super::{DirEntry, Errno, Error, Filesystem, Result, walk};
 
 /// Entries read from the index at a time.
 const PAGE: usize = 256;
 
-/// Offset after "." and "..", at which the names begin.
+/// The offset after "." and "..". All cookies are above it.
 const DOTS: u64 = 2;
 
 /// An open directory.
 pub struct DirHandle {
     node: Arc<Node>,
-    names: Mutex<Names>,
+    listing: Mutex<Listing>,
 }
 
-/// The names given out, one after another in one buffer.
-#[derive(Default)]
-struct Names {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
-    /// The inodes of those that are regular files.
-    files: Vec<Option<u64>>,
-}
-
-impl Names {
-    fn get(&self, index: usize) -> Option<&[u8]> {
-        let end = *self.ends.get(index)?;
-        let start = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied();
-        self.bytes.get(start.unwrap_or(0)..end)
-    }
-
-    /// Notes that `name` is number `index`. If another was, what came after it was listed before a change and is
-    /// forgotten.
-    fn put(&mut self, index: usize, name: &[u8], file: Option<u64>) {
-        if self.get(index) == Some(name) {
-            return;
-        }
-        self.files.truncate(index);
-        self.files.push(file);
-        self.ends.truncate(index);
-        self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
-        self.bytes.extend_from_slice(name);
-        self.ends.push(self.bytes.len());
-    }
+/// The listing under way.
+struct Listing {
+    /// Names that are made later are not listed, so that a listing whose reader makes names comes to its end.
+    until: Cookie,
+    /// Regular files listed so far.
+    files: usize,
 }
 
 impl Filesystem {
@@ -66,16 +43,23 @@ impl Filesystem {
             return Err(Error::new(Errno::NOTDIR, "not a directory"));
         }
         let fh = self.handles.number();
-        let handle = DirHandle {
-            node,
-            names: Mutex::default(),
-        };
-        self.handles.dirs.lock().insert(fh, Arc::new(handle));
+        let listing = Mutex::new(self.new_listing());
+        self.handles
+            .dirs
+            .lock()
+            .insert(fh, Arc::new(DirHandle { node, listing }));
         Ok(fh)
     }
 
-    /// Lists entries from `offset` on (0, or an entry's `offset`), until `emit` says that it took none any more (false:
-    /// the entry was not taken). At offset 0 the listing begins anew.
+    fn new_listing(&self) -> Listing {
+        Listing {
+            until: self.store.last_cookie(),
+            files: 0,
+        }
+    }
+
+    /// Lists entries from `offset` on (0, or any entry's `offset`, of this handle or of another), until `emit` says that it
+    /// took none any more (false: the entry was not taken). At offset 0 the listing begins anew.
     ///
     /// # Errors
     /// EBADF; what the store reports.
@@ -87,12 +71,16 @@ impl Filesystem {
             let state = handle.node.lock();
             (state.inode.parent, state.gone)
         };
-        let mut names = handle.names.lock();
-        if offset == 0 {
-            *names = Names::default();
-        }
+        let until = {
+            let mut listing = handle.listing.lock();
+            // An offset beyond the end of this listing is another handle's.
+            if offset == 0 || offset > listing.until.0 {
+                *listing = self.new_listing();
+            }
+            listing.until
+        };
         let dots: [(u64, &[u8]); 2] = [(ino, b"."), (parent, b"..")];
-        for (at, (ino, name)) in (1..).zip(dots).skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
+        for (at, (ino, name)) in (1..).zip(dots).filter(|(at, _)| *at > offset) {
             let name = name.to_vec();
             if !emit(DirEntry {
                 ino,
@@ -106,33 +94,47 @@ impl Filesystem {
         if gone {
             return Ok(());
         }
-        let index = usize::try_from(offset.saturating_sub(DOTS)).unwrap_or(usize::MAX);
-        let mut index = index.min(names.ends.len());
-        loop {
-            let after = index
-                .checked_sub(1)
-                .and_then(|last| names.get(last))
-                .map(<[u8]>::to_vec);
-            let page = self.store.dirents(ino, after.as_deref(), PAGE)?;
+        let mut after = if offset > DOTS { Cookie(offset) } else { Cookie::START };
+        let mut files = 0;
+        let ended = loop {
+            let page = self.store.listed(ino, after, PAGE)?;
             let last_page = page.len() < PAGE;
-            for (name, entry) in page {
-                names.put(index, &name, (entry.kind == Kind::File).then_some(entry.ino));
-                index += 1;
-                let offset = index as u64 + DOTS;
-                if !emit(DirEntry {
-                    ino: entry.ino,
-                    kind: entry.kind,
-                    offset,
-                    name,
-                }) {
-                    return Ok(());
+            let mut taken = true;
+            for listed in page.into_iter().take_while(|listed| listed.cookie <= until) {
+                after = listed.cookie;
+                taken = emit(DirEntry {
+                    ino: listed.entry.ino,
+                    kind: listed.entry.kind,
+                    offset: listed.cookie.0,
+                    name: listed.name,
+                });
+                if !taken {
+                    break;
                 }
+                files += usize::from(listed.entry.kind == Kind::File);
             }
-            if last_page {
-                self.walks.listed(ino, names.files.iter().copied().flatten().collect());
-                return Ok(());
+            if !taken {
+                break false;
             }
+            if last_page || after >= until {
+                break true;
+            }
+        };
+        let mut listing = handle.listing.lock();
+        listing.files += files;
+        if ended && (2..=walk::MOST_FILES).contains(&listing.files) {
+            drop(listing);
+            self.expect_walk(ino)?;
         }
+        Ok(())
+    }
+
+    /// Remembers the files of a directory that was listed: its user may go on to read them.
+    fn expect_walk(&self, ino: u64) -> Result<()> {
+        let entries = self.store.dirents(ino, None, walk::MOST_FILES)?;
+        let files = entries.into_iter().filter(|(_, entry)| entry.kind == Kind::File);
+        self.walks.listed(ino, files.map(|(_, entry)| entry.ino).collect());
+        Ok(())
     }
 
     /// Closes a directory.

@@ -12,7 +12,8 @@ impl Filesystem {
     /// Gives a file one more name. One transaction.
     ///
     /// # Errors
-    /// EPERM for a directory, ENOENT for a file that has no name any more, EEXIST, EMLINK; what the store reports.
+    /// EPERM for a directory, ENOENT for a file without a name that was not made to get one, EEXIST, EMLINK; what the store
+    /// reports.
     pub fn link(&self, ino: u64, parent: u64, name: &[u8]) -> Result<Attr> {
         self.writable()?;
         check_name(name)?;
@@ -25,7 +26,8 @@ impl Filesystem {
         let mut edit = Edit::new([&directory, &node]);
         edit.check_directory(parent)?;
         let state = edit.state(ino)?;
-        if state.gone || state.inode.nlink == 0 {
+        let nameless = state.inode.nlink == 0;
+        if state.gone || (nameless && !state.linkable) {
             return Err(Error::not_found());
         }
         let kind = state.inode.kind;
@@ -40,6 +42,9 @@ impl Filesystem {
             .ok_or(Error::new(Errno::MLINK, "too many links"))?;
         inode.ctime = time;
         edit.touch(parent, time)?;
+        if nameless {
+            edit.push(Change::DelOrphan(ino));
+        }
         let entry = Dirent { ino, kind };
         edit.push(Change::PutDirent {
             parent,
@@ -47,6 +52,8 @@ impl Filesystem {
             entry,
         });
         self.commit_edit(edit)?;
+        // A file that loses its last name gets none again.
+        node.lock().linkable = false;
         self.getattr(ino)
     }
 }

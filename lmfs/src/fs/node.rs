@@ -45,6 +45,10 @@ pub struct State {
     pub truncations: u64,
     /// Open handles.
     pub opens: u32,
+    /// It has no name yet and may get one (`O_TMPFILE`).
+    pub linkable: bool,
+    /// The kernel has said since the last name was removed that it does not refer to the inode any more.
+    pub forgotten: bool,
     /// The rows are deleted; only those who hold the node still see it.
     pub gone: bool,
     /// The last flush failed.
@@ -105,6 +109,8 @@ impl Node {
                 decode_queued: false,
                 truncations: 0,
                 opens: 0,
+                linkable: false,
+                forgotten: false,
                 gone: false,
                 failed: false,
                 lost: Losses::default(),

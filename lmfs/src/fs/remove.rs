@@ -1,9 +1,9 @@
 //! unlink, rmdir, and what becomes of an inode without a name.
 //!
 //! A file that is open when its last name goes becomes an orphan: its rows stay, marked, until the last handle is
-//! released, or until the store is opened again after a crash. Anything else is deleted with its last name; the kernel
-//! may still ask for its attributes (a removed working directory), so its node stays in memory as a ghost until the
-//! kernel forgets it.
+//! released, or until the store is opened again after a crash. Anything else is deleted with its last name. The kernel
+//! may still ask for the attributes of what was deleted (a removed working directory, an `O_PATH` descriptor), so its node
+//! stays in memory as a ghost until the kernel forgets it.
 
 use std::sync::Arc;
 
@@ -66,12 +66,20 @@ impl Filesystem {
 
     /// Keeps a deleted inode's attributes for the kernel.
     pub(super) fn haunt(&self, node: Arc<Node>) {
-        self.write_back.forget(node.ino);
-        self.ghosts.lock().insert(node.ino, node);
+        let ino = node.ino;
+        self.write_back.forget(ino);
+        self.ghosts.lock().insert(ino, node.clone());
+        // The kernel's last words about the inode may have overtaken the release of its last handle.
+        if node.lock().forgotten {
+            self.ghosts.lock().remove(&ino);
+        }
     }
 
     /// The kernel no longer refers to an inode.
     pub fn forget(&self, ino: u64) {
+        if let Some(node) = self.nodes.held(ino) {
+            node.lock().forgotten = true;
+        }
         self.ghosts.lock().remove(&ino);
     }
 
@@ -84,7 +92,7 @@ impl Filesystem {
         }
         edit.delete(node.ino);
         self.commit_edit(edit)?;
-        self.write_back.forget(node.ino);
+        self.haunt(node.clone());
         Ok(())
     }
 
@@ -111,6 +119,7 @@ impl Filesystem {
 /// Takes one link from an inode that `parent` named. When it was the last, the inode is deleted (true), or marked as an
 /// orphan while it is open.
 pub fn drop_link(edit: &mut Edit<'_>, parent: u64, ino: u64, time: Time) -> Result<bool> {
+    edit.state(ino)?.forgotten = false;
     let inode = edit.inode(ino)?;
     inode.ctime = time;
     if inode.kind == Kind::Directory {

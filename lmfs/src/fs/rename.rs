@@ -1,4 +1,4 @@
-//! rename, with RENAME_NOREPLACE and RENAME_EXCHANGE.
+//! rename, with RENAME_NOREPLACE, RENAME_EXCHANGE and RENAME_WHITEOUT.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use super::edit::Edit;
 use super::node::Node;
 use super::remove::drop_link;
 use super::types::now;
-use super::{Errno, Error, Filesystem, ROOT, RenameMode, Result};
+use super::{Caller, Errno, Error, Filesystem, ROOT, RenameMode, Result};
+use crate::room::{self, Use};
 use crate::task::Asker;
 #[cfg(test)]
 use crate::task::wait;
@@ -59,11 +60,14 @@ impl Filesystem {
         let source = self.store.dirent(parent, name)?.ok_or_else(Error::not_found)?;
         let target = self.store.dirent(new_parent, new_name)?;
         match (mode, target) {
-            (RenameMode::NoReplace, Some(_)) => Err(Error::new(Errno::EXIST, "the new name exists")),
+            (RenameMode::NoReplace | RenameMode::Whiteout { replace: false, .. }, Some(_)) => {
+                Err(Error::new(Errno::EXIST, "the new name exists"))
+            }
             (RenameMode::Exchange, None) => Err(Error::not_found()),
             (_, Some(target)) if target.ino == source.ino => Ok(()),
             (RenameMode::Exchange, Some(target)) => self.exchange(from, source, to, target),
-            (_, target) => self.replace(from, source, to, target),
+            (RenameMode::Whiteout { owner, .. }, target) => self.replace(from, source, to, target, Some(owner)),
+            (_, target) => self.replace(from, source, to, target, None),
         }
     }
 
@@ -77,7 +81,8 @@ impl Filesystem {
     }
 
     async fn store_source(&self, from: Place<'_>, to: Place<'_>, mode: RenameMode, asker: Asker) -> Result<()> {
-        if mode == RenameMode::Replace
+        let replaces = matches!(mode, RenameMode::Replace | RenameMode::Whiteout { replace: true, .. });
+        if replaces
             && self.store.dirent(to.parent, to.name)?.is_some()
             && let Some(source) = self.store.dirent(from.parent, from.name)?
             && let Some(node) = self.nodes.held(source.ino)
@@ -91,7 +96,18 @@ impl Filesystem {
         Ok(())
     }
 
-    fn replace(&self, from: Place<'_>, source: Dirent, to: Place<'_>, target: Option<Dirent>) -> Result<()> {
+    /// The old name is deleted, or leads to a whiteout that belongs to somebody.
+    fn replace(
+        &self,
+        from: Place<'_>,
+        source: Dirent,
+        to: Place<'_>,
+        target: Option<Dirent>,
+        whiteout: Option<Caller>,
+    ) -> Result<()> {
+        if whiteout.is_some() {
+            room::check(&self.store, Use::Names)?;
+        }
         self.check_target(source, target)?;
         self.check_ancestry(source, to)?;
         let nodes = self.nodes_of([
@@ -112,10 +128,15 @@ impl Filesystem {
         edit.inode(source.ino)?.ctime = time;
         edit.touch(from.parent, time)?;
         edit.touch(to.parent, time)?;
-        edit.push(Change::DelDirent {
-            parent: from.parent,
-            name: from.name.to_vec(),
-        });
+        let (parent, name) = (from.parent, from.name.to_vec());
+        let left = match whiteout {
+            None => Change::DelDirent { parent, name },
+            Some(owner) => {
+                let entry = self.whiteout(&mut edit, parent, owner)?;
+                Change::PutDirent { parent, name, entry }
+            }
+        };
+        edit.push(left);
         edit.push(Change::PutDirent {
             parent: to.parent,
             name: to.name.to_vec(),

@@ -116,6 +116,13 @@ impl Disk {
         self.fs.releasedir(fh);
         names
     }
+
+    /// The names without "." and "..", in byte order.
+    pub fn sorted_names(&self, ino: u64) -> Vec<String> {
+        let mut names = self.names(ino).split_off(2);
+        names.sort();
+        names
+    }
 }
 
 /// Has the extent of a block lead to other bytes, and says where it led before.

@@ -109,6 +109,14 @@ pub enum RenameMode {
     NoReplace,
     /// The two trade names (`RENAME_EXCHANGE`).
     Exchange,
+    /// The old name stays and leads to a whiteout (`RENAME_WHITEOUT`): a character device 0:0, by which overlayfs says
+    /// that a name of the layer below is deleted.
+    Whiteout {
+        /// What has the new name already is replaced; else it is an error.
+        replace: bool,
+        /// Whose the whiteout is.
+        owner: Caller,
+    },
 }
 
 /// How an extended attribute is set.

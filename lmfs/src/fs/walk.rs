@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 /// Listings remembered, and files of all of them: a directory with more is read without this.
 const LISTINGS: usize = 16;
-const MOST_FILES: usize = 1 << 16;
+pub const MOST_FILES: usize = 1 << 16;
 /// How far the next file may be from the one before: those between were not wanted, or the kernel had their pages.
 const STRIDE: usize = 4;
 

@@ -12,6 +12,9 @@ pub const RESERVED: &[u8] = b"user.lmfs.";
 
 const TRUSTED: &[u8] = b"trusted.";
 
+/// Most bytes of an inode's names, each with a zero byte, that listxattr(2) can tell (XATTR_LIST_MAX).
+const MAX_LIST: usize = 65536;
+
 const NAMESPACES: [&[u8]; 3] = [b"user.", TRUSTED, b"security."];
 
 impl Filesystem {
@@ -44,7 +47,8 @@ impl Filesystem {
     ///
     /// # Errors
     /// EEXIST and ENODATA as `mode` says; E2BIG, ERANGE; EPERM for `user.lmfs.*`; EOPNOTSUPP for a namespace that is not
-    /// kept; EINVAL for a malformed ACL; what the store reports.
+    /// kept; EINVAL for a malformed ACL; ENOSPC for a name that listxattr(2) could not tell any more; what the store
+    /// reports.
     pub fn setxattr(
         &self,
         ino: u64,
@@ -74,6 +78,9 @@ impl Filesystem {
             }
             _ => {}
         }
+        if !exists {
+            self.check_list(ino, name)?;
+        }
         let inode = edit.inode(ino)?;
         inode.ctime = now();
         let change = match super::acl::set(inode, name, value, is_in)? {
@@ -89,6 +96,18 @@ impl Filesystem {
         };
         edit.push(change);
         self.commit_edit(edit)?;
+        Ok(())
+    }
+
+    fn check_list(&self, ino: u64, new: &[u8]) -> Result<()> {
+        let names = self.store.xattrs(ino)?;
+        let list: usize = names.iter().map(|name| name.len() + 1).sum();
+        if list + new.len() + 1 > MAX_LIST {
+            return Err(Error::new(
+                Errno::NOSPC,
+                "the names of an inode's attributes take at most 64 KiB",
+            ));
+        }
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, INodeNo, IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags,
     ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
-    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyStatx, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::answer::{self, now, soon};
@@ -94,6 +94,12 @@ impl fuser::Filesystem for Adapter {
         Ok((attr, Opened::file(fs.open(attr.ino)?)))
     });
 
+    operation!(now tmpfile(fs, req, parent: INodeNo, mode: u32, umask: u32, flags: i32; ReplyCreate) => {
+        let linkable = flags & libc::O_EXCL == 0;
+        let (attr, handle) = fs.tmpfile(parent.0, made(Kind::File, mode, umask), caller(req), linkable)?;
+        Ok((attr, Opened::file(handle)))
+    });
+
     operation!(now unlink(fs, _req, parent: INodeNo, name: &OsStr; ReplyEmpty) => fs.unlink(parent.0, name.as_bytes()));
 
     operation!(now rmdir(fs, _req, parent: INodeNo, name: &OsStr; ReplyEmpty) => fs.rmdir(parent.0, name.as_bytes()));
@@ -112,10 +118,10 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyEmpty,
     ) {
         let (from, to) = (Name::new(parent, name), Name::new(newparent, newname));
-        let (fs, asker) = (self.fs.clone(), asker(req));
+        let (fs, asker, owner) = (self.fs.clone(), asker(req), caller(req));
         let waits = self.fs.rename_waits(from.parent, &from.name);
         let run = async move {
-            let mode = rename_mode(flags)?;
+            let mode = rename_mode(flags, owner)?;
             fs.rename_async(from.parent, &from.name, to.parent, &to.name, mode, asker)
                 .await
         };
@@ -135,6 +141,8 @@ impl fuser::Filesystem for Adapter {
 
     operation!(now getattr(fs, _req, ino: INodeNo, _fh: Option<FileHandle>; ReplyAttr) => fs.getattr(ino.0));
 
+    operation!(now statx(fs, _req, ino: INodeNo, _fh: Option<FileHandle>, _mask: u32; ReplyStatx) => fs.getattr(ino.0));
+
     operation!(now setattr(
         fs, req, ino: INodeNo, mode: Option<u32>, uid: Option<u32>, gid: Option<u32>, size: Option<u64>,
         atime: Option<TimeOrNow>, mtime: Option<TimeOrNow>, _ctime: Option<SystemTime>, _fh: Option<FileHandle>,
@@ -143,6 +151,9 @@ impl fuser::Filesystem for Adapter {
     ) => {
         let perm = mode.map(|mode| mode & 0o7777);
         let set = SetAttr { perm, uid, gid, size, atime: atime.map(set_time), mtime: mtime.map(set_time) };
+        if size.is_some() {
+            fs.clear_group_bit(ino.0, is_in(req))?;
+        }
         fs.setattr(ino.0, set, kills(req))
     });
 
@@ -220,11 +231,15 @@ impl fuser::Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let is_in = is_in(req);
         // Pages of a mapping are written by the kernel, under some handle of the file; it would throw them away.
         let asked = !write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let at_once = answer::guarded(&self.fs, "write", || {
             if asked {
                 self.fs.tell_lost(fh.0)?;
+            }
+            if kill {
+                self.fs.clear_group_bit(ino.0, is_in)?;
             }
             self.fs.write_now(ino.0, offset, data, kill)
         });
@@ -261,7 +276,11 @@ impl fuser::Filesystem for Adapter {
 
     operation!(now fallocate(
         fs, req, ino: INodeNo, _fh: FileHandle, offset: u64, length: u64, mode: i32; ReplyEmpty
-    ) => fs.fallocate(ino.0, offset, length, allocation(mode)?, kills(req)));
+    ) => {
+        let what = allocation(mode)?;
+        fs.clear_group_bit(ino.0, is_in(req))?;
+        fs.fallocate(ino.0, offset, length, what, kills(req))
+    });
 
     operation!(later lseek(fs, _asker, ino: INodeNo, _fh: FileHandle, offset: i64, whence: i32; ReplyLseek) => {
         let (from, what) = seek(offset, whence)?;
@@ -283,8 +302,10 @@ impl fuser::Filesystem for Adapter {
     ) {
         let place = |ino: INodeNo, offset| Place { ino: ino.0, offset };
         let (from, to, kill) = (place(ino_in, offset_in), place(ino_out, offset_out), kills(req));
+        let is_in = is_in(req);
         self.later("copy_file_range", req, reply, move |fs, asker| async move {
             fs.tell_lost(fh_out.0)?;
+            fs.clear_group_bit(ino_out.0, is_in)?;
             fs.copy_file_range_async(from, to, length, kill, asker).await
         });
     }

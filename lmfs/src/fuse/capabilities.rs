@@ -11,7 +11,7 @@ const MAX_WRITE: u32 = 1 << 20;
 /// kernel refuses it (ETXTBSY). Not `FUSE_ASYNC_DIO`: after an asynchronous direct write the kernel does not drop the pages
 /// that a buffered reader filled meanwhile, and with `FOPEN_KEEP_CACHE` they would be read for ever; also, it sends direct
 /// reads in a way that a killed caller cannot leave.
-const WANTED: [InitFlags; 7] = [
+const WANTED: [InitFlags; 8] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_DO_READDIRPLUS,
     InitFlags::FUSE_READDIRPLUS_AUTO,
@@ -19,6 +19,8 @@ const WANTED: [InitFlags; 7] = [
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     InitFlags::FUSE_POSIX_ACL,
     InitFlags::FUSE_DONT_MASK,
+    // File handles outlive the kernel's cache: it looks "." and ".." up where it has forgotten an inode.
+    InitFlags::FUSE_EXPORT_SUPPORT,
 ];
 
 /// Asks for all that the filesystem can use; blocks have `block_size` bytes.

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use fuser::{FileAttr, FileType, INodeNo, TimeOrNow};
+use fuser::{FileAttr, FileType, Generation, INodeNo, TimeOrNow};
 
-use crate::fs::{Attr, Kind, SetTime, Time, from_system_time};
+use crate::fs::{Attr, Kind, ROOT, SetTime, Time, from_system_time};
 
 /// A file's kind in FUSE's words.
 pub fn file_type(kind: Kind) -> FileType {
@@ -64,19 +64,27 @@ fn system_time(time: Time) -> SystemTime {
     whole.and_then(|whole| whole.checked_add(nanos)).unwrap_or(UNIX_EPOCH)
 }
 
-/// A time to set. fuser 0.18.0 takes the nanoseconds of a time before 1970 away from the seconds instead of adding them;
-/// here they are put right.
+/// A time to set.
 pub fn set_time(time: TimeOrNow) -> SetTime {
     match time {
         TimeOrNow::Now => SetTime::Now,
-        TimeOrNow::SpecificTime(time) => SetTime::At(match UNIX_EPOCH.duration_since(time) {
-            Ok(before) if !before.is_zero() => Time {
-                secs: i64::try_from(before.as_secs()).map_or(i64::MIN, |secs| -secs),
-                nanos: before.subsec_nanos(),
-            },
-            _ => from_system_time(time),
-        }),
+        TimeOrNow::SpecificTime(time) => SetTime::At(from_system_time(time)),
     }
+}
+
+/// What tells an inode from another that has its number. A number is used twice only where a crash, or a store that was
+/// put back to an older state, took the first inode away. The second one has another time of birth, which never changes.
+/// The kernel keeps 32 bits, and wants 0 for the root.
+pub fn generation(attr: &Attr) -> Generation {
+    if attr.ino == ROOT {
+        return Generation(0);
+    }
+    let Time { secs, nanos } = attr.crtime;
+    let nanos = secs
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(nanos.into())
+        .cast_unsigned();
+    Generation((nanos ^ nanos >> 32) & u64::from(u32::MAX))
 }
 
 #[cfg(test)]
@@ -85,32 +93,10 @@ mod tests {
 
     #[test]
     fn times_before_1970_keep_their_nanoseconds() {
-        let sent = Time {
-            secs: -2,
-            nanos: 800_000_000,
-        };
-        // What fuser makes of it.
-        let mangled = UNIX_EPOCH - Duration::new(2, 800_000_000);
-        assert_eq!(set_time(TimeOrNow::SpecificTime(mangled)), SetTime::At(sent));
-        assert_eq!(from_system_time(system_time(sent)), sent);
-        for time in [
-            Time { secs: 5, nanos: 7 },
-            Time { secs: -1, nanos: 0 },
-            Time { secs: 0, nanos: 1 },
-        ] {
-            assert_eq!(from_system_time(system_time(time)), time);
+        for (secs, nanos) in [(-2, 800_000_000), (5, 7), (-1, 0), (0, 1), (i64::MIN, 0), (i64::MIN, 1)] {
+            let time = Time { secs, nanos };
+            let sent = TimeOrNow::SpecificTime(system_time(time));
+            assert_eq!(set_time(sent), SetTime::At(time));
         }
-        let least = Time {
-            secs: i64::MIN,
-            nanos: 0,
-        };
-        let sent = UNIX_EPOCH - Duration::from_secs(1 << 63);
-        assert_eq!(set_time(TimeOrNow::SpecificTime(sent)), SetTime::At(least));
-        assert_eq!(from_system_time(system_time(least)), least);
-        let after = UNIX_EPOCH + Duration::new(3, 4);
-        assert_eq!(
-            set_time(TimeOrNow::SpecificTime(after)),
-            SetTime::At(Time { secs: 3, nanos: 4 })
-        );
     }
 }

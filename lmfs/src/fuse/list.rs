@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use fuser::{INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
 use super::answer::{guarded, refuse};
-use super::convert::{file_attr, file_type};
-use super::reply::{GENERATION, TTL};
+use super::convert::{file_attr, file_type, generation};
+use super::reply::TTL;
 use crate::fs::{Errno, Filesystem};
 
 /// Lists names from `offset` on, as many as fit into the reply.
@@ -37,7 +37,7 @@ pub fn names_with_attributes(fs: &Filesystem, fh: u64, offset: u64, mut reply: R
                     name,
                     &TTL,
                     &file_attr(&attr),
-                    GENERATION,
+                    generation(&attr),
                 )
             }
             // It was removed in the moment.

@@ -3,19 +3,16 @@
 use std::time::Duration;
 
 use fuser::{
-    FileHandle, FopenFlags, Generation, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek,
-    ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    FileHandle, FopenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyStatx, ReplyWrite, ReplyXattr,
 };
 
-use super::convert::file_attr;
+use super::convert::{file_attr, generation};
 use crate::fs::{Attr, StatFs};
 
 /// How long the kernel may believe what it was told. Nobody else changes a mounted store, and where the filesystem does so
 /// on its own (how much space a file takes) it says so.
 pub const TTL: Duration = Duration::from_secs(3600);
-
-/// Inode numbers are never used twice while mounted.
-pub const GENERATION: Generation = Generation(0);
 
 /// A reply that can be an error. Dropped unanswered, it answers EIO by itself.
 pub trait Refuse: Send + 'static {
@@ -34,7 +31,7 @@ macro_rules! refuse {
 }
 
 refuse!(ReplyAttr ReplyCreate ReplyData ReplyDirectory ReplyDirectoryPlus ReplyEmpty ReplyEntry);
-refuse!(ReplyLseek ReplyOpen ReplyStatfs ReplyWrite ReplyXattr);
+refuse!(ReplyLseek ReplyOpen ReplyStatfs ReplyStatx ReplyWrite ReplyXattr);
 
 /// A reply that a result of type `T` answers.
 pub trait Answer<T>: Refuse {
@@ -83,13 +80,19 @@ impl Answer<()> for ReplyEmpty {
 
 impl Answer<Attr> for ReplyEntry {
     fn answer(self, attr: Attr) {
-        self.entry(&TTL, &file_attr(&attr), GENERATION);
+        self.entry(&TTL, &file_attr(&attr), generation(&attr));
     }
 }
 
 impl Answer<Attr> for ReplyAttr {
     fn answer(self, attr: Attr) {
         self.attr(&TTL, &file_attr(&attr));
+    }
+}
+
+impl Answer<Attr> for ReplyStatx {
+    fn answer(self, attr: Attr) {
+        self.statx(&TTL, &file_attr(&attr));
     }
 }
 
@@ -116,7 +119,7 @@ impl Answer<(Attr, Opened)> for ReplyCreate {
         self.created(
             &TTL,
             &file_attr(&attr),
-            GENERATION,
+            generation(&attr),
             FileHandle(opened.handle),
             opened.flags,
         );

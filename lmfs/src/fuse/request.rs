@@ -39,7 +39,7 @@ pub fn kills(req: &Request) -> bool {
 
 /// Tells of a group whether the caller is in it, or may do as if (root, who has CAP_FSETID). The request names one group;
 /// the others are looked up when they matter.
-pub fn is_in(req: &Request) -> impl FnOnce(u32) -> bool {
+pub fn is_in(req: &Request) -> impl FnOnce(u32) -> bool + use<> {
     let (uid, gid, pid) = (req.uid(), req.gid(), req.pid());
     move |group| uid == 0 || gid == group || is_supplementary(pid, group)
 }
@@ -99,12 +99,16 @@ pub fn link_to(target: &Path) -> Create {
     }
 }
 
-/// How `renameat2` treats what has the new name already.
-pub fn rename_mode(flags: RenameFlags) -> Result<RenameMode> {
+/// How `renameat2` treats what has the new name already, and what it leaves of the old name.
+pub fn rename_mode(flags: RenameFlags, owner: Caller) -> Result<RenameMode> {
     match flags {
         flags if flags.is_empty() => Ok(RenameMode::Replace),
         RenameFlags::RENAME_NOREPLACE => Ok(RenameMode::NoReplace),
         RenameFlags::RENAME_EXCHANGE => Ok(RenameMode::Exchange),
+        RenameFlags::RENAME_WHITEOUT => Ok(RenameMode::Whiteout { replace: true, owner }),
+        flags if flags == RenameFlags::RENAME_WHITEOUT | RenameFlags::RENAME_NOREPLACE => {
+            Ok(RenameMode::Whiteout { replace: false, owner })
+        }
         _ => Err(Error::new(Errno::INVAL, "unknown flags of rename")),
     }
 }
@@ -163,9 +167,12 @@ mod tests {
     #[test]
     fn flags_that_are_not_known_are_refused() {
         let errno = |error: Error| error.errno;
+        let both = RenameFlags::RENAME_WHITEOUT | RenameFlags::RENAME_EXCHANGE;
+        let owner = Caller { uid: 1, gid: 2 };
+        assert_eq!(rename_mode(both, owner).map_err(errno), Err(Errno::INVAL));
         assert_eq!(
-            rename_mode(RenameFlags::RENAME_WHITEOUT).map_err(errno),
-            Err(Errno::INVAL)
+            rename_mode(RenameFlags::RENAME_WHITEOUT, owner),
+            Ok(RenameMode::Whiteout { replace: true, owner })
         );
         assert_eq!(xattr_mode(4).map_err(errno), Err(Errno::INVAL));
         assert_eq!(

@@ -27,7 +27,7 @@ const REMOUNTING: [&str; 13] = [
     "unlink::erofs_named",
 ];
 
-/// Skipped for good; docs/SEMANTICS.md says why.
+/// Skipped for good; docs/TESTING.md says why.
 const SKIPPED: [&str; 1] = ["link::link_count_max"];
 
 #[test]

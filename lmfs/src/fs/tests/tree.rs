@@ -29,6 +29,10 @@ pub enum Step {
     RemoveXattr(Path, u8),
     /// Opens a file and keeps it open.
     Open(Path),
+    /// Makes a file without a name in a directory and keeps it open; says whether it may get a name.
+    Tmpfile(Path, bool),
+    /// Gives an open file a name.
+    LinkOpen(usize, Path),
     WriteOpen(usize, u64, usize, u8),
     ReadOpen(usize),
     Close(usize),
@@ -52,6 +56,10 @@ fn step() -> impl Strategy<Value = Step> {
         RenameMode::Replace,
         RenameMode::NoReplace,
         RenameMode::Exchange,
+        RenameMode::Whiteout {
+            replace: true,
+            owner: super::ME,
+        },
     ]);
     let xattr = prop::sample::select(vec![XattrMode::Any, XattrMode::Create, XattrMode::Replace]);
     let open = 0..4_usize;
@@ -70,6 +78,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (path(), 0..3_u8, 0..200_usize, xattr).prop_map(|(p, name, len, mode)| Step::SetXattr(p, name, len, mode)),
         2 => (path(), 0..3_u8).prop_map(|(path, name)| Step::RemoveXattr(path, name)),
         4 => path().prop_map(Step::Open),
+        2 => (path(), any::<bool>()).prop_map(|(path, linkable)| Step::Tmpfile(path, linkable)),
+        3 => (open.clone(), path()).prop_map(|(number, path)| Step::LinkOpen(number, path)),
         3 => (open.clone(), 0..20_000_u64, 1..9000_usize, any::<u8>()).prop_map(|(f, at, len, byte)| Step::WriteOpen(f, at, len, byte)),
         2 => open.clone().prop_map(Step::ReadOpen),
         2 => open.prop_map(Step::Close),

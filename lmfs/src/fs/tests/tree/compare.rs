@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use super::super::*;
@@ -40,7 +40,7 @@ impl Walk<'_> {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
-        assert_eq!(self.disk.names(ino).split_off(2), names, "{}", at.display());
+        assert_eq!(self.disk.sorted_names(ino), names, "{}", at.display());
         let mut folders = 0;
         for name in names {
             let attr = self.disk.fs.lookup(ino, name.as_bytes()).unwrap();
@@ -70,6 +70,11 @@ impl Walk<'_> {
                 assert_eq!(self.disk.fs.readlink(attr.ino).unwrap(), target.as_os_str().as_bytes());
                 assert_eq!(u64::from(attr.nlink), theirs.nlink(), "{shown}");
                 return;
+            }
+            Kind::CharDevice => {
+                assert!(theirs.file_type().is_char_device(), "{shown}");
+                assert_eq!((attr.rdev, theirs.rdev()), (0, 0), "{shown}");
+                assert_eq!(u64::from(attr.nlink), theirs.nlink(), "{shown}");
             }
             _ => {
                 assert!(theirs.is_file(), "{shown}");

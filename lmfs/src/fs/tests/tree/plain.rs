@@ -12,6 +12,10 @@ use super::super::{Errno, RenameMode, XattrMode};
 
 pub struct Plain {
     pub root: tempfile::TempDir,
+    /// What lies below can leave whiteouts (overlayfs cannot) ...
+    pub whiteouts: bool,
+    /// ... and make files without names.
+    pub tmpfiles: bool,
 }
 
 /// The directory of a path, open, and the last name.
@@ -20,7 +24,20 @@ type Place<'a> = (OwnedFd, &'a str);
 impl Plain {
     pub fn new() -> Plain {
         let root = tempfile::tempdir().unwrap();
-        Plain { root }
+        let mut plain = Plain {
+            root,
+            whiteouts: true,
+            tmpfiles: true,
+        };
+        let owner = super::super::ME;
+        plain.create(&["probe"]).unwrap();
+        let whiteout = RenameMode::Whiteout { replace: true, owner };
+        plain.whiteouts = plain.rename(&["probe"], &["probe2"], whiteout).is_ok();
+        plain.tmpfiles = plain.tmpfile(&[], true).is_ok();
+        for name in plain.root.path().read_dir().unwrap() {
+            std::fs::remove_file(name.unwrap().path()).unwrap();
+        }
+        plain
     }
 
     fn place<'a>(&self, path: &[&'a str]) -> Result<Place<'a>> {
@@ -71,6 +88,8 @@ impl Plain {
             RenameMode::Replace => RenameFlags::empty(),
             RenameMode::NoReplace => RenameFlags::NOREPLACE,
             RenameMode::Exchange => RenameFlags::EXCHANGE,
+            RenameMode::Whiteout { replace: true, .. } => RenameFlags::WHITEOUT,
+            RenameMode::Whiteout { replace: false, .. } => RenameFlags::WHITEOUT | RenameFlags::NOREPLACE,
         };
         renameat_with(&from.0, from.1, &to.0, to.1, flags)
     }
@@ -88,6 +107,24 @@ impl Plain {
     pub fn open(&self, path: &[&str]) -> Result<std::fs::File> {
         let (at, name) = self.place(path)?;
         openat(&at, name, OFlags::RDWR | OFlags::NOFOLLOW, Mode::empty()).map(Into::into)
+    }
+
+    /// A file without a name in the directory `path`.
+    pub fn tmpfile(&self, path: &[&str], linkable: bool) -> Result<std::fs::File> {
+        let walk = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let mut at = openat(CWD, self.root.path(), walk, Mode::empty())?;
+        for name in path {
+            at = openat(&at, *name, walk, Mode::empty())?;
+        }
+        let flags = OFlags::TMPFILE | OFlags::RDWR;
+        let flags = if linkable { flags } else { flags | OFlags::EXCL };
+        openat(&at, ".", flags, Mode::from_raw_mode(0o644)).map(Into::into)
+    }
+
+    pub fn link_open(&self, file: &std::fs::File, to: &[&str]) -> Result<()> {
+        let (at, name) = self.place(to)?;
+        let open = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
+        linkat(CWD, open, &at, name, AtFlags::SYMLINK_FOLLOW)
     }
 
     pub fn chmod(&self, path: &[&str], perm: u32) -> Result<()> {

@@ -60,7 +60,15 @@ impl World {
         match attr.kind {
             Kind::Symlink => Err(Error::new(Errno::LOOP, "a symbolic link")),
             Kind::Directory => Err(Error::new(Errno::ISDIR, "a directory")),
+            Kind::CharDevice => Err(Error::new(Errno::NXIO, "a whiteout")),
             _ => Ok(attr),
+        }
+    }
+
+    fn directory(&self, path: &[&str]) -> Result<u64> {
+        match self.find(path) {
+            Ok(attr) if attr.kind != Kind::Directory => Err(Error::new(Errno::NOTDIR, "no directory")),
+            found => found.map(|attr| attr.ino),
         }
     }
 
@@ -101,6 +109,7 @@ impl World {
                 (self.create(path, what), self.plain.symlink(path, &target))
             }
             Step::Link(from, to) => (self.link(from, to), self.plain.link(from, to)),
+            Step::Rename(_, _, RenameMode::Whiteout { .. }) if !self.plain.whiteouts => return,
             Step::Rename(from, to, mode) => {
                 let ours = self.place(from).and_then(|(parent, name)| {
                     let (new_parent, new_name) = self.place(to)?;
@@ -168,7 +177,7 @@ impl World {
                 both
             }
             Step::SetXattr(path, name, len, mode) => match self.find(path) {
-                Ok(attr) if attr.kind == Kind::Symlink => return,
+                Ok(attr) if matches!(attr.kind, Kind::Symlink | Kind::CharDevice) => return,
                 found => {
                     let (name, value) = (format!("user.{name}"), vec![7; *len]);
                     let ours = found.and_then(|attr| fs.setxattr(attr.ino, name.as_bytes(), &value, *mode, |_| true));
@@ -176,7 +185,7 @@ impl World {
                 }
             },
             Step::RemoveXattr(path, name) => match self.find(path) {
-                Ok(attr) if attr.kind == Kind::Symlink => return,
+                Ok(attr) if matches!(attr.kind, Kind::Symlink | Kind::CharDevice) => return,
                 found => {
                     let name = format!("user.{name}");
                     let ours = found.and_then(|attr| fs.removexattr(attr.ino, name.as_bytes()));
@@ -191,6 +200,30 @@ impl World {
                     (ours, theirs) => (ours.map(drop), theirs.map(drop)),
                 }
             }
+            Step::Tmpfile(path, linkable) => {
+                if !self.plain.tmpfiles {
+                    return;
+                }
+                let made = self.directory(path).and_then(|ino| {
+                    let what = Create::new(Kind::File, 0o644);
+                    fs.tmpfile(ino, what, ME, *linkable)
+                });
+                match (made, self.plain.tmpfile(path, *linkable)) {
+                    (Ok((attr, fh)), Ok(file)) => {
+                        let ino = attr.ino;
+                        return self.open.push(OpenFile { file, ino, fh });
+                    }
+                    (ours, theirs) => (ours.map(drop), theirs.map(drop)),
+                }
+            }
+            Step::LinkOpen(number, path) => match self.open.get(*number) {
+                Some(open) => {
+                    let place = self.place(path);
+                    let ours = place.and_then(|(parent, name)| fs.link(open.ino, parent, name).map(drop));
+                    (ours, self.plain.link_open(&open.file, path))
+                }
+                None => return,
+            },
             Step::WriteOpen(number, at, len, byte) => {
                 if let Some(open) = self.open.get(*number) {
                     let bytes = vec![*byte; *len];
@@ -233,7 +266,7 @@ impl World {
 
     fn list(&self, path: &[&str]) {
         let ours = self.find(path).and_then(|attr| match attr.kind {
-            Kind::Directory => Ok(self.disk.names(attr.ino).split_off(2)),
+            Kind::Directory => Ok(self.disk.sorted_names(attr.ino)),
             _ => Err(Error::new(Errno::NOTDIR, "no directory")),
         });
         assert_eq!(
