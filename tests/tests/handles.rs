@@ -76,6 +76,7 @@ fn file_handles_outlive_the_cache_and_the_daemon() {
     let mut found = File::from(found);
     found.read_to_string(&mut text).unwrap();
     assert_eq!((text.as_str(), found.metadata().unwrap().ino()), ("contents", ino));
+    drop(found);
     let found = open_handle(&mount, &mut dir, libc::O_DIRECTORY).unwrap();
     let path = fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).unwrap();
     assert_eq!(
