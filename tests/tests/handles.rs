@@ -1,6 +1,12 @@
 //! What NFS servers and backup programs remember of a filesystem, file handles and places in directories, means the same
 //! when the kernel's cache and the daemon are gone. Needs root, as open_by_handle_at(2) does.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 #![allow(unsafe_code, reason = "file handles are in no safe interface")]
 
 use std::ffi::CString;

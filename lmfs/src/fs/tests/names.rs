@@ -38,7 +38,9 @@ fn attributes_of_a_removed_file_stay_until_the_kernel_forgets_it() {
         } else {
             disk.fs.unlink(ROOT, b"file").unwrap();
         }
-        fh.map(|fh| disk.fs.release(fh).unwrap());
+        if let Some(fh) = fh {
+            disk.fs.release(fh).unwrap();
+        }
         assert_eq!(disk.fs.getattr(ino).unwrap().nlink, 0);
         assert_eq!(errno(disk.fs.lookup(ino, b".")), Errno::STALE);
         disk.fs.forget(ino);
