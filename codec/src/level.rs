@@ -32,8 +32,8 @@ const fn level(number: u8, model: Option<&'static str>, mix: bool, zstd_level: i
 }
 
 impl Level {
-    /// All levels, the fastest first. Among those with adaptive models, blocks never shrink and methods are only added, so
-    /// that each takes no more than the one before, on long files too.
+    /// All levels, the fastest first. Among those with adaptive models, blocks never shrink and methods are only added,
+    /// so that each takes no more than the one before, on long files too.
     pub const ALL: [Level; 9] = [
         level(1, None, false, 3, 1024),
         level(2, None, false, 19, 1024),

@@ -1,7 +1,7 @@
 //! A short run of every fuzz target on every `make test`: over what it starts from, and that damaged in all ways.
 //!
-//! `LMFS_FUZZ_SECONDS` makes it longer, `LMFS_SEED` repeats a run. `LMFS_FUZZ_SEEDS=fuzz/corpus` writes the starting inputs
-//! where `cargo fuzz run` finds them. A finding of any fuzzer becomes a test of its own at the end of this file.
+//! `LMFS_FUZZ_SECONDS` makes it longer, `LMFS_SEED` repeats a run. `LMFS_FUZZ_SEEDS=fuzz/corpus` writes the starting
+//! inputs where `cargo fuzz run` finds them. A finding of any fuzzer becomes a test of its own at the end of this file.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 

@@ -1,4 +1,5 @@
-//! Input that was made to cost more than it is: what reading it takes of memory and of the input is bounded, and printed.
+//! Input that was made to cost more than it is: what reading it takes of memory and of the input is bounded, and
+//! printed.
 //!
 //! Memory is counted by an allocator, work by a reader: both are the same in every run.
 

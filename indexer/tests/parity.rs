@@ -478,7 +478,8 @@ fn sectors_that_cannot_be_read_are_repaired() {
     }
 }
 
-/// What could not be read for a moment was once taken for zeros, parity was made of these, and the next repair wrote them.
+/// What could not be read for a moment was once taken for zeros, parity was made of these, and the next repair wrote
+/// them.
 #[test]
 fn parity_is_never_made_of_what_could_not_be_read() {
     let good = made(5);

@@ -83,8 +83,8 @@ fn open_again(io: &MemIo) -> Result<(Store, OpenReport)> {
     Store::open(Arc::new(io.clone()), OpenOptions::default())
 }
 
-/// The index was deleted together with the mark before the log was read: the first opening refused a damaged log, saying
-/// that nothing was changed, and the second cut off what had been durable.
+/// The index was deleted together with the mark before the log was read: the first opening refused a damaged log,
+/// saying that nothing was changed, and the second cut off what had been durable.
 #[test]
 fn a_log_that_is_refused_is_refused_the_next_time_as_well() {
     let (io, store) = create();

@@ -174,8 +174,8 @@ impl Filesystem {
         self.executor.spawn(asker, request);
     }
 
-    /// From now on `told` is called with the inodes whose use of space changes without a request that says so. The first
-    /// call of this counts.
+    /// From now on `told` is called with the inodes whose use of space changes without a request that says so. The
+    /// first call of this counts.
     pub fn on_stored(&self, told: impl Fn(u64) + Send + Sync + 'static) {
         self.events.on_stored(told);
     }

@@ -35,8 +35,8 @@ fn accept_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// The signals that end this process well. Those that it was started to ignore do not: SIGHUP under `nohup`, SIGINT behind
-/// an `&` in a script.
+/// The signals that end this process well. Those that it was started to ignore do not: SIGHUP under `nohup`, SIGINT
+/// behind an `&` in a script.
 pub fn ending_signals() -> Vec<i32> {
     let wanted = [SIGINT, SIGHUP].into_iter().filter(|&signal| !is_ignored(signal));
     wanted.chain([SIGTERM]).collect()

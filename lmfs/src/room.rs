@@ -1,8 +1,8 @@
 //! Room on the store's disk that is kept from what makes it fuller.
 //!
 //! In a log even deleting appends, and collecting garbage copies before it deletes. So the last of a disk is not for
-//! contents: what is kept holds transactions, footers and the next checkpoint, and the blocks in use of the segment that is
-//! collected.
+//! contents: what is kept holds transactions, footers and the next checkpoint, and the blocks in use of the segment
+//! that is collected.
 
 use lmfs_indexer::{DEFAULT_SEGMENT, Error, Result, Store};
 

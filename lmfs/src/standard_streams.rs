@@ -1,8 +1,8 @@
 //! Descriptors 0, 1 and 2 when the caller closed them (`lmfs ... >&-`).
 //!
-//! The first files that a program opens get these numbers, and what it prints goes into them. Rust's runtime prevents that
-//! with /dev/null, where output vanishes and counts as written. So the numbers are taken before the runtime looks, by
-//! descriptors that refuse what the closed ones would: reading for 0, writing for 1. Messages may vanish.
+//! The first files that a program opens get these numbers, and what it prints goes into them. Rust's runtime prevents
+//! that with /dev/null, where output vanishes and counts as written. So the numbers are taken before the runtime looks,
+//! by descriptors that refuse what the closed ones would: reading for 0, writing for 1. Messages may vanish.
 
 /// The C library calls this before `main`, and so before Rust's runtime looks at the descriptors.
 #[used]

@@ -2,8 +2,8 @@
 //! sample of it by default, all of it with `LMFS_SOAK` (`make soak`).
 //!
 //! Whatever is damaged, one of three things happens: the store is refused with the place of the damage (and can be read
-//! with salvage as far as it goes), it shows all of the tree and all bytes, or the blocks that are hit give an error and
-//! everything else is right. The check finds what reading finds.
+//! with salvage as far as it goes), it shows all of the tree and all bytes, or the blocks that are hit give an error
+//! and everything else is right. The check finds what reading finds.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -32,8 +32,8 @@ impl Finished {
         self
     }
 
-    /// Asserts that the command refused: with an exit code (not by a signal), and with a message that says what is wrong,
-    /// which is to say that contains all of `phrases` (compared without case).
+    /// Asserts that the command refused: with an exit code (not by a signal), and with a message that says what is
+    /// wrong, which is to say that contains all of `phrases` (compared without case).
     #[track_caller]
     pub fn refused(self, phrases: &[&str]) -> Self {
         assert!(

@@ -1,8 +1,9 @@
-//! Fixtures of the whole-system tests: the real `lmfs` program, stores in scratch folders, real FUSE mounts, sample trees.
+//! Fixtures of the whole-system tests: the real `lmfs` program, stores in scratch folders, real FUSE mounts, sample
+//! trees.
 //!
-//! A test owns a [`Scratch`] folder, makes a store in it and holds it mounted as a [`Mount`]; whatever way the test ends, the
-//! mount is detached, the daemon is gone and the folder removed. Every program runs under a deadline, every output and every
-//! daemon log is searched for a panic, and a failing test prints the log.
+//! A test owns a [`Scratch`] folder, makes a store in it and holds it mounted as a [`Mount`]; whatever way the test
+//! ends, the mount is detached, the daemon is gone and the folder removed. Every program runs under a deadline, every
+//! output and every daemon log is searched for a panic, and a failing test prints the log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

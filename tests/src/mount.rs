@@ -97,8 +97,8 @@ impl Mount {
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).expect("fadvise");
     }
 
-    /// `lmfs umount`: asserts that it succeeds, that nothing is mounted and the daemon is gone when it returns, and that the
-    /// daemon never panicked.
+    /// `lmfs umount`: asserts that it succeeds, that nothing is mounted and the daemon is gone when it returns, and
+    /// that the daemon never panicked.
     #[track_caller]
     pub fn umount(mut self) {
         let panics = self.status().get("panics").and_then(serde_json::Value::as_u64);

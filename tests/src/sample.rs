@@ -64,8 +64,8 @@ impl Noise {
     }
 }
 
-/// A tree of some hundred kilobytes that a model can pack in a test's time: prose, code, logs, CSV, JSON, noise, and the odd
-/// files of [`odd_files`].
+/// A tree of some hundred kilobytes that a model can pack in a test's time: prose, code, logs, CSV, JSON, noise, and
+/// the odd files of [`odd_files`].
 #[track_caller]
 pub fn small_tree(at: &Path) {
     fs::create_dir(at).expect("tree");

@@ -69,8 +69,8 @@ impl Scratch {
         )
     }
 
-    /// Mounts the store with `lmfs mount -f STORE MOUNTPOINT ARGS...` and waits until it is there. The idle packer is off
-    /// unless `args` say otherwise, so that a test knows when blocks change.
+    /// Mounts the store with `lmfs mount -f STORE MOUNTPOINT ARGS...` and waits until it is there. The idle packer is
+    /// off unless `args` say otherwise, so that a test knows when blocks change.
     #[track_caller]
     pub fn mount(&self, args: &[&str]) -> Mount {
         Mount::start(&self.store(), &self.mountpoint(), &self.path("daemon.log"), args)

@@ -21,8 +21,8 @@ pub fn diff(left: &Path, right: &Path) {
     );
 }
 
-/// What `cp -a` keeps of every file below `root`, by relative path: kind, mode, owner, size, times and links, as one line of
-/// text each. Times of directories are left out where `with_times` is false.
+/// What `cp -a` keeps of every file below `root`, by relative path: kind, mode, owner, size, times and links, as one
+/// line of text each. Times of directories are left out where `with_times` is false.
 #[track_caller]
 pub fn metadata(root: &Path, with_times: bool) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();

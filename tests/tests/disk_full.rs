@@ -94,7 +94,8 @@ fn writing_to_a_full_disk_says_so_and_keeps_what_was_synced() {
     scratch.lmfs("check", &["--data"]).ok();
 }
 
-/// A checkpoint of large attributes did not fit into what is kept, was begun again and again, and nothing was ever freed.
+/// A checkpoint of large attributes did not fit into what is kept, was begun again and again, and nothing was ever
+/// freed.
 #[test]
 fn a_disk_full_of_attributes_and_data_is_freed_by_deleting_the_data() {
     let scratch = Scratch::empty();

@@ -1,5 +1,5 @@
-//! What shells, scripts and services leave to the programs that they start: descriptors, limits, signals, umask, working
-//! directory, variables. None of it may cost data, end a daemon, or be held by one.
+//! What shells, scripts and services leave to the programs that they start: descriptors, limits, signals, umask,
+//! working directory, variables. None of it may cost data, end a daemon, or be held by one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs;
@@ -32,8 +32,8 @@ fn umount(scratch: &Scratch) {
     lmfs(["umount".as_ref(), scratch.mountpoint().as_os_str()]).ok();
 }
 
-/// Regression: with its standard output closed, `lmfs compress -c` lost everything and ended with 0; an output file could
-/// have got the number of standard output, and messages into it.
+/// Regression: with its standard output closed, `lmfs compress -c` lost everything and ended with 0; an output file
+/// could have got the number of standard output, and messages into it.
 #[test]
 fn closed_descriptors_lose_nothing_and_are_never_a_file_s() {
     let scratch = Scratch::with_store(&["--model=none"]);

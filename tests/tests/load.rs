@@ -240,7 +240,8 @@ fn memory_stays_bounded_while_more_is_written_and_read() {
     let status = fs::read_to_string(format!("/proc/{}/status", mount.pid())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
-    // 64 MiB of written data may wait, as much is on its way to the log, and a cache of 1 MiB; not all that was written.
+    // 64 MiB of written data may wait, as much is on its way to the log, and a cache of 1 MiB; not all that was
+    // written.
     println!("{megabytes} MiB written and read: at most {} MiB of memory", peak >> 10);
     assert!(peak >> 10 < 300, "{peak} KiB\n{status}");
     finish(&scratch, mount);

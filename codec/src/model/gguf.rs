@@ -67,7 +67,8 @@ impl Gguf {
         Ok(gguf)
     }
 
-    /// Where the last tensor of a file of `len` bytes ends, of which these are the first; `None` if more of them are needed.
+    /// Where the last tensor of a file of `len` bytes ends, of which these are the first; `None` if more of them are
+    /// needed.
     fn end(first: &[u8], len: u64) -> Result<Option<u64>, String> {
         let mut reader = Reader::new(first, len);
         match Gguf::directory(&mut reader) {

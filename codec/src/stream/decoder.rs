@@ -74,8 +74,8 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         }
     }
 
-    /// With [`StreamOptions::recover`]: which bytes of the content are zeros because they could not be had, and why. The
-    /// first 10,000 [gaps](Decoder::gaps) are listed.
+    /// With [`StreamOptions::recover`]: which bytes of the content are zeros because they could not be had, and why.
+    /// The first 10,000 [gaps](Decoder::gaps) are listed.
     pub fn missing(&self) -> &[(Range<u64>, Error)] {
         &self.missing
     }
@@ -92,8 +92,8 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
     /// The next bytes of the content, about a block at a time; `None` at the end.
     ///
     /// # Errors
-    /// [`Error::Damaged`], once all that lies before the damage was returned; whatever `codec_of` or the input reports. After
-    /// an error of the input the call may be repeated; after any other, all further calls fail.
+    /// [`Error::Damaged`], once all that lies before the damage was returned; whatever `codec_of` or the input reports.
+    /// After an error of the input the call may be repeated; after any other, all further calls fail.
     pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>> {
         if self.failed {
             return Err(Error::damaged("container", "reading it has failed before"));

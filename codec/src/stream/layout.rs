@@ -143,8 +143,8 @@ impl Finder {
         Ok(Want::Header(table, offsets))
     }
 
-    /// Takes a container whose block size is known or, from block `number` on, to be found out: a single block can be as
-    /// large as any.
+    /// Takes a container whose block size is known or, from block `number` on, to be found out: a single block can be
+    /// as large as any.
     fn known(&mut self, part: Part, number: usize) -> Result<Want> {
         let blocks = part.table.stored.len();
         if part.doubt.is_some() && blocks > 1 && number < blocks {

@@ -37,8 +37,8 @@ pub(super) struct Pipeline<I, O> {
 }
 
 impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
-    /// With so many threads, each started when there is work for it. `work` gets a flag that is set with `stop`, and when
-    /// the pipeline is dropped, which waits for the threads to end.
+    /// With so many threads, each started when there is work for it. `work` gets a flag that is set with `stop`, and
+    /// when the pipeline is dropped, which waits for the threads to end.
     pub(super) fn new(
         threads: usize,
         stop: &Stop,
@@ -94,8 +94,8 @@ impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
         jobs.send((input, reply)).map_err(|_| ended())
     }
 
-    /// Waits for the oldest output; `None` if nothing is inside. Meanwhile `waiting` is told several times a second what was
-    /// coded so far of all that is inside.
+    /// Waits for the oldest output; `None` if nothing is inside. Meanwhile `waiting` is told several times a second
+    /// what was coded so far of all that is inside.
     pub(super) fn next(&mut self, mut waiting: impl FnMut(u64)) -> Option<Result<O>> {
         let output = self.outputs.pop_front()?;
         loop {

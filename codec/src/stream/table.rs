@@ -84,8 +84,8 @@ impl Footer {
     }
 }
 
-/// Reads a table piece by piece. Each entry is checked before more is read, so that a length that is only claimed, or a hole
-/// in a sparse file, costs one piece and no more.
+/// Reads a table piece by piece. Each entry is checked before more is read, so that a length that is only claimed, or a
+/// hole in a sparse file, costs one piece and no more.
 pub(super) struct TableReader {
     blocks: u32,
     /// Bytes that there are for blocks.

@@ -354,8 +354,8 @@ fn reading_goes_on_after_an_error_of_the_input() {
     }
 }
 
-/// With damage before it, an error of the input once let blocks follow that had no place there; in the middle of damage, it
-/// left a gap out and shifted all that followed.
+/// With damage before it, an error of the input once let blocks follow that had no place there; in the middle of
+/// damage, it left a gap out and shifted all that followed.
 #[test]
 fn an_error_of_the_input_changes_nothing_about_damage() {
     let raw = text(20_000);

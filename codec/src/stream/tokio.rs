@@ -1,6 +1,6 @@
 //! Asynchronous forms of the encoder, the decoder and the seekable reader, on tokio's traits. Coding is done on
-//! threads of its own, and reading at random on tokio's for blocking work, so nothing here holds up a runtime; the bytes are
-//! those of the forms for std.
+//! threads of its own, and reading at random on tokio's for blocking work, so nothing here holds up a runtime; the
+//! bytes are those of the forms for std.
 //!
 //! ```
 //! use lmfs_codec::stream::{StreamOptions, tokio::{Decoder, Encoder}};

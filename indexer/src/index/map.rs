@@ -28,7 +28,8 @@ impl<'a> Over<'a> {
         Self(delta.range::<[u8], _>(keys).peekable())
     }
 
-    /// Shows the delta's rows before `key`, and the row of `key`: the delta's, if it has or deletes one, or else `value`.
+    /// Shows the delta's rows before `key`, and the row of `key`: the delta's, if it has or deletes one, or else
+    /// `value`.
     pub(super) fn row<B>(
         &mut self,
         key: &[u8],
@@ -205,8 +206,8 @@ impl Index {
         }
     }
 
-    /// Merges the new rows of so many pages at most, if there are more than memory should hold; says whether there still
-    /// are.
+    /// Merges the new rows of so many pages at most, if there are more than memory should hold; says whether there
+    /// still are.
     pub(crate) fn settle(&mut self, pages: usize) -> Result<bool> {
         for _ in 0..pages {
             if self.overlay_bytes <= OVERLAY_BYTES {

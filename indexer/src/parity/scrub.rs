@@ -50,8 +50,9 @@ pub enum Outcome {
     },
 }
 
-/// Compares every segment that has parity with it and, if asked, repairs what is damaged. For a repair nobody may have the
-/// store open; if somebody has while it is compared, a segment that was deleted meanwhile may look damaged. `watch` gets the bytes done and the bytes in all, and ends the work by saying false ([`Error::Interrupted`]).
+/// Compares every segment that has parity with it and, if asked, repairs what is damaged. For a repair nobody may have
+/// the store open; if somebody has while it is compared, a segment that was deleted meanwhile may look damaged. `watch`
+/// gets the bytes done and the bytes in all, and ends the work by saying false ([`Error::Interrupted`]).
 ///
 /// A repaired segment is written beside the damaged one, made durable and renamed: whatever happens meanwhile, the old
 /// one or the whole one is there.

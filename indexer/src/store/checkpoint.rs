@@ -183,8 +183,8 @@ impl Store {
         Ok(self.row_bytes_at_most())
     }
 
-    /// Looks how much the rows take, piece by piece, as commits wait for each. What is committed meanwhile counts twice at
-    /// most.
+    /// Looks how much the rows take, piece by piece, as commits wait for each. What is committed meanwhile counts twice
+    /// at most.
     fn measure_rows(&self) -> Result<()> {
         let at = {
             let _all_applied = self.committing();

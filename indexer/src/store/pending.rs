@@ -5,9 +5,9 @@ use crate::Result;
 use crate::types::BlockRef;
 use std::sync::Arc;
 
-/// A block that was appended for a transaction to come. Until this is dropped, garbage collection spares the block; then
-/// it is garbage, unless a transaction named it. So a failed commit, an interrupted request and a panic leave nothing
-/// behind that could never be collected.
+/// A block that was appended for a transaction to come. Until this is dropped, garbage collection spares the block;
+/// then it is garbage, unless a transaction named it. So a failed commit, an interrupted request and a panic leave
+/// nothing behind that could never be collected.
 pub struct PendingBlock {
     store: Arc<Store>,
     location: BlockRef,

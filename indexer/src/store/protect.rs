@@ -73,8 +73,8 @@ impl Store {
         self.protect_those(|s| s.is_sealed(), watch)
     }
 
-    /// As [`Store::protect`], for what was written since the store was opened, with what the growing segment holds so far.
-    /// All of it must be durable. What older segments lack is much, perhaps, and has waited already.
+    /// As [`Store::protect`], for what was written since the store was opened, with what the growing segment holds so
+    /// far. All of it must be durable. What older segments lack is much, perhaps, and has waited already.
     pub(super) fn protect_own(&self) -> Result<Protected> {
         self.protect_those(|s| s.id >= self.opened_segment, &mut |_| true)
     }

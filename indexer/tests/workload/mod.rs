@@ -33,8 +33,8 @@ pub struct Tree {
     pub packing: Packing,
 }
 
-/// Blocks packed and not swapped in yet: inode, block, what was packed, the result. It is no part of what a store shows,
-/// so all are equal.
+/// Blocks packed and not swapped in yet: inode, block, what was packed, the result. It is no part of what a store
+/// shows, so all are equal.
 #[derive(Clone, Default, Debug)]
 pub struct Packing(Vec<(u64, u64, BlockRef, Extent)>);
 
@@ -179,8 +179,8 @@ impl Tree {
         found.map(|(n, _)| n.clone())
     }
 
-    /// Does one step, in the store and, if the store did it, here. `before` is called with the tree that the transaction
-    /// makes, before it is committed.
+    /// Does one step, in the store and, if the store did it, here. `before` is called with the tree that the
+    /// transaction makes, before it is committed.
     pub fn run(&mut self, store: &Store, op: &Op, random: &mut Random, before: &mut dyn FnMut(&Tree)) -> Result<()> {
         let mut next = self.clone();
         let mut tx = Vec::new();

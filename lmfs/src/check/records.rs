@@ -5,8 +5,8 @@ use lmfs_indexer::Severity;
 use super::{Error, Job, Report};
 use crate::progress::{Progress, Pulse};
 
-/// Compares records with their checksums; whether all that are needed are intact. Blocks in use are left to whoever decodes
-/// them and can name their files.
+/// Compares records with their checksums; whether all that are needed are intact. Blocks in use are left to whoever
+/// decodes them and can name their files.
 ///
 /// # Errors
 /// Interrupted; the rows cannot be read.

@@ -8,8 +8,8 @@ use super::names::Names;
 use super::{Damage, Error, Job, Report};
 use crate::progress::{Progress, Pulse};
 
-/// Has the rows compared with each other and with the segments. Returns the blocks, by inode and number, of which damage
-/// is known then.
+/// Has the rows compared with each other and with the segments. Returns the blocks, by inode and number, of which
+/// damage is known then.
 pub fn check(job: &Job<'_>, names: &Names, report: &mut Report) -> Result<HashSet<(u64, u64)>, Error> {
     let mut pulse = Pulse::default();
     let watch = &mut |done, total| {

@@ -28,7 +28,8 @@ pub fn stop_on_interrupt() -> anyhow::Result<Stop> {
     watch(None)
 }
 
-/// The same for work that may wait for its input and then sees no flag: what has not ended after three seconds is ended.
+/// The same for work that may wait for its input and then sees no flag: what has not ended after three seconds is
+/// ended.
 ///
 /// # Errors
 /// When signals cannot be watched.

@@ -23,8 +23,8 @@ const HIGHEST_OF_ZSTD: u8 = 22;
 const COMMANDS: [&str; 2] = ["compress", "decompress"];
 const WITH_VALUE: &[u8] = b"oT";
 
-/// The arguments of the process, with levels of several digits (`-19`, `-19c`) as `--level=19`: clap takes short options one
-/// character at a time, and `-19` would be `-1 -9`.
+/// The arguments of the process, with levels of several digits (`-19`, `-19c`) as `--level=19`: clap takes short
+/// options one character at a time, and `-19` would be `-1 -9`.
 pub fn joined(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut out = Vec::new();
     let mut takes_levels = false;

@@ -52,8 +52,8 @@ pub fn json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&(text + "\n"))
 }
 
-/// Prints a message to standard error. Nothing can be done where that is closed, full, or a terminal that went away: the
-/// exit code tells how it went.
+/// Prints a message to standard error. Nothing can be done where that is closed, full, or a terminal that went away:
+/// the exit code tells how it went.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{}", visible(text));
 }

@@ -17,8 +17,8 @@ pub fn stopping(text: &str) {
 }
 
 /// Feeds the watchdog if systemd wants it fed (WatchdogSec=): as long as the mount answers. It is asked for the
-/// attributes of its root, which the event loop answers without decoding or waiting for anything, so slow decodes do not
-/// matter and a dead event loop does.
+/// attributes of its root, which the event loop answers without decoding or waiting for anything, so slow decodes do
+/// not matter and a dead event loop does.
 ///
 /// A filesystem should not use its own mount: if the event loop hangs, so does this thread. Here that is the point,
 /// and the thread holds nothing that others need.

@@ -1,5 +1,5 @@
-//! fallocate: extending, punching holes, zeroing. Each is one transaction: it happens whole or not at all, since the kernel
-//! keeps its pages and its idea of the size when it hears of a failure.
+//! fallocate: extending, punching holes, zeroing. Each is one transaction: it happens whole or not at all, since the
+//! kernel keeps its pages and its idea of the size when it hears of a failure.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,9 +13,10 @@ use super::{Allocate, Errno, Error, Filesystem, Result};
 use crate::room::{self, Use};
 
 impl Filesystem {
-    /// Allocates, punches a hole into, or zeroes `length` bytes at `offset`, in one transaction. Whole blocks become holes,
-    /// the edges are written with zeros. Allocating checks that there is room now and reserves none: a store that never
-    /// overwrites in place cannot promise it. With `kill_suid` the set-user-id and set-group-id bits are cleared.
+    /// Allocates, punches a hole into, or zeroes `length` bytes at `offset`, in one transaction. Whole blocks become
+    /// holes, the edges are written with zeros. Allocating checks that there is room now and reserves none: a store
+    /// that never overwrites in place cannot promise it. With `kill_suid` the set-user-id and set-group-id bits are
+    /// cleared.
     ///
     /// # Errors
     /// EINVAL for no length, EFBIG, ENOSPC; what the store reports.
@@ -42,8 +43,8 @@ impl Filesystem {
         self.zero(&node, &mut state, zero, grows.then_some(end), kill_suid)
     }
 
-    /// Makes a range read as zeros, and the file `grown` bytes long. What lies beyond the end of the file reads as zeros
-    /// already.
+    /// Makes a range read as zeros, and the file `grown` bytes long. What lies beyond the end of the file reads as
+    /// zeros already.
     fn zero(
         &self,
         node: &Arc<Node>,

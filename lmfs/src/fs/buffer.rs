@@ -1,9 +1,9 @@
 //! Written bytes that are not in the log yet.
 //!
-//! A [`WriteBuffer`] holds, for one file, the blocks that were written to and which of their bytes are new. A flush takes
-//! a snapshot, stores it without holding any lock, and then says what it stored: blocks that were not written to again
-//! leave the buffer. A truncation that comes in between drops blocks or gives them a new incarnation, so that a flush
-//! that began earlier cannot bring cut-off bytes back.
+//! A [`WriteBuffer`] holds, for one file, the blocks that were written to and which of their bytes are new. A flush
+//! takes a snapshot, stores it without holding any lock, and then says what it stored: blocks that were not written to
+//! again leave the buffer. A truncation that comes in between drops blocks or gives them a new incarnation, so that a
+//! flush that began earlier cannot bring cut-off bytes back.
 //!
 //! A block whose bytes were appended to the log, but whose transaction failed, remembers where they are: the next flush
 //! commits those and appends nothing.
@@ -188,8 +188,8 @@ impl WriteBuffer {
         self.slots.range(block..).next().map(|(block, _)| *block)
     }
 
-    /// Takes in bytes at `start` of a block, of which the file has `len` bytes then. A snapshot taken before keeps the old
-    /// ones.
+    /// Takes in bytes at `start` of a block, of which the file has `len` bytes then. A snapshot taken before keeps the
+    /// old ones.
     pub fn write(&mut self, block: u64, start: usize, bytes: &[u8], len: usize) {
         if bytes.is_empty() {
             return;

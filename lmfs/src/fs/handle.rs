@@ -56,7 +56,8 @@ impl Filesystem {
     pub fn open(&self, ino: u64) -> Result<u64> {
         let node = self.node(ino)?;
         let told = {
-            // Counted in the same breath as the check that the file is still there: a removal sees the one or the other.
+            // Counted in the same breath as the check that the file is still there: a removal sees the one or the
+            // other.
             let mut state = node.live()?;
             if state.inode.kind == Kind::Directory {
                 return Err(Error::new(Errno::ISDIR, "is a directory"));
@@ -81,8 +82,8 @@ impl Filesystem {
         }
     }
 
-    /// A descriptor is being closed: stores what is dirty, so that close tells of a full disk. Does not make it durable.
-    /// May wait for the log and for a decode.
+    /// A descriptor is being closed: stores what is dirty, so that close tells of a full disk. Does not make it
+    /// durable. May wait for the log and for a decode.
     ///
     /// # Errors
     /// ENOSPC or EIO when written bytes could not be stored; they stay in memory and are tried again.

@@ -14,8 +14,8 @@ use super::{Error, Result};
 /// How often the log is made durable without being asked.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Commits to the store, and syncs of its log. One thread syncs ([`Journal::run`]): all who ask while it does wait for the
-/// next sync together, and none of them holds a thread (group commit).
+/// Commits to the store, and syncs of its log. One thread syncs ([`Journal::run`]): all who ask while it does wait for
+/// the next sync together, and none of them holds a thread (group commit).
 pub struct Journal {
     store: Arc<Store>,
     counters: Arc<Counters>,

@@ -23,9 +23,9 @@ struct Piece {
 }
 
 impl Filesystem {
-    /// Reads up to `size` bytes at `offset`, fewer only at the end of the file. All blocks that are not in memory are asked
-    /// for at once; the future waits for their decodes and is ready at its first poll if there are none. Who drops it takes
-    /// back what it asked for.
+    /// Reads up to `size` bytes at `offset`, fewer only at the end of the file. All blocks that are not in memory are
+    /// asked for at once; the future waits for their decodes and is ready at its first poll if there are none. Who
+    /// drops it takes back what it asked for.
     ///
     /// # Errors
     /// EIO when a block of the range cannot be read.

@@ -17,7 +17,8 @@ const SLACK: u64 = 256 << 10;
 /// Sequential bytes before read-ahead begins, in blocks.
 const RUN_UP: u64 = 1;
 
-/// Blocks decoded ahead at first; later twice as many as were read in sequence, up to [`Options::read_ahead`](super::Options::read_ahead).
+/// Blocks decoded ahead at first; later twice as many as were read in sequence, up to
+/// [`Options::read_ahead`](super::Options::read_ahead).
 const FIRST: u64 = 2;
 
 /// How one open handle has been read.

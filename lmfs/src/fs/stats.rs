@@ -24,8 +24,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counts a flush that had something to store, or after which nothing is left of what failed. The first failure is logged, and the first success after it of a
-    /// file that had failed: that others can be stored says nothing.
+    /// Counts a flush that had something to store, or after which nothing is left of what failed. The first failure is
+    /// logged, and the first success after it of a file that had failed: that others can be stored says nothing.
     pub fn flushed(&self, state: &mut State, failure: Option<&Error>) {
         let failed = std::mem::replace(&mut state.failed, failure.is_some());
         match failure {

@@ -1,8 +1,8 @@
 //! truncate: cutting and extending files.
 //!
-//! A cut inside a block needs no decode: the block's extent keeps pointing to the whole block but says that fewer of its
-//! bytes count. What lies beyond an extent's length reads as zeros, so a file that is cut and extended again shows none
-//! of its old bytes.
+//! A cut inside a block needs no decode: the block's extent keeps pointing to the whole block but says that fewer of
+//! its bytes count. What lies beyond an extent's length reads as zeros, so a file that is cut and extended again shows
+//! none of its old bytes.
 
 use std::sync::Arc;
 

@@ -26,8 +26,8 @@ enum Written {
 }
 
 impl Filesystem {
-    /// Writes `data` at `offset` if there is room in memory, and says how many bytes it took: all. `None`: it has to wait
-    /// for room, and [`Filesystem::write_async`] does.
+    /// Writes `data` at `offset` if there is room in memory, and says how many bytes it took: all. `None`: it has to
+    /// wait for room, and [`Filesystem::write_async`] does.
     ///
     /// # Errors
     /// As for [`Filesystem::write_async`].
@@ -40,12 +40,14 @@ impl Filesystem {
         }
     }
 
-    /// Writes `data` at `offset` and says how many bytes it took: all. The bytes are durable after fsync, or on their own
-    /// within seconds. With `kill_suid` the set-user-id and set-group-id bits are cleared. Waits for room in memory.
+    /// Writes `data` at `offset` and says how many bytes it took: all. The bytes are durable after fsync, or on their
+    /// own within seconds. With `kill_suid` the set-user-id and set-group-id bits are cleared. Waits for room in
+    /// memory.
     ///
     /// # Errors
-    /// EFBIG beyond the largest size; ENOSPC when the store is full and memory for dirty bytes, too; EIO when that memory is
-    /// full of blocks that cannot be stored because the rest of them cannot be read, and this would be one more.
+    /// EFBIG beyond the largest size; ENOSPC when the store is full and memory for dirty bytes, too; EIO when that
+    /// memory is full of blocks that cannot be stored because the rest of them cannot be read, and this would be one
+    /// more.
     pub async fn write_async(&self, ino: u64, offset: u64, data: &[u8], kill_suid: bool, asker: Asker) -> Result<u32> {
         let node = self.node(ino)?;
         let range = self.writable_range(offset, data)?;

@@ -1,10 +1,11 @@
 //! Write-back: written bytes wait in memory until a flush makes blocks in the log of them.
 //!
 //! A flush works in slices. A slice stores what needs no decode: blocks that were written whole, and those whose other
-//! bytes are in memory. It holds the file's turn (`Node::flushing`) meanwhile, and commits its blocks with the size and the
-//! times in one transaction. A block that was written in part needs its other bytes from the log first (read-modify-write).
-//! The flush asks for these with no turn held and no thread, and the next slice stores what came. So a slow flush holds up
-//! nobody: neither other files, nor whole blocks of the same file, nor the thread that runs others' requests.
+//! bytes are in memory. It holds the file's turn (`Node::flushing`) meanwhile, and commits its blocks with the size and
+//! the times in one transaction. A block that was written in part needs its other bytes from the log first
+//! (read-modify-write). The flush asks for these with no turn held and no thread, and the next slice stores what came.
+//! So a slow flush holds up nobody: neither other files, nor whole blocks of the same file, nor the thread that runs
+//! others' requests.
 //!
 //! Memory for written data is bounded. Blocks written in part may take half of it: however many of them wait for their
 //! decodes, the other half is there for what can be stored at once.

@@ -29,7 +29,8 @@ pub fn now<R: Answer<T>, T>(
     answer(operation, reply, guarded(fs, operation, || run(fs)));
 }
 
-/// Runs `run`, and answers when it has ended. No thread is held while it waits. It ends early when its caller is killed.
+/// Runs `run`, and answers when it has ended. No thread is held while it waits. It ends early when its caller is
+/// killed.
 pub fn later<R: Answer<T>, T: Send + 'static>(
     fs: &Arc<Filesystem>,
     watch: &Watch,

@@ -1,10 +1,10 @@
 //! Ends requests whose callers were killed.
 //!
-//! The kernel lets a killed process end only when its request is answered. It tells of signals by FUSE_INTERRUPT, but not
-//! of which, and not for direct reads that it sends in the background. Most signals must not end a request: a program that
-//! gets SIGCHLD or SIGURG does not expect EINTR from a file. So FUSE_INTERRUPT is not used at all. While requests wait,
-//! their callers are looked at a few times a second: one that has SIGKILL pending, which is what every fatal signal becomes
-//! for each thread of a process, will see no answer, and its request ends with EINTR.
+//! The kernel lets a killed process end only when its request is answered. It tells of signals by FUSE_INTERRUPT, but
+//! not of which, and not for direct reads that it sends in the background. Most signals must not end a request: a
+//! program that gets SIGCHLD or SIGURG does not expect EINTR from a file. So FUSE_INTERRUPT is not used at all. While
+//! requests wait, their callers are looked at a few times a second: one that has SIGKILL pending, which is what every
+//! fatal signal becomes for each thread of a process, will see no answer, and its request ends with EINTR.
 
 use std::collections::HashMap;
 use std::sync::Arc;

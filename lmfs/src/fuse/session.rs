@@ -23,8 +23,8 @@ pub struct Error {
     pub source: io::Error,
 }
 
-/// A mounted filesystem. It answers until the kernel unmounts it; dropping this does not unmount. Unmounting is asked of
-/// the kernel (`umount2`, `fusermount3 -u`), by whomever.
+/// A mounted filesystem. It answers until the kernel unmounts it; dropping this does not unmount. Unmounting is asked
+/// of the kernel (`umount2`, `fusermount3 -u`), by whomever.
 pub struct Session {
     ended: Arc<Ended>,
 }
@@ -61,8 +61,8 @@ impl Session {
     }
 }
 
-/// Mounts `fs` at `mountpoint`. When it returns, the kernel and the filesystem have agreed on everything and requests are
-/// being answered.
+/// Mounts `fs` at `mountpoint`. When it returns, the kernel and the filesystem have agreed on everything and requests
+/// are being answered.
 ///
 /// # Errors
 /// What the system says: no /dev/fuse, no permission, no such directory.

@@ -95,8 +95,8 @@ fn look(store: &Store, stop: &Stop, before: String) -> String {
     }
 }
 
-/// Makes the parity of segments that were sealed since. Returns why it could not, which is logged only when it is not why it
-/// could not `before`.
+/// Makes the parity of segments that were sealed since. Returns why it could not, which is logged only when it is not
+/// why it could not `before`.
 fn protect(store: &Store, stop: &Stop, before: String) -> String {
     match store.protect(&mut |_| !stop.is_set()) {
         Ok(done) => {

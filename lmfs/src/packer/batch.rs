@@ -99,8 +99,8 @@ impl Batch {
 }
 
 impl Swap {
-    /// Finds the first copy again if garbage collection moved it since it was read, or the same bytes were written anew:
-    /// of them as many count as now. Other bytes stay as they are.
+    /// Finds the first copy again if garbage collection moved it since it was read, or the same bytes were written
+    /// anew: of them as many count as now. Other bytes stay as they are.
     fn follow(&mut self, store: &Store) -> Result<(), Error> {
         let Waiting { ino, block, extent } = self.waiting;
         let now = store.extent(ino, block)?;

@@ -52,8 +52,8 @@ struct File {
 
 impl Plan {
     /// Looks for waiting blocks in `scope`; with `idle`, a time and a duration, only in files that had not changed for
-    /// that long at that time. Blocks in `skip` are left out. `ahead` is what the last look found, and gets what this one
-    /// finds.
+    /// that long at that time. Blocks in `skip` are left out. `ahead` is what the last look found, and gets what this
+    /// one finds.
     pub fn make(
         store: &Store,
         scope: &Scope,

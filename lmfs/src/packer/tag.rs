@@ -2,8 +2,8 @@
 
 use lmfs_codec::Method;
 
-/// The tag of an [`Extent`](lmfs_indexer::Extent), one byte: the block's method in the low seven bits; the high bit says
-/// that the packer is done with the block though it stayed raw or zstd, because nothing made it smaller.
+/// The tag of an [`Extent`](lmfs_indexer::Extent), one byte: the block's method in the low seven bits; the high bit
+/// says that the packer is done with the block though it stayed raw or zstd, because nothing made it smaller.
 ///
 /// So the blocks that still wait for the packer are exactly those tagged [`Tag::FIRST_COPIES`], which makes the queue a
 /// lookup in the index's totals instead of a scan, and a block that is written again is waiting again by itself.

@@ -12,8 +12,8 @@ pub struct Kind {
     pub bytes: u64,
 }
 
-/// The kinds below `eval`: a folder each. Files are taken in the order of their names; one that exceeds what is left under
-/// the cap is cut, which keeps every kind in a capped run.
+/// The kinds below `eval`: a folder each. Files are taken in the order of their names; one that exceeds what is left
+/// under the cap is cut, which keeps every kind in a capped run.
 pub fn kinds(eval: &Path, cap: u64) -> Vec<Kind> {
     let mut folders: Vec<PathBuf> = fs::read_dir(eval)
         .unwrap_or_else(|error| panic!("EVAL={}: {error}", eval.display()))
@@ -46,7 +46,8 @@ pub fn kinds(eval: &Path, cap: u64) -> Vec<Kind> {
     kinds.filter(|kind| kind.bytes > 0).collect()
 }
 
-/// Regular files below `root` and their lengths, the shortest first: what they leave of their share goes to the longer ones.
+/// Regular files below `root` and their lengths, the shortest first: what they leave of their share goes to the longer
+/// ones.
 fn files(root: &Path) -> Vec<(PathBuf, u64)> {
     let mut found = Vec::new();
     let mut folders = vec![root.to_path_buf()];

@@ -1,4 +1,5 @@
-//! fsx: random operations on one file, each read compared with what has to be there, while the packer works as fast as it can.
+//! fsx: random operations on one file, each read compared with what has to be there, while the packer works as fast as
+//! it can.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,5 @@
-//! The world's filesystem testers on a real mount: pjdfstest, fsx, fio and stress-ng. Short in `make test`, long in `make soak`.
+//! The world's filesystem testers on a real mount: pjdfstest, fsx, fio and stress-ng. Short in `make test`, long in
+//! `make soak`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod fio;

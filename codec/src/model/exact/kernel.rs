@@ -1,7 +1,8 @@
 //! The engine's inner loops, one table of functions per instruction set.
 //!
 //! Every table computes the same bits, and all are one source ([`product`], [`attention`], [`rows`]) compiled once per
-//! instruction set: sets differ in the few operations of [`Simd`](crate::simd::Simd) and [`Dot`](dot::Dot), whose results do not.
+//! instruction set: sets differ in the few operations of [`Simd`](crate::simd::Simd) and [`Dot`](dot::Dot), whose
+//! results do not.
 
 mod attention;
 mod dot;
@@ -45,8 +46,9 @@ pub const HEADS: usize = 4;
 
 /// What one lane remembers for one key/value head: rings of int8 rows with a scale each.
 ///
-/// Slot s of the keys: byte `4 * (s % 16) + c % 4` of line `s / 16 * 16 + c / 4` is key component c plus 128. The values
-/// are four planes of 16 components each: byte `4 * (c % 16) + s % 4` of line `s / 4` of plane `c / 16` is component c.
+/// Slot s of the keys: byte `4 * (s % 16) + c % 4` of line `s / 16 * 16 + c / 4` is key component c plus 128. The
+/// values are four planes of 16 components each: byte `4 * (c % 16) + s % 4` of line `s / 4` of plane `c / 16` is
+/// component c.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// Keys.
@@ -231,8 +233,8 @@ impl Kernel {
     }
 }
 
-/// Operations a second (a multiply-add is two) of exact dot products of bytes on this CPU, by its best instruction for them:
-/// registers only, one thread, the best of some milliseconds. Zero where that instruction is not known.
+/// Operations a second (a multiply-add is two) of exact dot products of bytes on this CPU, by its best instruction for
+/// them: registers only, one thread, the best of some milliseconds. Zero where that instruction is not known.
 pub fn int8_peak() -> f64 {
     #[cfg(target_arch = "x86_64")]
     if let Some(run) = avx512::peak().or_else(avx2::peak) {

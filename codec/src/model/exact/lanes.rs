@@ -12,8 +12,8 @@ use super::profile::{Profile, Stage};
 use super::shape::{HEAD, Shape};
 use super::weights::Weights;
 
-/// Rows of a batch that a state makes room for, if there are not more lanes: with more, what they make leaves the second
-/// level's cache.
+/// Rows of a batch that a state makes room for, if there are not more lanes: with more, what they make leaves the
+/// second level's cache.
 const BATCH: usize = 16;
 /// Scales of normed rows are held below this (NaN becomes 0), so that logits are finite whatever the weights are.
 const SCALE_LIMIT: f32 = 1e20;

@@ -42,7 +42,8 @@ pub fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     power(s, t, [0x3aad_dd07, 0x3c1e_7544, 0x3d63_5ba9, 0x3e75_fcde, 0x3f31_7215])
 }
 
-/// 2^t for t <= 0, held to -126 and more (NaN counts as -126), relative error about 10^-4: attention's weights keep 8 bits.
+/// 2^t for t <= 0, held to -126 and more (NaN counts as -126), relative error about 10^-4: attention's weights keep 8
+/// bits.
 #[inline(always)]
 pub fn coarse_power<S: Simd>(s: S, t: S::F) -> S::F {
     // 5.5008903e-2, 2.4221097e-1, 6.9328296e-1

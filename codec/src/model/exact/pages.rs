@@ -1,6 +1,8 @@
-//! Memory for weights and for the rings of a state: megabytes that every token walks through, so it asks for huge pages.
+//! Memory for weights and for the rings of a state: megabytes that every token walks through, so it asks for huge
+//! pages.
 
-/// `n` zeros, in huge pages if they are worth it and the system gives any: page walks cost attention an eighth of its time and more.
+/// `n` zeros, in huge pages if they are worth it and the system gives any: page walks cost attention an eighth of its
+/// time and more.
 pub fn zeros<T: Copy>(n: usize, zero: T) -> Vec<T> {
     let mut all = Vec::with_capacity(n);
     // Before anything is written: pages that are there already would stay small.

@@ -120,7 +120,8 @@ impl Weights {
     /// Reads and quantizes all tensors.
     ///
     /// # Errors
-    /// [`Error::Tensor`] for absent or misshapen tensors, [`Error::Unsupported`] for tensors this engine has no use for.
+    /// [`Error::Tensor`] for absent or misshapen tensors, [`Error::Unsupported`] for tensors this engine has no use
+    /// for.
     pub fn load(file: File<'_>, s: &Shape, ranked: &[u32]) -> Result<Self> {
         let mut loader = Loader {
             file,

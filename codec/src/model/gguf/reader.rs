@@ -4,8 +4,8 @@ use super::{Tensor, Value, types};
 
 /// Arrays of arrays are allowed by the format; this deep is enough for everything that exists.
 const MAX_DEPTH: usize = 4;
-/// Values in the arrays of a file, at most: three times what the largest vocabularies have. In memory each takes 32 bytes, in
-/// the file it may be one.
+/// Values in the arrays of a file, at most: three times what the largest vocabularies have. In memory each takes 32
+/// bytes, in the file it may be one.
 const MAX_VALUES: usize = 1 << 22;
 /// Bytes of metadata and tensor directory, at most: ten times what the largest vocabularies take.
 const MAX_DIRECTORY: u64 = 1 << 27;

@@ -218,8 +218,8 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
         Ok(())
     }
 
-    /// Goes on at the next header that is intact, or at the next block that is: then with what the header before it may have
-    /// said.
+    /// Goes on at the next header that is intact, or at the next block that is: then with what the header before it may
+    /// have said.
     fn search(&mut self) -> Halting<()> {
         loop {
             self.stop.check()?;
@@ -268,8 +268,8 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
         }
     }
 
-    /// Begins a container with this header, which is ahead; or is guessed, with so many bytes of it ahead and what was lost
-    /// before them.
+    /// Begins a container with this header, which is ahead; or is guessed, with so many bytes of it ahead and what was
+    /// lost before them.
     fn open(&mut self, header: ContainerHeader, guessed: Option<(usize, Search)>) -> Halting<()> {
         let codec = header.codec(guessed.is_some(), &mut self.codec_of)?;
         let is_guessed = guessed.is_some();
@@ -318,7 +318,8 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
             .get(4..8)
             .and_then(|bytes| bytes.first_chunk())
             .map_or(0, |count| u32::from_le_bytes(*count));
-        // The count was not checked yet: never read more than the table of the blocks that were seen or may have been lost.
+        // The count was not checked yet: never read more than the table of the blocks that were seen or may have been
+        // lost.
         if !(blocks..=blocks + current.lost_blocks()).contains(&u64::from(said)) {
             let reason = format!("{blocks} blocks where its seek table has {said}");
             return Err(Error::damaged("container", reason).into());
@@ -427,8 +428,8 @@ mod tests {
         scanner.input.moved()
     }
 
-    /// Regression: recovery took quadratic time where a table that was lost claims many blocks, and bytes follow that look
-    /// like the start of something: 14 s for 8 MB.
+    /// Regression: recovery took quadratic time where a table that was lost claims many blocks, and bytes follow that
+    /// look like the start of something: 14 s for 8 MB.
     #[test]
     fn recovery_takes_time_proportional_to_the_input() {
         let header = ContainerHeader {

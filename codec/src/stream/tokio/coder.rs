@@ -54,8 +54,8 @@ enum Work<T> {
 }
 
 impl<T: Send + 'static> Coder<T> {
-    /// Starts `work` with these options, on a thread of its own: it lasts as long as this does, and of tokio's threads for
-    /// blocking work there may be few.
+    /// Starts `work` with these options, on a thread of its own: it lasts as long as this does, and of tokio's threads
+    /// for blocking work there may be few.
     pub(super) fn start(
         options: StreamOptions,
         work: impl FnOnce(Source, Sink, StreamOptions) -> Result<T> + Send + 'static,

@@ -7,8 +7,8 @@ pub enum Loss {
     Nothing,
     /// It is gone.
     Everything,
-    /// Each write, cut, creation and removal is there, gone, or, for a write, there in part, independently of the others:
-    /// what this number, the seed of a random generator, says.
+    /// Each write, cut, creation and removal is there, gone, or, for a write, there in part, independently of the
+    /// others: what this number, the seed of a random generator, says.
     Any(u64),
 }
 

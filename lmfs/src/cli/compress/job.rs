@@ -331,8 +331,8 @@ fn decompress(
     Ok(restored)
 }
 
-/// Gets what can be had: by the seek tables, which say exactly what a damaged block had, or from the start if a table is
-/// damaged too, or if the input is none that can be read in any order.
+/// Gets what can be had: by the seek tables, which say exactly what a damaged block had, or from the start if a table
+/// is damaged too, or if the input is none that can be read in any order.
 fn recover(
     input: &mut (impl Read + Seek),
     metadata: &Metadata,

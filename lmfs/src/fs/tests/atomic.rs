@@ -19,8 +19,8 @@ fn pattern(blocks: u64) -> Vec<u8> {
     (0..blocks * B).map(|at| (at % 251) as u8).collect()
 }
 
-/// Regression: a part was zeroed, or the size was not set; the caller heard of a failure and the kernel went on to show the
-/// old bytes until it dropped its pages.
+/// Regression: a part was zeroed, or the size was not set; the caller heard of a failure and the kernel went on to show
+/// the old bytes until it dropped its pages.
 #[test]
 fn a_failing_fallocate_changes_nothing() {
     let acts = [
@@ -132,8 +132,8 @@ fn a_copy_behind_written_data_stores_that_first() {
     assert_eq!(disk.all(to), expected);
 }
 
-/// Regression: a mount showed whatever block an extent named, though the block's record says whose it is; `lmfs check` called
-/// it damaged.
+/// Regression: a mount showed whatever block an extent named, though the block's record says whose it is; `lmfs check`
+/// called it damaged.
 #[test]
 fn a_block_of_another_owner_is_neither_read_nor_copied() {
     let disk = Disk::new();

@@ -85,7 +85,8 @@ fn a_flush_that_takes_long_commits_what_it_has() {
     }
 }
 
-/// Regression: a file with many blocks to decode kept the others, whose writers were promised five seconds, waiting for all of them.
+/// Regression: a file with many blocks to decode kept the others, whose writers were promised five seconds, waiting for
+/// all of them.
 #[test]
 fn a_file_with_much_to_decode_does_not_hold_up_another() {
     let (disk, slow) = cold(Duration::ZERO);
@@ -103,7 +104,8 @@ fn a_file_with_much_to_decode_does_not_hold_up_another() {
     assert!(at > 0 && at + 1 < told.lock().len(), "{:?}", told.lock());
 }
 
-/// Regression: only bytes were counted: a hundred thousand decodes could wait in memory for 64 MiB, and an unmount for hours.
+/// Regression: only bytes were counted: a hundred thousand decodes could wait in memory for 64 MiB, and an unmount for
+/// hours.
 #[test]
 fn a_block_counts_whole_however_little_of_it_was_written() {
     let disk = Disk::with(Options {

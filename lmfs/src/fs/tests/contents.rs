@@ -99,8 +99,8 @@ fn a_copy_of_whole_blocks_does_not_decode() {
     assert_eq!(disk.reopen().all(to), bytes);
 }
 
-/// The copy failed as a whole, after its first blocks had replaced what the target had: on an error the kernel keeps its
-/// pages of the target and its size, so readers saw bytes that the file had no more.
+/// The copy failed as a whole, after its first blocks had replaced what the target had: on an error the kernel keeps
+/// its pages of the target and its size, so readers saw bytes that the file had no more.
 #[test]
 fn a_copy_that_fails_midway_says_how_far_it_came_and_the_next_one_why() {
     let disk = Disk::new();

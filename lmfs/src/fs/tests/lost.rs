@@ -36,8 +36,8 @@ fn a_damaged_block_fails_alone_and_is_counted_once() {
     assert_eq!(disk.fs.read_wait(ino, 4096, 4096).unwrap(), [9; 4096]);
 }
 
-/// The background flush, one for another writer's sake, or one for `lmfs gc` gave the bytes up, and nobody was told. Then
-/// one was, and the reader who closed the file first took the news from its writer.
+/// The background flush, one for another writer's sake, or one for `lmfs gc` gave the bytes up, and nobody was told.
+/// Then one was, and the reader who closed the file first took the news from its writer.
 #[test]
 fn everybody_who_has_the_file_open_is_told_once_that_written_data_was_given_up() {
     type Act = fn(&Filesystem) -> Result<()>;

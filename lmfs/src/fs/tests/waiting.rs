@@ -83,8 +83,9 @@ fn changed() -> Vec<u8> {
     bytes
 }
 
-/// Regression: a close that decoded held its file's lock for all of it. The flusher waited for that lock, and nothing of any
-/// other file was stored. Eight such closes filled the pool of threads, and fsync of another file waited for minutes.
+/// Regression: a close that decoded held its file's lock for all of it. The flusher waited for that lock, and nothing
+/// of any other file was stored. Eight such closes filled the pool of threads, and fsync of another file waited for
+/// minutes.
 #[test]
 fn closes_that_wait_for_decodes_hold_up_nobody_else() {
     let (disk, files, gate) = cold(MANY);

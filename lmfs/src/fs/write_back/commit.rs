@@ -8,8 +8,8 @@ use super::WriteBack;
 use super::slice::{Found, Stored};
 
 impl WriteBack {
-    /// Commits blocks, with a size that holds as far as the first `tried` of those found reach. Blocks that could not be
-    /// committed stay where they were appended, for the next flush to commit.
+    /// Commits blocks, with a size that holds as far as the first `tried` of those found reach. Blocks that could not
+    /// be committed stay where they were appended, for the next flush to commit.
     pub(super) fn commit_blocks(
         &self,
         node: &Node,
@@ -72,8 +72,8 @@ impl WriteBack {
         Ok(())
     }
 
-    /// The size to store once the first `tried` of the blocks found are stored: up to the next one, so that no block lies
-    /// beyond the size, and no size beyond contents that can be stored. What was written only during the slice
+    /// The size to store once the first `tried` of the blocks found are stored: up to the next one, so that no block
+    /// lies beyond the size, and no size beyond contents that can be stored. What was written only during the slice
     /// does not hold it back, nor does a block that waits in memory for its rest: it has been part of the file before.
     fn size_after(&self, state: &State, found: &Found, tried: usize) -> u64 {
         if found.truncations != state.truncations {
@@ -85,8 +85,8 @@ impl WriteBack {
         found.size.min(bound).max(state.stored_size)
     }
 
-    /// The change that drops blocks beyond the end of a file of `size` bytes, if there are any: a file that grows must not
-    /// show them.
+    /// The change that drops blocks beyond the end of a file of `size` bytes, if there are any: a file that grows must
+    /// not show them.
     pub fn cut_beyond(&self, ino: u64, size: u64) -> Result<Option<Change>> {
         let from = size.div_ceil(self.limits.block_size);
         let beyond = self.store().next_extent(ino, from)?;
@@ -129,8 +129,8 @@ mod tests {
             .unwrap();
     }
 
-    /// Regression: it held the size down while higher blocks were committed: a crash made them unreachable, check called the store
-    /// damaged, and a file that grew showed them where zeros were due.
+    /// Regression: it held the size down while higher blocks were committed: a crash made them unreachable, check
+    /// called the store damaged, and a file that grew showed them where zeros were due.
     #[test]
     fn a_block_first_written_during_a_flush_leaves_no_other_beyond_the_size() {
         let disk = Disk::new();
@@ -148,7 +148,8 @@ mod tests {
         assert_eq!(disk.all(ino), expected);
     }
 
-    /// Regression: the size of what was written since was stored with what was flushed before: after a crash it was all zeros.
+    /// Regression: the size of what was written since was stored with what was flushed before: after a crash it was all
+    /// zeros.
     #[test]
     fn a_flush_during_which_the_file_was_cut_and_written_anew_stores_no_size_without_data() {
         let disk = Disk::new();

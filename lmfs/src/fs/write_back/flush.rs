@@ -50,8 +50,8 @@ impl Drop for Queued {
 }
 
 impl WriteBack {
-    /// Stores what is dirty in `node`. Waits for the log, and for a decode where a block was written in part. What could not
-    /// be stored stays in memory. What had to be given up is no error of this: it is noted in the node.
+    /// Stores what is dirty in `node`. Waits for the log, and for a decode where a block was written in part. What
+    /// could not be stored stays in memory. What had to be given up is no error of this: it is noted in the node.
     ///
     /// # Errors
     /// The first failure; that of a block whose rest cannot be read only when all others are stored.
@@ -78,8 +78,8 @@ impl WriteBack {
         left.waits.map_or(Ok(()), Err)
     }
 
-    /// Has some of the blocks decoded, several at a time, and takes them from `cold`. At least one; then as many as come
-    /// within the time after which a flush commits, and as fit into memory.
+    /// Has some of the blocks decoded, several at a time, and takes them from `cold`. At least one; then as many as
+    /// come within the time after which a flush commits, and as fit into memory.
     async fn decode(&self, ino: u64, cold: &mut VecDeque<u64>, asker: Asker) -> Bases {
         let begun = Instant::now();
         let most = usize::try_from(BASES / self.limits.block_size).unwrap_or(usize::MAX);

@@ -77,8 +77,8 @@ impl Dot for AvxVnni {
     }
 }
 
-/// The products of two 16-bit integers each are summed in pairs, so the even bytes of each four are taken from the odd ones: a mask
-/// and a shift do that to 32 bytes, where widening them in their order would take a shuffle for every 16.
+/// The products of two 16-bit integers each are summed in pairs, so the even bytes of each four are taken from the odd
+/// ones: a mask and a shift do that to 32 bytes, where widening them in their order would take a shuffle for every 16.
 impl Dot for Avx2 {
     type Line = [[__m256i; 2]; 2];
     type Kept = [i32; 2];

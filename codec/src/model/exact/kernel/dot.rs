@@ -5,8 +5,8 @@ use crate::simd::{Simd, prefetch_early};
 
 /// Four bytes of each of 16 columns, times four bytes of a row, summed into 16 i32.
 ///
-/// There are two kinds. With `SIGNED`, lines are signed bytes (values) and rows are unsigned (attention weights). Without,
-/// lines are signed bytes with 128 on top (weights, keys) and rows are signed (activations, queries).
+/// There are two kinds. With `SIGNED`, lines are signed bytes (values) and rows are unsigned (attention weights).
+/// Without, lines are signed bytes with 128 on top (weights, keys) and rows are signed (activations, queries).
 pub trait Dot: Simd {
     /// A line, ready to be multiplied.
     type Line: Copy;
@@ -42,8 +42,8 @@ pub trait Dot: Simd {
 /// Room for rows in another form than bytes; it grows to the longest and stays.
 pub type Room = Vec<[i32; 2]>;
 
-/// Adds to `sums[i][p]` the products of the lines of `blocks[p]` with the fours of `rows[i]`. With each line, asks for the
-/// memory of the one `ahead` lines further on.
+/// Adds to `sums[i][p]` the products of the lines of `blocks[p]` with the fours of `rows[i]`. With each line, asks for
+/// the memory of the one `ahead` lines further on.
 #[inline(always)]
 pub fn add_products<D: Dot, const SIGNED: bool, const M: usize, const P: usize>(
     s: D,

@@ -48,7 +48,8 @@ impl Dot for NeonDot {
     #[inline(always)]
     fn dot<const SIGNED: bool>(self, mut sum: Self::Sum, line: Self::Line, four: uint8x16_t) -> Self::Sum {
         for i in 0..4 {
-            // SAFETY: `self` proves the features; the instructions touch registers alone. The intrinsics are not stable.
+            // SAFETY: `self` proves the features; the instructions touch registers alone. The intrinsics are not
+            // stable.
             unsafe {
                 if SIGNED {
                     asm!("udot {0:v}.4s, {1:v}.16b, {2:v}.16b", inout(vreg) sum[i], in(vreg) line[i], in(vreg) four,
