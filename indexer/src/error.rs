@@ -89,6 +89,14 @@ pub enum Error {
         "writing stopped after a failed sync ({0}): unmount, check the disk and open the store again; all that was synced before is safe"
     )]
     WritesFailed(String),
+    /// The store's files were moved, replaced or changed by somebody else while it was open, so nothing more is written.
+    #[error(
+        "writing stopped, because the store was changed by somebody else ({0}): nothing more can be stored. Copy what you need out of the mount, unmount, and look what became of the store before you use it again"
+    )]
+    Replaced(String),
+    /// Another process writes to the same files.
+    #[error("{0} is being written to by another process: a copy of this store with hard links may be mounted")]
+    InUse(String),
     /// The index gave an answer that cannot be right.
     #[error("the index is not usable ({0}): it will be rebuilt from the log when the store is opened again")]
     Index(String),

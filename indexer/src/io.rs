@@ -5,15 +5,16 @@
 //! `sync_data` that fails may drop what was written and the disk yet show it: only what is written again counts then.
 
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 mod crash;
+mod directory;
 mod fault;
 mod mem;
 mod real;
 
 pub use crash::{CrashIo, Loss, Replay};
+pub use directory::{Directory, Stat};
 pub use fault::{Fault, FaultIo};
 pub use mem::MemIo;
 pub use real::RealIo;
@@ -39,23 +40,25 @@ pub trait Io: Send + Sync {
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>>;
     /// Opens a file that must exist.
     fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>>;
+    /// What the name `path` leads to now.
+    fn stat(&self, path: &str) -> io::Result<Stat>;
+    /// Whether the store's folder itself was removed while it is held open.
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(false)
+    }
     /// Renames a file over another.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Deletes a file; files open keep their contents.
     fn remove(&self, path: &str) -> io::Result<()>;
     /// Deletes all that is in a folder but the file `keep`; an absent folder is no error.
     fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()>;
-    /// Gives files that others made in a folder, by name, to the owner of the store.
-    fn give_back(&self, _dir: &str) -> io::Result<()> {
-        Ok(())
-    }
     /// Makes a folder's entries durable ("" is the store's own folder).
     fn sync_dir(&self, dir: &str) -> io::Result<()>;
     /// Bytes that can still be written.
     fn free_space(&self) -> io::Result<u64>;
-    /// The folder itself, where it lies on a real disk: sled needs a path.
-    fn root(&self) -> Option<&Path> {
-        None
+    /// The folder `dir`, where it lies on a real disk: sled demands a path.
+    fn on_disk(&self, _dir: &str) -> io::Result<Option<Directory>> {
+        Ok(None)
     }
 }
 
@@ -71,6 +74,12 @@ pub trait File: Send + Sync {
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// What the system says of this file, whatever became of its name.
+    fn stat(&self) -> io::Result<Stat>;
+    /// Takes the file for this process alone, until the file is closed; says false if another has it.
+    fn lock(&self) -> io::Result<bool> {
+        Ok(true)
+    }
     /// Whether the file is empty.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)

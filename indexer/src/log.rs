@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod example;
 mod frame;
+mod ground;
 mod scan;
 mod segment;
 mod sync;
@@ -11,7 +12,7 @@ mod writer;
 pub(crate) use frame::{FRAME_LEN, Frame, RecordKind, block_record_len, parse_block};
 pub(crate) use scan::{Item, next_record, scan};
 pub(crate) use segment::{Footer, HEADER_LEN, Handles, Header, Segment, segment_name, segment_number};
-pub(crate) use writer::{Log, LogOptions, Measured, Resume};
+pub(crate) use writer::{Log, LogOptions, Measured, Resume, lock};
 
 /// Folder of the segment files.
 pub(crate) const FOLDER: &str = "segments";

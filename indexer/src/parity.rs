@@ -10,7 +10,7 @@ mod layout;
 mod scrub;
 
 pub(crate) use code::make;
-pub(crate) use file::{parity_name, parity_number, read, read_layout, remove};
+pub(crate) use file::{parity_name, parity_number, read, read_layout, remove, replace};
 pub(crate) use layout::Layout;
 pub use scrub::{Outcome, ScrubReport, SegmentDamage, scrub};
 

@@ -139,6 +139,8 @@ pub struct Store {
     segment_size: u32,
     /// The newest segment when the store was opened: what was written since is in it or in later ones.
     opened_segment: u32,
+    /// The newest segment that the mark names.
+    noted_segment: parking_lot::Mutex<u32>,
     /// Blocks appended whose transaction is still to come, by segment and offset: no garbage yet.
     pending: Mutex<BTreeSet<(u32, u32)>>,
     protection: protect::Protection,

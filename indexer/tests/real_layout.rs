@@ -4,7 +4,7 @@
 
 mod workload;
 
-use lmfs_indexer::io::{CrashIo, Entry, File, Io, Loss};
+use lmfs_indexer::io::{CrashIo, Directory, Entry, File, Io, Loss, Stat};
 use lmfs_indexer::*;
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,6 +35,9 @@ impl Io for Beside {
     fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
         self.disk.open(path, write)
     }
+    fn stat(&self, path: &str) -> io::Result<Stat> {
+        self.disk.stat(path)
+    }
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.disk.rename(from, to)
     }
@@ -54,8 +57,8 @@ impl Io for Beside {
     fn free_space(&self) -> io::Result<u64> {
         self.disk.free_space()
     }
-    fn root(&self) -> Option<&Path> {
-        Some(&self.root)
+    fn on_disk(&self, dir: &str) -> io::Result<Option<Directory>> {
+        Directory::open(self.root.join(dir)).map(Some)
     }
 }
 

@@ -3,17 +3,19 @@
 //! sled promises nothing after a power cut, and with a flipped bit or a truncated file it may panic or open with rows
 //! missing. So nothing here is believed: every page carries its checksum and the key of the next, the whole index is
 //! read and compared with the mark of the last clean close before it is used, and a panic inside sled is an error.
+//!
+//! sled opens its files by name and follows links among them. It reaches the folder through its descriptor, and in a store
+//! of somebody else it has that owner's rights and not root's, whatever the owner puts there.
 
 use super::pages::{Entry, Pages};
-use crate::io::Io;
+use crate::io::{Directory, Io};
 use crate::{Error, Result};
 use ::sled::{Batch, Config, Db, Mode};
-use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, flock};
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Folder of sled's files, in the store.
@@ -36,18 +38,22 @@ const DATA_FILE: &str = "db";
 pub(crate) struct SledPages {
     /// None only after the files were let go.
     db: Option<Db>,
-    folder: PathBuf,
+    /// Its path is reached through the descriptor, so it is held open while sled works.
+    folder: Directory,
     /// Writing failed, on a full disk for example. sled may wait for ever for what it could not write, so it is asked for
     /// nothing more that would write, and not even dropped.
     failed: bool,
 }
 
-/// Runs an operation of sled; errors and panics become [`Error::Index`].
-fn guarded<T>(run: impl FnOnce() -> ::sled::Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(e)) => Err(Error::Index(format!("sled: {e}"))),
-        Err(_) => Err(Error::Index("sled panicked".into())),
+/// Runs an operation of sled on files in `folder`; errors and panics become [`Error::Index`].
+fn guarded<T>(folder: &Directory, run: impl FnOnce() -> ::sled::Result<T>) -> Result<T> {
+    match folder.as_owner(|| catch_unwind(AssertUnwindSafe(run))) {
+        Ok(Ok(Ok(value))) => Ok(value),
+        Ok(Ok(Err(e))) => Err(Error::Index(format!("sled: {e}"))),
+        Ok(Err(_)) => Err(Error::Index("sled panicked".into())),
+        Err(e) => Err(Error::Index(format!(
+            "cannot take the rights of the store's owner: {e}"
+        ))),
     }
 }
 
@@ -61,25 +67,23 @@ fn sled_key(key: &[u8]) -> Vec<u8> {
 impl SledPages {
     /// Opens the index of a store on disk; None for a store that lies elsewhere.
     pub(crate) fn open(io: &dyn Io) -> Result<Option<Self>> {
-        let Some(root) = io.root() else {
-            return Ok(None);
-        };
         io.make_dir(INDEX_FOLDER)
             .map_err(|e| Error::io("make", INDEX_FOLDER, e))?;
-        let path = root.join(INDEX_FOLDER);
-        refuse_links(&path)?;
+        let folder = io.on_disk(INDEX_FOLDER);
+        let Some(folder) = folder.map_err(|e| Error::io("open", INDEX_FOLDER, e))? else {
+            return Ok(None);
+        };
+        refuse_links(&folder)?;
         let config = Config::new()
-            .path(&path)
+            .path(folder.reach())
             .cache_capacity(CACHE_BYTES)
             .mode(Mode::LowSpace)
             .segment_size(SEGMENT_BYTES)
             .flush_every_ms(None);
-        let db = guarded(|| config.open())?;
-        io.give_back(INDEX_FOLDER)
-            .map_err(|e| Error::io("change the owner of files in", INDEX_FOLDER, e))?;
+        let db = guarded(&folder, || config.open())?;
         Ok(Some(Self {
             db: Some(db),
-            folder: path,
+            folder,
             failed: false,
         }))
     }
@@ -101,22 +105,21 @@ impl SledPages {
             return Err(Error::Index("sled failed to write before".into()));
         }
         let db = self.db()?;
-        let done = guarded(|| run(db));
+        let done = guarded(&self.folder, || run(db));
         self.failed = done.is_err();
         done
     }
 }
 
-/// sled opens its files by name, so a link among them could lead it out of the store.
-fn refuse_links(path: &Path) -> Result<()> {
+/// An index with links in it is none that sled made.
+fn refuse_links(folder: &Directory) -> Result<()> {
     let io = |e| Error::io("list", INDEX_FOLDER, e);
-    for entry in std::fs::read_dir(path).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        if entry.file_type().map_err(io)?.is_symlink() {
-            let name = entry.file_name();
+    for name in folder.names().map_err(io)? {
+        let (kind, _) = folder.look(&name).map_err(io)?;
+        if kind.is_symlink() {
             return Err(Error::Index(format!(
                 "{INDEX_FOLDER}/{} is a symbolic link",
-                name.to_string_lossy()
+                name.display()
             )));
         }
     }
@@ -126,7 +129,7 @@ fn refuse_links(path: &Path) -> Result<()> {
 impl Pages for SledPages {
     fn floor(&self, key: &[u8]) -> Result<Option<Entry>> {
         let db = self.db()?;
-        let found = guarded(|| db.range(..=sled_key(key)).next_back().transpose())?;
+        let found = guarded(&self.folder, || db.range(..=sled_key(key)).next_back().transpose())?;
         let Some((key, page)) = found else {
             return Ok(None);
         };
@@ -162,11 +165,15 @@ impl Drop for SledPages {
             std::mem::forget(db);
             return;
         }
-        if catch_unwind(AssertUnwindSafe(|| drop(db))).is_err() {
-            tracing::warn!("sled panicked while closing the index: it will be made again from the log");
+        let closed = guarded(&self.folder, || {
+            drop(db);
+            Ok(())
+        });
+        if let Err(e) = closed {
+            tracing::warn!("{e} while closing the index: it will be made again from the log");
         }
         // Worth no error: the file is right without holes, too.
-        if let Err(e) = finish(&self.folder.join(DATA_FILE)) {
+        if let Err(e) = finish(&self.folder) {
             tracing::debug!("the unused end of the index stays on the disk: {e}");
         }
     }
@@ -179,12 +186,8 @@ const LINGERING: Duration = Duration::from_secs(5);
 ///
 /// Dropping it does not wait for its threads. Until they are done the file stays locked, so that it cannot be opened
 /// again, and is no one else's to change.
-fn finish(path: &Path) -> std::io::Result<()> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)?;
+fn finish(folder: &Directory) -> std::io::Result<()> {
+    let file = folder.open_file(DATA_FILE, true)?;
     let begun = Instant::now();
     while let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if e != Errno::WOULDBLOCK || begun.elapsed() > LINGERING {

@@ -1,6 +1,6 @@
 //! A folder that remembers every write and sync, to see what a power cut at any moment would leave of it.
 
-use super::{Entry, File, Io, MemIo};
+use super::{Entry, File, Io, MemIo, Stat};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -154,6 +154,10 @@ impl Io for CrashIo {
         Ok(self.file(now, file.ok_or(io::ErrorKind::NotFound)?))
     }
 
+    fn stat(&self, path: &str) -> io::Result<Stat> {
+        self.now.stat(path)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut record = self.record();
         self.now.rename(from, to)?;
@@ -249,5 +253,9 @@ impl File for CrashFile {
 
     fn len(&self) -> io::Result<u64> {
         self.now.len()
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        self.now.stat()
     }
 }

@@ -1,6 +1,6 @@
 //! A folder whose disk fails when it is told to.
 
-use super::{Entry, File, Io};
+use super::{Directory, Entry, File, Io, Stat};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -156,6 +156,19 @@ impl Io for FaultIo {
         self.inner.open(path, write).map(|f| self.file(path, f))
     }
 
+    /// Answered from memory, so never by a fault of the disk.
+    fn stat(&self, path: &str) -> io::Result<Stat> {
+        self.inner.stat(path)
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        self.inner.is_removed()
+    }
+
+    fn on_disk(&self, dir: &str) -> io::Result<Option<Directory>> {
+        self.inner.on_disk(dir)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.ask(Call::Grow)?;
         self.inner.rename(from, to)
@@ -231,5 +244,13 @@ impl File for FaultFile {
     fn len(&self) -> io::Result<u64> {
         self.ask(Call::Other)?;
         self.inner.len()
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        self.inner.stat()
+    }
+
+    fn lock(&self) -> io::Result<bool> {
+        self.inner.lock()
     }
 }

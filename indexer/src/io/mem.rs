@@ -1,6 +1,6 @@
 //! A folder in memory.
 
-use super::{Entry, File, Io};
+use super::{Entry, File, Io, Stat};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,6 +106,10 @@ impl Io for MemIo {
         Ok(self.get(path)?)
     }
 
+    fn stat(&self, path: &str) -> io::Result<Stat> {
+        self.get(path)?.stat()
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut files = lock(&self.files);
         let file = files.remove(from).ok_or(io::ErrorKind::NotFound)?;
@@ -173,5 +177,12 @@ impl File for MemFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(lock(&self.0).len() as u64)
+    }
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(Stat {
+            id: (0, std::ptr::from_ref(self) as u64),
+            len: self.len()?,
+            links: 1,
+        })
     }
 }

@@ -1,106 +1,71 @@
 //! A folder on disk.
 
-use super::{Entry, File, Io};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
-use std::ffi::OsStr;
+use super::{Directory, Entry, File, Io, Stat};
+use rustix::fs::{AtFlags, FlockOperation, flock};
+use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-/// A folder on disk, held open: files are reached from its descriptor, folder by folder, never through a symbolic
-/// link, so nobody who can rename things around the store can lead a write out of it.
+/// A folder on disk, held open: see [`Directory`].
 pub struct RealIo {
-    root: OwnedFd,
-    path: PathBuf,
-    /// Whose the folder is, if this is root and the folder somebody else's: they must be able to use it tomorrow.
-    owner: Option<(Uid, Gid)>,
+    root: Directory,
 }
-
-const DIR: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 
 impl RealIo {
     /// Opens the folder `path`, which must exist; the way to it may hold symbolic links, what is in it may not.
+    ///
+    /// # Errors
+    /// What the system says.
     pub fn new(path: impl AsRef<Path>) -> io::Result<Self> {
-        let path = path.as_ref().canonicalize()?;
-        let root = rustix::fs::open(&path, DIR, Mode::empty())?;
-        let stat = rustix::fs::fstat(&root)?;
-        let others = rustix::process::geteuid().is_root() && stat.st_uid != 0;
-        let owner = others.then(|| (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)));
-        Ok(Self { root, path, owner })
+        Directory::open(path).map(Self::in_directory)
     }
 
-    /// The descriptor of the folder that holds `path`, and the name in it.
-    fn parent<'a>(&self, path: &'a str) -> io::Result<(OwnedFd, &'a str)> {
+    /// The folder `root`, which is open already.
+    #[must_use]
+    pub fn in_directory(root: Directory) -> Self {
+        Self { root }
+    }
+
+    /// The directory that holds `path`, and the name in it.
+    fn parent<'a>(&self, path: &'a str) -> io::Result<(Directory, &'a str)> {
         match path.rsplit_once('/') {
             Some((dir, name)) => Ok((self.dir(dir)?, name)),
-            None => Ok((self.root.try_clone()?, path)),
+            None => Ok((self.root.clone(), path)),
         }
     }
 
-    fn dir(&self, dir: &str) -> io::Result<OwnedFd> {
-        let mut fd = self.root.try_clone()?;
-        for part in dir.split('/').filter(|p| !p.is_empty()) {
-            fd = rustix::fs::openat(&fd, part, DIR, Mode::empty())?;
+    fn dir(&self, dir: &str) -> io::Result<Directory> {
+        let mut found = self.root.clone();
+        for part in dir.split('/').filter(|part| !part.is_empty()) {
+            found = found.directory(part)?;
         }
-        Ok(fd)
+        Ok(found)
     }
 
-    /// Gives what was made just now to the owner of the store. It works without that, for root.
-    fn hand_over(&self, path: &str, file: impl AsFd) {
-        let Some((uid, gid)) = self.owner else { return };
-        if let Err(e) = rustix::fs::chownat(file, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH) {
-            tracing::warn!("{path} stays root's: it cannot be given to the owner of the store: {e}");
+    /// The directory `dir`, if there is one.
+    fn existing(&self, dir: &str) -> io::Result<Option<Directory>> {
+        match self.dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
         }
-    }
-
-    fn is_link(&self, path: &str) -> io::Result<bool> {
-        let (dir, name) = self.parent(path)?;
-        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
-    }
-
-    fn file(&self, path: &str, flags: OFlags) -> io::Result<Arc<dyn File>> {
-        let (dir, name) = self.parent(path)?;
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-        let fd = rustix::fs::openat(dir, name, flags, Mode::RUSR | Mode::WUSR)?;
-        if flags.contains(OFlags::CREATE) {
-            self.hand_over(path, &fd);
-        }
-        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        Ok(Arc::new(RealFile(fd.into())))
     }
 }
 
 impl Io for RealIo {
     fn list(&self, dir: &str) -> io::Result<Vec<Entry>> {
-        let fd = match self.dir(dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other?,
+        let Some(found) = self.existing(dir)? else {
+            return Ok(Vec::new());
         };
         let mut out = Vec::new();
-        for entry in rustix::fs::Dir::read_from(&fd)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().to_str() else {
-                continue;
-            };
-            let stat = match rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-                Err(rustix::io::Errno::NOENT) => continue,
+        for name in found.names()? {
+            let sizes = match found.sizes(&name) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
                 other => other?,
             };
-            if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-                out.push(Entry {
-                    name: name.to_owned(),
-                    len: u64::try_from(stat.st_size).unwrap_or(0),
-                    allocated: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
-                });
+            if let (Ok(name), Some((allocated, len))) = (name.into_string(), sizes) {
+                out.push(Entry { name, len, allocated });
             }
         }
         out.sort_by(|a, b| a.name.cmp(&b.name));
@@ -109,96 +74,69 @@ impl Io for RealIo {
 
     fn make_dir(&self, dir: &str) -> io::Result<()> {
         let (parent, name) = self.parent(dir)?;
-        match rustix::fs::mkdirat(parent, name, Mode::RWXU) {
-            Err(rustix::io::Errno::EXIST) => self.dir(dir).map(drop),
-            made => {
-                made?;
-                self.hand_over(dir, self.dir(dir)?);
-                Ok(())
-            }
-        }
+        parent.make_directory(name).map(drop)
     }
 
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        self.file(path, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+        let (dir, name) = self.parent(path)?;
+        Ok(Arc::new(RealFile(dir.create_file(name)?)))
     }
 
     fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
-        self.file(path, if write { OFlags::RDWR } else { OFlags::RDONLY })
+        let (dir, name) = self.parent(path)?;
+        Ok(Arc::new(RealFile(dir.open_file(name, write)?)))
+    }
+
+    fn stat(&self, path: &str) -> io::Result<Stat> {
+        // In one call, which needs no descriptor: a process that has no more of them must not be told that a file is gone.
+        let stat = rustix::fs::statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(stat.into())
+    }
+
+    fn is_removed(&self) -> io::Result<bool> {
+        Ok(self.root.stat()?.links == 0)
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let (from_dir, from) = self.parent(from)?;
-        let (to_dir, to) = self.parent(to)?;
+        let ((from_dir, from), (to_dir, to)) = (self.parent(from)?, self.parent(to)?);
         Ok(rustix::fs::renameat(from_dir, from, to_dir, to)?)
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
         let (dir, name) = self.parent(path)?;
-        Ok(rustix::fs::unlinkat(dir, name, AtFlags::empty())?)
+        dir.remove(name)
     }
 
     fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()> {
-        let fd = match self.dir(dir) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        let found = match self.existing(dir) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(()),
             // A link has nothing in it that is ours to delete.
-            Err(_) if self.is_link(dir)? => return self.remove(dir),
-            other => other?,
+            Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::LOOP | Errno::NOTDIR)) => {
+                return self.remove(dir);
+            }
+            Err(e) => return Err(e),
         };
-        for entry in rustix::fs::Dir::read_from(&fd)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if [c".", c".."].contains(&name) || name.to_bytes() == keep.as_bytes() {
-                continue;
-            }
-            let stat = rustix::fs::statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                // std's removal descends by descriptor and does not follow links (CVE-2022-21658).
-                std::fs::remove_dir_all(self.path.join(dir).join(OsStr::from_bytes(name.to_bytes())))?;
-            } else {
-                rustix::fs::unlinkat(&fd, name, AtFlags::empty())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn give_back(&self, dir: &str) -> io::Result<()> {
-        if self.owner.is_none() {
-            return Ok(());
-        }
-        let fd = self.dir(dir)?;
-        for entry in rustix::fs::Dir::read_from(&fd)? {
-            let entry = entry?;
-            if [c".", c".."].contains(&entry.file_name()) {
-                continue;
-            }
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(&fd, entry.file_name(), flags, Mode::empty())?;
-            let stat = rustix::fs::fstat(&file)?;
-            // A file of root's with another name elsewhere was not made here, but linked to get hold of it.
-            let made_here = match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => true,
-                FileType::RegularFile => stat.st_nlink == 1,
-                _ => false,
-            };
-            if made_here && stat.st_uid == 0 {
-                self.hand_over(dir, file);
+        for name in found.names()?.iter().filter(|name| *name != keep) {
+            match found.remove_all(name) {
+                // Gone by itself.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
             }
         }
         Ok(())
     }
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        Ok(rustix::fs::fsync(self.dir(dir)?)?)
+        self.dir(dir)?.sync()
     }
 
     fn free_space(&self) -> io::Result<u64> {
-        let vfs = rustix::fs::fstatvfs(self.root.as_fd())?;
-        Ok(vfs.f_bavail.saturating_mul(vfs.f_frsize))
+        self.root.free_space()
     }
 
-    fn root(&self) -> Option<&Path> {
-        Some(&self.path)
+    fn on_disk(&self, dir: &str) -> io::Result<Option<Directory>> {
+        self.dir(dir).map(Some)
     }
 }
 
@@ -224,6 +162,20 @@ impl File for RealFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
+
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(rustix::fs::fstat(&self.0)?.into())
+    }
+
+    fn lock(&self) -> io::Result<bool> {
+        match flock(&self.0, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            // A filesystem without locks: the store's own lock is all there is.
+            Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(true),
+            Err(e) => Err(e.into()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -231,25 +183,27 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::{CreateOptions, Store};
-    use std::os::unix::fs::{MetadataExt, chown};
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, chown, symlink};
 
-    /// After a repair or a collection by root its owner could not open the store any more. Only root can try that.
+    /// A folder that belongs to somebody else; none where only root may make one.
+    fn of_others() -> Option<tempfile::TempDir> {
+        let dir = rustix::process::geteuid()
+            .is_root()
+            .then(|| tempfile::tempdir().unwrap())?;
+        chown(dir.path(), Some(1234), Some(2345)).unwrap();
+        Some(dir)
+    }
+
+    /// After a repair or a collection by root its owner could not open the store any more.
     #[test]
     fn what_root_makes_in_a_store_of_others_is_theirs() {
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        chown(dir.path(), Some(1234), Some(2345)).unwrap();
+        let Some(dir) = of_others() else { return };
         let io = Arc::new(RealIo::new(dir.path()).unwrap());
-        let store = Store::create(io.clone(), CreateOptions::new([1; 16])).unwrap();
+        let store = Store::create(io, CreateOptions::new([1; 16])).unwrap();
         store.close().unwrap();
-        let outside = dir.path().join("outside");
-        std::fs::write(&outside, b"root's").unwrap();
-        std::fs::hard_link(&outside, dir.path().join("index/linked")).unwrap();
-        io.give_back("index").unwrap();
         let owner = |path: &Path| {
-            let stat = std::fs::symlink_metadata(path).unwrap();
+            let stat = fs::symlink_metadata(path).unwrap();
             (stat.uid(), stat.gid())
         };
         for name in [
@@ -262,6 +216,63 @@ mod tests {
         ] {
             assert_eq!(owner(&dir.path().join(name)), (1234, 2345), "{name}");
         }
-        assert_eq!(owner(&outside), (0, 0));
+    }
+
+    /// Regression: sled opened what it found under its names with the rights of root.
+    #[test]
+    fn sled_has_no_more_rights_than_the_owner_of_the_store() {
+        let Some(dir) = of_others() else { return };
+        let victim = tempfile::tempdir().unwrap();
+        let io = Arc::new(RealIo::new(dir.path()).unwrap());
+        Store::create(io.clone(), CreateOptions::new([1; 16]))
+            .unwrap()
+            .close()
+            .unwrap();
+        let index = io.on_disk("index").unwrap().unwrap();
+        let reached = index.as_owner(|| {
+            // What an owner does between a look and sled's opening.
+            fs::remove_file(index.reach().join("db")).unwrap();
+            symlink(victim.path().join("db"), index.reach().join("db")).unwrap();
+            fs::File::create(index.reach().join("db")).map(drop)
+        });
+        assert_eq!(reached.unwrap().unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 0);
+        assert!(
+            fs::write(victim.path().join("root's"), "again").is_ok(),
+            "the rights came back"
+        );
+    }
+
+    /// A file of root's that the owner linked into the store must not be written to, nor read.
+    #[test]
+    fn what_the_owner_only_linked_there_is_refused() {
+        let Some(dir) = of_others() else { return };
+        let outside = tempfile::NamedTempFile::new_in(dir.path().parent().unwrap()).unwrap();
+        fs::hard_link(outside.path(), dir.path().join("linked")).unwrap();
+        let io = RealIo::new(dir.path()).unwrap();
+        for write in [true, false] {
+            let refused = io.open("linked", write).map(drop).unwrap_err();
+            assert!(refused.to_string().contains("another name"), "{refused}");
+        }
+    }
+
+    /// Regression: folders in a folder were removed by path, through whatever it was by then.
+    #[test]
+    fn clearing_a_folder_leaves_what_links_lead_to() {
+        let (dir, victim) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(victim.path().join("precious"), "data").unwrap();
+        let index = dir.path().join("index");
+        fs::create_dir_all(index.join("deep/deeper")).unwrap();
+        symlink(victim.path(), index.join("deep/link")).unwrap();
+        symlink(victim.path(), index.join("link")).unwrap();
+        fs::write(index.join("keep"), "").unwrap();
+        let io = RealIo::new(dir.path()).unwrap();
+        io.clear_dir("index", "keep").unwrap();
+        assert_eq!(io.list("index").unwrap().len(), 1);
+        fs::remove_dir_all(&index).unwrap();
+        symlink(victim.path(), &index).unwrap();
+        io.clear_dir("index", "keep").unwrap();
+        assert!(!index.is_symlink() && victim.path().join("precious").exists());
+        assert!(io.open("../victim", false).is_err() && io.open("", false).is_err());
     }
 }

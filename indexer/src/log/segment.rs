@@ -257,6 +257,13 @@ impl Segment {
         }
     }
 
+    /// The name leads to another file from now on.
+    pub(crate) fn forget_file(&self) {
+        let mut handles = self.handles.lock();
+        handles.pop(&self.id);
+        *self.pinned() = None;
+    }
+
     pub(crate) fn file(&self, io: &dyn Io) -> Result<Arc<dyn File>> {
         let mut handles = self.handles.lock();
         if let Some(file) = self.pinned().as_ref().or_else(|| handles.get(&self.id)) {

@@ -4,13 +4,30 @@ use super::Position;
 use crate::{Error, Result};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+/// Why nothing is promised any more.
+#[derive(Clone, Debug)]
+enum Failure {
+    /// A sync failed. The kernel may have dropped what it could not write, and a second fdatasync would say "fine".
+    Sync(String),
+    /// The files are no longer those that this process writes to.
+    Replaced(String),
+}
+
+impl Failure {
+    fn error(&self) -> Error {
+        match self {
+            Failure::Sync(why) => Error::WritesFailed(why.clone()),
+            Failure::Replaced(why) => Error::Replaced(why.clone()),
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     durable: Position,
     running: bool,
-    /// The first failed sync. The kernel may have dropped what it could not write, and a second fdatasync would
-    /// say "fine": so nothing is promised any more.
-    failed: Option<String>,
+    /// The first failure; it is final.
+    failed: Option<Failure>,
 }
 
 /// Up to where the log is durable, and who is making it so.
@@ -42,17 +59,29 @@ impl Durability {
     /// An error once a sync has failed.
     pub(crate) fn check(&self) -> Result<()> {
         match &self.lock().failed {
-            Some(why) => Err(Error::WritesFailed(why.clone())),
+            Some(failure) => Err(failure.error()),
             None => Ok(()),
         }
     }
 
+    /// Notes a failed sync.
     pub(crate) fn fail(&self, why: String) -> Error {
-        tracing::error!("{why}: nothing more is written to this store");
+        self.stop(Failure::Sync(why))
+    }
+
+    /// Notes that the files were replaced.
+    pub(crate) fn replaced(&self, why: String) -> Error {
+        self.stop(Failure::Replaced(why))
+    }
+
+    fn stop(&self, failure: Failure) -> Error {
         let mut state = self.lock();
-        let why = state.failed.get_or_insert(why).clone();
+        if state.failed.is_none() {
+            tracing::error!("{}", failure.error());
+        }
+        let error = state.failed.get_or_insert(failure).error();
         self.done.notify_all();
-        Error::WritesFailed(why)
+        error
     }
 
     /// Notes that all up to `position` is durable.
@@ -67,8 +96,8 @@ impl Durability {
     pub(crate) fn reach(&self, target: Position, flush: impl Fn() -> Result<Position>) -> Result<()> {
         let mut state = self.lock();
         loop {
-            if let Some(why) = &state.failed {
-                return Err(Error::WritesFailed(why.clone()));
+            if let Some(failure) = &state.failed {
+                return Err(failure.error());
             }
             if state.durable >= target {
                 return Ok(());

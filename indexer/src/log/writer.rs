@@ -55,9 +55,11 @@ const SYNCS_BEFORE_SEAL: u32 = 3;
 /// A full segment grows by this part of its size, at most, while it is made durable to be sealed.
 const BEYOND: u64 = 4;
 
-struct Head {
-    segment: Option<Arc<Segment>>,
-    end: u64,
+pub(super) struct Head {
+    pub(super) segment: Option<Arc<Segment>>,
+    pub(super) end: u64,
+    /// The file may hold more than `end`: part of an append that failed could not be cut off.
+    pub(super) torn: bool,
     footer: Footer,
     seq: u64,
     next_segment: u32,
@@ -72,7 +74,7 @@ struct Head {
 
 /// The segments, and the one that grows.
 pub(crate) struct Log {
-    io: Arc<dyn Io>,
+    pub(super) io: Arc<dyn Io>,
     options: LogOptions,
     segments: RwLock<BTreeMap<u32, Arc<Segment>>>,
     handles: Arc<Handles>,
@@ -95,6 +97,7 @@ impl Log {
         let head = Head {
             segment,
             end,
+            torn: false,
             footer: footer.unwrap_or_default(),
             seq: resume.seq,
             next_segment: resume.next_segment,
@@ -115,7 +118,7 @@ impl Log {
         }
     }
 
-    fn head(&self) -> MutexGuard<'_, Head> {
+    pub(super) fn head(&self) -> MutexGuard<'_, Head> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -141,8 +144,27 @@ impl Log {
         self.removed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether garbage collection deleted this segment, or is about to.
+    pub(super) fn was_removed(&self, id: u32) -> bool {
+        self.removed().contains(&id)
+    }
+
+    pub(super) fn store_id(&self) -> [u8; 16] {
+        self.options.store_id
+    }
+
+    /// Nothing more is written: the files are others.
+    pub(super) fn replaced(&self, why: String) -> Error {
+        self.durability.replaced(why)
+    }
+
     pub(crate) fn seq(&self) -> u64 {
         self.head().seq
+    }
+
+    /// Up to where the log is durable.
+    pub(crate) fn durable(&self) -> Position {
+        self.durability.durable()
     }
 
     /// An error when nothing may be written any more.
@@ -267,9 +289,11 @@ impl Log {
     /// Writes at the head's end; what could not be written whole is cut off again.
     fn write(&self, head: &mut Head, segment: &Arc<Segment>, bytes: &[u8]) -> Result<()> {
         let file = segment.file(self.io.as_ref())?;
+        self.check_end(head, segment, file.as_ref())?;
         if let Err(e) = write_full(file.as_ref(), bytes, head.end) {
             // If even this fails, the next append writes over the rest and opening cuts it off.
             if let Err(cut) = file.set_len(head.end) {
+                head.torn = true;
                 tracing::warn!("cannot cut {} back to {}: {cut}", segment.name(), head.end);
             }
             return Err(Error::io("write", &segment.name(), e));
@@ -337,9 +361,12 @@ impl Log {
         bytes.extend_from_slice(&Footer::trailer(offset));
         self.write(head, &segment, &bytes)?;
         segment.set_sealed();
+        let durable = self.make_durable(&segment)?;
+        // Nothing may be appended after a footer, so this failure is final, too.
+        self.check_names_of(head)
+            .map_err(|e| self.durability.fail(e.to_string()))?;
         head.segment = None;
         head.footer = Footer::default();
-        let durable = self.make_durable(&segment)?;
         self.durability.advance(durable);
         segment.unpin();
         Ok(())
@@ -355,12 +382,12 @@ impl Log {
             });
         };
         let name = segment_name(id);
+        self.check_names_of(head)?;
         let file = match self.io.create(&name) {
-            // Left behind when its header could not be written.
-            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => self.io.open(&name, true),
-            other => other,
-        }
-        .map_err(|e| Error::io("create", &name, e))?;
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => self.take_left_over(&name)?,
+            other => other.map_err(|e| Error::io("create", &name, e))?,
+        };
+        lock(file.as_ref(), &name)?;
         let header = Header {
             segment: id,
             store_id: self.options.store_id,
@@ -390,8 +417,20 @@ impl Log {
             .insert(id, Arc::clone(&segment));
         head.next_segment = next;
         head.end = HEADER_LEN as u64;
+        head.torn = false;
         head.segment = Some(Arc::clone(&segment));
         Ok(segment)
+    }
+
+    /// A segment file that was there before it was made: left behind when its header could not be written, or somebody
+    /// else's.
+    fn take_left_over(&self, name: &str) -> Result<Arc<dyn File>> {
+        let at = |e| Error::io("open", name, e);
+        let file = self.io.open(name, true).map_err(at)?;
+        if file.len().map_err(at)? > HEADER_LEN as u64 {
+            return Err(self.replaced(format!("{name} was made by somebody else")));
+        }
+        Ok(file)
     }
 
     /// Seals the head segment if it holds anything, so that garbage collection may take it.
@@ -430,14 +469,18 @@ impl Log {
             head.segment.as_ref().map(|s| (Arc::clone(s), head.end as u32))
         };
         let Some((segment, end)) = newest() else {
-            return self.durability.check();
+            self.durability.check()?;
+            return self.check_names();
         };
         let target = Position {
             segment: segment.id,
             offset: end,
         };
         self.durability.reach(target, || match newest() {
-            Some((segment, _)) => self.make_durable(&segment),
+            Some((segment, _)) => {
+                let durable = self.make_durable(&segment)?;
+                self.check_names().map(|()| durable)
+            }
             // Sealed in the meantime, which made it durable.
             None => Ok(target),
         })
@@ -458,13 +501,26 @@ impl Log {
         if let Some(segment) = self.segment(id) {
             // Readers that come too late to open it themselves share this handle.
             segment.pin(self.io.as_ref())?;
+            self.check_name(&segment)?;
         }
-        self.io.remove(&name).map_err(|e| Error::io("remove", &name, e))?;
         self.removed().insert(id);
+        if let Err(e) = self.io.remove(&name) {
+            self.removed().remove(&id);
+            return Err(Error::io("remove", &name, e));
+        }
         self.segments
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
         self.io.sync_dir(FOLDER).map_err(|e| Error::io("sync", FOLDER, e))
+    }
+}
+
+/// Takes a segment for this process alone.
+pub(crate) fn lock(file: &dyn File, name: &str) -> Result<()> {
+    match file.lock() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::InUse(name.to_owned())),
+        Err(e) => Err(Error::io("lock", name, e)),
     }
 }

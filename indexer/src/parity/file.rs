@@ -156,7 +156,7 @@ pub(super) fn write(io: &dyn Io, layout: &Layout, sums: &[u32], shards: &[Vec<u8
 }
 
 /// Writes a file under another name, makes it durable and gives it its name.
-pub(super) fn replace(io: &dyn Io, name: &str, fill: impl FnOnce(&dyn File) -> std::io::Result<()>) -> Result<()> {
+pub(crate) fn replace(io: &dyn Io, name: &str, fill: impl FnOnce(&dyn File) -> std::io::Result<()>) -> Result<()> {
     let new = format!("{name}.new");
     let run = || {
         match io.remove(&new) {

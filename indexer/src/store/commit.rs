@@ -1,5 +1,6 @@
 //! Writing: blocks, transactions, durability.
 
+use super::mark::Mark;
 use super::{CommitReport, Moved, SkippedSwap, Store};
 use crate::apply;
 use crate::change::{Change, encode_changes};
@@ -81,7 +82,42 @@ impl Store {
     /// Returns when everything committed and appended before the call is durable. Threads that call it together share
     /// one fdatasync.
     pub fn sync(&self) -> Result<()> {
-        if self.read_only { Ok(()) } else { self.log.sync() }
+        if self.read_only {
+            return Ok(());
+        }
+        self.log.sync()?;
+        self.note_new_segment();
+        Ok(())
+    }
+
+    /// Looks whether the store still lies where it is written to, and says why nothing more can be stored if something
+    /// stopped that.
+    pub fn check_place(&self) -> Result<()> {
+        if self.read_only {
+            return Ok(());
+        }
+        self.log.check_writable()?;
+        self.log.check_names()
+    }
+
+    /// Notes in the mark that a segment was begun and is durable, so that it is missed if it is not there at the next
+    /// opening: nothing else would tell.
+    fn note_new_segment(&self) {
+        let durable = self.log.durable();
+        let mut noted = self.noted_segment.lock();
+        if durable.segment <= *noted {
+            return;
+        }
+        *noted = durable.segment;
+        let before = self.log.segments().into_iter().filter(|s| s.id < durable.segment);
+        let mut segments: Vec<_> = before.map(|s| (s.id, s.len())).collect();
+        segments.push((durable.segment, u64::from(durable.offset)));
+        if let Err(e) = Mark::dirty(self.store_id, self.opened_seq, segments).write(self.io.as_ref()) {
+            tracing::warn!(
+                "{e}: should segment {:08x} get lost, that may go unnoticed",
+                durable.segment
+            );
+        }
     }
 
     /// Forgets blocks that were appended and will not be named by any transaction, so that they become garbage. Those that

@@ -279,7 +279,7 @@ impl Run<'_> {
             match gone.and_then(|()| self.store.log.remove(segment.id)) {
                 Ok(()) => {}
                 // The next collection tries again.
-                Err(e @ Error::Io { .. }) => {
+                Err(e @ (Error::Io { .. } | Error::Replaced(_))) => {
                     self.report.damaged.push(e.to_string());
                     continue;
                 }

@@ -35,6 +35,20 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
+    /// One that vouches for no index, but for transactions up to `seq` and these lengths of segments.
+    pub(crate) fn dirty(store_id: [u8; 16], seq: u64, segments: Vec<(u32, u64)>) -> Self {
+        Self {
+            store_id,
+            clean: false,
+            rows: RowSum { rows: 0, crc: 0 },
+            seq,
+            checkpoint: Position::default(),
+            since: 0,
+            max_ino: 0,
+            segments,
+        }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.extend_from_slice(&[VERSION, u8::from(self.clean)]);

@@ -67,6 +67,7 @@ impl Store {
             )));
         }
         let protection = Protection::find(io.as_ref(), options.parity)?;
+        let newest = found.resume.segments.keys().next_back().copied().unwrap_or(0);
         let log_options = LogOptions {
             store_id: found.store_id,
             segment_size: options.segment_size,
@@ -75,7 +76,8 @@ impl Store {
             store_id: found.store_id,
             read_only: options.read_only || options.salvage,
             opened_seq: found.resume.seq,
-            opened_segment: found.resume.segments.keys().next_back().copied().unwrap_or(0),
+            opened_segment: newest,
+            noted_segment: parking_lot::Mutex::new(newest),
             log: Log::new(Arc::clone(&io), log_options, found.resume),
             io,
             state: RwLock::new(State {
@@ -149,9 +151,6 @@ fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Re
             }
         }
     }
-    // What sled made since it was opened.
-    io.give_back(INDEX_FOLDER)
-        .map_err(|e| Error::io("change the owner of files in", INDEX_FOLDER, e))?;
     let segments = log.segments();
     let mark = Mark {
         store_id,

@@ -3,7 +3,7 @@
 use super::mark::{self, Mark};
 use super::{OpenOptions, OpenReport};
 use crate::counters::Counters;
-use crate::index::{Index, MemPages, Pages, RowSum, SledPages};
+use crate::index::{Index, MemPages, Pages, SledPages};
 use crate::io::{Io, read_full};
 use crate::log::{
     FOLDER, Footer, HEADER_LEN, Handles, Header, Measured, Position, Resume, Segment, segment_name, segment_number,
@@ -159,16 +159,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
     }
     if write {
         // From here on the index is ahead of its mark; how far the log was durable stays known.
-        let dirty = Mark {
-            store_id: files.store_id,
-            clean: false,
-            rows: RowSum { rows: 0, crc: 0 },
-            seq: replayed.seq,
-            checkpoint: replayed.checkpoint,
-            since: replayed.since,
-            max_ino: replayed.counters.max_ino,
-            segments: files.lengths(),
-        };
+        let dirty = Mark::dirty(files.store_id, replayed.seq, files.lengths());
         if let Err(e) = dirty.write(io.as_ref()) {
             // Not even the old mark may stay: it would vouch for an index that goes on changing.
             Mark::remove(io.as_ref())?;

@@ -6,8 +6,9 @@
 //! what a crash leaves of unsynced writes, promised to nobody, and is cut off.
 
 use super::{Files, HeadSegment};
-use crate::io::{File, Io, write_full};
-use crate::log::{FOLDER, Footer, HEADER_LEN, Item, RecordKind, Segment, scan};
+use crate::io::{File, Io, read_full, write_full};
+use crate::log::{FOLDER, Footer, HEADER_LEN, Item, RecordKind, Segment, lock, scan};
+use crate::parity;
 use crate::store::OpenReport;
 use crate::wire::Reader;
 use crate::{Error, Result};
@@ -70,7 +71,9 @@ pub(super) fn settle(
     let sealed = sealed == Some(id) || (survey.sealed.is_some() && cut.is_none());
     if write {
         let name = segment.name();
+        unshare(io, &segment)?;
         let file = io.open(&name, true).map_err(|e| Error::io("open", &name, e))?;
+        lock(file.as_ref(), &name)?;
         if cut.is_some() {
             file.set_len(segment.len()).map_err(|e| Error::io("cut", &name, e))?;
         }
@@ -97,6 +100,30 @@ pub(super) fn settle(
     }
     files.segments.insert(id, (Arc::clone(&head), header));
     Ok(Some((head, footer)))
+}
+
+/// Gives the store a newest segment of its own, where a copy of the store has the same file (`cp -al`, `rsync
+/// --link-dest`): what is appended to it would be in that copy, too.
+fn unshare(io: &dyn Io, segment: &Segment) -> Result<()> {
+    const PIECE: usize = 1 << 20;
+    let name = segment.name();
+    if io.stat(&name).map_err(|e| Error::io("look at", &name, e))?.links < 2 {
+        return Ok(());
+    }
+    let old = io.open(&name, false).map_err(|e| Error::io("open", &name, e))?;
+    parity::replace(io, &name, |new| {
+        let (mut at, mut piece) = (0, vec![0; PIECE]);
+        loop {
+            let n = read_full(old.as_ref(), &mut piece, at)?;
+            write_full(new, piece.get(..n).unwrap_or_default(), at)?;
+            at += n as u64;
+            if n < PIECE {
+                return Ok(());
+            }
+        }
+    })?;
+    segment.forget_file();
+    Ok(())
 }
 
 /// Writes what a segment holds from `from` on over itself, so that the sync that follows makes it durable.
