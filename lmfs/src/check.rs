@@ -15,10 +15,9 @@ mod sums;
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
-
 use lmfs_codec::{Codec, Stop};
 use lmfs_indexer::Store;
+use lmfs_indexer::io::Directory;
 use serde::{Deserialize, Serialize};
 
 pub use pace::Pace;
@@ -101,7 +100,7 @@ pub struct Job<'a> {
     /// What decodes its blocks.
     pub codec: &'a Codec,
     /// The store's folder, where an interrupted check leaves how far it came.
-    pub folder: &'a Path,
+    pub folder: &'a Directory,
     /// Where they are decoded, if not on the threads that read them.
     pub computing: Option<&'a rayon::ThreadPool>,
     /// Bytes in a block of the store.

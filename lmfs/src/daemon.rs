@@ -5,7 +5,6 @@ pub mod control;
 mod guard;
 mod inherited;
 mod log;
-pub mod mountinfo;
 pub mod mountpoint;
 mod options;
 mod run;

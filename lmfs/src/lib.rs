@@ -16,6 +16,7 @@ mod explain;
 mod fs;
 mod fuse;
 mod garbage;
+mod mountinfo;
 mod packer;
 mod process;
 mod progress;

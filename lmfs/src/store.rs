@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! STORE/config.toml      what the store is: format, id, block size, model
-//! STORE/lock             locked by the one process that uses the store; its pid is inside
+//! STORE/lock             says which process uses the store, and has the folder locked
 //! STORE/models/DIGEST.gguf  the language model, by its SHA-256
 //! STORE/segments/        the log: every byte of data and metadata, and its parity
 //! STORE/check.json       how far an interrupted `lmfs check --data` came

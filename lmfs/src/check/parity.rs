@@ -1,7 +1,9 @@
 //! Segments compared with their parity, before the store is opened: a log that cannot be opened can be repaired.
 
+use std::io::ErrorKind;
+
 use lmfs_codec::Stop;
-use lmfs_indexer::{Error, Outcome, RealIo, ScrubReport, scrub};
+use lmfs_indexer::{Error, Io, Outcome, RealIo, ScrubReport, scrub};
 use serde::{Deserialize, Serialize};
 
 use super::Pace;
@@ -101,11 +103,7 @@ pub fn compare(
     stop: &Stop,
 ) -> store::Result<Summary> {
     let path = folder.path();
-    let io = RealIo::new(path).map_err(|source| store::Error::Io {
-        action: "open",
-        path: path.to_owned(),
-        source,
-    })?;
+    let io = RealIo::in_directory(folder.dir().clone());
     let mut before = 0;
     let watch = &mut |done: u64, total| {
         pace.take(done.saturating_sub(before), stop);
@@ -120,6 +118,8 @@ pub fn compare(
     })?;
     let mut summary = Summary::of(report, repair);
     // Garbage collection may have deleted some meanwhile. One that is missing otherwise was named when the store was opened.
-    summary.damaged.retain(|segment| path.join(&segment.file).exists());
+    summary
+        .damaged
+        .retain(|segment| !matches!(io.stat(&segment.file), Err(e) if e.kind() == ErrorKind::NotFound));
     Ok(summary)
 }

@@ -1,10 +1,8 @@
 //! How far an interrupted check came: `STORE/check.json`. It goes when the check is done.
 
-use std::fs;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::io::{self, ErrorKind, Read};
 
+use lmfs_indexer::io::Directory;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{Error, Result, write_new};
@@ -55,13 +53,8 @@ impl Position {
 
     /// What an interrupted check of this store left in `folder`, if it can be continued.
     #[must_use]
-    pub fn load(folder: &Path, start: &Position) -> Option<Position> {
-        let path = folder.join(NAME);
-        let file = fs::File::options()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(path)
-            .ok()?;
+    pub fn load(folder: &Directory, start: &Position) -> Option<Position> {
+        let file = folder.open_file(NAME, false).ok()?;
         let mut text = String::new();
         file.take(MAX_LEN).read_to_string(&mut text).ok()?;
         let found: Position = serde_json::from_str(&text).ok()?;
@@ -78,33 +71,32 @@ impl Position {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn save(&self, folder: &Path) -> Result<()> {
+    pub fn save(&self, folder: &Directory) -> Result<()> {
         if self.damaged.len() > MAX_DAMAGED {
             return Position::drop(folder);
         }
-        let text = serde_json::to_vec(self).map_err(|e| Error::Io {
-            action: "write",
-            path: folder.join(NAME),
-            source: e.into(),
-        })?;
-        write_new(&folder.join(NAME), &text)
+        let text = serde_json::to_vec(self).map_err(|e| failed("write", folder, e.into()))?;
+        write_new(folder, NAME, &text).map_err(|e| failed("write", folder, e))
     }
 
     /// Removes what was left in `folder`.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn drop(folder: &Path) -> Result<()> {
-        let path = folder.join(NAME);
-        match fs::remove_file(&path) {
+    pub fn drop(folder: &Directory) -> Result<()> {
+        match folder.remove(NAME) {
             // On media that cannot be written there is an error even if there is nothing to remove.
-            Err(source) if source.kind() != ErrorKind::NotFound && path.exists() => Err(Error::Io {
-                action: "remove",
-                path,
-                source,
-            }),
+            Err(e) if e.kind() != ErrorKind::NotFound && folder.look(NAME).is_ok() => Err(failed("remove", folder, e)),
             _ => Ok(()),
         }
+    }
+}
+
+fn failed(action: &'static str, folder: &Directory, source: io::Error) -> Error {
+    Error::Io {
+        action,
+        path: folder.path().unwrap_or_default().join(NAME),
+        source,
     }
 }
 
@@ -116,6 +108,7 @@ mod tests {
     #[test]
     fn a_place_is_kept_for_the_same_store_and_no_other() {
         let dir = tempfile::tempdir().unwrap();
+        let folder = Directory::open(dir.path()).unwrap();
         let start = Position {
             version: VERSION,
             store_id: "aa".into(),
@@ -126,19 +119,19 @@ mod tests {
             decoded_bytes: 0,
             damaged: Vec::new(),
         };
-        assert_eq!(Position::load(dir.path(), &start), None);
+        assert_eq!(Position::load(&folder, &start), None);
         let half = Position {
             after: (5, 3),
             damaged: vec![(4, 1)],
             ..start.clone()
         };
-        half.save(dir.path()).unwrap();
-        assert_eq!(Position::load(dir.path(), &start), Some(half.clone()));
+        half.save(&folder).unwrap();
+        assert_eq!(Position::load(&folder, &start), Some(half.clone()));
         let later = Position {
             transaction: 9,
             ..start.clone()
         };
-        assert_eq!(Position::load(dir.path(), &later).unwrap().after, (5, 3));
+        assert_eq!(Position::load(&folder, &later).unwrap().after, (5, 3));
         let others = [
             Position {
                 store_id: "ab".into(),
@@ -154,11 +147,11 @@ mod tests {
             },
         ];
         for other in others {
-            assert_eq!(Position::load(dir.path(), &other), None, "{other:?}");
+            assert_eq!(Position::load(&folder, &other), None, "{other:?}");
         }
-        fs::write(dir.path().join(NAME), "{").unwrap();
-        assert_eq!(Position::load(dir.path(), &start), None);
-        Position::drop(dir.path()).unwrap();
-        Position::drop(dir.path()).unwrap();
+        std::fs::write(dir.path().join(NAME), "{").unwrap();
+        assert_eq!(Position::load(&folder, &start), None);
+        Position::drop(&folder).unwrap();
+        Position::drop(&folder).unwrap();
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lmfs_codec::{Codec, Options, Stop};
+use lmfs_indexer::io::Directory;
 use lmfs_indexer::{
     Change, CreateOptions, Dirent, Error as StoreError, Extent, Inode, Io, Kind, MemIo, OpenOptions, ROOT_INO, Store,
     Time,
@@ -92,7 +93,7 @@ fn inspect(store: &Store) -> Report {
     check_contents(&Job {
         store,
         codec: &codec,
-        folder: dir.path(),
+        folder: &Directory::open(dir.path()).unwrap(),
         computing: None,
         block_size: BLOCK as u32,
         data: true,
@@ -112,7 +113,7 @@ fn a_stop_while_the_tree_is_looked_at_ends_the_check() {
     let job = Job {
         store: &store,
         codec: &codec,
-        folder: dir.path(),
+        folder: &Directory::open(dir.path()).unwrap(),
         computing: None,
         block_size: BLOCK as u32,
         data: false,

@@ -101,7 +101,7 @@ fn check(folder: Folder, args: &args::Check, quiet: bool) -> anyhow::Result<Repo
     let show = |step| meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
     let data = wants_data(args);
 
-    let lock = Lock::acquire(folder.path(), PURPOSE)?;
+    let lock = Lock::acquire(folder.dir(), PURPOSE)?;
     if args.repair {
         lock.require_writable(folder.path())?;
     }
@@ -156,7 +156,7 @@ fn check_opened(
     let job = Job {
         store: &opened.indexer,
         codec: &opened.codec,
-        folder: opened.path(),
+        folder: opened.folder.dir(),
         computing: None,
         block_size: opened.config().block_size,
         data,

@@ -23,7 +23,7 @@ pub fn run(args: &args::Mount) -> anyhow::Result<ExitCode> {
     } else if args.foreground {
         daemon::run(&plan, &Announcer::Foreground)?;
     } else {
-        let log = daemon::Log::of(plan.store.path());
+        let log = daemon::Log::of(plan.store.dir());
         for warning in daemon::start_background(child_arguments(&plan), &log)? {
             output::say(&format!("lmfs: warning: {warning}"));
         }

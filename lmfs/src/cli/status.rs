@@ -19,7 +19,7 @@ pub fn run(args: &args::Status) -> anyhow::Result<ExitCode> {
     let status = match Target::find(&args.target)? {
         Target::Mounted { client } => client.call(&Request::Status, &mut |_| ())?,
         Target::Unmounted(folder) => {
-            let lock = Lock::acquire(folder.path(), PURPOSE)?;
+            let lock = Lock::acquire(folder.dir(), PURPOSE)?;
             let access = Access {
                 // An index that may be written is found, one that may not is made in memory.
                 read_only: !lock.is_writable(),

@@ -8,10 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use lmfs_indexer::io::Directory;
+use rustix::io::Errno;
 
-use crate::daemon::control::Client;
-use crate::daemon::mountinfo::{self, MountInfo};
-use crate::fs::virtual_xattr::STORE;
+use crate::daemon::control::{Client, Request};
+use crate::daemon::status::Status;
+use crate::fs::virtual_xattr::{PID, STORE};
+use crate::mountinfo::{self, MountInfo};
 use crate::store::{self, Folder};
 
 /// How long a daemon may take to answer that.
@@ -39,7 +42,7 @@ impl Target {
             return of_mount(&mount);
         }
         let folder = Folder::find(path)?;
-        let connected = Client::connect(folder.path())
+        let connected = Client::of_store(folder.dir())
             .with_context(|| format!("cannot ask the daemon of {}", folder.path().display()))?;
         Ok(match connected {
             Some(client) => Target::Mounted { client },
@@ -79,15 +82,89 @@ pub fn mount_of(path: &Path) -> anyhow::Result<Option<MountInfo>> {
 }
 
 fn of_mount(mount: &MountInfo) -> anyhow::Result<Target> {
-    let store = store_of(mount)?;
-    let point = mount.mountpoint.display();
-    let connected = Client::connect(&store).with_context(|| format!("cannot ask the daemon of {point}"))?;
-    match connected {
+    match daemon_of(mount)? {
         Some(client) => Ok(Target::Mounted { client }),
-        None => bail!(
-            "the daemon of {point} is gone; mount the store again with `lmfs mount`, or detach the dead mount with `lmfs umount {point}`"
+        None => bail!(silent(mount)),
+    }
+}
+
+/// The daemon of a mount; none if it cannot be reached.
+///
+/// # Errors
+/// When it may not be asked.
+pub fn daemon_of(mount: &MountInfo) -> anyhow::Result<Option<Client>> {
+    let refused = || format!("cannot ask the daemon of {}", mount.mountpoint.display());
+    if let Some(client) = Client::of_mount(mount).with_context(refused)? {
+        return Ok(Some(client));
+    }
+    // From another network namespace only the file of its socket reaches it, in a store that may be another one by now.
+    let Ok(store) = store_of(mount).and_then(|store| Ok(Directory::open(store)?)) else {
+        return Ok(None);
+    };
+    let Some(client) = Client::of_store(&store).with_context(refused)? else {
+        return Ok(None);
+    };
+    let status: Status = client.call(&Request::Status, &mut |_| ())?;
+    let is_its = status.mount.is_some_and(|its| its.device == mount.device);
+    Ok(if is_its { Client::of_store(&store)? } else { None })
+}
+
+/// What to tell of a mount whose daemon cannot be reached.
+pub fn silent(mount: &MountInfo) -> String {
+    let point = mount.mountpoint.display();
+    match life(mount) {
+        Life::Gone => format!(
+            "the daemon of {point} is gone; mount the store again with `lmfs mount`, or detach the dead mount with \
+             `lmfs umount {point}`"
+        ),
+        Life::Lives(pid) => format!(
+            "the daemon of {point}, process {pid}, cannot be reached from here; run this where it was mounted, or \
+             `umount {point}`: all is durable when that process has ended"
+        ),
+        Life::Unknown => format!(
+            "the daemon of {point} does not answer; its log may say why (lmfs.log in the store, or the journal)"
         ),
     }
+}
+
+/// What is known of a daemon that cannot be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// It has ended.
+    Gone,
+    /// Its process, as it knows it itself.
+    Lives(u32),
+    /// It does not answer.
+    Unknown,
+}
+
+/// Whether the daemon of a mount still answers there.
+#[must_use]
+pub fn life(mount: &MountInfo) -> Life {
+    match ask(mount, PID) {
+        Ok(Ok(pid)) => {
+            let pid = String::from_utf8(pid).ok().and_then(|pid| pid.parse().ok());
+            pid.map_or(Life::Unknown, Life::Lives)
+        }
+        Ok(Err(Errno::NOTCONN)) => Life::Gone,
+        _ => Life::Unknown,
+    }
+}
+
+/// An attribute of the root of a mount, of which nothing is known if its daemon hangs.
+fn ask(mount: &MountInfo, name: &'static str) -> Result<Result<Vec<u8>, Errno>, mpsc::RecvTimeoutError> {
+    let (tell, told) = mpsc::channel();
+    let root = mount.mountpoint.clone();
+    // The thread is left behind if the daemon hangs: nothing can interrupt it.
+    thread::spawn(move || {
+        let mut value = vec![0; 4096];
+        let length = rustix::fs::getxattr(&root, name, &mut value);
+        let _ = tell.send(length.map(|n| {
+            value.truncate(n);
+            value
+        }));
+    });
+    told.recv_timeout(PATIENCE)
 }
 
 /// The store folder of a mount: named in the mount table, or else asked of its daemon, which may not answer.
@@ -98,20 +175,8 @@ pub fn store_of(mount: &MountInfo) -> anyhow::Result<PathBuf> {
     if mount.source.is_absolute() {
         return Ok(mount.source.clone());
     }
-    let (tell, told) = mpsc::channel();
-    let root = mount.mountpoint.clone();
-    // The thread is left behind if the daemon hangs: nothing can interrupt it.
-    thread::spawn(move || {
-        let mut value = vec![0; 4096];
-        let length = rustix::fs::getxattr(&root, STORE, &mut value);
-        let _ = tell.send(length.map(|n| {
-            value.truncate(n);
-            value
-        }));
-    });
     let point = mount.mountpoint.display();
-    let value = told
-        .recv_timeout(PATIENCE)
+    let value = ask(mount, STORE)
         .with_context(|| format!("the daemon of {point} does not answer"))?
         .with_context(|| format!("cannot ask {point} for its store; name the store folder instead"))?;
     Ok(PathBuf::from(OsString::from_vec(value)))

@@ -88,7 +88,7 @@ impl Announcer {
 /// # Errors
 /// What the daemon reports, or that it died.
 pub fn start_background(args: Vec<OsString>, log: &Log) -> anyhow::Result<Vec<String>> {
-    let path = log.path().display();
+    let path = log.place();
     let mut own = Vec::new();
     let stderr = match log.open() {
         Ok(file) => Stdio::from(file),

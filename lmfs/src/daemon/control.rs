@@ -4,14 +4,20 @@
 //! then one `done` or `error`. `alive` comes every second, so a client can tell a busy daemon from a dead one and the
 //! daemon notices a client that went away. Who may connect is decided by the store folder (0700) and the socket (0600).
 //!
-//! Where the store's folder cannot be written, the socket is `lmfs/DEVICE-INODE.sock` (of the folder) in `/run`, or in a
-//! user's `XDG_RUNTIME_DIR`.
+//! The socket's file may be removed, or the folder be one that cannot be written. So the daemon also listens at names that
+//! are no files (abstract sockets, unix(7)): one says which folder it has, one which mount, and neither changes when these
+//! are moved. Anybody may connect there; both sides ask the kernel who the other is.
 
 mod client;
 mod server;
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::SocketAddr;
 
+use lmfs_indexer::io::Directory;
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -74,30 +80,53 @@ pub enum Reply {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Nothing {}
 
-/// A path for the socket of the store in `dir` that fits into a socket address (108 bytes) however long `dir` is:
-/// through `/proc/self/fd`. The returned handle must live as long as the path is used.
-fn address(dir: &Path) -> std::io::Result<(std::fs::File, PathBuf)> {
-    use std::os::fd::AsRawFd;
-    let handle = std::fs::File::open(dir)?;
-    let path = format!("/proc/self/fd/{}/control.sock", handle.as_raw_fd());
-    Ok((handle, path.into()))
+/// Name of the socket's file in the store.
+const FILE: &str = "control.sock";
+
+/// The name, no file, where the daemon of the store in the folder `dir` listens.
+fn name_of_store(dir: &Directory) -> io::Result<SocketAddr> {
+    let (device, inode) = dir.stat()?.id;
+    SocketAddr::from_abstract_name(format!("lmfs/store/{device:x}-{inode:x}"))
 }
 
-/// The path of the socket of the store in `dir` if that folder cannot be written: named after the folder's device and
-/// inode, so that it is the same from wherever the folder is reached.
-fn elsewhere(dir: &Path) -> std::io::Result<PathBuf> {
-    use std::os::unix::fs::MetadataExt;
-    let folder = std::fs::metadata(dir)?;
-    let run = match rustix::process::geteuid().is_root() {
-        true => PathBuf::from("/run"),
-        false => std::env::var_os("XDG_RUNTIME_DIR")
-            .map(PathBuf::from)
-            .filter(|run| run.is_absolute())
-            .ok_or_else(|| std::io::Error::other("XDG_RUNTIME_DIR is not set"))?,
+/// The name, no file, where the daemon of the mount on `device` (as `0:52`) listens.
+fn name_of_mount(device: &str) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("lmfs/mount/{device}"))
+}
+
+/// Who is at the other end of a socket.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    uid: u32,
+    /// None if it cannot be seen from here.
+    pid: Option<Pid>,
+}
+
+#[allow(
+    unsafe_code,
+    reason = "rustix takes every pid for one that can be seen, and 0 is one that cannot"
+)]
+fn peer(socket: impl AsFd) -> io::Result<Peer> {
+    let mut found = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut len = libc::socklen_t::try_from(size_of::<libc::ucred>()).map_err(io::Error::other)?;
+    let socket = socket.as_fd().as_raw_fd();
+    // SAFETY: the kernel writes at most `len` bytes to `found`, whose size that is; any bytes are a ucred.
+    let done = unsafe {
+        libc::getsockopt(
+            socket,
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut found).cast(),
+            &raw mut len,
+        )
     };
-    Ok(run
-        .join("lmfs")
-        .join(format!("{:x}-{:x}.sock", folder.dev(), folder.ino())))
+    match done {
+        0 => Ok(Peer {
+            uid: found.uid,
+            pid: Pid::from_raw(found.pid),
+        }),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 #[cfg(test)]

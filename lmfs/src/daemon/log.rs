@@ -1,30 +1,33 @@
 //! The log of a daemon in the background, `STORE/lmfs.log`, which is its standard error.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 
+use lmfs_indexer::io::Directory;
 use rustix::fs::fstat;
 
 /// A log of this length, in bytes, is set aside.
 const MAX_LOG: u64 = 1 << 20;
 
+/// Its name in the store.
+pub const NAME: &str = "lmfs.log";
+const OLD: &str = "lmfs.log.old";
+
 /// Where a daemon logs to.
 #[derive(Debug, Clone)]
-pub struct Log(PathBuf);
+pub struct Log(Directory);
 
 impl Log {
     /// That of the store in the folder `store`.
     #[must_use]
-    pub fn of(store: &Path) -> Log {
-        Log(store.join("lmfs.log"))
+    pub fn of(store: &Directory) -> Log {
+        Log(store.clone())
     }
 
-    /// Its file.
+    /// Where its file lies, for people.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0
+    pub fn place(&self) -> String {
+        self.0.path().unwrap_or_default().join(NAME).display().to_string()
     }
 
     /// Opens it to append to; a long one is set aside first.
@@ -32,7 +35,7 @@ impl Log {
     /// # Errors
     /// What the system says.
     pub fn open(&self) -> io::Result<File> {
-        let log = self.append()?;
+        let log = self.0.append_to(NAME)?;
         if log.metadata()?.len() < MAX_LOG {
             return Ok(log);
         }
@@ -43,8 +46,8 @@ impl Log {
     /// process.
     pub fn rotate(&self) {
         let is_ours = |now: &rustix::fs::Stat| {
-            let there = std::fs::symlink_metadata(&self.0);
-            there.is_ok_and(|there| (there.dev(), there.ino()) == (now.st_dev, now.st_ino))
+            let there = self.0.look(NAME);
+            there.is_ok_and(|(_, there)| there.id == (now.st_dev, now.st_ino))
         };
         let Ok(now) = fstat(io::stderr()) else {
             return;
@@ -58,18 +61,9 @@ impl Log {
         }
     }
 
-    fn append(&self) -> io::Result<File> {
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&self.0)
-    }
-
     fn set_aside(&self) -> io::Result<File> {
-        std::fs::rename(&self.0, self.0.with_extension("log.old"))?;
-        self.append()
+        self.0.rename(NAME, OLD)?;
+        self.0.append_to(NAME)
     }
 }
 
@@ -82,21 +76,22 @@ mod tests {
     #[test]
     fn a_long_log_is_set_aside_and_a_link_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
-        let log = Log::of(dir.path());
+        let log = Log::of(&Directory::open(dir.path()).unwrap());
+        let path = dir.path().join(NAME);
         writeln!(log.open().unwrap(), "one").unwrap();
         writeln!(log.open().unwrap(), "two").unwrap();
-        assert_eq!(std::fs::read_to_string(log.path()).unwrap(), "one\ntwo\n");
-        let file = File::options().write(true).open(log.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        let file = File::options().write(true).open(&path).unwrap();
         file.set_len(MAX_LOG).unwrap();
         // It is nobody's standard error.
         log.rotate();
-        assert_eq!(std::fs::metadata(log.path()).unwrap().len(), MAX_LOG);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), MAX_LOG);
         log.open().unwrap();
-        assert_eq!(std::fs::metadata(log.path()).unwrap().len(), 0);
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
         assert!(dir.path().join("lmfs.log.old").exists());
 
-        std::fs::remove_file(log.path()).unwrap();
-        std::os::unix::fs::symlink("/etc/hostname", log.path()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
         assert!(log.open().is_err());
     }
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use rustix::io::Errno;
 
-use super::mountinfo::{self, MountInfo};
 use super::unmount::{self, unmount};
 use crate::fuse::fusermount;
-use crate::store::Lock;
+use crate::mountinfo::{self, MountInfo};
+use crate::store::{Folder, Lock};
 
 /// Why a store cannot be mounted there.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +50,13 @@ pub enum Error {
     NoHelper,
 }
 
-/// Checks `mountpoint` for mounting `store` (both as typed, `store` resolved) and gives its absolute path. What a daemon of
+/// Checks `mountpoint`, as typed, for mounting the store in `folder` and gives its absolute path. What a daemon of
 /// this store left there when it was killed is no hindrance: see [`detach_dead`].
 ///
 /// # Errors
 /// What is wrong with it and what to do.
-pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf, Error> {
+pub fn check(mountpoint: &Path, folder: &Folder, nonempty: bool) -> Result<PathBuf, Error> {
+    let store = folder.path();
     let io = |e| Error::Io(mountpoint.to_owned(), e);
     let path = mountinfo::resolve(mountpoint).map_err(|e| match e.kind() {
         ErrorKind::NotFound => Error::Missing(mountpoint.to_owned()),
@@ -63,7 +64,7 @@ pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf,
         _ => io(e),
     })?;
     let mount = mountinfo::at(&path).map_err(io)?;
-    let dead = mount.as_ref().is_some_and(|mount| is_dead(mount, store));
+    let dead = mount.as_ref().is_some_and(|mount| is_dead(mount, folder));
     if let Some(mount) = mount.filter(|mount| !dead && (!nonempty || mount.is_lmfs())) {
         let tool = if mount.is_lmfs() { "lmfs umount" } else { "umount" };
         let what = format!("{} of {}", mount.fstype, mount.source.display());
@@ -86,10 +87,11 @@ pub fn check(mountpoint: &Path, store: &Path, nonempty: bool) -> Result<PathBuf,
     Ok(path)
 }
 
-/// Whether this is a mount of `store` whose daemon is gone.
-fn is_dead(mount: &MountInfo, store: &Path) -> bool {
+/// Whether this is a mount of the store in `folder` whose daemon is gone.
+fn is_dead(mount: &MountInfo, folder: &Folder) -> bool {
+    let ours = mount.is_lmfs() && mount.source == folder.path();
     // While there may be a daemon, which may hang, its mount is not asked anything.
-    if !mount.is_lmfs() || mount.source != store || !Lock::holder(store).is_ok_and(|holder| holder.is_none()) {
+    if !ours || !Lock::holder(folder.dir()).is_ok_and(|holder| holder.is_none()) {
         return false;
     }
     // Without force the kernel would answer from what it remembers.
@@ -134,6 +136,7 @@ pub fn check_fuse() -> Result<(), Error> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::store::NewStore;
 
     #[test]
     fn each_bad_mountpoint_gets_its_own_explanation() {
@@ -141,30 +144,37 @@ mod tests {
         let root = fs::canonicalize(dir.path()).unwrap();
         let store = root.join("store");
         let (full, empty) = (root.join("full"), root.join("empty"));
-        for path in [&store, &full, &empty] {
+        for path in [&full, &empty] {
             fs::create_dir(path).unwrap();
         }
+        let new = NewStore {
+            model: None,
+            engine: lmfs_codec::model::EngineChoice::Auto,
+            block_size: 4096,
+            parity: 0,
+        };
+        let folder = new.make(&store).unwrap();
         fs::write(full.join("file"), b"").unwrap();
 
-        assert_eq!(check(&empty, &store, false).unwrap(), empty);
-        assert_eq!(check(&full, &store, true).unwrap(), full);
+        assert_eq!(check(&empty, &folder, false).unwrap(), empty);
+        assert_eq!(check(&full, &folder, true).unwrap(), full);
         assert!(matches!(
-            check(&root.join("none"), &store, false),
+            check(&root.join("none"), &folder, false),
             Err(Error::Missing(_))
         ));
         assert!(matches!(
-            check(&full.join("file"), &store, false),
+            check(&full.join("file"), &folder, false),
             Err(Error::NotADirectory(_))
         ));
         assert!(matches!(
-            check(&full.join("file/x"), &store, false),
+            check(&full.join("file/x"), &folder, false),
             Err(Error::NotADirectory(_))
         ));
-        assert!(matches!(check(&full, &store, false), Err(Error::NotEmpty(_, name)) if name == "file"));
-        assert!(matches!(check(&store, &store, false), Err(Error::Overlap(..))));
-        assert!(matches!(check(&root, &store, true), Err(Error::Overlap(..))));
+        assert!(matches!(check(&full, &folder, false), Err(Error::NotEmpty(_, name)) if name == "file"));
+        assert!(matches!(check(&store, &folder, false), Err(Error::Overlap(..))));
+        assert!(matches!(check(&root, &folder, true), Err(Error::Overlap(..))));
         assert!(matches!(
-            check(Path::new("/proc"), &store, false),
+            check(Path::new("/proc"), &folder, false),
             Err(Error::Mounted(..))
         ));
     }

@@ -24,7 +24,8 @@ pub struct Options {
     pub allow_root: bool,
     /// Mount over a directory that holds something, or over another mount.
     pub nonempty: bool,
-    /// Options that the kernel carries out itself: `noatime`, `nodev`, `nosuid`, `noexec`, `sync`, `dirsync`.
+    /// Options that the kernel carries out itself, as they were given: `noatime`, `nodev`, `nosuid`, `noexec`, `sync`,
+    /// `dirsync`, and `suid` and `dev`, which are not what happens anyway in a store of somebody else.
     pub kernel: Vec<String>,
     /// Memory for decoded blocks, in bytes.
     pub cache_size: u64,
@@ -58,6 +59,9 @@ const KERNEL: [(&str, &str); 6] = [
     ("async", "sync"),
     ("", "dirsync"),
 ];
+
+/// Of these pairs the second one is what happens in a store that is not trusted.
+const UNTRUSTED: [(&str, &str); 2] = [("suid", "nosuid"), ("dev", "nodev")];
 
 /// What mount(8), systemd and fstab mean for themselves, and what lmfs does in any case.
 const SKIPPED: [&str; 38] = [
@@ -148,11 +152,26 @@ impl Options {
         let Some((usual, special)) = KERNEL.iter().find(|(a, b)| *a == option || *b == option) else {
             return false;
         };
-        self.kernel.retain(|given| given != special);
-        if option != *usual {
+        self.kernel.retain(|given| given != special && given != usual);
+        if option != *usual || UNTRUSTED.iter().any(|(asked, _)| *asked == option) {
             self.kernel.push(option.to_owned());
         }
         true
+    }
+
+    /// What the kernel is to carry out. Who owns the store decides what is in it, so in one that root has from somebody
+    /// else set-user-id programs and devices mean nothing, unless they were asked for.
+    #[must_use]
+    pub fn kernel(&self, trusted: bool) -> Vec<String> {
+        let mut list = self.kernel.clone();
+        for (asked, special) in UNTRUSTED {
+            let given = list.iter().any(|given| given == asked || given == special);
+            if !trusted && !given {
+                list.push(special.to_owned());
+            }
+        }
+        list.retain(|option| !UNTRUSTED.iter().any(|(asked, _)| asked == option));
+        list
     }
 
     /// Options that give these again, for [`Options::apply`].
@@ -222,9 +241,21 @@ mod tests {
     #[test]
     fn the_last_of_a_pair_counts() {
         assert!(!parsed("ro,rw").unwrap().read_only);
-        assert_eq!(parsed("nodev,dev,nosuid,suid,nosuid").unwrap().kernel, ["nosuid"]);
+        let kernel = |text| parsed(text).unwrap().kernel(true);
+        assert_eq!(kernel("nodev,dev,nosuid,suid,nosuid"), ["nosuid"]);
         assert!(parsed("sync,async").unwrap().kernel.is_empty());
         assert!(parsed("dirsync,").unwrap().kernel.contains(&"dirsync".to_owned()));
+    }
+
+    /// Regression: who owned a store that root mounted had set-user-id programs of root's in it.
+    #[test]
+    fn a_store_of_somebody_else_has_no_devices_and_no_set_user_id() {
+        let kernel = |text| parsed(text).unwrap().kernel(false);
+        assert_eq!(kernel(""), ["nosuid", "nodev"]);
+        assert_eq!(kernel("dev"), ["nosuid"]);
+        assert_eq!(kernel("suid,noatime,dev"), ["noatime"]);
+        assert_eq!(kernel("suid,nosuid,dev"), ["nosuid"]);
+        assert!(parsed("").unwrap().kernel(true).is_empty());
     }
 
     #[test]
@@ -248,6 +279,7 @@ mod tests {
         for text in [
             "",
             "ro,nodev,noexec,pack=off",
+            "suid,dev",
             "allow_root,nonempty,cache_size=7,pack_idle=0",
         ] {
             let options = parsed(text).unwrap();

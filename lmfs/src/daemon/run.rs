@@ -11,13 +11,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::control::Server;
-use super::running::{Desk, Running};
+use super::running::{Desk, Running, place};
 use super::status::Status;
 use super::{Announcer, Log, Options, PackMode, guard, inherited, mountpoint, service_manager, unmount};
 use crate::explain::explain;
 use crate::fs::{self, Filesystem};
 use crate::fuse;
 use crate::garbage::Keeper;
+use crate::mountinfo::{self, MountInfo};
 use crate::packer::{self, Background, Host, Packer};
 use crate::process::ending_signals;
 use crate::store::{Access, Folder, Opened};
@@ -29,8 +30,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// How long clients may take to read their last answer.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How often the length of the log is looked at.
-const LOG_GLANCE: Duration = Duration::from_secs(10);
+/// How often the length of the log, and where the store lies, is looked at.
+const GLANCE: Duration = Duration::from_secs(10);
 
 /// What to mount where.
 #[derive(Debug, Clone)]
@@ -66,14 +67,14 @@ pub fn run(plan: &Plan, announcer: &Announcer) -> anyhow::Result<()> {
     }
     let started = start(plan, announcer).inspect_err(|error| announcer.failed(error))?;
     announcer.ready();
-    let point = started.mountpoint.display().to_string();
+    let point = started.mount.mountpoint.display().to_string();
     tracing::info!("{} is mounted on {point}", started.store.path().display());
     service_manager::ready(&format!("mounted on {point}"));
     started.serve()
 }
 
 struct Started {
-    mountpoint: PathBuf,
+    mount: MountInfo,
     session: Arc<fuse::Session>,
     /// Pack in the background.
     idle: bool,
@@ -89,7 +90,7 @@ struct Started {
 
 fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     let options = &plan.options;
-    let mountpoint = mountpoint::check(&plan.mountpoint, plan.store.path(), options.nonempty)?;
+    let mountpoint = mountpoint::check(&plan.mountpoint, &plan.store, options.nonempty)?;
     mountpoint::check_fuse()?;
     let (tell, events) = mpsc::channel();
     watch_signals(tell.clone()).context("cannot watch for signals")?;
@@ -99,7 +100,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
         read_only: options.read_only,
         ..Access::full(&purpose)
     };
-    let store = Opened::open(plan.store.clone(), &access)?;
+    let mut store = Opened::open(plan.store.clone(), &access)?;
     for warning in store.report.warnings.iter().chain(&store.model_fault) {
         announcer.warning(warning);
     }
@@ -116,11 +117,19 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     let packer = make_packer(&store, &fs, options);
 
     let desk = Arc::new(Desk::new(tell.clone()));
-    let server = Server::start(store.path(), desk.clone())
+    let mut server = Server::start(store.folder.dir(), desk.clone())
         .with_context(|| format!("cannot make the control socket of {}", store.path().display()))?;
     mountpoint::detach_dead(&mountpoint, store.path())?;
     let session = fuse::mount(fs.clone(), &mountpoint, &fuse_options(&store, options))
         .with_context(|| format!("cannot mount on {}", mountpoint.display()))?;
+    let mount = mountinfo::at(&mountpoint).context("cannot read /proc/self/mountinfo")?;
+    let mount = mount
+        .filter(MountInfo::is_lmfs)
+        .with_context(|| format!("{} was unmounted as soon as it was mounted", mountpoint.display()))?;
+    store.say_mounted(&purpose, &mount.device);
+    if let Err(error) = server.listen_for(&mount.device) {
+        tracing::warn!("the daemon can only be asked by who finds the store: {error}");
+    }
 
     desk.open(Running {
         fs: fs.clone(),
@@ -128,16 +137,16 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
         codec: store.codec.clone(),
         folder: store.folder.clone(),
         base: Status::of(&store),
-        mountpoint: mountpoint.clone(),
+        mount: mount.clone(),
         since: Instant::now(),
     });
-    service_manager::start_watchdog(mountpoint.clone()).context("cannot start the watchdog")?;
+    service_manager::start_watchdog(mountpoint).context("cannot start the watchdog")?;
     let session = Arc::new(session);
     watch_session(&session, tell).context("cannot watch the mount")?;
     let keeper = (!options.read_only).then(|| Keeper::start(store.indexer.clone()));
     let keeper = keeper.transpose().context("cannot start garbage collection")?;
     let mut started = Started {
-        mountpoint,
+        mount,
         session,
         idle: options.pack == PackMode::Idle,
         background: None,
@@ -168,7 +177,7 @@ fn fuse_options(store: &Opened, options: &Options) -> fuse::Options {
         read_only: options.read_only,
         allow_other: options.allow_other,
         allow_root: options.allow_root,
-        kernel: options.kernel.clone(),
+        kernel: options.kernel(store.folder.is_trusted()),
         source: store.path().as_os_str().to_owned(),
         ..fuse::Options::default()
     }
@@ -227,10 +236,14 @@ impl Started {
     /// Serves until the mount is gone, then makes everything durable.
     fn serve(mut self) -> anyhow::Result<()> {
         let mut asked: Vec<mpsc::Sender<Result<(), String>>> = Vec::new();
-        let log = Log::of(self.store.path());
+        let log = Log::of(self.store.folder.dir());
         let result = loop {
-            match self.events.recv_timeout(LOG_GLANCE) {
-                Err(RecvTimeoutError::Timeout) => log.rotate(),
+            match self.events.recv_timeout(GLANCE) {
+                Err(RecvTimeoutError::Timeout) => {
+                    log.rotate();
+                    // Logged by who finds it, once; `lmfs status` shows it from then on.
+                    let _ = self.store.indexer.check_place();
+                }
                 // There always is a sender: the desk.
                 Err(RecvTimeoutError::Disconnected) | Ok(Event::Ended(Ok(()))) => break Ok(()),
                 Ok(Event::Ended(Err(why))) => break Err(anyhow::anyhow!("the mount ended: {why}")),
@@ -259,7 +272,8 @@ impl Started {
     fn unmount_for_client(&mut self) -> Result<(), String> {
         self.background = None;
         self.fs.sync().map_err(|error| {
-            let point = self.mountpoint.display();
+            let point = place(&self.mount);
+            let point = point.display();
             format!(
                 "still mounted, because what was written cannot be stored: {error}; to give that up, use `umount {point}`"
             )
@@ -272,7 +286,7 @@ impl Started {
     fn unmount_within(&self, patience: Duration) -> Result<(), unmount::Error> {
         let deadline = Instant::now() + patience;
         loop {
-            match unmount::unmount(&self.mountpoint, false) {
+            match unmount::unmount_this(&self.mount, false) {
                 Ok(()) | Err(unmount::Error::NotMounted(_)) => return Ok(()),
                 Err(unmount::Error::Busy(_)) if Instant::now() < deadline => {
                     thread::sleep(Duration::from_millis(50));
@@ -293,7 +307,7 @@ impl Started {
             return;
         };
         tracing::warn!("{error}; detaching it all the same");
-        if let Err(error) = unmount::unmount(&self.mountpoint, true) {
+        if let Err(error) = unmount::unmount_this(&self.mount, true) {
             tracing::error!("{error}");
         }
     }
@@ -321,7 +335,7 @@ impl Started {
         // Operations that were under way are answered before the event loops end. Changes asked of a detached busy mount
         // are refused from the shutdown on; it holds the store, and with it the lock, until this process ends.
         if !self.session.wait(Some(GRACE)) {
-            tracing::warn!("{} is still used by somebody", self.mountpoint.display());
+            tracing::warn!("{} is still used by somebody", self.mount.mountpoint.display());
         }
         let stored = self.fs.shutdown().context("what was written last could not be stored");
         drop((self.session, self.packer, self.fs));
@@ -338,7 +352,7 @@ impl Started {
         }
         self.server.finish(LAST_WORDS);
         if result.is_ok() {
-            tracing::info!("everything is stored; unmounted {}", self.mountpoint.display());
+            tracing::info!("everything is stored; unmounted {}", self.mount.mountpoint.display());
         }
         result
     }

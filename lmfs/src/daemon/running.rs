@@ -17,6 +17,7 @@ use super::status::{MountStatus, Status};
 use crate::check::{self, Pace};
 use crate::fs::Filesystem;
 use crate::garbage::{self, Effort};
+use crate::mountinfo::{self, MountInfo};
 use crate::packer::{self, Packer, Scope};
 use crate::progress::Progress;
 use crate::store::Folder;
@@ -37,8 +38,8 @@ pub struct Running {
     pub folder: Folder,
     /// The part of the status that never changes.
     pub base: Status,
-    /// Where it is mounted.
-    pub mountpoint: PathBuf,
+    /// Its mount.
+    pub mount: MountInfo,
     /// Since when.
     pub since: Instant,
 }
@@ -46,6 +47,8 @@ pub struct Running {
 impl Running {
     fn status(&self) -> Status {
         let mut status = self.base.clone();
+        status.store = self.folder.place().display().to_string();
+        status.stopped = self.fs.store().check_place().err().map(|why| why.to_string());
         status.count(&self.fs.store().totals());
         status.add_stats(&self.fs.stats());
         status.panics = status.panics.max(guard::panics());
@@ -53,7 +56,9 @@ impl Running {
             status.add_packer(packer.status());
         }
         status.mount = Some(MountStatus {
-            mountpoint: self.mountpoint.display().to_string(),
+            mountpoint: place(&self.mount).display().to_string(),
+            device: self.mount.device.clone(),
+            id: self.mount.id,
             pid: std::process::id(),
             read_only: self.fs.options().read_only,
             uptime_seconds: self.since.elapsed().as_secs(),
@@ -103,7 +108,7 @@ impl Running {
             store,
             codec: &self.codec,
             computing: Some(&computing),
-            folder: self.folder.path(),
+            folder: self.folder.dir(),
             block_size: self.folder.config().block_size,
             data: true,
             resume,
@@ -142,6 +147,13 @@ impl Running {
             (Err(error), Err(unstored)) => Err(format!("{error}; nor can be stored what was written: {unstored}")),
         }
     }
+}
+
+/// Where a mount is now: it may have been moved.
+#[must_use]
+pub fn place(mount: &MountInfo) -> PathBuf {
+    let now = mountinfo::by_id(mount.id).ok().flatten();
+    now.map_or_else(|| mount.mountpoint.clone(), |now| now.mountpoint)
 }
 
 /// What garbage collection tells, as everyone else tells it.

@@ -71,6 +71,8 @@ pub struct Status {
     pub failing: bool,
     /// Failures to make the log durable since the mount. After one nothing more is stored until the next mount.
     pub sync_errors: u64,
+    /// Why nothing more is stored until the next mount; none as long as all is well.
+    pub stopped: Option<String>,
     /// Operations since the mount that met an internal error.
     pub panics: u64,
     /// What needs attention.
@@ -82,6 +84,10 @@ pub struct Status {
 pub struct MountStatus {
     /// Where.
     pub mountpoint: String,
+    /// Device of the mounted filesystem, such as `0:52`.
+    pub device: String,
+    /// Number of the mount, where the daemon sees it.
+    pub id: u64,
     /// The daemon's process.
     pub pid: u32,
     /// Nothing can be written.
@@ -166,7 +172,9 @@ impl Status {
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
         let mut found = Vec::new();
-        if self.sync_errors > 0 {
+        if let Some(why) = &self.stopped {
+            found.push(why.clone());
+        } else if self.sync_errors > 0 {
             found
                 .push("the disk did not take what was written: nothing more is stored until the next mount".to_owned());
         } else if self.failing {
@@ -305,6 +313,7 @@ mod tests {
         };
         assert!(with(|s| s.failing = true));
         assert!(with(|s| s.sync_errors = 1));
+        assert!(with(|s| s.stopped = Some("its folder was deleted".into())));
         assert!(with(|s| s.bad_blocks = 1));
         assert!(with(|s| s.panics = 1));
         assert!(with(|s| s.warnings.push("the model is missing".into())));

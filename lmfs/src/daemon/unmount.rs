@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount as umount2};
 
 use crate::fuse::fusermount;
+use crate::mountinfo::{self, MountInfo};
 
 /// Why a mount stays.
 #[derive(Debug, thiserror::Error)]
@@ -19,9 +20,30 @@ pub enum Error {
     /// Nothing is mounted there.
     #[error("{0} is not mounted")]
     NotMounted(PathBuf),
+    /// Something else is mounted over it.
+    #[error("{0} is hidden below another mount ({1}); unmount that first")]
+    Covered(PathBuf, String),
     /// The system refused.
     #[error("cannot unmount {0}: {1}")]
     Refused(PathBuf, String),
+}
+
+/// Unmounts this very mount, wherever it is now.
+///
+/// # Errors
+/// [`Error`].
+pub fn unmount_this(mount: &MountInfo, lazy: bool) -> Result<(), Error> {
+    let io = |e: io::Error| Error::Refused(mount.mountpoint.clone(), e.to_string());
+    let Some(now) = mountinfo::by_id(mount.id).map_err(io)? else {
+        return Err(Error::NotMounted(mount.mountpoint.clone()));
+    };
+    match mountinfo::at(&now.mountpoint).map_err(io)? {
+        Some(top) if top.id != mount.id => {
+            let what = format!("{} of {}", top.fstype, top.source.display());
+            Err(Error::Covered(now.mountpoint, what))
+        }
+        _ => unmount(&now.mountpoint, lazy),
+    }
 }
 
 /// Unmounts `mountpoint`; a `lazy` one disappears at once even if it is busy or its daemon is dead.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, load_bytes};
 use lmfs_codec::{Codec, Options};
+use lmfs_indexer::io::Directory;
 use lmfs_indexer::{Change, CreateOptions, RealIo};
 use uuid::Uuid;
 
 use super::config::{Config, FORMAT, ModelConfig};
-use super::error::{Error, Result, at};
+use super::error::{Error, Result};
 use super::folder::{Folder, discard};
 use super::lock::Lock;
 use super::models::{Digest, ModelFile};
@@ -39,7 +40,7 @@ impl NewStore {
         Folder::check_new(path)?;
         // Everything that can be wrong with the model is found before anything is written.
         let model = self.model.as_ref().map(|model| probe(model, self.engine)).transpose()?;
-        let path = Folder::prepare(path)?;
+        let (dir, path) = Folder::prepare(path)?;
         let (gguf, model) = model.map_or((None, None), |(gguf, model)| (Some(gguf), Some(model)));
         let config = Config {
             format: FORMAT,
@@ -48,16 +49,16 @@ impl NewStore {
             parity: self.parity,
             model,
         };
-        fill(&path, config, gguf.as_deref()).inspect_err(|_| discard(&path))
+        fill(&dir, &path, config, gguf.as_deref()).inspect_err(|_| discard(&dir, &path))
     }
 }
 
-fn fill(path: &Path, config: Config, gguf: Option<&[u8]>) -> Result<Folder> {
-    let _lock = Lock::acquire(path, "lmfs init")?;
+fn fill(dir: &Directory, path: &Path, config: Config, gguf: Option<&[u8]>) -> Result<Folder> {
+    let _lock = Lock::acquire(dir, "lmfs init")?;
     if let Some(gguf) = gguf {
-        ModelFile::import(path, gguf)?;
+        ModelFile::import(dir, path, gguf)?;
     }
-    let io = RealIo::new(path).map_err(at("open", path))?;
+    let io = RealIo::in_directory(dir.clone());
     let indexer = |source| Error::Indexer {
         path: path.to_owned(),
         source,
@@ -70,7 +71,7 @@ fn fill(path: &Path, config: Config, gguf: Option<&[u8]>) -> Result<Folder> {
     };
     let _report = store.commit(vec![copy]).map_err(indexer)?;
     store.close().map_err(indexer)?;
-    Folder::finish(path, config)
+    Folder::finish(dir.clone(), path.to_owned(), config)
 }
 
 /// Loads a model and runs its probe: the file's bytes and what the store has to know about it.

@@ -1,78 +1,93 @@
-//! One process at a time: `STORE/lock`, held with flock(2), says who.
+//! One process at a time: the store's folder is held with flock(2), and `STORE/lock` says by whom.
 //!
-//! The lock is flock's; what stands in the file is for people. So a full disk or media that cannot be written keep nobody
-//! from taking it.
+//! A file can be removed or replaced by whoever cleans up or restores a backup, and whoever then locks the new one has
+//! locked nothing. The folder cannot: another folder in its place is another store, of other files. So the folder is what
+//! is locked, and the file as well, for filesystems of other machines where only files can be. What stands in the file is
+//! for people, so a full disk or media that cannot be written keep nobody from taking the lock.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use lmfs_indexer::io::Directory;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, major, minor};
 use rustix::io::Errno;
 
 use super::error::{Error, Result, at};
-use super::folder::hand_over;
+use crate::mountinfo;
 
 /// How long to retry: someone who only looks whether the lock is free holds it for a moment.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// How long to wait for a daemon whose mount is gone already: it stores what was written last, and ends.
+const ENDING: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(10);
 /// What a lock file holds is short; anything beyond is not ours.
 const MAX_TEXT: u64 = 4096;
 
+const NAME: &str = "lock";
+
 /// The right to use a store. Released when dropped, and by the kernel when the process ends in any way.
 #[derive(Debug)]
 pub struct Lock {
-    file: File,
+    /// The store's folder, locked.
+    _folder: OwnedFd,
+    /// The lock file, locked, unless there is none and none can be made.
+    file: Option<File>,
     /// Something can be written there.
     writable: bool,
 }
 
 /// Who holds a lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holder {
     /// Its process; 0 if it did not say.
     pub pid: u32,
     /// What it does, for people: `mounted at /mnt`. May be empty.
     pub purpose: String,
+    /// The device of its mount, such as `0:52`. May be empty.
+    mount: String,
 }
 
 impl Lock {
-    /// Takes the lock of the store in `dir`; `purpose` tells others what for.
+    /// Takes the lock of the store in `dir`; `purpose` tells others what for. Waits for a daemon that is just ending.
     ///
     /// # Errors
     /// [`Error::InUse`] when another process (or another lock of this one) holds it.
-    pub fn acquire(dir: &Path, purpose: &str) -> Result<Lock> {
-        let path = lock_path(dir);
-        let (mut file, writable) = open(&path)?;
-        if writable {
-            hand_over(&file, dir);
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while !try_lock(&file).map_err(at("lock", &path))? {
-            if Instant::now() >= deadline {
-                return Err(read_holder(&mut file).in_use(dir));
+    pub fn acquire(dir: &Directory, purpose: &str) -> Result<Lock> {
+        let begun = Instant::now();
+        let mut lock = loop {
+            if let Some(lock) = try_both(dir)? {
+                break lock;
+            }
+            if begun.elapsed() >= PATIENCE {
+                let holder = read_holder(dir);
+                if begun.elapsed() >= ENDING || !holder.is_ending() {
+                    return Err(holder.in_use(&place(dir)));
+                }
             }
             thread::sleep(PAUSE);
-        }
-        let mut lock = Lock { file, writable };
-        if writable && let Err(error) = lock.say(purpose) {
-            tracing::debug!(
-                "cannot write to {}, so others are not told who uses the store: {error}",
-                path.display()
-            );
-        }
+        };
+        lock.say(purpose, "");
         Ok(lock)
     }
 
-    /// Tells others what the store is used for.
-    fn say(&mut self, purpose: &str) -> std::io::Result<()> {
-        let line = purpose.replace(['\n', '\r'], " ");
-        self.file.set_len(0)?;
-        self.file.rewind()?;
-        write!(self.file, "{}\n{line}\n", std::process::id())
+    /// Tells others what the store is used for: mounted, on the device `mount`.
+    pub fn say(&mut self, purpose: &str, mount: &str) {
+        let Some(file) = self.file.as_mut().filter(|_| self.writable) else {
+            return;
+        };
+        let purpose = purpose.replace(['\n', '\r'], " ");
+        let text = format!("{}\n{purpose}\n{mount}\n", std::process::id());
+        let said = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(text.as_bytes()));
+        if let Err(error) = said {
+            tracing::debug!("cannot write the lock file, so others are not told who uses the store: {error}");
+        }
     }
 
     /// Whether more than reading is possible, as far as the lock file can tell.
@@ -100,22 +115,25 @@ impl Lock {
     /// Who holds the lock of the store in `dir`, if anyone does.
     ///
     /// # Errors
-    /// When the lock file cannot be opened.
-    pub fn holder(dir: &Path) -> Result<Option<Holder>> {
-        let path = lock_path(dir);
-        let mut file = open_to_read(&path).map_err(at("open", &path))?;
-        if try_lock(&file).map_err(at("lock", &path))? {
-            return Ok(None);
-        }
-        Ok(Some(read_holder(&mut file)))
+    /// When it cannot be looked at.
+    pub fn holder(dir: &Directory) -> Result<Option<Holder>> {
+        let path = place(dir);
+        let free = try_folder(dir).map_err(at("lock", &path))?.is_some()
+            && match dir.open_file(NAME, false) {
+                Err(e) if e.kind() == ErrorKind::NotFound => true,
+                file => file
+                    .and_then(|file| try_lock(&file))
+                    .map_err(at("lock", &path.join(NAME)))?,
+            };
+        Ok((!free).then(|| read_holder(dir)))
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // A stale pid in an unlocked file harms nobody; an empty file is tidier.
-        if self.writable {
-            let _ = self.file.set_len(0);
+        if let Some(file) = self.file.as_ref().filter(|_| self.writable) {
+            let _ = file.set_len(0);
         }
     }
 }
@@ -124,10 +142,14 @@ impl Holder {
     /// The error for someone who wanted the store in `dir`.
     #[must_use]
     pub fn in_use(&self, dir: &Path) -> Error {
-        let what = if self.purpose.is_empty() {
-            String::new()
-        } else {
-            format!(" ({})", self.purpose)
+        let what = match (self.purpose.as_str(), self.is_ending()) {
+            ("", _) => String::new(),
+            (_, true) => {
+                " (its mount is gone, and it still stores what was written or is used by somebody: wait until \
+                          the process has ended)"
+                    .to_owned()
+            }
+            (purpose, false) => format!(" ({purpose})"),
         };
         Error::InUse {
             path: dir.to_owned(),
@@ -135,45 +157,70 @@ impl Holder {
             what,
         }
     }
-}
 
-fn lock_path(dir: &Path) -> PathBuf {
-    dir.join("lock")
-}
-
-/// The lock file, and whether it can be written: if not, who only reads still wants its lock.
-fn open(path: &Path) -> Result<(File, bool)> {
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path);
-    let refused = match opened {
-        Ok(file) => return Ok((file, true)),
-        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(Error::Symlink { path: path.to_owned() }),
-        Err(e) => e,
-    };
-    match refused.kind() {
-        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
-            let file = open_to_read(path).map_err(|_| at("open", path)(refused))?;
-            Ok((file, false))
+    /// Whether it had a mount that is gone: such a process is about to end.
+    fn is_ending(&self) -> bool {
+        if self.pid == 0 || self.mount.is_empty() {
+            return false;
         }
-        _ => Err(at("open", path)(refused)),
+        // A process whose mounts cannot be seen counts as one that has them.
+        mountinfo::seen_by(self.pid, &self.mount) == Some(false)
     }
 }
 
-/// The lock file; where there is none and none can be made, the store's folder, which can be locked as well.
-fn open_to_read(path: &Path) -> std::io::Result<File> {
-    match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => File::open(path.parent().unwrap_or(Path::new("."))),
-        other => other,
+fn place(dir: &Directory) -> PathBuf {
+    dir.path().unwrap_or_else(|_| dir.reach())
+}
+
+/// Both locks, or neither: the folder's first, so that who is refused leaves no file behind.
+fn try_both(dir: &Directory) -> Result<Option<Lock>> {
+    let Some(folder) = try_folder(dir).map_err(at("lock", &place(dir)))? else {
+        return Ok(None);
+    };
+    let path = || place(dir).join(NAME);
+    let (file, writable) = match dir.open_or_create(NAME) {
+        Ok(file) => (Some(file), true),
+        Err(e) if Errno::from_io_error(&e) == Some(Errno::LOOP) => return Err(Error::Symlink { path: path() }),
+        Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
+            match dir.open_file(NAME, false) {
+                Err(missing) if missing.kind() == ErrorKind::NotFound => (None, false),
+                file => (Some(file.map_err(|_| at("open", &path())(e))?), false),
+            }
+        }
+        Err(e) => return Err(at("open", &path())(e)),
+    };
+    let free = file.as_ref().map_or(Ok(true), try_lock).map_err(at("lock", &path()))?;
+    Ok(free.then_some(Lock {
+        _folder: folder,
+        file,
+        writable,
+    }))
+}
+
+/// The folder, locked through a handle of its own; none if somebody else has it.
+fn try_folder(dir: &Directory) -> io::Result<Option<OwnedFd>> {
+    let folder = rustix::fs::openat(
+        dir,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    match try_lock(&folder) {
+        // Some filesystems of other machines have locks for files only.
+        Err(e)
+            if matches!(
+                Errno::from_io_error(&e),
+                Some(Errno::OPNOTSUPP | Errno::NOLCK | Errno::BADF)
+            ) =>
+        {
+            tracing::debug!("the store's folder cannot be locked, only a file in it: {e}");
+            Ok(Some(folder))
+        }
+        locked => Ok(locked?.then_some(folder)),
     }
 }
 
-fn try_lock(file: &File) -> std::io::Result<bool> {
+fn try_lock(file: &impl AsFd) -> io::Result<bool> {
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(true),
@@ -184,24 +231,38 @@ fn try_lock(file: &File) -> std::io::Result<bool> {
     }
 }
 
-/// What the file says, unless that process is gone: then whoever holds the lock could not write to it.
-fn read_holder(file: &mut File) -> Holder {
+/// Who holds the lock: what the file says, unless that process is gone, or else what the kernel says of the folder.
+fn read_holder(dir: &Directory) -> Holder {
     let mut text = Vec::new();
-    // A folder, or a disk that cannot be read: then it is somebody.
-    let _ = file.rewind().and_then(|()| file.take(MAX_TEXT).read_to_end(&mut text));
+    // A disk that cannot be read: then it is somebody.
+    let _ = dir
+        .open_file(NAME, false)
+        .and_then(|file| file.take(MAX_TEXT).read_to_end(&mut text));
     let text = String::from_utf8_lossy(&text);
     let mut lines = text.lines();
     let pid: Option<u32> = lines.next().and_then(|line| line.trim().parse().ok());
-    match pid.filter(|pid| Path::new("/proc").join(pid.to_string()).exists()) {
+    let alive = |pid: &u32| Path::new("/proc").join(pid.to_string()).exists();
+    match pid.filter(alive) {
         Some(pid) => Holder {
             pid,
             purpose: lines.next().unwrap_or_default().to_owned(),
+            mount: lines.next().unwrap_or_default().to_owned(),
         },
         None => Holder {
-            pid: 0,
-            purpose: String::new(),
+            pid: locked_by(dir).filter(alive).unwrap_or(0),
+            ..Holder::default()
         },
     }
+}
+
+/// The process that has the folder locked, as far as /proc/locks (proc_locks(5)) tells.
+fn locked_by(dir: &Directory) -> Option<u32> {
+    let (device, inode) = dir.stat().ok()?.id;
+    let file = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let holds = |line: &&str| line.contains(" FLOCK ") && line.split_whitespace().nth(5) == Some(file.as_str());
+    let line = locks.lines().find(holds)?;
+    line.split_whitespace().nth(4)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -209,49 +270,58 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn open(dir: &tempfile::TempDir) -> Directory {
+        Directory::open(dir.path()).unwrap()
+    }
+
     #[test]
     fn a_second_lock_names_the_first() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::acquire(dir.path(), "mounted at\n/mnt").unwrap();
-        let error = Lock::acquire(dir.path(), "gc").unwrap_err();
+        let lock = Lock::acquire(&open(&dir), "mounted at\n/mnt").unwrap();
+        let error = Lock::acquire(&open(&dir), "gc").unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
         assert!(text.contains("(mounted at /mnt)"), "{text}");
 
-        let holder = Lock::holder(dir.path()).unwrap().unwrap();
+        let holder = Lock::holder(&open(&dir)).unwrap().unwrap();
         assert_eq!(
             holder,
             Holder {
                 pid: std::process::id(),
-                purpose: "mounted at /mnt".into()
+                purpose: "mounted at /mnt".into(),
+                mount: String::new(),
             }
         );
 
         drop(lock);
-        assert_eq!(Lock::holder(dir.path()).unwrap(), None);
-        Lock::acquire(dir.path(), "again").unwrap();
+        assert_eq!(Lock::holder(&open(&dir)).unwrap(), None);
+        Lock::acquire(&open(&dir), "again").unwrap();
     }
 
     #[test]
     fn looking_is_not_taking() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Lock::holder(dir.path()).unwrap(), None);
-        let lock = Lock::acquire(dir.path(), "").unwrap();
-        assert!(Lock::holder(dir.path()).unwrap().is_some());
+        assert_eq!(Lock::holder(&open(&dir)).unwrap(), None);
+        let lock = Lock::acquire(&open(&dir), "").unwrap();
+        assert!(Lock::holder(&open(&dir)).unwrap().is_some());
         drop(lock);
     }
 
     #[test]
     fn garbage_in_the_lock_file_is_survived() {
         let dir = tempfile::tempdir().unwrap();
-        let lock = Lock::acquire(dir.path(), "").unwrap();
+        let lock = Lock::acquire(&open(&dir), "").unwrap();
         std::fs::write(dir.path().join("lock"), [0xff; 100_000]).unwrap();
-        let error = Lock::acquire(dir.path(), "").unwrap_err();
-        assert!(matches!(error, Error::InUse { pid: 0, .. }), "{error}");
+        let error = Lock::acquire(&open(&dir), "").unwrap_err();
+        let me = std::process::id();
+        // The kernel says who, where it names files by the device that stat does.
+        let somebody =
+            |error: &Error| matches!(error, Error::InUse { pid, what, .. } if [0, me].contains(pid) && what.is_empty());
+        assert!(somebody(&error), "{error}");
         // Nor is a process named that ended long ago: whoever holds the lock now could not write.
         std::fs::write(dir.path().join("lock"), "4294967295\nmounted on /mnt\n").unwrap();
-        let error = Lock::acquire(dir.path(), "").unwrap_err();
-        assert!(error.to_string().ends_with("is in use by another process"), "{error}");
+        let error = Lock::acquire(&open(&dir), "").unwrap_err();
+        assert!(somebody(&error), "{error}");
         drop(lock);
     }
 
@@ -261,8 +331,47 @@ mod tests {
         let outside = dir.path().join("outside");
         std::fs::create_dir(dir.path().join("store")).unwrap();
         std::os::unix::fs::symlink(&outside, dir.path().join("store/lock")).unwrap();
-        let error = Lock::acquire(&dir.path().join("store"), "").unwrap_err();
+        let error = Lock::acquire(&Directory::open(dir.path().join("store")).unwrap(), "").unwrap_err();
         assert!(matches!(error, Error::Symlink { .. }), "{error}");
         assert!(!outside.exists());
+    }
+
+    /// Regression: the file `lock` was all that was locked, and whoever locked another file in its place had the store.
+    #[test]
+    fn whatever_becomes_of_the_lock_file_there_is_one_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = Lock::acquire(&open(&dir), "mounted on /mnt").unwrap();
+        let refused = |what: &str| {
+            let error = Lock::acquire(&open(&dir), "again").unwrap_err();
+            assert!(matches!(error, Error::InUse { .. }), "{what}: {error}");
+            assert!(Lock::holder(&open(&dir)).unwrap().is_some(), "{what}");
+        };
+        std::fs::remove_file(&path).unwrap();
+        refused("removed");
+        assert!(!path.exists(), "who is refused leaves nothing behind");
+        std::fs::write(&path, "").unwrap();
+        refused("replaced");
+        let moved = dir.path().with_extension("moved");
+        std::fs::rename(dir.path(), &moved).unwrap();
+        let error = Lock::acquire(&Directory::open(&moved).unwrap(), "again").unwrap_err();
+        std::fs::rename(&moved, dir.path()).unwrap();
+        assert!(matches!(error, Error::InUse { .. }), "moved: {error}");
+        drop(lock);
+        Lock::acquire(&open(&dir), "at last").unwrap();
+    }
+
+    /// Regression: a mount was refused while the daemon before it, whose mount was gone, stored what was written last.
+    #[test]
+    fn a_holder_whose_mount_is_gone_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut lock = Lock::acquire(&open(&dir), "").unwrap();
+        lock.say("mounted on /mnt", "0:4294967295");
+        let other = open(&dir);
+        let waits = thread::spawn(move || Lock::acquire(&other, "the next"));
+        thread::sleep(PATIENCE * 3);
+        assert!(!waits.is_finished(), "it was refused");
+        drop(lock);
+        waits.join().unwrap().unwrap();
     }
 }

@@ -1,18 +1,17 @@
 //! `STORE/models/`: a store keeps the model that its blocks were made with, under the SHA-256 of its file.
 
 use std::fmt;
-use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use lmfs_codec::model::gguf;
+use lmfs_indexer::io::Directory;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::error::{Error, Result, at};
-use super::folder::{sync_dir, write_new};
+use super::folder::write_new;
 
 /// SHA-256 of a model file; 64 hexadecimal digits as text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,35 +44,35 @@ pub enum ModelFault {
 }
 
 impl ModelFile {
-    /// The model file with `digest` in the store folder `dir`, whether it exists or not.
+    /// The model file with `digest` in the store that lies in `place`, whether it exists or not.
     #[must_use]
-    pub fn new(dir: &Path, digest: Digest) -> ModelFile {
+    pub fn new(place: &Path, digest: Digest) -> ModelFile {
         ModelFile {
-            path: dir.join("models").join(format!("{digest}.gguf")),
+            path: place.join("models").join(name(&digest)),
             digest,
         }
     }
 
-    /// Puts a model into the store folder `dir`, durably. Its name is the SHA-256 of `gguf`.
+    /// Puts a model into the store folder `dir`, which lies in `place`, durably. Its name is the SHA-256 of `gguf`.
     ///
     /// # Errors
     /// IO errors.
-    pub fn import(dir: &Path, gguf: &[u8]) -> Result<ModelFile> {
-        let file = ModelFile::new(dir, Digest(Sha256::digest(gguf).into()));
-        write_new(&file.path, gguf)?;
-        sync_dir(&dir.join("models"))?;
+    pub fn import(dir: &Directory, place: &Path, gguf: &[u8]) -> Result<ModelFile> {
+        let file = ModelFile::new(place, Digest(Sha256::digest(gguf).into()));
+        dir.directory("models")
+            .and_then(|models| write_new(&models, &name(&file.digest), gguf).and_then(|()| models.sync()))
+            .map_err(at("write", &file.path))?;
         Ok(file)
     }
 
-    /// Reads the model, if its bytes still are the ones with this digest.
+    /// Reads the model from the store folder `dir`, if its bytes still are the ones with this digest.
     ///
     /// # Errors
     /// When it is there and cannot be read; [`Error::Symlink`].
-    pub fn read(&self) -> Result<std::result::Result<Vec<u8>, ModelFault>> {
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(&self.path);
+    pub fn read(&self, dir: &Directory) -> Result<std::result::Result<Vec<u8>, ModelFault>> {
+        let opened = dir
+            .directory("models")
+            .and_then(|models| models.open_file(name(&self.digest), false));
         let mut file = match opened {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Err(ModelFault::Missing)),
@@ -98,6 +97,11 @@ impl ModelFile {
             Err(ModelFault::Altered { found })
         })
     }
+}
+
+/// What the file of a model is called.
+fn name(digest: &Digest) -> String {
+    format!("{digest}.gguf")
 }
 
 impl Digest {
@@ -167,22 +171,23 @@ mod tests {
     fn an_imported_model_verifies_and_faults_are_told_apart() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("models")).unwrap();
+        let store = Directory::open(dir.path()).unwrap();
         let gguf = lmfs_codec::model::builtin::find("tiny").unwrap().gguf;
-        let file = ModelFile::import(dir.path(), gguf).unwrap();
+        let file = ModelFile::import(&store, dir.path(), gguf).unwrap();
         assert_eq!(file, ModelFile::new(dir.path(), file.digest));
-        assert_eq!(file.read().unwrap().unwrap(), gguf);
+        assert_eq!(file.read(&store).unwrap().unwrap(), gguf);
 
         let mut altered = gguf.to_vec();
         *altered.last_mut().unwrap() ^= 1;
         std::fs::write(&file.path, altered).unwrap();
-        assert!(matches!(file.read().unwrap(), Err(ModelFault::Altered { .. })));
+        assert!(matches!(file.read(&store).unwrap(), Err(ModelFault::Altered { .. })));
         // Regression: a sparse file of 1 TiB was read into memory before it was hashed.
-        let sparse = OpenOptions::new().write(true).open(&file.path).unwrap();
+        let sparse = std::fs::OpenOptions::new().write(true).open(&file.path).unwrap();
         sparse.set_len(1 << 40).unwrap();
-        assert!(matches!(file.read().unwrap(), Err(ModelFault::NotAModel { .. })));
+        assert!(matches!(file.read(&store).unwrap(), Err(ModelFault::NotAModel { .. })));
         std::fs::remove_file(&file.path).unwrap();
-        assert_eq!(file.read().unwrap(), Err(ModelFault::Missing));
+        assert_eq!(file.read(&store).unwrap(), Err(ModelFault::Missing));
         std::os::unix::fs::symlink("/etc/hostname", &file.path).unwrap();
-        assert!(matches!(file.read(), Err(Error::Symlink { .. })));
+        assert!(matches!(file.read(&store), Err(Error::Symlink { .. })));
     }
 }

@@ -8,7 +8,7 @@ use lmfs_codec::{Codec, Options};
 use lmfs_indexer::{OpenOptions, OpenReport, RealIo, Store};
 
 use super::config::{Config, ModelConfig};
-use super::error::{Error, Result, at};
+use super::error::{Error, Result};
 use super::folder::Folder;
 use super::lock::Lock;
 use super::models::{ModelFault, ModelFile};
@@ -67,7 +67,7 @@ impl Opened {
     /// In use by another process; not writable, but to be written; a damaged log; IO errors. A model that is missing, altered or computes something
     /// else here is no error but [`Opened::model_fault`]: everything it did not code stays readable.
     pub fn open(folder: Folder, access: &Access) -> Result<Opened> {
-        let lock = Lock::acquire(folder.path(), &access.purpose)?;
+        let lock = Lock::acquire(folder.dir(), &access.purpose)?;
         Opened::open_locked(folder, access, lock)
     }
 
@@ -80,7 +80,7 @@ impl Opened {
         if !access.read_only {
             lock.require_writable(path)?;
         }
-        let io = RealIo::new(path).map_err(at("open", path))?;
+        let io = RealIo::in_directory(folder.dir().clone());
         let options = OpenOptions {
             read_only: access.read_only,
             // Who only reads wants all that can still be read.
@@ -99,7 +99,7 @@ impl Opened {
             }
         })?;
         let (codec, model_fault) = match (&folder.config().model, access.model) {
-            (Some(config), true) => open_model(path, config)?,
+            (Some(config), true) => open_model(&folder, config)?,
             _ => (plain_codec()?, None),
         };
         Ok(Opened {
@@ -122,6 +122,11 @@ impl Opened {
     #[must_use]
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Tells others that the store is mounted, on the device `mount`.
+    pub fn say_mounted(&mut self, purpose: &str, mount: &str) {
+        self.lock.say(purpose, mount);
     }
 
     /// Makes everything durable, puts the index away and gives the lock back, in this order. While something else in
@@ -151,14 +156,14 @@ fn plain_codec() -> Result<Codec> {
     Ok(Codec::new(None, Options::default())?)
 }
 
-fn open_model(store: &Path, config: &ModelConfig) -> Result<(Codec, Option<String>)> {
-    let file = ModelFile::new(store, config.digest);
+fn open_model(folder: &Folder, config: &ModelConfig) -> Result<(Codec, Option<String>)> {
+    let file = ModelFile::new(folder.path(), config.digest);
     let without = |why: String| -> Result<(Codec, Option<String>)> {
         let fault =
             format!("{why}. What the model coded cannot be read and nothing can be packed; everything else works");
         Ok((plain_codec()?, Some(fault)))
     };
-    let gguf = match file.read()? {
+    let gguf = match file.read(folder.dir())? {
         Ok(gguf) => gguf,
         Err(ModelFault::Missing) => {
             return without(format!(
@@ -225,14 +230,14 @@ mod tests {
             parity: 0,
         };
         let folder = new.make(&dir.path().join("store")).unwrap();
-        let path = folder.path().to_owned();
+        let dir = folder.dir().clone();
         let opened = Opened::open(folder.clone(), &Access::rows("a test")).unwrap();
         opened.close().unwrap();
-        assert_eq!(Lock::holder(&path).unwrap(), None);
+        assert_eq!(Lock::holder(&dir).unwrap(), None);
         let opened = Opened::open(folder, &Access::rows("a test")).unwrap();
         let held = opened.indexer.clone();
         opened.close().unwrap();
-        assert_eq!(Lock::holder(&path).unwrap().unwrap().purpose, "a test");
+        assert_eq!(Lock::holder(&dir).unwrap().unwrap().purpose, "a test");
         drop(held);
     }
 }

@@ -7,7 +7,7 @@ use lmfs_indexer::Change;
 use super::config::Config;
 use super::create::CONFIG_KEY;
 use super::error::{Error, Result};
-use super::folder::{Folder, write_config};
+use super::folder::Folder;
 use super::opened::{Access, Opened};
 
 /// What changing the parity did.
@@ -41,17 +41,17 @@ pub fn set_parity(path: &Path, percent: u8, progress: &mut dyn FnMut(u64, u64) -
     };
     let access = Access::rows("lmfs parity");
     if folder.config().parity != percent {
-        let opened = Opened::open(folder, &access)?;
+        let opened = Opened::open(folder.clone(), &access)?;
         let copy = Change::PutMeta {
             key: CONFIG_KEY.to_vec(),
             value: config.to_text()?.into_bytes(),
         };
         let _report = opened.indexer.commit(vec![copy]).map_err(indexer)?;
         opened.indexer.sync().map_err(indexer)?;
-        write_config(&path, &config)?;
+        folder.with_config(config).write_config()?;
         opened.close()?;
     }
-    let opened = Opened::open(Folder::find(&path)?, &access)?;
+    let opened = Opened::open(folder.read_again()?, &access)?;
     if percent == 0 {
         opened.indexer.remove_parity().map_err(indexer)?;
     }
@@ -64,7 +64,7 @@ pub fn set_parity(path: &Path, percent: u8, progress: &mut dyn FnMut(u64, u64) -
     let made = opened.indexer.protect(&mut watch).map_err(indexer)?;
     opened.close()?;
     // What closing made counts, too.
-    let opened = Opened::open(Folder::find(&path)?, &access)?;
+    let opened = Opened::open(folder.read_again()?, &access)?;
     let totals = opened.indexer.totals();
     opened.close()?;
     Ok(SetParity {

@@ -7,8 +7,8 @@ use lmfs_indexer::{OpenOptions, RealIo, Store};
 
 use super::config::Config;
 use super::create::CONFIG_KEY;
-use super::error::{Error, Result, at};
-use super::folder::{Folder, locate, write_config};
+use super::error::{Error, Result};
+use super::folder::{Folder, has_segments, locate};
 use super::lock::Lock;
 
 /// What a rebuild did.
@@ -29,24 +29,28 @@ pub struct Rebuilt {
 /// # Errors
 /// No store, in use, a damaged log, IO errors. A missing index is made anew by the next opening in any case.
 pub fn rebuild(path: &Path) -> Result<Rebuilt> {
-    let (path, config) = match Folder::find(path) {
-        Ok(folder) => (folder.path().to_owned(), Some(folder.config().clone())),
+    let (dir, path, config) = match Folder::find(path) {
+        Ok(folder) => (
+            folder.dir().clone(),
+            folder.path().to_owned(),
+            Some(folder.config().clone()),
+        ),
         Err(error @ (Error::NotAStore { .. } | Error::BadConfig { .. })) => {
-            let found = locate(path)?;
-            if !found.join("segments").is_dir() {
+            let (dir, found) = locate(path)?;
+            if !has_segments(&dir) {
                 return Err(error);
             }
-            (found, None)
+            (dir, found, None)
         }
         Err(error) => return Err(error),
     };
-    let lock = Lock::acquire(&path, "lmfs rebuild")?;
+    let lock = Lock::acquire(&dir, "lmfs rebuild")?;
     lock.require_writable(&path)?;
     let indexer = |source| Error::Indexer {
         path: path.clone(),
         source,
     };
-    let io = RealIo::new(&path).map_err(at("open", &path))?;
+    let io = RealIo::in_directory(dir.clone());
     let store_id = config.as_ref().map(|config| config.store_id.into_bytes());
     let options = OpenOptions {
         rebuild: true,
@@ -64,7 +68,8 @@ pub fn rebuild(path: &Path) -> Result<Rebuilt> {
                 reason: "the log has no copy of it".to_owned(),
             })?;
         let text = String::from_utf8_lossy(&copy);
-        write_config(&path, &Config::parse(&text, &path.join("segments"))?)?;
+        let found = Config::parse(&text, &path.join("segments"))?;
+        Folder::restored(dir, path.clone(), found).write_config()?;
     }
     let inodes = store.totals().inodes;
     store.close().map_err(indexer)?;

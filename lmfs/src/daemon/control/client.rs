@@ -1,14 +1,15 @@
 //! A command's side of the control socket.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::Duration;
 
-use rustix::process::Pid;
+use lmfs_indexer::io::Directory;
+use rustix::process::{Pid, geteuid};
 use serde::de::DeserializeOwned;
 
-use super::{MAX_LINE, Progress, Reply, Request, address, elsewhere};
+use super::{FILE, MAX_LINE, Progress, Reply, Request, name_of_mount, name_of_store, peer};
+use crate::mountinfo::MountInfo;
 
 /// The daemon gives a sign of life every second; a machine under heavy load may be late.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,28 +41,38 @@ pub enum Failure {
 }
 
 impl Client {
-    /// Connects to the daemon of the store in `dir`; `None` if there is none.
+    /// Connects to the daemon of the store in the folder `dir`; `None` if there is none.
     ///
     /// # Errors
     /// When there is one that may not be asked.
-    pub fn connect(dir: &Path) -> io::Result<Option<Client>> {
-        let (_dir, short) = address(dir)?;
-        let stream = match connect(&short)? {
-            None => match elsewhere(dir) {
-                Ok(path) => connect(&path)?,
-                // Then no daemon could listen there either.
-                Err(_) => None,
+    pub fn of_store(dir: &Directory) -> io::Result<Option<Client>> {
+        let owner = rustix::fs::fstat(dir)?.st_uid;
+        let trusted = |uid| [0, geteuid().as_raw(), owner].contains(&uid);
+        // The path is never longer than a socket address may be, however deep the folder lies.
+        let inside = connect(&SocketAddr::from_pathname(dir.reach().join(FILE))?, trusted);
+        match inside {
+            Ok(Some(client)) => Ok(Some(client)),
+            // A socket that is not ours to ask, or a file in its place.
+            Ok(None) | Err(_) => match connect(&name_of_store(dir)?, trusted)? {
+                None => inside,
+                found => Ok(found),
             },
-            found => found,
-        };
-        Ok(stream.map(|stream| Client { stream }))
+        }
+    }
+
+    /// Connects to the daemon of `mount`, wherever its store is; `None` if there is none that can be reached.
+    ///
+    /// # Errors
+    /// When there is one that may not be asked.
+    pub fn of_mount(mount: &MountInfo) -> io::Result<Option<Client>> {
+        // Anybody could listen there in its stead.
+        connect(&name_of_mount(&mount.device)?, |uid| mount.user_id == Some(uid))
     }
 
     /// The daemon's process, as the kernel knows it; none if it cannot be seen from here.
     #[must_use]
     pub fn pid(&self) -> Option<Pid> {
-        let peer = rustix::net::sockopt::socket_peercred(&self.stream).ok()?;
-        Some(peer.pid)
+        peer(&self.stream).ok()?.pid
     }
 
     /// Sends a request and waits for its result; `progress` hears about it meanwhile.
@@ -98,16 +109,20 @@ impl Client {
     }
 }
 
-fn connect(path: &Path) -> io::Result<Option<UnixStream>> {
-    match UnixStream::connect(path) {
-        Ok(stream) => {
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            Ok(Some(stream))
-        }
-        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
-        Err(e) => Err(e),
+/// Connects to who listens at `address`, if that is somebody to be `trusted`.
+fn connect(address: &SocketAddr, trusted: impl Fn(u32) -> bool) -> io::Result<Option<Client>> {
+    let stream = match UnixStream::connect_addr(address) {
+        Ok(stream) => stream,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    if !trusted(peer(&stream)?.uid) {
+        tracing::debug!("somebody else listens where the daemon should");
+        return Ok(None);
     }
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    Ok(Some(Client { stream }))
 }
 
 fn read_failure(error: io::Error) -> Failure {
@@ -125,6 +140,8 @@ mod tests {
     use super::*;
     use lmfs_codec::Stop;
     use serde_json::Value;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
@@ -160,9 +177,17 @@ mod tests {
         }
     }
 
+    fn open(dir: &Path) -> Directory {
+        Directory::open(dir).unwrap()
+    }
+
+    fn start(dir: &Path) -> Server {
+        Server::start(&open(dir), Arc::new(Fake::default())).unwrap()
+    }
+
     fn call(dir: &Path, request: &Request) -> (Result<Value, Failure>, Vec<Progress>) {
         let mut steps = Vec::new();
-        let client = Client::connect(dir).unwrap().unwrap();
+        let client = Client::of_store(&open(dir)).unwrap().unwrap();
         (client.call(request, &mut |step| steps.push(step)), steps)
     }
 
@@ -171,9 +196,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let deep = dir.path().join("x".repeat(200));
         std::fs::create_dir(&deep).unwrap();
-        assert!(Client::connect(&deep).unwrap().is_none());
+        assert!(Client::of_store(&open(&deep)).unwrap().is_none());
         std::fs::write(deep.join("control.sock"), b"stale").unwrap();
-        let server = Server::start(&deep, Arc::new(Fake::default())).unwrap();
+        let server = start(&deep);
 
         assert_eq!(
             call(&deep, &Request::Status).0.unwrap(),
@@ -195,7 +220,7 @@ mod tests {
         assert!(matches!(call(&deep, &Request::Shutdown).0, Err(Failure::Refused(_))));
         call(&deep, &Request::Status).0.unwrap();
         // What another version answers is an error, not zeros.
-        let client = Client::connect(&deep).unwrap().unwrap();
+        let client = Client::of_store(&open(&deep)).unwrap().unwrap();
         let foreign = client.call::<crate::garbage::Collected>(&Request::Status, &mut |_| ());
         assert!(matches!(foreign, Err(Failure::Garbled(_))), "{foreign:?}");
 
@@ -207,10 +232,10 @@ mod tests {
     #[test]
     fn a_socket_that_was_withdrawn_is_not_removed_again() {
         let dir = tempfile::tempdir().unwrap();
-        let mut first = Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+        let mut first = start(dir.path());
         first.withdraw();
-        assert!(Client::connect(dir.path()).unwrap().is_none());
-        let _second = Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+        assert!(Client::of_store(&open(dir.path())).unwrap().is_none());
+        let _second = start(dir.path());
         drop(first);
         call(dir.path(), &Request::Status).0.unwrap();
     }
@@ -218,9 +243,9 @@ mod tests {
     #[test]
     fn nonsense_gets_an_error_and_not_a_hang() {
         let dir = tempfile::tempdir().unwrap();
-        let _server = Server::start(dir.path(), Arc::new(Fake::default())).unwrap();
+        let _server = start(dir.path());
         for nonsense in ["hello\n", "\n", "{\"request\":\"explode\"}\n"] {
-            let client = Client::connect(dir.path()).unwrap().unwrap();
+            let client = Client::of_store(&open(dir.path())).unwrap().unwrap();
             (&client.stream).write_all(nonsense.as_bytes()).unwrap();
             let mut reply = String::new();
             (&client.stream).read_to_string(&mut reply).unwrap();
@@ -232,10 +257,61 @@ mod tests {
     fn work_stops_when_its_client_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let fake = Arc::new(Fake::default());
-        let _server = Server::start(dir.path(), fake.clone()).unwrap();
-        let client = Client::connect(dir.path()).unwrap().unwrap();
+        let _server = Server::start(&open(dir.path()), fake.clone()).unwrap();
+        let client = Client::of_store(&open(dir.path())).unwrap().unwrap();
         (&client.stream).write_all(b"{\"request\":\"gc\"}\n").unwrap();
         drop(client);
         crate::testing::until("the work is stopped", || fake.stopped.load(Ordering::SeqCst));
+    }
+
+    /// Regression: without the socket's file a living daemon was called gone.
+    #[test]
+    fn a_daemon_is_found_without_the_file_of_its_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut server = start(dir.path());
+        let mount = MountInfo {
+            id: 1,
+            device: format!("test:{}", std::process::id()),
+            mountpoint: "/mnt".into(),
+            fstype: crate::mountinfo::FSTYPE.to_owned(),
+            source: dir.path().to_owned(),
+            user_id: Some(geteuid().as_raw()),
+        };
+        assert!(Client::of_mount(&mount).unwrap().is_none());
+        server.listen_for(&mount.device).unwrap();
+        let file = dir.path().join(FILE);
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        for what in ["removed", "replaced by a file"] {
+            std::fs::remove_file(&file).unwrap();
+            if what != "removed" {
+                std::fs::write(&file, "").unwrap();
+            }
+            call(dir.path(), &Request::Status).0.unwrap();
+            Client::of_mount(&mount).unwrap().unwrap();
+            std::fs::write(&file, "").unwrap();
+        }
+        // Nobody who did not mount it answers for a mount.
+        let others = MountInfo {
+            user_id: Some(geteuid().as_raw() + 1),
+            ..mount.clone()
+        };
+        assert!(Client::of_mount(&others).unwrap().is_none());
+        server.withdraw();
+        assert!(Client::of_store(&open(dir.path())).unwrap().is_none());
+        assert!(Client::of_mount(&mount).unwrap().is_none());
+    }
+
+    /// Regression: the mode of the socket was set by path, of whatever lay there by then.
+    #[test]
+    fn a_socket_replaces_a_link_and_not_what_that_leads_to() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        std::fs::set_permissions(outside.path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join(FILE)).unwrap();
+        let _server = start(dir.path());
+        assert_eq!(
+            std::fs::metadata(outside.path()).unwrap().permissions().mode() & 0o777,
+            0o644
+        );
+        call(dir.path(), &Request::Status).0.unwrap();
     }
 }

@@ -1,20 +1,20 @@
 //! The daemon's side of the control socket.
 
-use std::fs::{self, Permissions};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lmfs_codec::Stop;
+use lmfs_indexer::io::Directory;
+use rustix::fs::Mode;
+use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
 
-use super::{MAX_LINE, Progress, Reply, Request, address, elsewhere};
+use super::{FILE, MAX_LINE, Progress, Reply, Request, name_of_mount, name_of_store, peer};
 
 /// Conversations at a time; one more is told to come back.
 const MAX_CLIENTS: usize = 32;
@@ -32,11 +32,25 @@ pub trait Service: Send + Sync + 'static {
     fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String>;
 }
 
-/// A listening control socket; its file is removed when this is dropped, if it was not withdrawn before.
-#[derive(Debug)]
+/// The control sockets of a daemon. Nobody listens any more when this is dropped, if it was not withdrawn before.
 pub struct Server {
-    path: Option<PathBuf>,
-    clients: Arc<AtomicUsize>,
+    /// Where the socket's file is.
+    dir: Directory,
+    inside: bool,
+    listeners: Vec<Listener>,
+    shared: Arc<Shared>,
+}
+
+/// What answers, whoever asks where.
+struct Shared {
+    service: Arc<dyn Service>,
+    clients: AtomicUsize,
+    withdrawn: AtomicBool,
+}
+
+struct Listener {
+    socket: UnixListener,
+    thread: JoinHandle<()>,
 }
 
 impl Server {
@@ -44,64 +58,94 @@ impl Server {
     /// answered by `service`, each in a thread of its own.
     ///
     /// # Errors
-    /// When the socket cannot be made.
-    pub fn start(dir: &Path, service: Arc<dyn Service>) -> io::Result<Server> {
-        let clients = Arc::new(AtomicUsize::new(0));
-        let counter = clients.clone();
-        let inside = dir.join("control.sock");
-        let (_dir, short) = address(dir)?;
-        let (listener, path) = match listen(&inside, &short) {
-            Ok(listener) => (listener, inside),
+    /// When no socket can be made.
+    pub fn start(dir: &Directory, service: Arc<dyn Service>) -> io::Result<Server> {
+        let mut server = Server {
+            dir: dir.clone(),
+            inside: false,
+            listeners: Vec::new(),
+            shared: Arc::new(Shared {
+                service,
+                clients: AtomicUsize::new(0),
+                withdrawn: AtomicBool::new(false),
+            }),
+        };
+        match listen_inside(dir) {
+            Ok(listener) => {
+                server.serve(listener)?;
+                server.inside = true;
+            }
             Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
-                let path = elsewhere(dir)?;
-                if let Some(folder) = path.parent() {
-                    fs::create_dir_all(folder)?;
-                    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-                }
-                tracing::info!(
-                    "the store's folder cannot be written, so the control socket is {}",
-                    path.display()
-                );
-                (listen(&path, &path)?, path)
+                tracing::info!("the store's folder cannot be written, so there is no {FILE} in it");
             }
             Err(e) => return Err(e),
-        };
-        thread::Builder::new()
-            .name("control".into())
-            .spawn(move || accept(&listener, &service, &counter))?;
-        Ok(Server {
-            path: Some(path),
-            clients,
-        })
+        }
+        match server.serve_at(&name_of_store(dir)?) {
+            // Somebody who has no right to the name, and whom no client believes.
+            Err(e) if server.inside => tracing::warn!("the daemon can only be asked through {FILE}: {e}"),
+            listening => listening?,
+        }
+        Ok(server)
     }
 
-    /// Removes the socket's file, while the caller still holds the store's lock: whoever holds it next puts another
-    /// one there. Clients that are connected already get their answers.
+    /// Listens for those who know the mount, by its device, and not the store.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn listen_for(&mut self, device: &str) -> io::Result<()> {
+        self.serve_at(&name_of_mount(device)?)
+    }
+
+    fn serve_at(&mut self, name: &SocketAddr) -> io::Result<()> {
+        self.serve(UnixListener::bind_addr(name)?)
+    }
+
+    fn serve(&mut self, socket: UnixListener) -> io::Result<()> {
+        let (listener, shared) = (socket.try_clone()?, self.shared.clone());
+        let accept = move || accept(&listener, &shared);
+        let thread = thread::Builder::new().name("control".into()).spawn(accept)?;
+        self.listeners.push(Listener { socket, thread });
+        Ok(())
+    }
+
+    /// Gives the sockets up, while the caller still holds the store's lock: whoever holds it next makes others. Clients that
+    /// are connected already get their answers.
     pub fn withdraw(&mut self) {
-        if let Some(path) = self.path.take() {
+        self.shared.withdrawn.store(true, Ordering::SeqCst);
+        for Listener { socket, thread } in self.listeners.drain(..) {
+            // Whoever waits for a client there is woken; the name is free once both handles are closed.
+            if rustix::net::shutdown(&socket, Shutdown::Both).is_ok() {
+                let _ = thread.join();
+            }
+        }
+        if std::mem::take(&mut self.inside) {
             // Connecting to a socket nobody listens on fails clearly; a leftover file is replaced by the next daemon.
-            let _ = fs::remove_file(path);
+            let _ = self.dir.remove(FILE);
         }
     }
 
     /// Stops listening, once the clients that are being answered have their answers, or after `patience`.
     pub fn finish(self, patience: Duration) {
         let deadline = Instant::now() + patience;
-        while self.clients.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
+        while self.shared.clients.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(2));
         }
     }
 }
 
-/// Listens at `path`, which `short` reaches, in place of what is there.
-fn listen(path: &Path, short: &Path) -> io::Result<UnixListener> {
-    match fs::remove_file(path) {
+/// Listens in the store's folder, in place of what is there. The socket's file is private from its first moment: its mode
+/// is that of the socket before it had a name.
+fn listen_inside(dir: &Directory) -> io::Result<UnixListener> {
+    match dir.remove(FILE) {
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
         _ => {}
     }
-    let listener = UnixListener::bind(short)?;
-    fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    Ok(listener)
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    // Never longer than a socket address may be, however deep the folder lies.
+    rustix::net::bind(&socket, &SocketAddrUnix::new(dir.reach().join(FILE))?)?;
+    rustix::net::listen(&socket, 128)?;
+    Ok(socket.into())
 }
 
 impl Drop for Server {
@@ -110,35 +154,45 @@ impl Drop for Server {
     }
 }
 
-fn accept(listener: &UnixListener, service: &Arc<dyn Service>, clients: &Arc<AtomicUsize>) {
+fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
+            Err(_) if shared.withdrawn.load(Ordering::SeqCst) => return,
             Err(error) => {
                 tracing::warn!("control socket: {error}");
                 thread::sleep(HEARTBEAT);
                 continue;
             }
         };
-        if clients.fetch_add(1, Ordering::Relaxed) >= MAX_CLIENTS {
-            clients.fetch_sub(1, Ordering::Relaxed);
+        let refuse = |message: &str| {
+            // A client that is gone does not mind.
             let _ = send(
                 &stream,
                 &Reply::Error {
-                    message: "too many clients; try again".into(),
+                    message: message.to_owned(),
                 },
             );
+        };
+        let me = rustix::process::geteuid().as_raw();
+        if !peer(&stream).is_ok_and(|peer| peer.uid == 0 || peer.uid == me) {
+            refuse("only root and the user who mounted the store may ask its daemon");
             continue;
         }
-        let (service, left) = (service.clone(), clients.clone());
+        if shared.clients.fetch_add(1, Ordering::Relaxed) >= MAX_CLIENTS {
+            shared.clients.fetch_sub(1, Ordering::Relaxed);
+            refuse("too many clients; try again");
+            continue;
+        }
+        let left = shared.clone();
         let spawned = thread::Builder::new().name("control-client".into()).spawn(move || {
-            if let Err(error) = converse(&stream, &service) {
+            if let Err(error) = converse(&stream, &left.service) {
                 tracing::debug!("control client: {error}");
             }
-            left.fetch_sub(1, Ordering::Relaxed);
+            left.clients.fetch_sub(1, Ordering::Relaxed);
         });
         if let Err(error) = spawned {
-            clients.fetch_sub(1, Ordering::Relaxed);
+            shared.clients.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!("control socket: cannot start a thread: {error}");
         }
     }

@@ -14,12 +14,18 @@ pub const FSTYPE: &str = "fuse.lmfs";
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountInfo {
+    /// Number of the mount in this namespace: each bind mount has one of its own, and a moved mount keeps its.
+    pub id: u64,
+    /// Device of the filesystem, such as `0:52`: the same for all bind mounts of it, in all namespaces.
+    pub device: String,
     /// Where.
     pub mountpoint: PathBuf,
     /// Filesystem type, such as `ext4` or [`FSTYPE`].
     pub fstype: String,
     /// What is mounted; for lmfs the store folder.
     pub source: PathBuf,
+    /// Who mounted it, for FUSE.
+    pub user_id: Option<u32>,
 }
 
 impl MountInfo {
@@ -44,6 +50,25 @@ pub fn list() -> io::Result<Vec<MountInfo>> {
 /// When /proc is not there.
 pub fn at(mountpoint: &Path) -> io::Result<Option<MountInfo>> {
     Ok(list()?.into_iter().rev().find(|mount| mount.mountpoint == mountpoint))
+}
+
+/// The mount with this number.
+///
+/// # Errors
+/// When /proc is not there.
+pub fn by_id(id: u64) -> io::Result<Option<MountInfo>> {
+    Ok(list()?.into_iter().find(|mount| mount.id == id))
+}
+
+/// Whether the process `pid` sees a FUSE mount of this device; none when it does not let look.
+#[must_use]
+pub fn seen_by(pid: u32, device: &str) -> Option<bool> {
+    let table = fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
+    Some(
+        parse(&table)
+            .iter()
+            .any(|mount| mount.device == device && mount.fstype.starts_with("fuse")),
+    )
 }
 
 /// The mount that `path` (absolute, free of links) lies in.
@@ -86,15 +111,25 @@ fn parse(text: &[u8]) -> Vec<MountInfo> {
 /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
 fn parse_line(line: &[u8]) -> Option<MountInfo> {
     let mut fields = line.split(|&b| b == b' ');
-    let mountpoint = unescape(fields.nth(4)?);
+    let text = |field: &[u8]| String::from_utf8_lossy(field).into_owned();
+    let id = text(fields.next()?).parse().ok()?;
+    let device = text(fields.nth(1)?);
+    let mountpoint = unescape(fields.nth(1)?);
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
-    let fstype = String::from_utf8_lossy(&unescape(fields.next()?)).into_owned();
+    let fstype = text(&unescape(fields.next()?));
     let source = unescape(fields.next()?);
+    let options = text(fields.next().unwrap_or_default());
+    let user_id = options
+        .split(',')
+        .find_map(|option| option.strip_prefix("user_id=")?.parse().ok());
     let path = |bytes| PathBuf::from(OsString::from_vec(bytes));
     Some(MountInfo {
+        id,
+        device,
         mountpoint: path(mountpoint),
         fstype,
         source: path(source),
+        user_id,
     })
 }
 
@@ -137,6 +172,7 @@ junk\n";
         assert_eq!(blank.mountpoint, Path::new("/mnt/with blank"));
         assert_eq!(blank.source, Path::new("/srv/a\\b"));
         assert!(blank.is_lmfs());
+        assert_eq!((blank.id, blank.device.as_str(), blank.user_id), (40, "0:35", Some(0)));
     }
 
     #[test]
