@@ -81,7 +81,7 @@ soak: setup-test  ## run the randomized tests and the filesystem testers at leng
 	$(CARGO) build $(FLAGS) --workspace
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-indexer --tests -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --test bit_rot -- --nocapture
-	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage --test load --test many_files --test testers --test waiting -- --nocapture
+	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage --test foreign_store --test load --test many_files --test raced --test testers --test waiting -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --lib fs::tests -- --nocapture
 	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --lib check::tests -- --nocapture
 

@@ -58,8 +58,7 @@ fn everything_that_reads_works(scratch: &Scratch, original: &Path) {
     lmfs(["check".as_ref(), "--data".as_ref(), point.as_os_str()]).ok();
     let second = scratch.path("second");
     let _ = fs::create_dir(&second);
-    lmfs(["mount".as_ref(), "-oro".as_ref(), store.as_os_str(), second.as_os_str()])
-        .refused(&["in use by another process"]);
+    lmfs(["mount".as_ref(), "-oro".as_ref(), store.as_os_str(), second.as_os_str()]).refused(&["in use by"]);
     lmfs(["umount".as_ref(), point.as_os_str()]).ok();
     lmfs(["status".as_ref(), store.as_os_str()]).ok();
 
