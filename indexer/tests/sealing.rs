@@ -1,7 +1,7 @@
 //! Sealing a segment makes it durable, which takes as long as the disk does. Others go on meanwhile.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use lmfs_indexer::io::{Entry, File};
+use lmfs_indexer::io::{Entry, File, Stat};
 use lmfs_indexer::{Change, CreateOptions, Extent, Inode, Io, Kind, MemIo, OpenOptions, Store, Time};
 use parking_lot::{Condvar, Mutex};
 use std::io;
@@ -58,6 +58,9 @@ impl Io for SlowDisk {
     fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
         Ok(self.slow(self.0.open(path, write)?))
     }
+    fn stat(&self, path: &str) -> io::Result<Stat> {
+        self.0.stat(path)
+    }
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.0.rename(from, to)
     }
@@ -91,6 +94,9 @@ impl File for SlowFile {
     }
     fn len(&self) -> io::Result<u64> {
         self.0.len()
+    }
+    fn stat(&self) -> io::Result<Stat> {
+        self.0.stat()
     }
 }
 

@@ -41,6 +41,8 @@ impl Log {
             Err(e) => return Err(Error::io("look at", "the store's folder", e)),
         }
         if let Some(segment) = &head.segment {
+            let file = segment.file(self.io.as_ref())?;
+            self.check_end(head, segment, file.as_ref())?;
             return self.check_name(segment).map_err(|e| self.stopped_by(e));
         }
         // The newest one is full. Garbage collection may delete it meanwhile, but only if a newer one is there.
@@ -53,8 +55,8 @@ impl Log {
         Ok(())
     }
 
-    /// Whether the name of a segment leads to the file that is open, and that file begins as it should.
-    pub(super) fn check_name(&self, segment: &Segment) -> Result<()> {
+    /// Whether the name of a segment leads to the file that is open.
+    fn check_name(&self, segment: &Segment) -> Result<()> {
         let name = segment.name();
         let at = |e| Error::io("look at", &name, e);
         let named = self.io.stat(&name).map_err(at)?;
@@ -63,6 +65,20 @@ impl Log {
             return Err(Error::Replaced(format!(
                 "{name} is another file than the one that is open"
             )));
+        }
+        Ok(())
+    }
+
+    /// Before a segment is deleted: its name leads to the file that is open, of which there is no more than there was, and
+    /// that is of this store.
+    pub(super) fn check_whole(&self, segment: &Segment) -> Result<()> {
+        self.check_name(segment)?;
+        let name = segment.name();
+        let file = segment.file(self.io.as_ref())?;
+        let stat = file.stat().map_err(|e| Error::io("look at", &name, e))?;
+        if stat.len > segment.len() {
+            let why = format!("{name} has {} bytes where {} were written", stat.len, segment.len());
+            return Err(Error::Replaced(why));
         }
         let mut bytes = vec![0; HEADER_LEN];
         // A header that is damaged or cannot be read costs nothing.

@@ -501,7 +501,7 @@ impl Log {
         if let Some(segment) = self.segment(id) {
             // Readers that come too late to open it themselves share this handle.
             segment.pin(self.io.as_ref())?;
-            self.check_name(&segment)?;
+            self.check_whole(&segment)?;
         }
         self.removed().insert(id);
         if let Err(e) = self.io.remove(&name) {

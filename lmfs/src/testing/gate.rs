@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lmfs_indexer::io::{Entry, File};
+use lmfs_indexer::io::{Entry, File, Stat};
 use lmfs_indexer::{Io, MemIo};
 use parking_lot::{Condvar, Mutex};
 
@@ -83,6 +83,10 @@ impl Io for GatedIo {
         Ok(self.gated(self.disk.open(path, write)?))
     }
 
+    fn stat(&self, path: &str) -> io::Result<Stat> {
+        self.disk.stat(path)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.disk.rename(from, to)
     }
@@ -124,5 +128,9 @@ impl File for GatedFile {
 
     fn len(&self) -> io::Result<u64> {
         self.file.len()
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        self.file.stat()
     }
 }
