@@ -6,9 +6,10 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use rustix::mount::{MountFlags, mount_remount};
 
-use crate::daemon::control::{Client, Request};
-use crate::daemon::mountinfo::{self, MountInfo};
+use super::target::daemon_of;
+use crate::daemon::control::Request;
 use crate::daemon::status::Status;
+use crate::mountinfo::{self, MountInfo};
 
 /// Pairs of options and the flag that the first of each sets and the second takes away.
 const FLAGS: [(&str, &str, MountFlags); 10] = [
@@ -39,7 +40,7 @@ pub fn run(mountpoint: &Path, options: &[String]) -> anyhow::Result<()> {
     let mount = mountinfo::at(&at)?.filter(MountInfo::is_lmfs);
     let mount = mount.with_context(|| format!("no lmfs store is mounted at {}", at.display()))?;
     let flags = flags(options);
-    if !flags.contains(MountFlags::RDONLY) && is_read_only(&mount.source)? {
+    if !flags.contains(MountFlags::RDONLY) && is_read_only(&mount)? {
         bail!(
             "{} was mounted for reading only and cannot be remounted for writing: unmount it and mount it again",
             mount.source.display()
@@ -63,9 +64,9 @@ fn flags(options: &[String]) -> MountFlags {
 }
 
 /// Whether the daemon has opened the store for reading only.
-fn is_read_only(store: &Path) -> anyhow::Result<bool> {
-    let client = Client::connect(store).with_context(|| format!("cannot ask the daemon of {}", store.display()))?;
-    let client = client.with_context(|| format!("no daemon answers for {}", store.display()))?;
+fn is_read_only(mount: &MountInfo) -> anyhow::Result<bool> {
+    let client = daemon_of(mount)?;
+    let client = client.with_context(|| format!("no daemon answers for {}", mount.mountpoint.display()))?;
     let status: Status = client.call(&Request::Status, &mut |_| ())?;
     Ok(status.mount.is_some_and(|mount| mount.read_only))
 }
