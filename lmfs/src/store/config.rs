@@ -78,7 +78,7 @@ impl Config {
             path: path.to_owned(),
             reason,
         };
-        let any: AnyFormat = toml::from_str(text).map_err(|e| bad(e.to_string().trim().to_owned()))?;
+        let any: AnyFormat = toml::from_str(text).map_err(|e| bad(reason(text, &e)))?;
         if any.format > u64::from(FORMAT) {
             return Err(Error::NewerFormat {
                 path: path.to_owned(),
@@ -86,7 +86,7 @@ impl Config {
                 supported: FORMAT,
             });
         }
-        let config: Config = toml::from_str(text).map_err(|e| bad(e.to_string().trim().to_owned()))?;
+        let config: Config = toml::from_str(text).map_err(|e| bad(reason(text, &e)))?;
         if config.format == 0 {
             return Err(bad("format 0 does not exist".to_owned()));
         }
@@ -119,6 +119,19 @@ impl Config {
             "{HEAD}# Written by lmfs {}. Nothing here may be changed by hand.\n{body}",
             env!("CARGO_PKG_VERSION")
         ))
+    }
+}
+
+/// What is wrong with a config, and in which line. What it quotes of a damaged file is short and can be printed.
+fn reason(text: &str, error: &toml::de::Error) -> String {
+    /// Characters of it, at most.
+    const LONGEST: usize = 300;
+    let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let what: String = error.message().chars().take(LONGEST).map(printable).collect();
+    let before = error.span().and_then(|span| text.get(..span.start));
+    match before.map(|before| before.matches('\n').count() + 1) {
+        Some(line) => format!("line {line}: {what}"),
+        None => what,
     }
 }
 
@@ -180,11 +193,16 @@ mod tests {
             good.replace("abab", "xyxy"),
             format!("{good}\nextra = 1\n"),
             "\u{0}\u{1}".into(),
+            // Regression: a file of zeros was quoted whole, 400 KB of message.
+            format!("{good}{}", "\u{0}".repeat(65_536)),
+            format!("{good}\n\"\\u001b[31m{}\" = 1", "x".repeat(65_536)),
         ];
         for text in cases {
             let error = Config::parse(&text, Path::new("/s/config.toml")).unwrap_err();
             assert!(matches!(error, Error::BadConfig { .. }), "{text}: {error}");
-            assert!(error.to_string().starts_with("/s/config.toml"), "{error}");
+            let said = error.to_string();
+            assert!(said.starts_with("/s/config.toml") && said.len() < 1000, "{error}");
+            assert!(!said.contains(char::is_control), "{said:?}");
         }
     }
 }
