@@ -81,7 +81,7 @@ fn closed_descriptors_lose_nothing_and_are_never_a_file_s() {
         }
         script(&scratch, &format!("$L compress -1 <&- {closed}")).refused(&[]);
     }
-    for command in ["model list --json", "eval --blocks-only --model none in"] {
+    for command in ["model show builtin:tiny", "eval --blocks-only --model none in"] {
         script(&scratch, &format!("$L {command} >&-")).refused(&["bad file descriptor"]);
     }
     mount.umount();
