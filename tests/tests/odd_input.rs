@@ -54,7 +54,7 @@ fn what_is_cut_short_is_said_to_be() {
     );
     for (len, read, listed) in [
         (3, header, header),
-        (50, header, footer),
+        (15, header, footer),
         (300, block, footer),
         (whole.len() / 2, block, footer),
         (whole.len() - 1, footer, footer),
