@@ -117,6 +117,8 @@ fn start_log(cli: &Cli) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(stderr)
+        // What the log does not take cannot be said there either: trying that is a panic.
+        .log_internal_errors(false)
         .with_ansi(stderr().is_terminal())
         .with_target(cli.verbosity.verbose > 1);
     if logs_to_journal() {

@@ -116,6 +116,33 @@ fn what_cannot_be_printed_is_said_or_at_least_not_called_success() {
     }
 }
 
+/// Regression: a log that takes nothing, on a full disk or a terminal that went away, was a panic in the thread that logged,
+/// and ended the mount.
+#[test]
+fn a_log_that_cannot_be_written_ends_no_daemon() {
+    let scratch = Scratch::with_store(&["--model=none"]);
+    let mut daemon = Command::new(lmfs_path());
+    daemon
+        .args(["mount", "-f", "-vv", "--pack=off"])
+        .arg(scratch.store())
+        .arg(scratch.mountpoint());
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut daemon = daemon.stderr(full).spawn().unwrap();
+    until("the mount is there", || is_mount(&scratch));
+    let bytes = write_synced(&scratch, "file", 300_000);
+    assert!(fs::read(scratch.mountpoint().join("file")).unwrap() == bytes);
+    let status = lmfs(["status".as_ref(), scratch.mountpoint().as_os_str(), "--json".as_ref()])
+        .ok()
+        .json();
+    assert_eq!(
+        status.pointer("/panics").and_then(|panics| panics.as_u64()),
+        Some(0),
+        "{status:#}"
+    );
+    umount(&scratch);
+    assert!(daemon.wait().unwrap().success());
+}
+
 /// Regression: `ulimit -f` of the shell that mounted killed the daemon, with data that was not synced.
 #[test]
 fn a_limit_of_file_sizes_ends_no_daemon_and_leaves_no_half_a_file() {
