@@ -98,7 +98,7 @@ impl Filesystem {
         let mut files = 0;
         let ended = loop {
             let page = self.store.listed(ino, after, PAGE)?;
-            let last_page = page.len() < PAGE;
+            let last_page = page.len() < PAGE || page.last().is_some_and(|last| last.cookie > until);
             let mut taken = true;
             for listed in page.into_iter().take_while(|listed| listed.cookie <= until) {
                 after = listed.cookie;
@@ -116,7 +116,7 @@ impl Filesystem {
             if !taken {
                 break false;
             }
-            if last_page || after >= until {
+            if last_page {
                 break true;
             }
         };
