@@ -112,5 +112,6 @@ fn buffered_readers_see_asynchronous_direct_overwrites() {
         stop.store(true, Ordering::SeqCst);
         assert_eq!(stale, None, "old bytes were read after this overwrite");
     });
+    drop(direct);
     mount.umount();
 }
