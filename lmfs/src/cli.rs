@@ -107,12 +107,12 @@ fn start_log(cli: &Cli) {
         .with_default_directive(level.into())
         .with_env_var(LOG_VARIABLE)
         .from_env_lossy();
-    // llama.cpp warns of many models that do what they should.
-    if cli.verbosity.verbose == 0
-        && std::env::var_os(LOG_VARIABLE).is_none()
-        && let Ok(less) = "llama-cpp-2=error".parse()
-    {
-        filter = filter.add_directive(less);
+    if cli.verbosity.verbose == 0 && std::env::var_os(LOG_VARIABLE).is_none() {
+        // llama.cpp warns of many models that do what they should. fuser calls it an error when the kernel no longer wants
+        // a reply, because the caller was killed or the mount detached.
+        for less in ["llama-cpp-2=error", "fuser::reply=off"] {
+            filter = less.parse().into_iter().fold(filter, EnvFilter::add_directive);
+        }
     }
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
