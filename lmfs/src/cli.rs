@@ -22,6 +22,7 @@ pub mod size;
 mod stat;
 mod status;
 mod target;
+mod train;
 mod trial;
 mod umount;
 
@@ -85,6 +86,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Decompress(args) => compress::run(args, true, cli.verbosity),
         Command::Test(args) => compress::test(args, cli.verbosity),
         Command::List(args) => compress::list(args),
+        Command::Train(args) => train::run(args, quiet),
         Command::Model(args) => model::run(args),
         Command::Eval(args) => eval::run(args, quiet),
         Command::Manual(args) => manual::run(args),

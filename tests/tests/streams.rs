@@ -504,3 +504,53 @@ fn an_output_of_another_group_shows_it_no_more_than_anybody() {
     assert_eq!(compressed(42, 0o640), (65534, 42, 0o640));
     assert_eq!(compressed(7, 0o664), (65534, 65534, 0o644));
 }
+
+/// A JSON document of a kind, the i-th.
+fn document(i: u32) -> String {
+    let (id, visits) = (i * 7919 % 10_007, i * i % 31);
+    format!(
+        "{{\"customer\": {{\"id\": {id}, \"visits\": {visits}, \"newsletter\": {}}}, \"currency\": \"EUR\"}}\n",
+        i % 3 == 0
+    )
+}
+
+#[test]
+fn small_files_are_smaller_behind_a_dictionary_and_not_read_without_it() {
+    let scratch = Scratch::empty();
+    let (samples, dictionary) = (scratch.path("samples"), scratch.path("documents.dict"));
+    fs::create_dir(&samples).unwrap();
+    for i in 0..200 {
+        fs::write(samples.join(format!("{i:03}.json")), document(i)).unwrap();
+    }
+    let told = call("train --size 8KiB -o", &[&dictionary, &samples]).ok();
+    assert!(told.stdout.contains("of 200 files"), "{told}");
+    call("train -o", &[&dictionary, &samples]).refused(&["exists"]);
+    call("train -f --size 2MiB -o", &[&dictionary, &samples]).refused(&["1048576 bytes"]);
+    assert!(fs::metadata(&dictionary).unwrap().len() <= 8192);
+
+    let (plain, packed, out) = (scratch.path("new.json"), scratch.path("new.lmz"), scratch.path("out"));
+    let raw: String = (900..910).map(document).collect();
+    fs::write(&plain, &raw).unwrap();
+    call("compress -3 -o", &[&packed, &plain]).ok();
+    let cold = fs::metadata(&packed).unwrap().len();
+    call("compress -3 -f -o", &[&packed, Path::new("-D"), &dictionary, &plain]).ok();
+    let warm = fs::metadata(&packed).unwrap().len();
+    assert!(warm + 40 < cold, "{warm} bytes, {cold} without");
+
+    call("decompress -o", &[&out, &packed]).refused(&["dictionary", "not here"]);
+    assert!(!out.exists());
+    call("test", &[&packed]).refused(&["dictionary"]);
+    call("test -D", &[&dictionary, &packed]).ok();
+    call("decompress -D", &[&dictionary, Path::new("-o"), &out, &packed]).ok();
+    assert_eq!(fs::read_to_string(&out).unwrap(), raw);
+    call(
+        "decompress -f -D",
+        &[Path::new("/dev/zero"), Path::new("-o"), &out, &packed],
+    )
+    .refused(&["longer than"]);
+    call(
+        "decompress -f -D",
+        &[&scratch.path("missing"), Path::new("-o"), &out, &packed],
+    )
+    .refused(&["no such file"]);
+}

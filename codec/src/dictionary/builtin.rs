@@ -150,6 +150,8 @@ mod tests {
     #[test]
     fn all_dictionaries_are_whole_and_differ() {
         assert_eq!(list().len(), BUILTINS.len(), "a file is too short");
+        let bytes: usize = BUILTINS.iter().map(|builtin| builtin.file.len()).sum();
+        assert!(bytes <= 1_500_000, "{bytes} bytes of the program");
         let mut predictor = Predictor::new();
         for (i, entry) in list().iter().enumerate() {
             let state = entry.learn(&mut predictor).unwrap();

@@ -1,4 +1,4 @@
-//! The state a predictor starts with, learned from training text by `examples/mixtrain.rs`; `initial_weights/README.md` has the commands.
+//! The state a predictor starts with, learned from training text by `tools/mixtrain.rs`; `initial_weights/README.md` has the commands.
 
 use std::sync::LazyLock;
 

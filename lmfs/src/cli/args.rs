@@ -90,6 +90,8 @@ pub enum Command {
     Test(Test),
     /// Show sizes and models of .lmz files
     List(List),
+    /// Make a dictionary of samples, for `lmfs compress -D`
+    Train(Train),
     /// List the built-in models, describe a model, or write one to a file
     Model(Model),
     /// Compare lmfs with gzip, zstd and xz on your own data
@@ -109,6 +111,15 @@ Examples:
 
 A file records how it was compressed. An output file appears only when it is complete. It has the mode, times \
 and, where permitted, the owner of its input.";
+
+const TRAIN_EXAMPLES: &str = "\
+Examples:
+  lmfs train samples/ -o logs.dict
+  lmfs compress -D logs.dict today.log
+  lmfs decompress -D logs.dict today.log.lmz
+
+Small files and small blocks of data like the samples take much less space with a dictionary. Any file of at most 1 MiB \
+can be one. Keep it: files that were compressed with it cannot be read without it.";
 
 const STREAM_EXAMPLES: &str = "\
 Examples:
@@ -179,6 +190,9 @@ pub struct Stream {
     /// Block size, a power of two from 4KiB to 1MiB [default: the level's, 256KiB for -6]
     #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size)]
     pub block_size: Option<u32>,
+    /// Dictionary, such as `lmfs train` makes. Decompressing needs the same. May be given several times
+    #[arg(short = 'D', long = "dictionary", value_name = "FILE")]
+    pub dictionaries: Vec<PathBuf>,
     /// When decompressing, continue after damage: fill missing bytes with zeros and report them
     #[arg(long)]
     pub recover: bool,
@@ -196,6 +210,27 @@ pub struct Test {
     /// As for `lmfs decompress`.
     #[arg(long, value_name = "MODEL", help = READING_MODEL)]
     pub model: Option<String>,
+    /// Dictionary that the files were compressed with. May be given several times
+    #[arg(short = 'D', long = "dictionary", value_name = "FILE")]
+    pub dictionaries: Vec<PathBuf>,
+}
+
+/// `lmfs train`
+#[derive(Debug, Args)]
+#[command(after_help = TRAIN_EXAMPLES)]
+pub struct Train {
+    /// Samples: files, and folders with all that is in them
+    #[arg(required = true)]
+    pub samples: Vec<PathBuf>,
+    /// Name of the dictionary
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The most bytes of the dictionary, up to 1MiB
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "256KiB")]
+    pub size: u64,
+    /// Overwrite an existing file
+    #[arg(short, long)]
+    pub force: bool,
 }
 
 /// `lmfs list`

@@ -83,7 +83,7 @@ pub fn run(args: &Stream, decompress: bool, verbosity: Verbosity) -> anyhow::Res
         .context("--block-size")?;
     process(
         jobs.collect(),
-        Models::new(args.choice.model.as_deref(), args.choice.engine, level)?,
+        Models::new(args.choice.model.as_deref(), args.choice.engine, level)?.with_dictionaries(&args.dictionaries)?,
         usize::from(args.threads),
         block_size,
         verbosity.quiet,
@@ -106,7 +106,8 @@ pub fn test(args: &Test, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
     });
     process(
         jobs.collect(),
-        Models::new(args.model.as_deref(), EngineChoice::Auto, Level::DEFAULT)?,
+        Models::new(args.model.as_deref(), EngineChoice::Auto, Level::DEFAULT)?
+            .with_dictionaries(&args.dictionaries)?,
         usize::from(args.threads),
         Level::DEFAULT.block_size,
         verbosity.quiet,

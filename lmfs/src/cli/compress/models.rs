@@ -1,8 +1,13 @@
 //! The model that a stream is coded with: asked for, or named by a container.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use lmfs_codec::model::{Engine, EngineChoice, ModelSource, builtin};
+use lmfs_codec::dictionary::{DictionaryId, MAX_DICTIONARY};
+use lmfs_codec::model::{Engine, EngineChoice, LanguageModel, ModelSource, builtin};
 use lmfs_codec::stream::ContainerHeader;
 use lmfs_codec::{Codec, Error, Level, Options, Result};
 
@@ -17,6 +22,8 @@ pub struct Models {
     engine: EngineChoice,
     /// How hard to compress.
     level: Level,
+    /// Dictionaries that the user named.
+    dictionaries: Arc<Vec<Vec<u8>>>,
     /// The codec that compresses, once it was needed.
     writer: Option<Codec>,
     /// By what a container names: the engine and the model's digest.
@@ -53,9 +60,26 @@ impl Models {
             asked,
             engine,
             level,
+            dictionaries: Arc::default(),
             writer: None,
             loaded: HashMap::new(),
         })
+    }
+
+    /// Uses these files as dictionaries, too.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is longer than a dictionary.
+    pub fn with_dictionaries(mut self, files: &[PathBuf]) -> Result<Models> {
+        let texts: Result<Vec<Vec<u8>>> = files.iter().map(|file| read_dictionary(file)).collect();
+        self.dictionaries = Arc::new(texts?);
+        Ok(self)
+    }
+
+    fn codec(&self, model: Option<Arc<dyn LanguageModel>>, mut options: Options) -> Result<Codec> {
+        let ids = self.dictionaries.iter().map(|text| DictionaryId::of(text));
+        options.try_dictionaries = ids.collect();
+        Codec::with_dictionaries(model, Arc::clone(&self.dictionaries) as _, options)
     }
 
     /// The codec to compress with.
@@ -75,7 +99,7 @@ impl Models {
         let model = model.transpose()?;
         let mut options = self.level.options();
         options.model = model.is_some();
-        let codec = Codec::new(model, options)?;
+        let codec = self.codec(model, options)?;
         Ok(self.writer.insert(codec).clone())
     }
 
@@ -130,7 +154,7 @@ impl Models {
         if let Some(codec) = self.loaded.get(&None) {
             return Ok(codec.clone());
         }
-        let codec = Codec::new(None, Options::default())?;
+        let codec = self.codec(None, Options::default())?;
         self.loaded.insert(None, codec.clone());
         Ok(codec)
     }
@@ -139,8 +163,25 @@ impl Models {
         let model = trial::load(source, engine)?;
         let identity = model.identity();
         let key = (identity.engine, identity.digest);
-        let codec = Codec::new(Some(model), Options::default())?;
+        let codec = self.codec(Some(model), Options::default())?;
         self.loaded.insert(Some(key), codec.clone());
         Ok((key.1, codec))
     }
+}
+
+/// Reads a dictionary, and no more of a file than a dictionary may have.
+fn read_dictionary(file: &Path) -> Result<Vec<u8>> {
+    let failed = |source| Error::io(format!("dictionary {}", file.display()), source);
+    let mut text = Vec::new();
+    let limit = MAX_DICTIONARY as u64 + 1;
+    File::open(file)
+        .and_then(|open| open.take(limit).read_to_end(&mut text))
+        .map_err(failed)?;
+    if text.len() > MAX_DICTIONARY {
+        return Err(Error::InvalidOption(format!(
+            "dictionary {} is longer than {MAX_DICTIONARY} bytes; make a shorter one with `lmfs train`",
+            file.display()
+        )));
+    }
+    Ok(text)
 }
