@@ -1,7 +1,8 @@
 //! Dictionaries: text that blocks start behind.
 //!
-//! A block that names a dictionary is coded as if the dictionary's text stood in front of it. That makes small blocks of data
-//! like it much smaller. A dictionary is known by its contents: its id is a digest of its text, so a wrong one is refused.
+//! A block that names a dictionary is coded as if the dictionary's text stood in front of it. That makes small blocks
+//! of data like it much smaller. A dictionary is known by its contents: its id is a digest of its text, so a wrong one
+//! is refused.
 
 pub mod builtin;
 mod sketch;
@@ -60,8 +61,8 @@ impl FromStr for DictionaryId {
     }
 }
 
-/// Where a codec finds dictionaries besides the built-in ones. A codec calls it once for each dictionary that it needs, and again
-/// if that was evicted since. It may be called by several threads at once, for different dictionaries.
+/// Where a codec finds dictionaries besides the built-in ones. A codec calls it once for each dictionary that it needs,
+/// and again if that was evicted since. It may be called by several threads at once, for different dictionaries.
 pub trait DictionarySource: Send + Sync {
     /// The text of a dictionary; `None` if there is no dictionary of this id.
     ///

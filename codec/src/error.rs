@@ -148,8 +148,8 @@ impl Error {
         }
     }
 
-    /// Whether what was read is not what was written: [recovery](crate::stream::StreamOptions::recover) goes on after such an
-    /// error. Other errors say that it cannot be read here or now, though it may be whole.
+    /// Whether what was read is not what was written: [recovery](crate::stream::StreamOptions::recover) goes on after
+    /// such an error. Other errors say that it cannot be read here or now, though it may be whole.
     pub fn is_damage(&self) -> bool {
         matches!(
             self,

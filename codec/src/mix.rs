@@ -1,19 +1,20 @@
 //! The bit predictor: small adaptive models of the block, mixed with a language model's sse.
 //!
-//! One predictor serves all lanes of a block. Every bit of every byte is predicted from the histories of a dozen contexts
-//! (byte orders, words, fields, columns), from a match model and from the language model if there is one; an online-trained
-//! mixer weighs them and adaptive maps correct the result. All arithmetic is on integers of fixed width, so encoder and decoder
-//! compute the same bits everywhere. docs/FORMAT.md, "Mixing and coding", is normative.
+//! One predictor serves all lanes of a block. Every bit of every byte is predicted from the histories of a dozen
+//! contexts (byte orders, words, fields, columns), from a match model and from the language model if there is one; an
+//! online-trained mixer weighs them and adaptive maps correct the result. All arithmetic is on integers of fixed width,
+//! so encoder and decoder compute the same bits everywhere. docs/FORMAT.md, "Mixing and coding", is normative.
 //!
 //! A lane's byte is coded in one go: eight calls of [`Predictor::predict_bit`], each followed by
 //! [`update`](crate::entropy::token_tree::DecisionModel::update), or of
-//! [`skip`](crate::entropy::token_tree::DecisionModel::skip) for a bit that is certain because the vocabulary leaves no choice.
+//! [`skip`](crate::entropy::token_tree::DecisionModel::skip) for a bit that is certain because the vocabulary leaves no
+//! choice.
 
 #![allow(
     clippy::indexing_slicing,
     clippy::needless_range_loop,
     clippy::precedence,
-    reason = "hot loops over tables sized here; every index is masked or bounded by construction, and lanes are checked in reset"
+    reason = "hot loops over tables sized here; every index is masked or bounded, and lanes are checked in reset"
 )]
 
 mod apm;
@@ -172,8 +173,8 @@ mod tests {
         payload.len()
     }
 
-    /// Codes `raw` in `lens` lanes as a language model would: bytes of the lanes in the order of `turns`, some bits certain,
-    /// some ends of tokens decided.
+    /// Codes `raw` in `lens` lanes as a language model would: bytes of the lanes in the order of `turns`, some bits
+    /// certain, some ends of tokens decided.
     fn lanes<C: Coder>(
         predictor: &mut Predictor,
         coder: &mut C,

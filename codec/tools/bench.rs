@@ -1,6 +1,7 @@
 //! Sizes and speeds of the methods on files, block by block, beside zstd and a bare llama.cpp loop.
 //!
-//! `cargo run --release -p lmfs-codec --example bench -- [--block KIB] [--take KIB] [--lanes N] [--gain PERCENT] FILE...`
+//! `cargo run --release -p lmfs-codec --example bench -- [--block KIB] [--take KIB] [--lanes N] [--gain PERCENT]
+//! FILE...`
 #![allow(
     missing_docs,
     clippy::unwrap_used,

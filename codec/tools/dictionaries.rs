@@ -1,7 +1,8 @@
 //! Makes the built-in dictionaries: `dictionaries RECIPE CORPUS OUT [NAME...]`
 //!
-//! A line of the recipe is a name, a size in KiB, extensions of files (`-` for all), and folders of the corpus. Each folder gives
-//! the same share of samples, files in a fixed random order and a piece of each. `training/README.md` says more.
+//! A line of the recipe is a name, a size in KiB, extensions of files (`-` for all), and folders of the corpus. Each
+//! folder gives the same share of samples, files in a fixed random order and a piece of each. `training/README.md` says
+//! more.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -133,8 +133,8 @@ fn cpu_seconds() -> f64 {
     stat.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
 }
 
-/// Kilobytes a second of processor time: blocks of 16 KiB decoded, and encoded with the check. Of each block the best of
-/// `times` counts, which is what it takes where nothing disturbs it.
+/// Kilobytes a second of processor time: blocks of 16 KiB decoded, and encoded with the check. Of each block the best
+/// of `times` counts, which is what it takes where nothing disturbs it.
 fn end_to_end(codec: &Codec, text: &[u8], times: usize) -> (f64, f64) {
     let stop = Stop::new();
     let best = |run: &dyn Fn()| {

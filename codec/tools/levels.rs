@@ -1,7 +1,8 @@
 //! Sizes and speeds of the levels on files: the table of docs/BENCHMARKS.md, "Levels".
 //!
-//! `cargo run --release -p lmfs-codec --example levels -- [--take KIB] [--levels 1,6] FILE...`: the first bytes of each file, 1 MiB
-//! unless told otherwise. Seconds are of processor time on one core; encoding includes the check that the block decodes.
+//! `cargo run --release -p lmfs-codec --example levels -- [--take KIB] [--levels 1,6] FILE...`: the first bytes of each
+//! file, 1 MiB unless told otherwise. Seconds are of processor time on one core; encoding includes the check that the
+//! block decodes.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a measuring program")]
 
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, load};

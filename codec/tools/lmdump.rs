@@ -1,8 +1,9 @@
-//! Writes down what a language model says at every decision of blocks, for tuning the mixer without running the model again:
-//! `lmdump MODEL BLOCK LIMIT OUTDIR FILE...`
+//! Writes down what a language model says at every decision of blocks, for tuning the mixer without running the model
+//! again: `lmdump MODEL BLOCK LIMIT OUTDIR FILE...`
 //!
-//! Eight bytes per decision: kind (0 bit, 1 certain bit, 2 end of token, 3 a token is complete), lane, outcome, 0, the model's probability (16 bits), token
-//! rank (16 bits); in front of a block its length and number of lanes (32 bits each) and after it eight bytes of 255.
+//! Eight bytes per decision: kind (0 bit, 1 certain bit, 2 end of token, 3 a token is complete), lane, outcome, 0, the
+//! model's probability (16 bits), token rank (16 bits); in front of a block its length and number of lanes (32 bits
+//! each) and after it eight bytes of 255.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,7 +1,7 @@
 //! Sizes and speed of method mix on files cut into blocks: `mixbench BLOCK LIMIT [behind=DICT] FILE...`
 //!
-//! With `behind`, every block starts behind a dictionary: a file, `builtin:NAME`, or `head:BYTES` for the first bytes of each file,
-//! which are then not measured.
+//! With `behind`, every block starts behind a dictionary: a file, `builtin:NAME`, or `head:BYTES` for the first bytes
+//! of each file, which are then not measured.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

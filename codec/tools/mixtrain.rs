@@ -1,10 +1,10 @@
 //! Learns the state that predictors start with: `mixtrain OUT SAMPLES DIRECTORY...`
 //!
-//! From every directory it takes SAMPLES samples of 16 or 64 KiB (files are read in the order of their names, small ones
-//! joined), shuffles them, codes each as a block of its own while histories' meanings, mixing weights and final maps live on
-//! from block to block, and writes these to OUT: `codec/src/mix/initial_weights/README.md` has the commands of the built-in files.
-//! `mixtrain OUT replay DUMP...` learns the same from what `lmdump` wrote; `mixtrain judge DUMP...` learns from three of four
-//! dumps only, and prints what the others take.
+//! From every directory it takes SAMPLES samples of 16 or 64 KiB (files are read in the order of their names, small
+//! ones joined), shuffles them, codes each as a block of its own while histories' meanings, mixing weights and final
+//! maps live on from block to block, and writes these to OUT: `codec/src/mix/initial_weights/README.md` has the
+//! commands of the built-in files. `mixtrain OUT replay DUMP...` learns the same from what `lmdump` wrote; `mixtrain
+//! judge DUMP...` learns from three of four dumps only, and prints what the others take.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -82,8 +82,8 @@ impl Codec {
         self.encode_with(raw, &self.options().try_dictionaries, stop)
     }
 
-    /// [`encode`](Codec::encode), with dictionaries of this codec's source that may suit the block. They and the built-in ones are
-    /// tried on a part of it, so a few are enough.
+    /// [`encode`](Codec::encode), with dictionaries of this codec's source that may suit the block. They and the
+    /// built-in ones are tried on a part of it, so a few are enough.
     ///
     /// # Errors
     /// As of [`encode`](Codec::encode), or what [`DictionarySource::text`] returned.

@@ -111,7 +111,8 @@ impl Predicting {
         Ok(raw)
     }
 
-    /// Codes a block without a language model, behind the dictionary of `candidates` that makes it smallest, or behind none.
+    /// Codes a block without a language model, behind the dictionary of `candidates` that makes it smallest, or behind
+    /// none.
     pub(super) fn encode_mix(&self, raw: &[u8], candidates: &[DictionaryId], stop: &Stop) -> Result<Vec<u8>> {
         let sample = sample(raw);
         self.with_mixer(|mixer| {
@@ -201,7 +202,8 @@ pub(super) fn builtin_candidates(raw: &[u8]) -> Vec<DictionaryId> {
     builtin::likeliest(raw, BUILTINS_TRIED)
 }
 
-/// The part of a block on which dictionaries are tried: from a quarter of it on, where files have their head behind them.
+/// The part of a block on which dictionaries are tried: from a quarter of it on, where files have their head behind
+/// them.
 fn sample(raw: &[u8]) -> &[u8] {
     /// Bytes of it.
     const SAMPLE: usize = 4096;
@@ -216,7 +218,8 @@ pub(super) fn named_dictionary(payload: &[u8]) -> Option<(DictionaryId, &[u8])> 
     (layout == DataLayout::BEHIND_DICTIONARY).then_some((DictionaryId(*id), stream))
 }
 
-/// Bytes a lane, unless that gives more lanes than the model is best with: docs/BENCHMARKS.md, "Lanes", has the measurements.
+/// Bytes a lane, unless that gives more lanes than the model is best with: docs/BENCHMARKS.md, "Lanes", has the
+/// measurements.
 const LANE: usize = 1024;
 
 fn params(model: Option<&dyn LanguageModel>, method: Method) -> [u8; 8] {

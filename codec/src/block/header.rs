@@ -77,7 +77,8 @@ impl Header {
     pub const LEN: usize = 26;
     /// The block format that this program writes.
     pub const VERSION: u8 = 1;
-    /// The most lanes a block can have. Each costs memory whoever decodes it: none has more than the engines are best with.
+    /// The most lanes a block can have. Each costs memory whoever decodes it: none has more than the engines are best
+    /// with.
     pub const MAX_LANES: usize = 16;
 
     /// The header at the start of `block`.

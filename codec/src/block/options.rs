@@ -14,30 +14,31 @@ pub struct Options {
     pub model: bool,
     /// Allow [`Method::Mix`](crate::Method::Mix).
     pub mix: bool,
-    /// Let blocks of [`Method::Mix`](crate::Method::Mix) start behind a [dictionary](crate::dictionary) where that is smaller.
+    /// Let blocks of [`Method::Mix`](crate::Method::Mix) start behind a [dictionary](crate::dictionary) where that is
+    /// smaller.
     pub dictionaries: bool,
     /// Dictionaries of the codec's source that are tried on every block, besides the built-in ones.
     pub try_dictionaries: Vec<DictionaryId>,
-    /// The most bytes that the states after dictionaries of the codec's source may take together. Each takes about 20 times its text.
-    /// Those after built-in dictionaries are shared by all codecs and take at most 64 MiB.
+    /// The most bytes that the states after dictionaries of the codec's source may take together. Each takes about 20
+    /// times its text. Those after built-in dictionaries are shared by all codecs and take at most 64 MiB.
     pub most_warm_bytes: usize,
     /// Use the language model alone ([`Method::Lm`](crate::Method::Lm)) instead of mixing: to measure models.
     pub lm_only: bool,
-    /// By how many percent a block must shrink with the language model to be worth it, since it is then read twenty times
-    /// more slowly: 0 to 99. The model alone ([`lm_only`](Options::lm_only)) is not held to it.
+    /// By how many percent a block must shrink with the language model to be worth it, since it is then read twenty
+    /// times more slowly: 0 to 99. The model alone ([`lm_only`](Options::lm_only)) is not held to it.
     pub model_gain: u32,
     /// zstd level of [`Codec::encode`](crate::Codec::encode), 1 to 22.
     pub zstd_level: i32,
     /// zstd level of [`Codec::first_copy`](crate::Codec::first_copy).
     pub first_copy_level: i32,
-    /// Lanes of a model block; `None` chooses by the block's length: one a kilobyte, [`most_lanes`](Options::most_lanes)
-    /// at most.
+    /// Lanes of a model block; `None` chooses by the block's length: one a kilobyte,
+    /// [`most_lanes`](Options::most_lanes) at most.
     pub lanes: Option<usize>,
     /// Most lanes of a model block whose number is not given; `None` for what the model is
     /// [best with](crate::model::LanguageModel::best_lanes). Fewer lanes see more context each and may be slower.
     pub most_lanes: Option<usize>,
-    /// Decoding states and mixers kept open for reuse. Each state costs its lanes' KV caches, each mixer tables of 130 times
-    /// the last block, 36 MiB at most. Threads beyond it open and drop their own.
+    /// Decoding states and mixers kept open for reuse. Each state costs its lanes' KV caches, each mixer tables of 130
+    /// times the last block, 36 MiB at most. Threads beyond it open and drop their own.
     pub max_states: usize,
 }
 

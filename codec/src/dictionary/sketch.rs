@@ -59,7 +59,8 @@ impl Sketch {
         self.0.map(i8::cast_unsigned)
     }
 
-    /// How much more probable a block's trigrams are in this text than in any text: the mean binary logarithm, in units of 1/1024.
+    /// How much more probable a block's trigrams are in this text than in any text: the mean binary logarithm, in units
+    /// of 1/1024.
     pub fn score(&self, block: &[u8]) -> i64 {
         /// Blocks longer than this are looked at in places.
         const LOOK: usize = 8192;

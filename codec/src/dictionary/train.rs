@@ -1,9 +1,10 @@
 //! Makes a dictionary of samples.
 //!
-//! The text is put together of segments of the samples. Each next one is the segment whose shingles (runs of [`SHINGLE`] bytes)
-//! occur in the most samples while not yet being in the dictionary. This is the greedy cover of Liao, Petri, Moffat and Wirth
-//! ("Effective Construction of Relative Lempel-Ziv Dictionaries", 2016), counted by samples instead of occurrences, so that what
-//! repeats within one file only does not count for many. What suits the data best comes last, next to the block.
+//! The text is put together of segments of the samples. Each next one is the segment whose shingles (runs of
+//! [`SHINGLE`] bytes) occur in the most samples while not yet being in the dictionary. This is the greedy cover of
+//! Liao, Petri, Moffat and Wirth ("Effective Construction of Relative Lempel-Ziv Dictionaries", 2016), counted by
+//! samples instead of occurrences, so that what repeats within one file only does not count for many. What suits the
+//! data best comes last, next to the block.
 
 use std::collections::HashMap;
 
@@ -19,7 +20,8 @@ fn bucket(shingle: &[u8]) -> usize {
     (value.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - BUCKETS_LOG2)) as usize
 }
 
-/// A dictionary of at most `size` bytes made of segments of the samples. Samples that are shorter than a shingle are left out.
+/// A dictionary of at most `size` bytes made of segments of the samples. Samples that are shorter than a shingle are
+/// left out.
 pub fn train<S: AsRef<[u8]>>(samples: &[S], size: usize) -> Vec<u8> {
     let size = size.min(super::MAX_DICTIONARY);
     let total: usize = samples.iter().map(|sample| sample.as_ref().len()).sum();
@@ -31,8 +33,8 @@ pub fn train<S: AsRef<[u8]>>(samples: &[S], size: usize) -> Vec<u8> {
         .iter()
         .flat_map(|sample| sample.as_ref().chunks(SEGMENT))
         .collect();
-    // The samples are cut into as many epochs as the dictionary has segments, and each gives its best: one pass over the samples,
-    // and every part of them has a chance.
+    // The samples are cut into as many epochs as the dictionary has segments, and each gives its best: one pass over
+    // the samples, and every part of them has a chance.
     let wanted = (size / SEGMENT).max(1);
     let epoch = segments.len().div_ceil(wanted);
     let mut chosen: Vec<(u64, &[u8])> = Vec::with_capacity(wanted);
@@ -81,7 +83,8 @@ fn values<S: AsRef<[u8]>>(samples: &[S]) -> Vec<u16> {
     value
 }
 
-/// The sum of the values of a segment's different shingles. The root keeps what occurs everywhere from outweighing the rest.
+/// The sum of the values of a segment's different shingles. The root keeps what occurs everywhere from outweighing the
+/// rest.
 fn score(segment: &[u8], value: &[u16]) -> u64 {
     let mut buckets: Vec<usize> = segment.windows(SHINGLE).map(bucket).collect();
     buckets.sort_unstable();

@@ -199,8 +199,8 @@ impl ContextModels {
         self.table.store(&self.half.found, &self.half.slots);
     }
 
-    /// Asks for the slots of the half bytes that may come after the bit being coded, so that waiting for memory overlaps with
-    /// coding it. `at_byte` sees the lane as it would stand if that bit ended its byte.
+    /// Asks for the slots of the half bytes that may come after the bit being coded, so that waiting for memory
+    /// overlaps with coding it. `at_byte` sees the lane as it would stand if that bit ended its byte.
     #[inline(always)]
     pub(super) fn foresee(
         &mut self,

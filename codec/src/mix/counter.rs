@@ -1,7 +1,7 @@
 //! Adaptive probabilities.
 
-/// A probability with 22 binary digits above a count of 10: it moves by `1 / (count + 1.5)`, so it starts as an average and
-/// ends as an exponential one.
+/// A probability with 22 binary digits above a count of 10: it moves by `1 / (count + 1.5)`, so it starts as an average
+/// and ends as an exponential one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Counter(pub(super) u32);
 

@@ -24,7 +24,8 @@ fn edges(raw: &[u8]) -> Vec<usize> {
     (1..raw.len()).filter(|&i| raw[i] != raw[i - 1]).collect()
 }
 
-/// Where in a block `len` bytes begin that have as many edges before their middle as after it, but for the block's ends.
+/// Where in a block `len` bytes begin that have as many edges before their middle as after it, but for the block's
+/// ends.
 pub(super) fn busy(raw: &[u8], len: usize) -> usize {
     let edges = edges(raw);
     let middle = edges.get(edges.len() / 2).copied().unwrap_or_default();

@@ -1,9 +1,10 @@
 //! Bit histories: what a context has seen, in one byte.
 //!
-//! A state is the whole sequence of bits while it is short ([`EXACT`] bits), afterwards the numbers of zeros and ones with the
-//! last bit. A bit that contradicts many before it makes most of them forgotten, because what happened lately says more; counts are bounded
-//! more tightly the more both bits occur. The idea of indirect histories is Mahoney's (PAQ6, "Adaptive weighing of
-//! context models for lossless data compression", 2005); the table is this program's own and part of the format.
+//! A state is the whole sequence of bits while it is short ([`EXACT`] bits), afterwards the numbers of zeros and ones
+//! with the last bit. A bit that contradicts many before it makes most of them forgotten, because what happened lately
+//! says more; counts are bounded more tightly the more both bits occur. The idea of indirect histories is Mahoney's
+//! (PAQ6, "Adaptive weighing of context models for lossless data compression", 2005); the table is this program's own
+//! and part of the format.
 
 /// Bits that are remembered exactly.
 const EXACT: u8 = 3;

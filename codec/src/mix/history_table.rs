@@ -4,7 +4,8 @@ use super::context::CONTEXTS;
 use crate::simd::prefetch;
 use crate::simd::whole::Whole;
 
-/// A check byte, never 0 in a slot in use, and fifteen histories, one for each partial half byte (1, 2..3, 4..7, 8..15).
+/// A check byte, never 0 in a slot in use, and fifteen histories, one for each partial half byte (1, 2..3, 4..7,
+/// 8..15).
 pub(super) type Slot = [u8; 16];
 /// Slots that share a cache line and may stand in for each other.
 const SLOTS_PER_LINE: usize = 4;
@@ -39,8 +40,8 @@ impl HistoryTable {
         self.shift = 64 - log2_lines;
     }
 
-    /// Starts with the slots of another table, with 2^`log2_lines` lines or as many as that one has. Each of its lines is copied to
-    /// all those that its hashes may choose here.
+    /// Starts with the slots of another table, with 2^`log2_lines` lines or as many as that one has. Each of its lines
+    /// is copied to all those that its hashes may choose here.
     pub(super) fn copy_from(&mut self, other: &HistoryTable, log2_lines: u32) {
         self.lines.clear();
         self.shift = other.shift.min(64 - log2_lines.clamp(1, 24));
@@ -68,8 +69,8 @@ impl HistoryTable {
         }
     }
 
-    /// Copies the slots of all `hashes`, those that carry their check bytes or cleared ones, and says where they are. Two
-    /// contexts may be given one slot; then both get a copy, and both will be written back with the same bits.
+    /// Copies the slots of all `hashes`, those that carry their check bytes or cleared ones, and says where they are.
+    /// Two contexts may be given one slot; then both get a copy, and both will be written back with the same bits.
     #[inline(always)]
     pub(super) fn find<S: Whole>(
         &mut self,

@@ -1,4 +1,5 @@
-//! The state a predictor starts with, learned from training text by `tools/mixtrain.rs`; `initial_weights/README.md` has the commands.
+//! The state a predictor starts with, learned from training text by `tools/mixtrain.rs`; `initial_weights/README.md`
+//! has the commands.
 
 use std::sync::LazyLock;
 
@@ -96,8 +97,8 @@ impl InitialWeights {
         (self.rules.mixers, self.rules.final_mixers)
     }
 
-    /// All numbers in 16 bits, little-endian: maps of histories, first layer, final layer, final maps, qualities of matches, and
-    /// the two layers of token ends.
+    /// All numbers in 16 bits, little-endian: maps of histories, first layer, final layer, final maps, qualities of
+    /// matches, and the two layers of token ends.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let weight = |w: &i32| ((w + (1 << (STORED_SHIFT - 1))) >> STORED_SHIFT).clamp(-32768, 32767) as i16 as u16;
         let cell = |cell: &Cell| cell.p() as u16;

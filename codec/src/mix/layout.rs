@@ -12,8 +12,8 @@ pub(super) const ORDER1: usize = WAYS + CONTEXTS;
 pub(super) const CONSTANT: usize = ORDER1 + 1;
 pub(super) const EXTRA: usize = ORDER1 + 2;
 
-/// The order of the inputs in the files of initial weights: language model, contexts stretched, contexts linear, match, order 1,
-/// constant, extra.
+/// The order of the inputs in the files of initial weights: language model, contexts stretched, contexts linear, match,
+/// order 1, constant, extra.
 pub(super) const STORED_ORDER: [usize; INPUTS] = {
     const STRETCHED: usize = 2;
     const LINEAR: usize = STRETCHED + CONTEXTS;

@@ -1,8 +1,8 @@
 //! Online logistic mixing: weighted sums of stretched probabilities, trained by their own coding error.
 //!
-//! After Mahoney's gated linear mixing (PAQ7, 2005; "Data Compression Explained", section 4.3): a context selects a set of
-//! weights; the set's output is `squash(sum of weight * input)`, and after the bit each weight moves by
-//! `rate * input * (bit - output)`.
+//! After Mahoney's gated linear mixing (PAQ7, 2005; "Data Compression Explained", section 4.3): a context selects a set
+//! of weights; the set's output is `squash(sum of weight * input)`, and after the bit each weight moves by `rate *
+//! input * (bit - output)`.
 
 use super::layout::{FINAL_MIXERS, MIXERS};
 use super::math::{LIMIT, squash};
@@ -62,7 +62,8 @@ impl<const V: usize> Set<V> {
     }
 }
 
-/// Up to [`MIXERS`] mixers over the same inputs, each with its own sets of weights, and up to [`FINAL_MIXERS`] that mix their outputs.
+/// Up to [`MIXERS`] mixers over the same inputs, each with its own sets of weights, and up to [`FINAL_MIXERS`] that mix
+/// their outputs.
 pub(super) struct Mixer<const V: usize> {
     /// Weight sets of all first-layer mixers, one after the other.
     first_layer: Vec<Set<V>>,

@@ -16,8 +16,8 @@ use crate::entropy::token_tree::DecisionModel;
 use crate::simd::dispatch::{Dispatch, WholeTask};
 use crate::simd::whole::Whole;
 
-/// Bytes of the history table that are kept for the next block: the table of 256 KiB. A block of 1 MiB has one four times as
-/// large.
+/// Bytes of the history table that are kept for the next block: the table of 256 KiB. A block of 1 MiB has one four
+/// times as large.
 const KEPT_TABLE: usize = 32 << 20;
 
 /// Predicts the bits of a block's bytes; see [the module](super).
@@ -72,8 +72,9 @@ impl Predictor {
         predictor
     }
 
-    /// Forgets everything and prepares for a block that is cut into `lanes`, given as their lengths in bytes (together at
-    /// most [`MAX_BLOCK`](crate::MAX_BLOCK)). `language_model`: whether predictions get a language model's probability.
+    /// Forgets everything and prepares for a block that is cut into `lanes`, given as their lengths in bytes (together
+    /// at most [`MAX_BLOCK`](crate::MAX_BLOCK)). `language_model`: whether predictions get a language model's
+    /// probability.
     pub fn reset(&mut self, lanes: &[usize], language_model: bool) {
         self.reset_as(lanes, language_model, DataLayout::Plain);
     }
@@ -156,7 +157,8 @@ impl Predictor {
             .import(&weights.end_first_layer, &weights.end_final_layer);
     }
 
-    /// Starts a block with a language model with what [`export`](Self::export) gave instead of the built-in weights: to judge it.
+    /// Starts a block with a language model with what [`export`](Self::export) gave instead of the built-in weights: to
+    /// judge it.
     pub fn start_with(&mut self, exported: &[u8]) {
         self.import(&InitialWeights::from_bytes(exported, true));
     }
@@ -250,8 +252,8 @@ impl Predictor {
         self.mixing.refine(mixed, final_contexts)
     }
 
-    /// [`update`](DecisionModel::update) with the vectors that are at hand. The order is part of the format where parts share
-    /// state: the mixers learn from the inputs before the inputs learn.
+    /// [`update`](DecisionModel::update) with the vectors that are at hand. The order is part of the format where parts
+    /// share state: the mixers learn from the inputs before the inputs learn.
     #[inline(always)]
     pub(super) fn update_with<S: Whole>(&mut self, v: S, lane: usize, bit: bool) {
         self.mixing.update_mixer(v, bit, self.rules);

@@ -1,8 +1,9 @@
 //! 16-bit sound as what a linear predictor did not expect.
 //!
-//! Each channel has a normalized least-mean-squares filter (Widrow and Hoff, 1960) over its last 16 samples, in integers. A
-//! sample is replaced by its difference from the prediction, folded to an unsigned number (0, -1, 1, -2, ...), high byte
-//! first, so that the byte that is hard to predict comes last. The mapping keeps the length; a last odd byte stays.
+//! Each channel has a normalized least-mean-squares filter (Widrow and Hoff, 1960) over its last 16 samples, in
+//! integers. A sample is replaced by its difference from the prediction, folded to an unsigned number (0, -1, 1, -2,
+//! ...), high byte first, so that the byte that is hard to predict comes last. The mapping keeps the length; a last odd
+//! byte stays.
 
 const TAPS: usize = 16;
 /// Digits after the point of a filter weight.

@@ -1,7 +1,8 @@
-//! Secondary symbol estimation as an input: what the language model's prediction turned out to mean in `N` contexts of the block.
+//! Secondary symbol estimation as an input: what the language model's prediction turned out to mean in `N` contexts of
+//! the block.
 //!
-//! The model is the same for every block. Where it is too sure or too hesitant here, these maps learn it. PPMd and PAQ apply the
-//! same estimation to the result instead of an input.
+//! The model is the same for every block. Where it is too sure or too hesitant here, these maps learn it. PPMd and PAQ
+//! apply the same estimation to the result instead of an input.
 
 use super::apm::Apm;
 use super::layout::SSE_RATE;

@@ -63,7 +63,8 @@ pub(super) fn cells<S: Whole>(s: S, maps: &[StateMap; CONTEXTS], states: &[u8; C
     })
 }
 
-/// The mixer's inputs: stretched probabilities of [`cells`], then p - 1/2 in units of 1/1024; zeros beyond the contexts.
+/// The mixer's inputs: stretched probabilities of [`cells`], then p - 1/2 in units of 1/1024; zeros beyond the
+/// contexts.
 #[inline(always)]
 pub(super) fn inputs<S: Whole>(s: S, cells: S::I) -> [S::I; 2] {
     let stretched = s.shift_left::<1>(s.and(cells, s.splat_int(0xFFF)));

@@ -12,7 +12,8 @@ use crate::simd::prefetch;
 use crate::simd::whole::Whole;
 
 const CONTEXTS: usize = 5;
-/// Language model (2), contexts (2 each), the token at the match, constant, the model's prediction refined by the token so far.
+/// Language model (2), contexts (2 each), the token at the match, constant, the model's prediction refined by the token
+/// so far.
 pub(super) const INPUTS: usize = WAYS;
 pub(super) const MIXERS: usize = 2;
 /// Weight sets of the mixers: contexts known and match length; language model and match.

@@ -1,8 +1,9 @@
 //! The state of a predictor after a dictionary: where a block starts that names it.
 //!
-//! A warm state is immutable and shared by all threads. A block starts from a copy of its history table, which is an eighth of
-//! the size that a block of the dictionary's length would have, so that copying it takes a small part of the time that decoding
-//! a block takes. The histories lose little by it. The places of the match model are not copied: a block reads them behind its own.
+//! A warm state is immutable and shared by all threads. A block starts from a copy of its history table, which is an
+//! eighth of the size that a block of the dictionary's length would have, so that copying it takes a small part of the
+//! time that decoding a block takes. The histories lose little by it. The places of the match model are not copied: a
+//! block reads them behind its own.
 
 use super::CodeBytes;
 use super::context_models::WarmContexts;
@@ -53,7 +54,8 @@ impl WarmState {
         (state, encoder.finish())
     }
 
-    /// Decompresses what [`compress`](Self::compress) made of `len` bytes and learns it, which takes no longer than learning alone.
+    /// Decompresses what [`compress`](Self::compress) made of `len` bytes and learns it, which takes no longer than
+    /// learning alone.
     pub fn decompress(predictor: &mut Predictor, stream: &[u8], len: usize) -> Result<WarmState, StreamEnd> {
         let mut decoder = Decoder::new(stream);
         let state = Self::code(predictor, &mut decoder, &[], len);

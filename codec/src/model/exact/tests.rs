@@ -90,8 +90,8 @@ fn products_are_what_the_definition_says() {
     }
 }
 
-/// A model with random weights whose query heads have keys and values of their own, or share them in pairs, as those of the
-/// built-in models do not.
+/// A model with random weights whose query heads have keys and values of their own, or share them in pairs, as those of
+/// the built-in models do not.
 fn model_with_kv_heads(kv_heads: u64) -> Vec<u8> {
     let size = common::Size {
         width: 256,
