@@ -510,7 +510,7 @@ fn document(i: u32) -> String {
     let (id, visits) = (i * 7919 % 10_007, i * i % 31);
     format!(
         "{{\"customer\": {{\"id\": {id}, \"visits\": {visits}, \"newsletter\": {}}}, \"currency\": \"EUR\"}}\n",
-        i % 3 == 0
+        i.is_multiple_of(3)
     )
 }
 
