@@ -176,7 +176,7 @@ fn an_error_at_every_call_of_opening_costs_nothing() {
 /// opened again went on behind a hole, and was damaged after the next power cut.
 #[test]
 fn what_a_failed_sync_dropped_is_written_again_before_work_goes_on() {
-    let mut runs = 0;
+    let (mut runs, mut harmless) = (0, 0);
     for after in 0.. {
         let when = format!("seed {SEED}, file sync {after} fails");
         let (disk, _, store, ops, mut random) = create(SEED);
@@ -187,8 +187,14 @@ fn what_a_failed_sync_dropped_is_written_again_before_work_goes_on() {
             .find_map(|op| tree.run(&store, op, &mut random, &mut |_| ()).err());
         drop(store);
         let Some(failed) = failed else {
-            break;
+            // A mark that could not be written is no failure, and one follows no other. More of them: there was none left.
+            harmless += 1;
+            if harmless > 2 {
+                break;
+            }
+            continue;
         };
+        harmless = 0;
         assert!(matches!(failed, Error::WritesFailed(_)), "{when}: {failed}");
         // The system goes on, and so does the work.
         let (store, report) = Store::open(Arc::new(disk.clone()), options()).unwrap_or_else(|e| panic!("{when}: {e}"));
@@ -261,7 +267,8 @@ fn a_segment_that_could_not_be_deleted_is_deleted_by_the_next_collection() {
         if !matches!(failed, Err(Error::WritesFailed(_))) {
             collect(&store).unwrap();
             let files = disk.crash(disk.events(), Loss::Nothing);
-            let bytes: usize = files.values().map(Vec::len).sum();
+            let segments = files.iter().filter(|(path, _)| path.starts_with("segments/"));
+            let bytes: usize = segments.map(|(_, bytes)| bytes.len()).sum();
             let totals = store.totals();
             assert_eq!(bytes as u64, totals.log_bytes, "seed {SEED}, call {after}");
         }

@@ -39,6 +39,7 @@ fn a_checkpoint_that_no_header_names_is_found() {
     collect(&store);
     put(&store, b"b", 4000);
     let mut files = io.files();
+    files.retain(|path, _| path.starts_with("segments/"));
     assert!(!files.contains_key("segments/00000001.seg"));
     let (_, newest) = files.iter_mut().next_back().unwrap();
     newest[..52].fill(0);
