@@ -35,7 +35,8 @@ pub fn train<S: AsRef<[u8]>>(samples: &[S], size: usize) -> Vec<u8> {
         .collect();
     // The samples are cut into as many epochs as the dictionary has segments, and each gives its best: one pass over
     // the samples, and every part of them has a chance.
-    let wanted = (size / SEGMENT).max(1);
+    // Segments of small samples are short, so more of them are wanted.
+    let wanted = (size * segments.len() / total).max(1);
     let epoch = segments.len().div_ceil(wanted);
     let mut chosen: Vec<(u64, &[u8])> = Vec::with_capacity(wanted);
     for epoch in segments.chunks(epoch.max(1)) {
