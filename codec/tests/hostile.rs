@@ -15,7 +15,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use ::tokio::io::{AsyncRead, AsyncSeek, ReadBuf};
@@ -51,10 +51,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most memory that `work` had at a time. One runs at a time.
-fn memory<T>(work: impl FnOnce() -> T) -> (usize, T) {
+/// Held by each test from its start to its end: the allocator counts for all threads, so a test that prepares its input
+/// would be counted in another's measurement.
+fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The most memory that `work` had at a time.
+fn memory<T>(work: impl FnOnce() -> T) -> (usize, T) {
     let before = LIVE.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);
     let result = work();
@@ -188,6 +193,7 @@ fn tables() -> Vec<(&'static str, Sparse)> {
 /// Regression: a sparse file of 1 TiB, 8 KB of the disk, was read into memory as a seek table.
 #[test]
 fn a_claimed_seek_table_costs_what_is_there_of_it() {
+    let _alone = alone();
     let any = |_: &ContainerHeader| Ok(plain());
     for recover in [false, true] {
         for (what, mut file) in tables() {
@@ -228,6 +234,7 @@ fn a_claimed_seek_table_costs_what_is_there_of_it() {
 /// A table that recovery comes to from the front may claim a block for every 26 bytes that were lost.
 #[test]
 fn a_table_after_a_hole_costs_what_is_there_of_it() {
+    let _alone = alone();
     let start = container(&[7; 4096]);
     let begin = start[..start.len() - 37].to_vec();
     let (hole, len) = (64 << 20, 80 << 20);
@@ -255,6 +262,7 @@ fn a_table_after_a_hole_costs_what_is_there_of_it() {
 /// Regression: recovery that found nothing did not hear that it should end.
 #[test]
 fn a_stop_ends_a_search_for_something_intact() {
+    let _alone = alone();
     struct Endless(Stop, u64);
     impl Read for Endless {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -288,6 +296,7 @@ fn a_stop_ends_a_search_for_something_intact() {
 /// Damage on every second block once made a list as long as the input.
 #[test]
 fn many_gaps_take_bounded_memory() {
+    let _alone = alone();
     let block = plain().first_copy(b"a").unwrap();
     let begin = container(b"")[..ContainerHeader::MIN_LEN].to_vec();
     let peak = |times: usize| {
@@ -315,6 +324,7 @@ fn many_gaps_take_bounded_memory() {
 /// Block headers that claim much before a payload that has little.
 #[test]
 fn a_block_takes_what_its_documented_size_takes() {
+    let _alone = alone();
     let codec = plain();
     for (method, limit) in [
         (Method::Raw, 4 * MIB),
@@ -344,6 +354,7 @@ fn a_block_takes_what_its_documented_size_takes() {
 /// Model files whose values take more memory than file.
 #[test]
 fn a_model_file_takes_a_bounded_multiple_of_its_length() {
+    let _alone = alone();
     let head = |tensors: u64, keys: u64| {
         let mut file = b"GGUF\x03\0\0\0".to_vec();
         file.extend(tensors.to_le_bytes());

@@ -131,7 +131,7 @@ fn bad_mountpoints_are_refused() {
 #[test]
 fn bad_models_are_refused_and_no_store_is_left_behind() {
     let scratch = Scratch::empty();
-    let good = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/first.gguf")).unwrap();
+    let good = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/tiny.gguf")).unwrap();
     let mut noisy = good.clone();
     let header = Noise::new(7).bytes(3000);
     noisy.get_mut(100..3100).unwrap().copy_from_slice(&header);

@@ -129,7 +129,7 @@ impl TableReader {
     /// Looks at the next bytes; the table, if they were the last.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Option<SeekTable>> {
         if bytes.len() != self.wants() {
-            return Err(damaged("its seek table is cut short"));
+            return Err(damaged("its seek table is cut short: it is truncated"));
         }
         match (self.started, self.entries_left()) {
             (false, _) => self.lead(bytes)?,

@@ -18,12 +18,12 @@ stores what it did not expect. Files are compressed in blocks that can be read i
 
 const EXAMPLES: &str = "\
 Examples:
-  lmfs init ~/archive.lmfs                 create a store with the built-in model
-  lmfs mount ~/archive.lmfs ~/archive      use it as a directory
+  lmfs init ~/archive.lmfs               create a store with the built-in model
+  lmfs mount ~/archive.lmfs ~/archive    use it as a directory
   cp -a ~/documents ~/archive/
-  lmfs pack ~/archive                      compress now instead of waiting
-  lmfs status ~/archive                    show what it saves
-  lmfs umount ~/archive                    returns when everything is on disk
+  lmfs pack ~/archive                    compress now instead of waiting
+  lmfs status ~/archive                  show what it saves
+  lmfs umount ~/archive                  returns when everything is on disk
   tar -I 'lmfs compress' -cf docs.tar.lmz docs
 
 Exit codes: 0 success, 1 failure, 2 wrong usage; `lmfs check` has its own.
