@@ -6,7 +6,7 @@
 //! takes place only if the extent is still the one that was read: a block that was written meanwhile stays as it is.
 //!
 //! So a packer can be stopped, killed or run out of disk at any moment: each block has either its first copy or its
-//! packed one, and what remains to be done follows from the index alone ([`Tag`]). The first copies become garbage in
+//! packed one, and what remains to be done follows from the index alone ([`Tag`](crate::store::Tag)). The first copies become garbage in
 //! the log, which is collected when there is enough of it ([`crate::garbage`]).
 
 mod ahead;
@@ -16,7 +16,6 @@ mod idle;
 mod plan;
 mod run;
 mod status;
-mod tag;
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +30,6 @@ pub use host::{Host, Unattended};
 pub use idle::Background;
 pub use plan::Scope;
 pub use status::{Progress, State, Status, Summary, queue};
-pub use tag::Tag;
 
 /// Why packing ended early. Nothing is lost in any case, and the next run goes on where this one ended.
 #[derive(Debug, thiserror::Error)]

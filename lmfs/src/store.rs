@@ -20,6 +20,7 @@ mod models;
 mod opened;
 mod parity;
 mod rebuild;
+mod tag;
 
 pub use config::DEFAULT_BLOCK_SIZE;
 pub use create::NewStore;
@@ -32,3 +33,4 @@ pub use models::Digest;
 pub use opened::{Access, Opened};
 pub use parity::set_parity;
 pub use rebuild::rebuild;
+pub use tag::Tag;

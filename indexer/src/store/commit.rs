@@ -180,15 +180,7 @@ fn new_refs(change: &Change) -> impl Iterator<Item = BlockRef> {
         Change::SwapExtent { new, .. } => (&[][..], Some(new.r)),
         _ => (&[][..], None),
     };
-    let copies = match change {
-        Change::Dictionary(change) => change.new_copies(),
-        _ => &[],
-    };
-    many.iter()
-        .flatten()
-        .map(|e| e.r)
-        .chain(one)
-        .chain(copies.iter().copied())
+    many.iter().flatten().map(|e| e.r).chain(one)
 }
 
 /// The block that a change put elsewhere, unless it was skipped.

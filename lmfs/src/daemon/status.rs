@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::CacheStats;
 use crate::fs::Stats;
-use crate::packer::{self, Tag};
+use crate::packer;
 use crate::store::Opened;
+use crate::store::Tag;
 
 /// Everything known about a store. Keys are described in docs/OPERATIONS.md.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

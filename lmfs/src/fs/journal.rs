@@ -1,4 +1,8 @@
-//! The store as the parts of the filesystem change it: transactions, and making them durable for all who ask at once.
+//! The store as the parts of the filesystem share it: whether it may be changed, transactions, making them durable for
+//! all who ask at once, what is counted, and who is told.
+
+pub mod counters;
+pub mod events;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +12,9 @@ use lmfs_indexer::{Change, SkippedSwap, Store};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::stats::Counters;
-use super::{Error, Result};
+use crate::fs::error::{Errno, Error, Result};
+use counters::Counters;
+use events::Events;
 
 /// How often the log is made durable without being asked.
 const TICK: Duration = Duration::from_secs(1);
@@ -18,7 +23,11 @@ const TICK: Duration = Duration::from_secs(1);
 /// the next sync together, and none of them holds a thread (group commit).
 pub struct Journal {
     store: Arc<Store>,
-    counters: Arc<Counters>,
+    counters: Counters,
+    events: Events,
+    read_only: bool,
+    /// The end has begun: nothing changes any more, though the kernel may still ask.
+    closed: AtomicBool,
     /// Something was committed since the log was last made durable.
     unsynced: AtomicBool,
     requests: Mutex<Requests>,
@@ -33,11 +42,14 @@ struct Requests {
 }
 
 impl Journal {
-    /// Commits go to `store`; what comes of syncs is counted in `counters`.
-    pub fn new(store: Arc<Store>, counters: Arc<Counters>) -> Journal {
+    /// The journal of `store`. A journal that is `read_only` refuses every change.
+    pub fn new(store: Arc<Store>, read_only: bool) -> Journal {
         Journal {
             store,
-            counters,
+            counters: Counters::default(),
+            events: Events::default(),
+            read_only,
+            closed: AtomicBool::new(false),
             unsynced: AtomicBool::new(false),
             requests: Mutex::default(),
             asked: Condvar::new(),
@@ -49,14 +61,56 @@ impl Journal {
         &self.store
     }
 
+    /// What the parts count.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Who is told of changes that no request asked for.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Whether every change is refused from the start.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// From now on every change is refused.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether users may change anything.
+    ///
+    /// # Errors
+    /// EROFS, ENOTCONN.
+    pub fn check_writable(&self) -> Result<()> {
+        if self.read_only {
+            Err(Error::new(Errno::ROFS, "mounted for reading only"))
+        } else if self.closed.load(Ordering::SeqCst) {
+            Err(Error::new(Errno::NOTCONN, "the store is being closed"))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Commits changes. Swaps that found another extent than they expected come back.
     ///
     /// # Errors
     /// What the store reports; nothing has changed then.
-    pub fn commit(&self, changes: Vec<Change>) -> Result<Vec<SkippedSwap>> {
+    pub fn commit_swaps(&self, changes: Vec<Change>) -> Result<Vec<SkippedSwap>> {
         let report = self.store.commit(changes)?;
         self.unsynced.store(true, Ordering::SeqCst);
         Ok(report.skipped)
+    }
+
+    /// Commits changes none of which is a swap.
+    ///
+    /// # Errors
+    /// What the store reports; nothing has changed then.
+    pub fn commit(&self, changes: Vec<Change>) -> Result<()> {
+        self.commit_swaps(changes).map(drop)
     }
 
     /// Whether something was committed that is not known to be durable.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Options of a [`Filesystem`](super::Filesystem).
+/// Options of a [`Filesystem`](crate::fs::Filesystem).
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Bytes of a block, the store's.

@@ -1,40 +1,48 @@
-//! Blocks as the log has them, decoded: by file and number, through the cache.
+//! Blocks as the log has them, decoded: by file and number, through the cache, also before they are asked for.
+
+pub mod address;
+mod directory_prefetch;
+pub mod loader;
+pub mod read_ahead;
 
 use std::future::Future;
 use std::sync::Arc;
 
-use lmfs_indexer::{BlockRef, Extent, Moved, Store};
+use lmfs_indexer::{Extent, Kind, Moved};
 
-use super::Result;
-use super::loader::cost;
 use crate::cache::{Block, Blocks, LoadError, LoadErrorKind, Loaded};
+use crate::fs::error::Result;
+use crate::fs::journal::Journal;
+use crate::fs::options::Options;
 use crate::task::Asker;
+use address::{Address, cost};
+use directory_prefetch::{DirectoryScans, MOST_FILES};
 
 /// How often a block is looked up again that was moved between looking it up and reading it.
 const RETRIES: u32 = 16;
 
-/// Which block it is and where it lies. The owner belongs to it: a block is read only for the file and number that its
-/// record names (docs/FORMAT.md), also when it is in the cache already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Address {
-    /// The file.
-    pub ino: u64,
-    /// The block's number in it.
-    pub block: u64,
-    /// Where the log has it.
-    pub location: BlockRef,
-}
-
 /// Reads blocks of files.
 pub struct Reader {
-    store: Arc<Store>,
+    journal: Arc<Journal>,
     blocks: Blocks<Address>,
+    scans: DirectoryScans,
+    block_size: u64,
+    /// Most blocks decoded ahead of a reader.
+    ahead: u64,
 }
 
 impl Reader {
-    /// Extents come from `store`, what they lead to from `blocks`.
-    pub fn new(store: Arc<Store>, blocks: Blocks<Address>) -> Reader {
-        Reader { store, blocks }
+    /// Extents come from the journal's store, what they lead to from `blocks`.
+    pub fn new(journal: Arc<Journal>, blocks: Blocks<Address>, options: &Options) -> Reader {
+        let block_size = u64::from(options.block_size);
+        Reader {
+            journal,
+            blocks,
+            scans: DirectoryScans::default(),
+            block_size,
+            // What is decoded ahead must still be in memory when it is read.
+            ahead: options.read_ahead.min(options.cache_bytes as u64 / (2 * block_size)),
+        }
     }
 
     /// The cache.
@@ -47,12 +55,12 @@ impl Reader {
     /// # Errors
     /// What the store reports.
     pub fn extent(&self, ino: u64, block: u64) -> Result<Option<Extent>> {
-        Ok(self.store.extent(ino, block)?)
+        Ok(self.journal.store().extent(ino, block)?)
     }
 
     /// The block at an extent, if it is in memory.
     pub fn cached(&self, ino: u64, block: u64, extent: &Extent) -> Option<Block> {
-        self.blocks.cached(&address(ino, block, extent))
+        self.blocks.cached(&Address::new(ino, block, extent))
     }
 
     /// The block at an extent. It is asked for at once; whoever drops the future takes the wish back.
@@ -63,7 +71,7 @@ impl Reader {
         extent: &Extent,
         asker: Asker,
     ) -> impl Future<Output = Loaded> + Send + use<> {
-        self.blocks.fetch(address(ino, block, extent), cost(extent), asker)
+        self.blocks.fetch(Address::new(ino, block, extent), cost(extent), asker)
     }
 
     /// What comes of [`Reader::fetch`], with the extent that it was found at: it is looked up again where it was moved.
@@ -117,6 +125,19 @@ impl Reader {
         self.follow(ino, block, extent, loaded, asker).await
     }
 
+    /// A directory was listed: its user may go on to read its files. `files` of them are regular.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn listed(&self, dir: u64, files: usize) -> Result<()> {
+        if (2..=MOST_FILES).contains(&files) {
+            let entries = self.journal.store().dirents(dir, None, MOST_FILES)?;
+            let files = entries.into_iter().filter(|(_, entry)| entry.kind == Kind::File);
+            self.scans.listed(dir, files.map(|(_, entry)| entry.ino).collect());
+        }
+        Ok(())
+    }
+
     /// Blocks lie elsewhere with the same contents.
     pub fn moved(&self, moves: &[Moved]) {
         for Moved { ino, block, old, new } in moves {
@@ -134,13 +155,4 @@ impl Reader {
 pub fn counted<'a>(extent: &Extent, block: &'a Block) -> &'a [u8] {
     let len = block.len().min(extent.raw_len as usize);
     block.get(..len).unwrap_or_default()
-}
-
-/// The address of a block at an extent.
-pub fn address(ino: u64, block: u64, extent: &Extent) -> Address {
-    Address {
-        ino,
-        block,
-        location: extent.r,
-    }
 }

@@ -15,10 +15,14 @@ mod full;
 mod lost;
 mod model;
 mod names;
+mod parts;
 mod tree;
 mod waiting;
 
-use lmfs_indexer::{CreateOptions, Io, MemIo, OpenOptions};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use lmfs_indexer::{Change, CreateOptions, Io, MemIo, OpenOptions};
+use parking_lot::Mutex;
 
 use super::*;
 
@@ -48,6 +52,37 @@ pub fn store_older(fs: &Filesystem) {
 
 pub fn codec() -> Codec {
     Codec::new(None, lmfs_codec::Options::default()).unwrap()
+}
+
+/// Operations that wait, on a thread that may.
+impl Filesystem {
+    pub fn read_wait(&self, ino: u64, offset: u64, size: u32) -> Result<Vec<u8>> {
+        wait(self.read(ino, offset, size, Asker::DAEMON))
+    }
+
+    pub fn write(&self, ino: u64, offset: u64, data: &[u8], kill_suid: bool) -> Result<u32> {
+        wait(self.write_async(ino, offset, data, kill_suid, Asker::DAEMON))
+    }
+
+    pub fn flush(&self, ino: u64) -> Result<()> {
+        wait(self.flush_async(ino, Asker::DAEMON))
+    }
+
+    pub fn fsync(&self, ino: u64) -> Result<()> {
+        wait(self.fsync_async(ino, Asker::DAEMON))
+    }
+
+    pub fn rename(&self, parent: u64, name: &[u8], new_parent: u64, new_name: &[u8], mode: RenameMode) -> Result<()> {
+        wait(self.rename_async(parent, name, new_parent, new_name, mode, Asker::DAEMON))
+    }
+
+    pub fn copy_file_range(&self, from: FilePosition, to: FilePosition, length: u64, kill_suid: bool) -> Result<u32> {
+        wait(self.copy_file_range_async(from, to, length, kill_suid, Asker::DAEMON))
+    }
+
+    pub fn lseek(&self, ino: u64, offset: u64, what: Seek) -> Result<u64> {
+        wait(self.lseek_async(ino, offset, what))
+    }
 }
 
 /// A filesystem on a disk in memory.
@@ -113,7 +148,7 @@ impl Disk {
                 true
             })
             .unwrap();
-        self.fs.releasedir(fh);
+        self.fs.releasedir(fh).unwrap();
         names
     }
 
@@ -127,18 +162,18 @@ impl Disk {
 
 /// Has the extent of a block lead to other bytes, and says where it led before.
 pub fn spoil(disk: &Disk, ino: u64, block: u64, bytes: &[u8]) -> lmfs_indexer::Extent {
-    let old = disk.fs.store.extent(ino, block).unwrap().unwrap();
-    let r = disk.fs.store.append_block(ino, block, bytes).unwrap();
+    let old = disk.fs.store().extent(ino, block).unwrap().unwrap();
+    let r = disk.fs.store().append_block(ino, block, bytes).unwrap();
     redirect(disk, ino, block, lmfs_indexer::Extent { r, ..old });
     old
 }
 
 pub fn redirect(disk: &Disk, ino: u64, block: u64, new: lmfs_indexer::Extent) {
-    let old = disk.fs.store.extent(ino, block).unwrap().unwrap().r;
+    let old = disk.fs.store().extent(ino, block).unwrap().unwrap().r;
     let swap = Change::SwapExtent { ino, block, old, new };
-    assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
+    assert!(disk.fs.journal.commit_swaps(vec![swap]).unwrap().is_empty());
 }
 
-pub fn errno<T: std::fmt::Debug>(result: Result<T>) -> Errno {
-    result.unwrap_err().errno
+pub fn errno<T>(result: Result<T>) -> Errno {
+    result.err().unwrap().errno
 }

@@ -2,7 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use lmfs_indexer::{Kind, Time};
+use serde::Serialize;
+
+pub use lmfs_indexer::{Kind, MAX_NAME, ROOT_INO as ROOT, Time};
+
+use crate::cache::CacheStats;
+
+/// Largest size of a file.
+pub const MAX_SIZE: u64 = i64::MAX as u64;
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +154,15 @@ pub enum Allocate {
     },
 }
 
+/// A place in a file.
+#[derive(Clone, Copy, Debug)]
+pub struct FilePosition {
+    /// The file.
+    pub ino: u64,
+    /// Bytes before the place.
+    pub offset: u64,
+}
+
 /// What `lseek` looks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seek {
@@ -186,6 +202,29 @@ pub struct StatFs {
     pub files_free: u64,
     /// Longest name in bytes.
     pub name_max: u32,
+}
+
+/// What the filesystem did since the mount and holds now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stats {
+    /// The cache of decoded blocks.
+    pub cache: CacheStats,
+    /// Written bytes that are not in the log yet.
+    pub dirty_bytes: u64,
+    /// Files they belong to.
+    pub dirty_files: u64,
+    /// Open files.
+    pub open_files: u64,
+    /// Blocks found unreadable, each counted once.
+    pub bad_blocks: u64,
+    /// Flushes that failed and are retried.
+    pub flush_errors: u64,
+    /// A flush failed, and none of a file that had failed came through since.
+    pub failing: bool,
+    /// Failures to make the log durable.
+    pub sync_errors: u64,
+    /// Operations and jobs that panicked. Always 0, unless there is a bug.
+    pub panics: u64,
 }
 
 /// A time as the store keeps it.

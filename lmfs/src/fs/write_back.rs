@@ -12,9 +12,11 @@
 
 mod background;
 mod commit;
+mod dirty;
 mod flush;
 mod room;
 mod slice;
+mod write;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -24,41 +26,31 @@ use lmfs_codec::Codec;
 use lmfs_indexer::Store;
 use tokio::sync::Notify;
 
-use super::Options;
-use super::buffer::Totals;
-use super::dirty::DirtyNodes;
-use super::events::Events;
-use super::journal::Journal;
-use super::node::Node;
-use super::reader::Reader;
-use super::stats::Counters;
+use crate::fs::inode::buffer::Totals;
+use crate::fs::inode::node::Node;
+use crate::fs::journal::Journal;
+use crate::fs::options::Options;
+use crate::fs::reader::Reader;
 use crate::task::Executor;
 pub use background::Background;
+use dirty::DirtyNodes;
 pub use flush::Cold;
-pub use room::Room;
 
-/// What write-back uses of the rest.
-pub struct Parts {
-    /// Transactions and syncs.
-    pub journal: Arc<Journal>,
-    /// The other bytes of blocks that were written in part.
-    pub reader: Arc<Reader>,
-    /// Makes first copies.
-    pub codec: Codec,
-    /// Counts failures.
-    pub counters: Arc<Counters>,
-    /// Told of what was stored.
-    pub events: Arc<Events>,
-    /// Runs flushes that nobody waits for.
-    pub executor: Arc<Executor>,
-}
+/// Dirty bytes of one file from which a flush is queued: some whole blocks, so that a flush is worth its transaction.
+const FLUSH_AT: u64 = 4 << 20;
 
 /// The part of the filesystem that stores written data.
 pub struct WriteBack {
-    parts: Parts,
+    journal: Arc<Journal>,
+    /// Has the other bytes of blocks that were written in part.
+    reader: Arc<Reader>,
+    codec: Codec,
+    /// Runs flushes that nobody waits for.
+    executor: Arc<Executor>,
     dirty: DirtyNodes,
+    totals: Arc<Totals>,
     limits: Limits,
-    /// One round over all files at a time.
+    /// One round over all files at a time. Lock order: before any node's `flushing`.
     round: tokio::sync::Mutex<()>,
     /// Flushes under way that wait for decodes.
     decoding: AtomicUsize,
@@ -71,6 +63,8 @@ struct Limits {
     block_size: u64,
     /// Memory for dirty blocks, in blocks.
     blocks: u64,
+    /// Dirty bytes of one file from which a flush is queued.
+    flush_at: u64,
     /// How long a flush gathers blocks before it commits what it has.
     commit_age: Duration,
     /// Blocks decoded at a time for one flush.
@@ -78,14 +72,26 @@ struct Limits {
 }
 
 impl WriteBack {
-    /// Write-back with nothing dirty.
-    pub fn new(parts: Parts, options: &Options) -> WriteBack {
+    /// Write-back with nothing dirty. Buffers count their blocks in `totals`.
+    pub fn new(
+        journal: Arc<Journal>,
+        reader: Arc<Reader>,
+        codec: Codec,
+        executor: Arc<Executor>,
+        totals: Arc<Totals>,
+        options: &Options,
+    ) -> WriteBack {
         WriteBack {
-            parts,
+            journal,
+            reader,
+            codec,
+            executor,
             dirty: DirtyNodes::default(),
+            totals,
             limits: Limits {
                 block_size: u64::from(options.block_size),
                 blocks: options.dirty_bytes / u64::from(options.block_size),
+                flush_at: FLUSH_AT.min(options.dirty_bytes / 2),
                 commit_age: options.commit_age,
                 decodes: options.decode_threads.max(1),
             },
@@ -93,16 +99,6 @@ impl WriteBack {
             decoding: AtomicUsize::new(0),
             progress: Notify::new(),
         }
-    }
-
-    /// Counters of dirty blocks, for buffers to count in.
-    pub fn totals(&self) -> &Arc<Totals> {
-        self.dirty.totals()
-    }
-
-    /// A file was written to. Its node stays in memory until it is stored.
-    pub fn wrote(&self, node: &Arc<Node>) {
-        self.dirty.wrote(node);
     }
 
     /// Whether a file has written bytes that are not in the log yet.
@@ -121,7 +117,7 @@ impl WriteBack {
     }
 
     fn store(&self) -> &Arc<Store> {
-        self.parts.journal.store()
+        self.journal.store()
     }
 
     /// How many bytes of a block a file of `size` bytes has.

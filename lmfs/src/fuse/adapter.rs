@@ -22,7 +22,7 @@ use super::request::{
     Name, allocation, asker, caller, is_in, is_root, kills, link_to, made, node, rename_mode, seek, xattr_mode,
 };
 use super::{capabilities, list};
-use crate::fs::{self, Filesystem, Kind, Place, SetAttr};
+use crate::fs::{self, FilePosition, Filesystem, Kind, SetAttr, virtual_xattr};
 use crate::task::Asker;
 
 /// The kernel's view of a filesystem.
@@ -119,7 +119,7 @@ impl fuser::Filesystem for Adapter {
     ) {
         let (from, to) = (Name::new(parent, name), Name::new(newparent, newname));
         let (fs, asker, owner) = (self.fs.clone(), asker(req), caller(req));
-        let waits = self.fs.rename_waits(from.parent, &from.name);
+        let waits = self.fs.rename_would_block(from.parent, &from.name);
         let run = async move {
             let mode = rename_mode(flags, owner)?;
             fs.rename_async(from.parent, &from.name, to.parent, &to.name, mode, asker)
@@ -167,7 +167,7 @@ impl fuser::Filesystem for Adapter {
 
     fn getxattr(&self, req: &Request, ino: INodeNo, name: &OsStr, room: u32, reply: ReplyXattr) {
         let name = name.as_bytes();
-        if !Filesystem::is_virtual(name) {
+        if !virtual_xattr::is_virtual(name) {
             return now(&self.fs, "getxattr", reply, |fs| {
                 let value = fs.getxattr(ino.0, name)?;
                 Ok(XattrValue { value, room })
@@ -212,7 +212,7 @@ impl fuser::Filesystem for Adapter {
         soon(&self.fs, &self.watch, request, reply, run);
         // The reader has its answer, or waits for it; what it will want next comes after that.
         let ahead = || {
-            self.fs.has_read(fh.0, offset, size);
+            self.fs.note_read(fh.0, offset, size);
             Ok(())
         };
         let _ = answer::guarded(&self.fs, "read-ahead", ahead);
@@ -300,7 +300,7 @@ impl fuser::Filesystem for Adapter {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        let place = |ino: INodeNo, offset| Place { ino: ino.0, offset };
+        let place = |ino: INodeNo, offset| FilePosition { ino: ino.0, offset };
         let (from, to, kill) = (place(ino_in, offset_in), place(ino_out, offset_out), kills(req));
         let is_in = is_in(req);
         self.later("copy_file_range", req, reply, move |fs, asker| async move {
@@ -336,10 +336,7 @@ impl fuser::Filesystem for Adapter {
         list::names_with_attributes(&self.fs, fh.0, offset, reply);
     }
 
-    operation!(now releasedir(fs, _req, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags; ReplyEmpty) => {
-        fs.releasedir(fh.0);
-        Ok(())
-    });
+    operation!(now releasedir(fs, _req, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags; ReplyEmpty) => fs.releasedir(fh.0));
 
     operation!(later fsyncdir(fs, _asker, _ino: INodeNo, _fh: FileHandle, _datasync: bool; ReplyEmpty) => fs.fsyncdir().await);
 }

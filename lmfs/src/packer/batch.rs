@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use lmfs_indexer::{Change, Error as StoreError, Extent, PendingBlock, SkippedSwap, Store};
 use sha2::{Digest, Sha256};
 
+use super::Error;
 use super::plan::Waiting;
 use super::status::Outcome;
-use super::{Error, Tag};
+use crate::store::Tag;
 
 /// A batch is committed when it has this many blocks ...
 const BLOCKS: usize = 64;

@@ -9,7 +9,8 @@ use lmfs_codec::Stop;
 use lmfs_indexer::{BlockRef, Extent, Inode, Kind, Store};
 
 use super::ahead::Ahead;
-use super::{Error, Tag, locked};
+use super::{Error, locked};
+use crate::store::Tag;
 
 /// Rows looked up at a time.
 const PAGE: u64 = 1024;

@@ -13,9 +13,10 @@ use tracing::warn;
 use super::batch::{Batch, New};
 use super::plan::{Plan, Waiting};
 use super::status::Outcome;
-use super::{Error, Packer, Progress, Scope, Summary, Tag, locked};
+use super::{Error, Packer, Progress, Scope, Summary, locked};
 use crate::garbage::{self, Effort};
 use crate::room::{self, Use};
+use crate::store::Tag;
 use crate::task::low_priority_pool;
 
 /// How often progress is told.

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use lmfs_indexer::{BlockRef, Extent, Totals};
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Tag};
+use super::Error;
+use crate::store::Tag;
 
 /// What the packer does now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -8,6 +8,7 @@ use lmfs_indexer::{BlockRef, Change, CreateOptions, Dirent, Extent, Inode, Kind,
 
 use super::*;
 use crate::garbage::Effort;
+use crate::store::Tag;
 use crate::testing::until;
 
 const BLOCK: usize = 4096;

@@ -179,10 +179,9 @@ impl Replay<'_> {
                     Ok(())
                 }
             }
-            Item::BadPayload { offset, frame } if frame.kind.is_contents() => {
+            Item::BadPayload { offset, frame } if frame.kind == RecordKind::Block => {
                 let text = format!(
-                    "the {} at offset {offset} of {} ({} bytes) is damaged",
-                    frame.kind.name(),
+                    "the block at offset {offset} of {} ({} bytes) is damaged",
                     segment.name(),
                     frame.len
                 );

@@ -71,17 +71,17 @@ fn a_commit_that_keeps_failing_appends_its_blocks_once() {
     // The two blocks are appended, the transaction is not.
     faults.fail(Fault::NoSpace, 2, u64::MAX);
     assert_eq!(errno(disk.fs.fsync(ino)), Errno::NOSPC);
-    let appended = disk.fs.store.totals().log_bytes;
+    let appended = disk.fs.store().totals().log_bytes;
     for _ in 0..10 {
         assert_eq!(errno(disk.fs.fsync(ino)), Errno::NOSPC);
     }
-    assert_eq!(disk.fs.store.totals().log_bytes, appended);
-    assert_eq!(disk.fs.store.pending_blocks(), 2);
+    assert_eq!(disk.fs.store().totals().log_bytes, appended);
+    assert_eq!(disk.fs.store().pending_blocks(), 2);
     // What is written to again is appended again, and what was cut off is not committed.
     disk.fs.write(ino, 7, b"newer", false).unwrap();
     faults.mend();
     disk.fs.fsync(ino).unwrap();
-    assert_eq!(disk.fs.store.pending_blocks(), 0);
+    assert_eq!(disk.fs.store().pending_blocks(), 0);
     let mut expected = pattern(2);
     expected[7..12].copy_from_slice(b"newer");
     assert_eq!(disk.reopen().all(ino), expected);
@@ -107,7 +107,7 @@ fn blocks_appended_for_what_is_gone_do_not_wait_for_ever() {
             };
             disk.fs.setattr(ino, size, false).unwrap();
         }
-        assert_eq!(disk.fs.store.pending_blocks(), 0, "garbage collection may have them");
+        assert_eq!(disk.fs.store().pending_blocks(), 0, "garbage collection may have them");
     }
 }
 
@@ -119,7 +119,7 @@ fn a_copy_behind_written_data_stores_that_first() {
     disk.fs.write(from, 0, &pattern(1), false).unwrap();
     disk.fs.fsync(from).unwrap();
     disk.fs.write(to, 0, &[7; 2 * BLOCK as usize], false).unwrap();
-    let place = |ino, offset| Place { ino, offset };
+    let place = |ino, offset| FilePosition { ino, offset };
     assert_eq!(
         disk.fs
             .copy_file_range(place(from, 0), place(to, 2 * B), B, false)
@@ -147,14 +147,14 @@ fn a_block_of_another_owner_is_neither_read_nor_copied() {
         disk.fs.write(ino, 0, &[ino as u8; 2 * BLOCK as usize], false).unwrap();
         disk.fs.fsync(ino).unwrap();
     }
-    let secret = disk.fs.store.extent(theirs, 0).unwrap().unwrap();
+    let secret = disk.fs.store().extent(theirs, 0).unwrap().unwrap();
     redirect(&disk, mine, 0, secret);
     // Also when the block is in memory for its owner.
     for cached in [false, true] {
         assert_eq!(errno(disk.fs.read_wait(mine, 0, 10)), Errno::IO, "{cached}");
         assert_eq!(disk.fs.read_wait(theirs, 0, 2).unwrap(), [theirs as u8; 2]);
     }
-    let place = |ino| Place { ino, offset: 0 };
+    let place = |ino| FilePosition { ino, offset: 0 };
     assert_eq!(
         errno(disk.fs.copy_file_range(place(mine), place(copy), B, false)),
         Errno::IO
@@ -162,7 +162,7 @@ fn a_block_of_another_owner_is_neither_read_nor_copied() {
     // The other block of the file is its own.
     assert_eq!(disk.fs.read_wait(mine, B, 2).unwrap(), [mine as u8; 2]);
     // Of the same file, but another block.
-    let other = disk.fs.store.extent(own, 1).unwrap().unwrap();
+    let other = disk.fs.store().extent(own, 1).unwrap().unwrap();
     redirect(&disk, own, 0, other);
     assert_eq!(errno(disk.fs.read_wait(own, 0, 10)), Errno::IO);
 }

@@ -13,7 +13,7 @@ const B: u64 = BLOCK as u64;
 fn the_log_is_made_durable_while_a_flush_takes_long() {
     let disk = Disk::new();
     let ino = disk.file("file");
-    let node = disk.fs.node(ino).unwrap();
+    let node = disk.fs.inodes.get(ino).unwrap();
     // A flush that goes on for as long as this test wants.
     let long = wait(node.flushing.lock());
     disk.fs.write(ino, 0, b"bytes", false).unwrap();
@@ -77,9 +77,9 @@ fn a_flush_that_takes_long_commits_what_it_has() {
         });
         let ino = disk.file("file");
         disk.fs.write(ino, 0, &[7; 4 * BLOCK as usize - 100], false).unwrap();
-        let before = disk.fs.store.seq();
+        let before = disk.fs.store().seq();
         disk.fs.fsync(ino).unwrap();
-        assert_eq!(disk.fs.store.seq() - before, commits);
+        assert_eq!(disk.fs.store().seq() - before, commits);
         let disk = disk.crash();
         assert_eq!(disk.all(ino), [7; 4 * BLOCK as usize - 100]);
     }

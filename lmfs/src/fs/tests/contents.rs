@@ -88,7 +88,7 @@ fn a_copy_of_whole_blocks_does_not_decode() {
     disk.fs.write(from, 0, &bytes, false).unwrap();
     disk.fs.write(to, 0, &[0xff; 9000], false).unwrap();
     disk.fs.fsync(from).unwrap();
-    let place = |ino| Place { ino, offset: 0 };
+    let place = |ino| FilePosition { ino, offset: 0 };
     let copied = disk.fs.copy_file_range(place(from), place(to), 1 << 30, false).unwrap();
     assert_eq!(copied as usize, bytes.len());
     assert!(
@@ -108,8 +108,8 @@ fn a_copy_that_fails_midway_says_how_far_it_came_and_the_next_one_why() {
     let bytes = pattern(2 * B as usize + 77, 1);
     disk.fs.write(from, 0, &bytes, false).unwrap();
     disk.fs.fsync(from).unwrap();
-    let wrong = disk.fs.store.append_block(from, 2, b"not a block at all").unwrap();
-    let old = disk.fs.store.extent(from, 2).unwrap().unwrap();
+    let wrong = disk.fs.store().append_block(from, 2, b"not a block at all").unwrap();
+    let old = disk.fs.store().extent(from, 2).unwrap().unwrap();
     let new = lmfs_indexer::Extent { r: wrong, ..old };
     let swap = Change::SwapExtent {
         ino: from,
@@ -117,10 +117,10 @@ fn a_copy_that_fails_midway_says_how_far_it_came_and_the_next_one_why() {
         old: old.r,
         new,
     };
-    assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
+    assert!(disk.fs.journal.commit_swaps(vec![swap]).unwrap().is_empty());
     disk.fs.write(to, 0, &pattern(B as usize, 9), false).unwrap();
     let copy = |offset| {
-        let place = |ino| Place { ino, offset };
+        let place = |ino| FilePosition { ino, offset };
         disk.fs.copy_file_range(place(from), place(to), 1 << 20, false)
     };
     assert_eq!(u64::from(copy(0).unwrap()), 2 * B);
@@ -136,9 +136,9 @@ fn a_swapped_block_stays_cached_and_an_overwritten_one_is_never_seen_again() {
     disk.fs.fsync(ino).unwrap();
     assert_eq!(disk.all(ino), pattern(4096, 3));
     let decodes = disk.fs.stats().cache.decodes;
-    let old = disk.fs.store.extent(ino, 0).unwrap().unwrap();
+    let old = disk.fs.store().extent(ino, 0).unwrap().unwrap();
     let block = codec().encode(&pattern(4096, 3), &Stop::new()).unwrap();
-    let r = disk.fs.store.append_block(ino, 0, &block).unwrap();
+    let r = disk.fs.store().append_block(ino, 0, &block).unwrap();
     let new = lmfs_indexer::Extent { r, ..old };
     let swap = Change::SwapExtent {
         ino,
@@ -146,7 +146,7 @@ fn a_swapped_block_stays_cached_and_an_overwritten_one_is_never_seen_again() {
         old: old.r,
         new,
     };
-    assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
+    assert!(disk.fs.journal.commit_swaps(vec![swap]).unwrap().is_empty());
     assert_eq!(disk.all(ino), pattern(4096, 3));
     assert_eq!(
         disk.fs.stats().cache.decodes,
@@ -166,9 +166,9 @@ fn a_truncate_while_a_block_is_packed_stays_a_truncate() {
     disk.fs.write(ino, 0, &bytes, false).unwrap();
     disk.fs.fsync(ino).unwrap();
     // The packer reads the extent and encodes the block; meanwhile the file is cut and grows again.
-    let old = disk.fs.store.extent(ino, 0).unwrap().unwrap();
+    let old = disk.fs.store().extent(ino, 0).unwrap().unwrap();
     let block = codec().encode(&bytes, &Stop::new()).unwrap();
-    let r = disk.fs.store.append_block(ino, 0, &block).unwrap();
+    let r = disk.fs.store().append_block(ino, 0, &block).unwrap();
     for size in [100, 4096] {
         let size = Some(size);
         let set = SetAttr {
@@ -184,7 +184,7 @@ fn a_truncate_while_a_block_is_packed_stays_a_truncate() {
         old: old.r,
         new,
     };
-    assert!(disk.fs.commit_swaps(vec![swap]).unwrap().is_empty());
+    assert!(disk.fs.journal.commit_swaps(vec![swap]).unwrap().is_empty());
     let mut expected = bytes[..100].to_vec();
     expected.resize(4096, 0);
     assert_eq!(disk.all(ino), expected, "bytes that were cut off came back");
@@ -211,7 +211,7 @@ fn a_contents_change_clears_the_set_user_id_bit_when_asked() {
 /// Only `write` and `truncate` did: a set-user-id program could be replaced by whoever may write to it, and stay one.
 #[test]
 fn copies_into_a_file_and_holes_in_it_clear_the_set_user_id_bit_when_asked() {
-    type Act = fn(&Filesystem, Place, Place, bool) -> Result<()>;
+    type Act = fn(&Filesystem, FilePosition, FilePosition, bool) -> Result<()>;
     let acts: [Act; 5] = [
         |fs, from, to, kill| fs.copy_file_range(from, to, B, kill).map(drop),
         |fs, from, to, kill| fs.copy_file_range(from, to, 10, kill).map(drop),
@@ -231,7 +231,7 @@ fn copies_into_a_file_and_holes_in_it_clear_the_set_user_id_bit_when_asked() {
             ..SetAttr::default()
         };
         disk.fs.setattr(to, perm, false).unwrap();
-        let place = |ino| Place { ino, offset: 0 };
+        let place = |ino| FilePosition { ino, offset: 0 };
         act(&disk.fs, place(from), place(to), false).unwrap();
         assert_eq!(disk.fs.getattr(to).unwrap().perm, 0o6755, "root keeps them");
         act(&disk.fs, place(from), place(to), true).unwrap();
@@ -259,9 +259,14 @@ fn packing_and_garbage_collection_keep_what_is_cached_and_tell_the_kernel() {
     let tell = told.clone();
     disk.fs.on_stored(move |ino| tell.lock().push(ino));
 
-    let place = || disk.fs.store.extent(ino, 3).unwrap().unwrap().r;
+    let place = || disk.fs.store().extent(ino, 3).unwrap().unwrap().r;
     let (first, blocks) = (place(), disk.fs.getattr(ino).unwrap().blocks);
-    let packer = Packer::new(disk.fs.store.clone(), codec(), Arc::new(Unattended), Options::default());
+    let packer = Packer::new(
+        disk.fs.store().clone(),
+        codec(),
+        Arc::new(Unattended),
+        Options::default(),
+    );
     packer.run(&Scope::Inodes(vec![ino]), 1, &|_| (), &Stop::new()).unwrap();
     let packed = place();
     assert_ne!(packed, first);
@@ -272,7 +277,7 @@ fn packing_and_garbage_collection_keep_what_is_cached_and_tell_the_kernel() {
 
     disk.fs.unlink(ROOT, b"other").unwrap();
     told.lock().clear();
-    let _done = collect(&disk.fs.store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
+    let _done = collect(disk.fs.store(), Effort::All, &Stop::new(), &mut |_| ()).unwrap();
     assert_ne!(place(), packed);
     assert!(told.lock().contains(&ino));
     assert_eq!(disk.all(ino), text);
@@ -295,10 +300,10 @@ fn a_hole_of_millions_of_blocks_can_be_punched() {
     let data = |offset| disk.fs.lseek(ino, offset, Seek::Data);
     assert_eq!(data(0).unwrap(), 0);
     assert_eq!(data(B).unwrap(), count * stride);
-    let before = disk.fs.store.seq();
+    let before = disk.fs.store().seq();
     disk.fs.fallocate(ino, 0, u64::MAX / 2, mode, false).unwrap();
     assert_eq!(errno(data(0)), Errno::NXIO);
-    assert_eq!(disk.fs.store.seq() - before, 1);
+    assert_eq!(disk.fs.store().seq() - before, 1);
     assert_eq!(disk.fs.getattr(ino).unwrap().size, count * stride + 1);
 }
 
@@ -323,12 +328,13 @@ fn what_lies_beyond_the_end_is_not_seen_when_the_file_grows() {
         let ino = disk.file("file");
         disk.fs.write(ino, 0, &[7; 5000], false).unwrap();
         disk.fs.fsync(ino).unwrap();
-        let extent = disk.fs.store.extent(ino, 0).unwrap().unwrap();
-        let bytes = disk.fs.store.read_block(extent.r).unwrap();
-        let r = disk.fs.store.append_block(ino, 7, &bytes).unwrap();
+        let extent = disk.fs.store().extent(ino, 0).unwrap().unwrap();
+        let bytes = disk.fs.store().read_block(extent.r).unwrap();
+        let r = disk.fs.store().append_block(ino, 7, &bytes).unwrap();
         let extents = vec![Some(lmfs_indexer::Extent { r, ..extent })];
         let first = 7;
         disk.fs
+            .journal
             .commit(vec![Change::PutExtents { ino, first, extents }])
             .unwrap();
         grow(&disk.fs, ino);

@@ -27,7 +27,7 @@ fn nothing_changes_any_more_once_the_end_has_begun() {
     let handle = disk.fs.open(nameless).unwrap();
     disk.fs.unlink(ROOT, b"nameless").unwrap();
     disk.fs.shutdown().unwrap();
-    let before = disk.fs.store.totals();
+    let before = disk.fs.store().totals();
     let (fs, file) = (&disk.fs, Create::new(Kind::File, 0o644));
     let size = SetAttr {
         size: Some(7),
@@ -49,7 +49,7 @@ fn nothing_changes_any_more_once_the_end_has_begun() {
     fs.release(handle).unwrap();
     fs.forget(nameless);
     fs.fsync(ino).unwrap();
-    assert_eq!(fs.store.totals(), before);
+    assert_eq!(fs.store().totals(), before);
     assert!(disk.crash().fs.lookup(ROOT, b"file").is_ok());
 }
 
@@ -69,15 +69,15 @@ fn what_a_full_disk_left_uncommitted_is_garbage() {
         failed[0] += u32::from(fs.fsync(from).is_err());
         io.mend();
         fs.fsync(from).unwrap();
-        assert_eq!(fs.store.pending_blocks(), 0, "flushed, call {after}");
+        assert_eq!(fs.store().pending_blocks(), 0, "flushed, call {after}");
         io.fail(Fault::NoSpace, after, 1);
-        let place = |ino| Place { ino, offset: 0 };
+        let place = |ino| FilePosition { ino, offset: 0 };
         failed[1] += u32::from(
             fs.copy_file_range(place(from), place(to), 5 * u64::from(BLOCK), false)
                 .is_err(),
         );
         io.mend();
-        assert_eq!(fs.store.pending_blocks(), 0, "copied, call {after}");
+        assert_eq!(fs.store().pending_blocks(), 0, "copied, call {after}");
     }
     assert!(failed.iter().all(|n| *n > 3), "{failed:?}");
 }

@@ -19,26 +19,26 @@ fn what_is_left_of_a_full_disk_is_kept_for_deleting() {
         disk.fs.fsync(ino).unwrap();
     }
     // Less than an eighth of what the store takes and could take, but not nothing.
-    let free = |bytes| disk.io.set_free_space(disk.fs.store.checkpoint_room() + bytes);
+    let free = |bytes| disk.io.set_free_space(disk.fs.store().checkpoint_room() + bytes);
     free(1500);
-    assert_eq!(room::left(&disk.fs.store, room::Use::Data).unwrap(), 0);
-    let before = disk.fs.store.totals().log_bytes;
+    assert_eq!(room::left(disk.fs.store(), room::Use::Data).unwrap(), 0);
+    let before = disk.fs.store().totals().log_bytes;
     disk.fs.write(ino, 0, b"more", false).unwrap();
     assert_eq!(errno(disk.fs.fsync(ino)), Errno::NOSPC);
-    let place = |ino| Place { ino, offset: 0 };
+    let place = |ino| FilePosition { ino, offset: 0 };
     let copied = disk.fs.copy_file_range(place(other), place(target), 8192, false);
     assert_eq!(errno(copied), Errno::NOSPC);
     let allocate = Allocate::Reserve { keep_size: true };
     assert_eq!(errno(disk.fs.fallocate(target, 0, 1, allocate, false)), Errno::NOSPC);
     let packer = Packer::new(
-        disk.fs.store.clone(),
+        disk.fs.store().clone(),
         codec(),
         Arc::new(Unattended),
         packer::Options::default(),
     );
     let packed = packer.run(&Scope::Inodes(vec![other]), 1, &|_| (), &Stop::new());
     assert!(matches!(packed, Err(packer::Error::DiskFull(_))), "{packed:?}");
-    assert_eq!(disk.fs.store.totals().log_bytes, before, "nothing was appended");
+    assert_eq!(disk.fs.store().totals().log_bytes, before, "nothing was appended");
     let stat = disk.fs.statfs().unwrap();
     assert_eq!(stat.available, 0);
 
@@ -70,16 +70,16 @@ fn garbage_collection_that_does_not_fit_takes_no_room() {
     disk.fs.unlink(ROOT, b"other").unwrap();
     disk.io.set_free_space(200 << 10);
     for _ in 0..3 {
-        let refused = collect(&disk.fs.store, Effort::All, &Stop::new(), &mut |_| ());
+        let refused = collect(disk.fs.store(), Effort::All, &Stop::new(), &mut |_| ());
         assert!(
             matches!(refused, Err(lmfs_indexer::Error::NoSpace { .. })),
             "{refused:?}"
         );
     }
-    let before = disk.fs.store.totals();
+    let before = disk.fs.store().totals();
     disk.io.set_free_space(1 << 20);
-    let done = collect(&disk.fs.store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
+    let done = collect(disk.fs.store(), Effort::All, &Stop::new(), &mut |_| ()).unwrap();
     assert!(done.moved_blocks > 0);
-    assert!(disk.fs.store.totals().log_bytes < before.log_bytes);
+    assert!(disk.fs.store().totals().log_bytes < before.log_bytes);
     assert_eq!(disk.all(ino), text(20_000));
 }

@@ -174,3 +174,31 @@ fn memory_full_of_blocks_that_cannot_be_stored_stops_only_who_would_make_more() 
     disk.fs.fsync(other).unwrap();
     assert_eq!(errno(disk.fs.fsync(ino)), Errno::IO);
 }
+
+/// Regression: every flush of any other file said in the log that data could be stored again, and the next tick that it could
+/// not: two lines a second.
+#[test]
+fn only_a_file_that_failed_says_that_data_can_be_stored_again() {
+    let disk = Disk::new();
+    let (stuck, other) = (disk.file("stuck"), disk.file("other"));
+    disk.fs.write(stuck, 0, &[7; 4096], false).unwrap();
+    disk.fs.fsync(stuck).unwrap();
+    let mut newer = vec![0; 64];
+    newer.splice(..3, [0xb5, 0x4c, 0xf0]);
+    spoil(&disk, stuck, 0, &newer);
+    disk.fs.write(stuck, 5, b"part", false).unwrap();
+    assert!(disk.fs.fsync(stuck).is_err());
+    let failing = || disk.fs.stats().failing;
+    disk.fs.write(other, 0, b"bytes", false).unwrap();
+    disk.fs.fsync(other).unwrap();
+    assert!(failing());
+    disk.fs.write(stuck, 0, &[8; 4096], false).unwrap();
+    disk.fs.fsync(stuck).unwrap();
+    assert!(!failing());
+    // So does one whose data is not wanted any more.
+    spoil(&disk, stuck, 0, &newer);
+    disk.fs.write(stuck, 5, b"part", false).unwrap();
+    assert!(disk.fs.fsync(stuck).is_err() && failing());
+    disk.fs.unlink(ROOT, b"stuck").unwrap();
+    assert!(!failing());
+}

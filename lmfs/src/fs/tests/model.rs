@@ -53,13 +53,13 @@ fn zero(model: &mut [u8], offset: u64, len: u64) {
 
 /// Packs a block as the packer does: encoded again, swapped if nothing changed.
 fn swap(fs: &Filesystem, ino: u64, block: u64) {
-    let Some(old) = fs.store.extent(ino, block).unwrap() else {
+    let Some(old) = fs.store().extent(ino, block).unwrap() else {
         return;
     };
     let found = wait(fs.reader.block(ino, block, Asker::DAEMON)).unwrap();
     let raw = found.map_or_else(Vec::new, |(extent, block)| reader::counted(&extent, &block).to_vec());
     let bytes = codec().encode(&raw, &Stop::new()).unwrap();
-    let r = fs.store.append_block(ino, block, &bytes).unwrap();
+    let r = fs.store().append_block(ino, block, &bytes).unwrap();
     let new = lmfs_indexer::Extent { r, ..old };
     let swap = Change::SwapExtent {
         ino,
@@ -67,7 +67,7 @@ fn swap(fs: &Filesystem, ino: u64, block: u64) {
         old: old.r,
         new,
     };
-    let _skipped = fs.commit_swaps(vec![swap]).unwrap();
+    let _skipped = fs.journal.commit_swaps(vec![swap]).unwrap();
 }
 
 fn run(steps: Vec<Step>) {
@@ -109,11 +109,11 @@ fn run(steps: Vec<Step>) {
                 let count = disk
                     .fs
                     .copy_file_range(
-                        Place {
+                        FilePosition {
                             ino: source,
                             offset: from,
                         },
-                        Place { ino, offset: to },
+                        FilePosition { ino, offset: to },
                         len,
                         false,
                     )

@@ -14,7 +14,7 @@ fn an_open_file_outlives_its_name_and_is_gone_after_release() {
     assert_eq!(disk.all(ino), b"still here");
     assert_eq!(disk.fs.getattr(ino).unwrap().nlink, 0);
     disk.fs.release(fh).unwrap();
-    assert!(disk.fs.store.orphans().unwrap().is_empty());
+    assert!(disk.fs.store().orphans().unwrap().is_empty());
     assert_eq!(errno(disk.fs.open(ino)), Errno::STALE);
     disk.fs.forget(ino);
     assert_eq!(errno(disk.fs.getattr(ino)), Errno::STALE);
@@ -24,7 +24,7 @@ fn an_open_file_outlives_its_name_and_is_gone_after_release() {
 #[test]
 fn attributes_of_a_removed_file_stay_until_the_kernel_forgets_it() {
     let disk = Disk::new();
-    let ghosts = || disk.fs.ghosts.lock().len();
+    let ghosts = || disk.fs.inodes.unlinked();
     for (open, other_name) in [(false, false), (true, false), (true, true)] {
         let ino = disk.file("file");
         let fh = open.then(|| disk.fs.open(ino).unwrap());
@@ -54,7 +54,7 @@ fn attributes_of_a_removed_file_stay_until_the_kernel_forgets_it() {
     disk.fs.forget(ino);
     disk.fs.release(fh).unwrap();
     assert_eq!(ghosts(), 0);
-    assert_eq!(disk.fs.store.totals().inodes, 1);
+    assert_eq!(disk.fs.store().totals().inodes, 1);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_file_without_a_name_gets_one_once_if_it_may() {
     assert_eq!((attr.nlink, attr.perm, attr.uid), (0, 0o640, ME.uid));
     disk.fs.write(attr.ino, 0, b"contents", false).unwrap();
     assert_eq!(disk.fs.link(attr.ino, ROOT, b"name").unwrap().nlink, 1);
-    assert!(disk.fs.store.orphans().unwrap().is_empty());
+    assert!(disk.fs.store().orphans().unwrap().is_empty());
     disk.fs.fsync(attr.ino).unwrap();
     disk.fs.unlink(ROOT, b"name").unwrap();
     assert_eq!(errno(disk.fs.link(attr.ino, ROOT, b"again")), Errno::NOENT);
@@ -80,7 +80,7 @@ fn a_file_without_a_name_gets_one_once_if_it_may() {
     assert_eq!(errno(disk.fs.link(attr.ino, ROOT, b"name")), Errno::NOENT);
     disk.fs.release(fh).unwrap();
     disk.fs.forget(attr.ino);
-    assert_eq!(disk.fs.store.totals().inodes, 1, "deleted with its last handle");
+    assert_eq!(disk.fs.store().totals().inodes, 1, "deleted with its last handle");
 
     // After a crash those with a name are whole, the others gone.
     let (named, _) = made(true);
@@ -90,7 +90,7 @@ fn a_file_without_a_name_gets_one_once_if_it_may() {
     disk.fs.fsync(named.ino).unwrap();
     let disk = disk.crash();
     assert_eq!(disk.all(disk.fs.lookup(ROOT, b"name").unwrap().ino), b"contents");
-    assert_eq!(disk.fs.store.totals().inodes, 2);
+    assert_eq!(disk.fs.store().totals().inodes, 2);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_rename_leaves_a_whiteout_when_asked() {
     assert_eq!(disk.fs.getattr(ROOT).unwrap().nlink, 3);
     let report = disk
         .fs
-        .store
+        .store()
         .check(&lmfs_indexer::CheckOptions::default(), &mut |_, _| true);
     assert_eq!(report.unwrap().findings, []);
 }
@@ -154,7 +154,7 @@ fn a_file_that_was_open_without_a_name_is_gone_after_a_crash() {
     wait(disk.fs.fsyncdir()).unwrap();
     let disk = disk.crash();
     assert_eq!(errno(disk.fs.getattr(ino)), Errno::STALE);
-    assert_eq!(disk.fs.store.totals().inodes, 1);
+    assert_eq!(disk.fs.store().totals().inodes, 1);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn rename_moves_replaces_exchanges_and_refuses() {
     rename(a, b"below", b, b"moved", RenameMode::Replace).unwrap();
     let nlink = |ino| disk.fs.getattr(ino).unwrap().nlink;
     assert_eq!((nlink(a), nlink(b), nlink(ROOT)), (2, 3, 4));
-    assert_eq!(disk.fs.inode(below).unwrap().parent, b);
+    assert_eq!(disk.fs.inodes.inode(below).unwrap().parent, b);
     assert_eq!(
         errno(rename(ROOT, b"a", ROOT, b"b", RenameMode::Replace)),
         Errno::NOTEMPTY

@@ -74,7 +74,7 @@ fn everything_else(disk: &Disk, whole: u64) {
     // A whole block of a file of which another block waits.
     disk.fs.write(whole, B, &[b'w'; BLOCK as usize], false).unwrap();
     wait(disk.fs.write_back.round(Duration::ZERO, Cold::Decode)).unwrap();
-    assert_eq!(disk.fs.nodes.held(whole).unwrap().lock().dirty.next(1), None);
+    assert_eq!(disk.fs.inodes.held(whole).unwrap().lock().dirty.next(1), None);
 }
 
 fn changed() -> Vec<u8> {
@@ -119,7 +119,7 @@ fn copies_that_wait_for_decodes_hold_up_nobody_else() {
     let copies: Vec<_> = files
         .iter()
         .map(|&ino| {
-            let place = move |offset| Place { ino, offset };
+            let place = move |offset| FilePosition { ino, offset };
             run(&disk, move |fs| async move {
                 let copied = fs.copy_file_range_async(place(0), place(2 * B + 3), 100, false, Asker::DAEMON);
                 copied.await.map(|count| assert_eq!(count, 100))
@@ -170,9 +170,7 @@ fn memory_for_whole_blocks_is_left_however_much_waits_for_decodes() {
             })
         })
         .collect();
-    until("half of the memory is full", || {
-        disk.fs.write_back.totals().partial() == 8
-    });
+    until("half of the memory is full", || disk.fs.inodes.totals().partial() == 8);
     until("the other writers wait", || waiting.load(Ordering::SeqCst) == MANY - 8);
     everything_else(&disk, files[0]);
     gate.open();

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::super::journal::Journal;
 use super::WriteBack;
 use super::flush::Cold;
+use crate::fs::journal::Journal;
 use crate::task::wait;
 
 /// How often a round begins.

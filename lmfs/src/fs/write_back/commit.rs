@@ -2,10 +2,10 @@
 
 use lmfs_indexer::{Change, Extent};
 
-use super::super::Result;
-use super::super::node::{Node, State};
 use super::WriteBack;
 use super::slice::{Found, Stored};
+use crate::fs::error::Result;
+use crate::fs::inode::node::{Node, State};
 
 impl WriteBack {
     /// Commits blocks, with a size that holds as far as the first `tried` of those found reach. Blocks that could not
@@ -59,7 +59,7 @@ impl WriteBack {
             return Ok(());
         }
         changes.push(Change::PutInode(inode));
-        if let Err(error) = self.parts.journal.commit(changes) {
+        if let Err(error) = self.journal.commit(changes) {
             for (snapshot, appended) in done {
                 state.dirty.appended(&snapshot, appended);
             }
@@ -108,7 +108,7 @@ mod tests {
 
     /// A file with whole blocks at `blocks`, as a flush finds it that goes on for as long as the test wants.
     fn begun(disk: &Disk, blocks: &[u64]) -> (Arc<Node>, Found) {
-        let node = disk.fs.node(disk.file("file")).unwrap();
+        let node = disk.fs.inodes.get(disk.file("file")).unwrap();
         for block in blocks {
             disk.fs.write(node.ino, block * B, &[7; BLOCK as usize], false).unwrap();
         }

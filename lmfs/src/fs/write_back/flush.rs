@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::super::Result;
-use super::super::node::Node;
 use super::WriteBack;
 use super::slice::{Bases, Span};
+use crate::fs::error::Result;
+use crate::fs::inode::node::Node;
 use crate::task::Asker;
 
 /// Memory for what was decoded for a flush and is not stored yet, in bytes.
@@ -90,8 +90,8 @@ impl WriteBack {
             while coming.len() < self.limits.decodes && wanted(bases.len() + coming.len()) {
                 let Some(block) = cold.pop_front() else { break };
                 // A hole needs no decode, and an index that cannot be read is told by the next slice.
-                if let Ok(Some(extent)) = self.parts.reader.extent(ino, block) {
-                    coming.push_back((block, extent.r, self.parts.reader.fetch(ino, block, &extent, asker)));
+                if let Ok(Some(extent)) = self.reader.extent(ino, block) {
+                    coming.push_back((block, extent.r, self.reader.fetch(ino, block, &extent, asker)));
                 }
             }
             let Some((block, location, fetch)) = coming.pop_front() else {
@@ -136,7 +136,7 @@ impl WriteBack {
             return;
         }
         let (me, queued, counted) = (self.clone(), Queued(node), Decoding::new(self));
-        self.parts.executor.spawn(Asker::DAEMON, async move {
+        self.executor.spawn(Asker::DAEMON, async move {
             let _counted = counted;
             // Failures are logged and counted there, and tried again at the next round.
             let _ = me.flush(&queued.0, Asker::DAEMON).await;
@@ -146,7 +146,7 @@ impl WriteBack {
     /// Has a file flushed of which much is dirty; nobody waits for it.
     pub fn flush_soon(self: &Arc<Self>, node: Arc<Node>) {
         let me = self.clone();
-        self.parts.executor.spawn(Asker::DAEMON, async move {
+        self.executor.spawn(Asker::DAEMON, async move {
             // It is tried again in the background, and told to whoever syncs or closes.
             let _ = me.flush_but_last(&node).await;
         });

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::super::Result;
-use super::super::node::State;
 use super::WriteBack;
 use super::flush::Cold;
+use crate::fs::error::Result;
+use crate::fs::inode::node::State;
 use crate::task::Asker;
 
 /// Whether a write finds room in memory.
@@ -36,11 +36,11 @@ impl WriteBack {
     }
 
     fn is_full(&self) -> bool {
-        self.totals().blocks() >= self.limits.blocks
+        self.totals.blocks() >= self.limits.blocks
     }
 
     fn is_full_of_parts(&self) -> bool {
-        self.totals().partial() >= self.limits.blocks.div_ceil(2)
+        self.totals.partial() >= self.limits.blocks.div_ceil(2)
     }
 
     /// Whether a write to `range` makes one more block that is written in part.
@@ -80,7 +80,7 @@ impl WriteBack {
         for edge in [range.start, range.end] {
             if !edge.is_multiple_of(self.limits.block_size) {
                 let block = edge / self.limits.block_size;
-                self.parts.reader.block(ino, block, asker).await?;
+                self.reader.block(ino, block, asker).await?;
             }
         }
         Ok(true)

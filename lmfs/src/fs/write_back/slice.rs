@@ -7,14 +7,14 @@ use std::time::Instant;
 use lmfs_codec::Header;
 use lmfs_indexer::{BlockRef, Extent};
 
-use super::super::buffer::{Appended, Snapshot};
-use super::super::node::{Node, State};
-use super::super::reader::counted;
-use super::super::{Errno, Error, Result};
 use super::WriteBack;
 use crate::cache::{Block, LoadError, LoadErrorKind, Loaded};
-use crate::packer::Tag;
+use crate::fs::error::{Errno, Error, Result};
+use crate::fs::inode::buffer::{Appended, Snapshot};
+use crate::fs::inode::node::{Node, State};
+use crate::fs::reader::counted;
 use crate::room::{self, Use};
+use crate::store::Tag;
 use crate::task::yield_now;
 
 /// What was decoded for a flush, by block: where it lay, and what came of it.
@@ -38,7 +38,7 @@ pub(super) enum Span {
     All,
     /// All but the last block, to which a sequential writer will come back.
     ButLast,
-    /// What it comes to within [`Options::commit_age`](super::super::Options::commit_age), and one block at least.
+    /// What it comes to within [`Options::commit_age`](crate::fs::options::Options::commit_age), and one block at least.
     Short,
 }
 
@@ -137,7 +137,7 @@ impl WriteBack {
         self.count(&mut state, &found, &left, &result);
         drop(state);
         self.progress.notify_waiters();
-        self.parts.events.stored(node.ino);
+        self.journal.events().stored(node.ino);
         result.map(|()| left)
     }
 
@@ -146,7 +146,9 @@ impl WriteBack {
         let failure = result.as_ref().err().or(left.waits.as_ref());
         let all_stored = left.cold.is_empty() && !found.snapshots.is_empty();
         if failure.is_some() || all_stored || state.dirty.is_empty() {
-            self.parts.counters.flushed(state, failure);
+            self.journal
+                .counters()
+                .flushed(state.inode.ino, &mut state.failed, failure);
         }
     }
 
@@ -172,7 +174,7 @@ impl WriteBack {
         raw.truncate(limit);
         raw.resize(raw.len().max(snapshot.data.end().min(limit)), 0);
         snapshot.data.overlay(0, &mut raw);
-        let encoded = self.parts.codec.first_copy(&raw)?;
+        let encoded = self.codec.first_copy(&raw)?;
         room::check(self.store(), Use::Data)?;
         let Tag(tag) = Tag::written(Header::parse(&encoded)?.method);
         let raw_len = u32::try_from(raw.len()).map_err(|_| Error::new(Errno::IO, "a block of more than 4 GiB"))?;
@@ -197,7 +199,7 @@ impl WriteBack {
         if data.covers(0..limit) {
             return Base::Nothing;
         }
-        let extent = match self.parts.reader.extent(ino, block) {
+        let extent = match self.reader.extent(ino, block) {
             Ok(Some(extent)) => extent,
             Ok(None) => return Base::Nothing,
             Err(error) => return Base::Unreadable(LoadError::new(LoadErrorKind::Failed, error)),
@@ -209,7 +211,7 @@ impl WriteBack {
         match bases.get(&block).filter(|(location, _)| *location == extent.r) {
             Some((_, Ok(decoded))) => Base::Block(extent, decoded.clone()),
             Some((_, Err(error))) => Base::Unreadable(error.clone()),
-            None => match self.parts.reader.cached(ino, block, &extent) {
+            None => match self.reader.cached(ino, block, &extent) {
                 Some(decoded) => Base::Block(extent, decoded),
                 None => Base::Cold,
             },

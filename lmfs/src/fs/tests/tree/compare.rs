@@ -18,9 +18,9 @@ pub fn same_trees(disk: &Disk, root: &Path, unflushed: &HashSet<u64>) {
     };
     walk.directory(ROOT, root);
     let reachable = walk.inodes.len() as u64 + 1;
-    let open = disk.fs.store.orphans().unwrap().len() as u64;
+    let open = disk.fs.store().orphans().unwrap().len() as u64;
     assert_eq!(
-        disk.fs.store.totals().inodes,
+        disk.fs.store().totals().inodes,
         reachable + open,
         "inodes nobody can reach"
     );
@@ -47,7 +47,7 @@ impl Walk<'_> {
             self.entry(&attr, &at.join(&name));
             if attr.kind == Kind::Directory {
                 folders += 1;
-                assert_eq!(self.disk.fs.inode(attr.ino).unwrap().parent, ino);
+                assert_eq!(self.disk.fs.inodes.inode(attr.ino).unwrap().parent, ino);
             }
         }
         assert_eq!(

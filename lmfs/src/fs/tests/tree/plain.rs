@@ -19,7 +19,7 @@ pub struct Plain {
 }
 
 /// The directory of a path, open, and the last name.
-type Place<'a> = (OwnedFd, &'a str);
+type FilePosition<'a> = (OwnedFd, &'a str);
 
 impl Plain {
     pub fn new() -> Plain {
@@ -40,7 +40,7 @@ impl Plain {
         plain
     }
 
-    fn place<'a>(&self, path: &[&'a str]) -> Result<Place<'a>> {
+    fn place<'a>(&self, path: &[&'a str]) -> Result<FilePosition<'a>> {
         let (name, above) = path.split_last().unwrap();
         let walk = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
         let mut at = openat(CWD, self.root.path(), walk, Mode::empty())?;

@@ -24,7 +24,7 @@ pub struct World {
 }
 
 /// The directory of a path, and the last name.
-type Place<'a> = (u64, &'a [u8]);
+type FilePosition<'a> = (u64, &'a [u8]);
 
 impl World {
     pub fn new() -> World {
@@ -36,7 +36,7 @@ impl World {
     }
 
     /// As the kernel walks: nothing below what is no directory.
-    fn place<'a>(&self, path: &[&'a str]) -> Result<Place<'a>> {
+    fn place<'a>(&self, path: &[&'a str]) -> Result<FilePosition<'a>> {
         let (name, above) = path.split_last().unwrap();
         let mut at = ROOT;
         for name in above {
@@ -280,7 +280,7 @@ impl World {
     fn pack(&self) {
         self.disk.fs.sync().unwrap();
         let packer = Packer::new(
-            self.disk.fs.store.clone(),
+            self.disk.fs.store().clone(),
             codec(),
             Arc::new(Unattended),
             packer::Options::default(),
@@ -295,7 +295,7 @@ impl World {
         if crash {
             wait(self.disk.fs.fsyncdir()).unwrap();
             let dirty = |ino: &u64| self.disk.fs.is_dirty(*ino);
-            unflushed.extend((ROOT..=self.disk.fs.store.max_ino()).filter(dirty));
+            unflushed.extend((ROOT..=self.disk.fs.store().max_ino()).filter(dirty));
         }
         let opened = std::mem::take(&mut self.open);
         let old = std::mem::replace(&mut self.disk, Disk::new());
@@ -307,7 +307,7 @@ impl World {
             }
             old.reopen()
         };
-        assert!(self.disk.fs.store.orphans().unwrap().is_empty());
+        assert!(self.disk.fs.store().orphans().unwrap().is_empty());
         same_trees(&self.disk, self.plain.root.path(), &unflushed);
     }
 
