@@ -9,6 +9,8 @@ use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+mod dictionary;
+
 /// A swap that found another extent than it expected and did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SkippedSwap {
@@ -113,6 +115,7 @@ impl Transaction<'_> {
                 Ok(())
             }
             Change::DelOrphan(ino) => self.delete(rows::key(rows::ORPHAN, *ino)),
+            Change::Dictionary(change) => self.dictionary(change),
             Change::PutMeta { key, value } if value.is_empty() => self.delete(rows::meta_key(key)),
             Change::PutMeta { key, value } => {
                 self.put(rows::meta_key(key), Some(value.clone()));

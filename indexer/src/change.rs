@@ -1,5 +1,6 @@
 //! Changes of the tree, and transactions of them as they lie in the log.
 
+use crate::dictionary::DictionaryChange;
 use crate::types::{BlockRef, Dirent, Extent, Inode, MAX_NAME, MAX_TARGET, MAX_XATTR};
 
 mod code;
@@ -95,6 +96,8 @@ pub enum Change {
     PutOrphan(u64),
     /// Takes the mark away.
     DelOrphan(u64),
+    /// Makes, moves or deletes a dictionary.
+    Dictionary(DictionaryChange),
     /// Sets a small value of the caller's; an empty one deletes it.
     PutMeta {
         /// 1 to 255 bytes.
@@ -139,6 +142,7 @@ impl Change {
                 length("an extended attribute", value.len(), MAX_XATTR)
             }
             Self::DelXattr { ino, name } => number(*ino).and(xattr_name(name)),
+            Self::Dictionary(change) => change.validate(),
             Self::PutMeta { key, value } => {
                 if key.is_empty() {
                     return Err("an empty meta key".into());

@@ -1,7 +1,8 @@
 //! Sums over the rows, kept while transactions are applied, so that asking for them costs nothing.
 
+use crate::dictionary::Dictionary;
 use crate::index::rows;
-use crate::log::block_record_len;
+use crate::log::{block_record_len, dictionary_record_len};
 use crate::types::{Extent, Inode, Kind};
 use std::collections::BTreeMap;
 
@@ -24,6 +25,10 @@ pub struct Totals {
     pub inodes: u64,
     /// Blocks in use.
     pub blocks: u64,
+    /// Dictionaries.
+    pub dictionaries: u64,
+    /// Bytes of all copies of them, as stored.
+    pub dictionary_bytes: u64,
     /// Blocks in use by the caller's tag.
     pub by_tag: BTreeMap<u8, TagTotals>,
 }
@@ -55,7 +60,9 @@ pub(crate) struct Counters {
     pub(crate) logical: i128,
     /// By tag: blocks, bytes, raw bytes.
     pub(crate) tags: BTreeMap<u8, [i64; 3]>,
-    /// By segment: bytes of the records of blocks in use.
+    /// Dictionaries, and the bytes of their copies.
+    pub(crate) dictionaries: [i64; 2],
+    /// By segment: bytes of the records of blocks and dictionaries in use.
     pub(crate) live: BTreeMap<u32, i64>,
     /// Greatest inode number ever used.
     pub(crate) max_ino: u64,
@@ -80,6 +87,16 @@ impl Counters {
         *self.live.entry(e.r.segment).or_default() += sign * block_record_len(ino, block, e.r.len) as i64;
     }
 
+    /// Counts a dictionary in or out.
+    pub(crate) fn dictionary(&mut self, dictionary: &Dictionary, sign: i64) {
+        let [count, bytes] = &mut self.dictionaries;
+        *count += sign;
+        for copy in &dictionary.copies {
+            *bytes += sign * i64::from(copy.len);
+            *self.live.entry(copy.segment).or_default() += sign * dictionary_record_len(copy.len) as i64;
+        }
+    }
+
     /// Counts a row in; None if it is none that may be.
     pub(crate) fn row(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         match rows::parse(key, value)? {
@@ -91,6 +108,7 @@ impl Counters {
                     }
                 }
             }
+            rows::Row::Dictionary(dictionary) => self.dictionary(&dictionary, 1),
             _ => {}
         }
         Some(())
@@ -100,6 +118,8 @@ impl Counters {
     pub(crate) fn add(&mut self, other: &Self) {
         self.inodes += other.inodes;
         self.logical += other.logical;
+        let mine = self.dictionaries.iter_mut();
+        mine.zip(other.dictionaries).for_each(|(a, b)| *a += b);
         for (tag, more) in &other.tags {
             let mine = self.tags.entry(*tag).or_default();
             mine.iter_mut().zip(more).for_each(|(a, b)| *a += b);
@@ -112,7 +132,7 @@ impl Counters {
         self.max_ino = self.max_ino.max(other.max_ino);
     }
 
-    /// Bytes of the records of all blocks in use.
+    /// Bytes of the records of all blocks and dictionaries in use.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live.values().map(|v| u64::try_from(*v).unwrap_or(0)).sum()
     }
@@ -132,11 +152,14 @@ impl Counters {
                 (*tag, t)
             })
             .collect();
+        let [dictionaries, dictionary_bytes] = self.dictionaries;
         Totals {
             logical_bytes: u64::try_from(self.logical.max(0)).unwrap_or(u64::MAX),
             stored_bytes: by_tag.values().map(|t| t.bytes).sum(),
             inodes: positive(self.inodes),
             blocks: by_tag.values().map(|t| t.blocks).sum(),
+            dictionaries: positive(dictionaries),
+            dictionary_bytes: positive(dictionary_bytes),
             by_tag,
             ..Totals::default()
         }

@@ -21,6 +21,7 @@
 mod apply;
 mod change;
 mod counters;
+mod dictionary;
 mod error;
 mod index;
 pub mod io;
@@ -33,10 +34,12 @@ mod wire;
 pub use apply::SkippedSwap;
 pub use change::{Change, MAX_EXTENTS};
 pub use counters::{TagTotals, Totals};
+pub use dictionary::{Dictionary, DictionaryChange, DictionaryId, MAX_DICTIONARIES, MAX_DICTIONARY};
 pub use error::{Error, Result};
 pub use io::{Io, MemIo, RealIo};
 pub use parity::{MAX_PARITY, Outcome, ScrubReport, SegmentDamage, scrub};
 pub use store::check::{CheckOptions, CheckReport, Finding, Severity};
+pub use store::dictionary::DamagedDictionary;
 pub use store::gc::{GcOptions, GcReport};
 pub use store::protect::Protected;
 pub use store::{

@@ -4,7 +4,7 @@ use crate::apply::SkippedSwap;
 use crate::counters::{Counters, Totals};
 use crate::index::{Delta, INDEX_FOLDER, Index, Snapshot};
 use crate::io::Io;
-use crate::log::Log;
+use crate::log::{Log, Position};
 use crate::types::BlockRef;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::BTreeSet;
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub(crate) mod check;
 pub(crate) mod checkpoint;
 mod commit;
+pub(crate) mod dictionary;
 pub(crate) mod gc;
 #[cfg(test)]
 mod hostile;

@@ -98,6 +98,25 @@ impl Expected {
     }
 }
 
+/// Where `found`, read at `at`, differs from what it should be.
+fn difference(found: &[u8], is: &[u8], at: usize) -> String {
+    let differs = |(a, b): (&u8, &u8)| a != b;
+    let Some(first) = found.iter().zip(is).position(differs) else {
+        return format!("{} bytes instead of {}", found.len(), is.len());
+    };
+    let end = found.iter().zip(is).rposition(differs).unwrap_or(first) + 1;
+    let zeros = |bytes: &[u8]| bytes[first..end].iter().all(|&byte| byte == 0);
+    format!(
+        "bytes {} to {} differ (zeros were read: {}, expected: {}): {:?} instead of {:?}",
+        at + first,
+        at + end,
+        zeros(found),
+        zeros(is),
+        &found[first..end.min(first + 16)],
+        &is[first..end.min(first + 16)],
+    )
+}
+
 struct Race {
     files: Vec<Mutex<Expected>>,
     text: Vec<u8>,
@@ -213,10 +232,16 @@ impl Race {
                 let mut found = vec![0; 3 * BLOCK];
                 let n = file.read_at(&mut found, at as u64)?;
                 let is = expected.bytes.get(at..).unwrap_or_default();
+                let (found, is) = (&found[..n], &is[..found.len().min(is.len())]);
+                if found.len() < is.len() && self.killed.load(Ordering::SeqCst) {
+                    // read(2) returns what it had when the daemon went away.
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 assert!(
-                    found[..n] == is[..n.min(is.len())] && (n == found.len() || n == is.len()),
-                    "{}: other bytes at {at} than were written",
-                    path.display()
+                    found == is,
+                    "{}: other bytes at {at} than were written, {}",
+                    path.display(),
+                    difference(found, is, at),
                 );
                 self.compared.fetch_add(n as u64, Ordering::Relaxed);
             }

@@ -1,6 +1,7 @@
 //! Changes in bytes: a code, then the fields. docs/FORMAT.md, "Transaction".
 
 use super::{Change, MAX_EXTENTS, decode_extents, decode_inode, encode_extents, encode_inode};
+use crate::dictionary::DictionaryChange;
 use crate::types::{BlockRef, Dirent, Kind};
 use crate::wire::{Reader, put_bytes, put_varint};
 
@@ -79,6 +80,7 @@ fn encode(out: &mut Vec<u8>, change: &Change) {
         }
         Change::PutOrphan(ino) => head(PUT_ORPHAN, *ino),
         Change::DelOrphan(ino) => head(DEL_ORPHAN, *ino),
+        Change::Dictionary(change) => change.encode(out),
         Change::PutMeta { key, value } => {
             out.push(PUT_META);
             put_bytes(out, key);
@@ -105,6 +107,9 @@ fn decode(r: &mut Reader<'_>) -> Option<Change> {
     if code == PUT_META {
         let (key, value) = (r.bytes()?.to_vec(), r.bytes()?.to_vec());
         return Some(Change::PutMeta { key, value });
+    }
+    if DictionaryChange::has_code(code) {
+        return DictionaryChange::decode(code, r).map(Change::Dictionary);
     }
     let ino = r.varint()?;
     Some(match code {

@@ -3,6 +3,7 @@
 //! A directory entry has two rows: one by name, for lookups, and one by cookie, for listings.
 
 use crate::change::{decode_extents, decode_inode, dirent_name, encode_extents, encode_inode, validate_inode};
+use crate::dictionary::{Dictionary, DictionaryId};
 use crate::types::{Cookie, Dirent, Extent, Inode, Kind};
 use crate::wire::{Reader, put_varint};
 
@@ -16,6 +17,7 @@ pub(crate) const EXTENTS: u8 = b'e';
 pub(crate) const XATTR: u8 = b'x';
 pub(crate) const ORPHAN: u8 = b'o';
 pub(crate) const META: u8 = b'm';
+pub(crate) const DICTIONARY: u8 = b'k';
 
 /// A row's key: the kind and an inode number.
 pub(crate) fn key(kind: u8, ino: u64) -> Vec<u8> {
@@ -53,6 +55,24 @@ pub(crate) fn meta_key(name: &[u8]) -> Vec<u8> {
     let mut key = vec![META];
     key.extend_from_slice(name);
     key
+}
+
+/// Key of a dictionary's row.
+pub(crate) fn dictionary_key(id: DictionaryId) -> Vec<u8> {
+    [&[DICTIONARY][..], &id].concat()
+}
+
+/// The dictionary that a key names.
+pub(crate) fn dictionary_of(key: &[u8]) -> Option<DictionaryId> {
+    let (&kind, id) = key.split_first()?;
+    id.try_into().ok().filter(|_| kind == DICTIONARY)
+}
+
+/// Reads a dictionary's row.
+pub(crate) fn decode_dictionary(id: DictionaryId, bytes: &[u8]) -> Option<Dictionary> {
+    let mut r = Reader::new(bytes);
+    let dictionary = Dictionary::decode(id, &mut r)?;
+    r.is_empty().then_some(dictionary)
 }
 
 /// Kind, inode number and rest of a key.
@@ -168,6 +188,7 @@ pub(crate) enum Row<'a> {
     Orphan {
         ino: u64,
     },
+    Dictionary(Dictionary),
     Meta,
 }
 
@@ -175,6 +196,11 @@ pub(crate) enum Row<'a> {
 pub(crate) fn parse<'a>(key: &'a [u8], value: &'a [u8]) -> Option<Row<'a>> {
     if key.first() == Some(&META) {
         return Some(Row::Meta);
+    }
+    if let Some(id) = dictionary_of(key) {
+        let dictionary = decode_dictionary(id, value)?;
+        dictionary.validate().ok()?;
+        return Some(Row::Dictionary(dictionary));
     }
     let (kind, ino, rest) = split_key(key).filter(|(_, ino, _)| *ino > 0)?;
     Some(match kind {

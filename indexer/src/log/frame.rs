@@ -1,5 +1,6 @@
 //! What stands around every record: 14 bytes. docs/FORMAT.md, "Record".
 
+use crate::dictionary::DictionaryId;
 use crate::types::BlockRef;
 use crate::wire::{Reader, varint_len};
 use crate::{Error, Result};
@@ -15,6 +16,7 @@ pub(crate) const MAX_PAYLOAD: usize = (1 << 24) - 1;
 #[repr(u8)]
 pub(crate) enum RecordKind {
     Block = 0xb1,
+    Dictionary = 0xd7,
     Transaction = 0xa2,
     CheckpointBegin = 0xc3,
     CheckpointRows = 0xc4,
@@ -23,9 +25,26 @@ pub(crate) enum RecordKind {
 }
 
 impl RecordKind {
+    /// Whether it holds contents: opening a store needs none of it.
+    pub(crate) fn is_contents(self) -> bool {
+        matches!(self, Self::Block | Self::Dictionary)
+    }
+
+    /// What a message calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Dictionary => "dictionary",
+            Self::Transaction => "transaction",
+            Self::CheckpointBegin | Self::CheckpointRows | Self::CheckpointEnd => "checkpoint",
+            Self::Footer => "footer",
+        }
+    }
+
     fn from_u8(v: u8) -> Option<Self> {
         [
             Self::Block,
+            Self::Dictionary,
             Self::Transaction,
             Self::CheckpointBegin,
             Self::CheckpointRows,
@@ -123,6 +142,11 @@ pub(crate) fn block_record_len(ino: u64, block: u64, len: u32) -> u64 {
     (FRAME_LEN + varint_len(ino) + varint_len(block)) as u64 + u64::from(len)
 }
 
+/// Bytes of the record of a copy of a dictionary, which has `len` bytes.
+pub(crate) fn dictionary_record_len(len: u32) -> u64 {
+    (FRAME_LEN + size_of::<DictionaryId>()) as u64 + u64::from(len)
+}
+
 /// Owner and bytes of a block record's payload.
 pub(crate) fn parse_block(payload: &[u8]) -> Option<(u64, u64, &[u8])> {
     let mut r = Reader::new(payload);
@@ -140,14 +164,14 @@ pub(crate) fn damaged(r: BlockRef, why: impl Into<String>) -> Error {
     }
 }
 
-/// Checks a block's record as read from the disk and gives its owner and bytes.
-pub(crate) fn open_block(record: &[u8], salt: u32, r: BlockRef) -> Result<(u64, u64, &[u8])> {
+/// Checks a record as read from the disk and gives its payload.
+fn open_record(record: &[u8], salt: u32, r: BlockRef, kind: RecordKind) -> Result<&[u8]> {
     let (frame, rest) = record
         .split_at_checked(FRAME_LEN)
         .ok_or_else(|| damaged(r, "the segment ends before it"))?;
     let frame = Frame::decode(frame, salt, u64::from(r.offset)).ok_or_else(|| damaged(r, "no record begins here"))?;
-    if frame.kind != RecordKind::Block {
-        return Err(damaged(r, "the record here is no block"));
+    if frame.kind != kind {
+        return Err(damaged(r, "the record here is another one"));
     }
     let payload = rest
         .get(..frame.len as usize)
@@ -155,12 +179,33 @@ pub(crate) fn open_block(record: &[u8], salt: u32, r: BlockRef) -> Result<(u64, 
     if frame.payload_crc(payload) != frame.crc {
         return Err(damaged(r, "the checksum is wrong"));
     }
-    let (ino, block, bytes) = parse_block(payload).ok_or_else(|| damaged(r, "the record names no owner"))?;
-    if bytes.len() != r.len as usize {
-        return Err(damaged(
-            r,
-            format!("it holds {} bytes where {} are expected", bytes.len(), r.len),
-        ));
+    Ok(payload)
+}
+
+fn check_len(r: BlockRef, bytes: &[u8]) -> Result<()> {
+    if bytes.len() == r.len as usize {
+        return Ok(());
     }
+    Err(damaged(
+        r,
+        format!("it holds {} bytes where {} are expected", bytes.len(), r.len),
+    ))
+}
+
+/// Checks a block's record as read from the disk and gives its owner and bytes.
+pub(crate) fn open_block(record: &[u8], salt: u32, r: BlockRef) -> Result<(u64, u64, &[u8])> {
+    let payload = open_record(record, salt, r, RecordKind::Block)?;
+    let (ino, block, bytes) = parse_block(payload).ok_or_else(|| damaged(r, "the record names no owner"))?;
+    check_len(r, bytes)?;
     Ok((ino, block, bytes))
+}
+
+/// Checks a dictionary's record as read from the disk and gives its bytes.
+pub(crate) fn open_dictionary(record: &[u8], salt: u32, r: BlockRef, id: DictionaryId) -> Result<&[u8]> {
+    let payload = open_record(record, salt, r, RecordKind::Dictionary)?;
+    let bytes = payload
+        .strip_prefix(&id)
+        .ok_or_else(|| damaged(r, "it is another dictionary"))?;
+    check_len(r, bytes)?;
+    Ok(bytes)
 }

@@ -1,7 +1,8 @@
 //! One segment file: its name, header and footer. docs/FORMAT.md, "Segment".
 
-use super::frame::{FRAME_LEN, MAX_PAYLOAD, damaged, open_block};
+use super::frame::{FRAME_LEN, MAX_PAYLOAD, damaged, open_block, open_dictionary};
 use super::{FOLDER, Position};
+use crate::dictionary::{DictionaryId, MAX_DICTIONARY};
 use crate::io::{File, Io, read_full};
 use crate::types::BlockRef;
 use crate::wire::{Reader, put_varint};
@@ -304,6 +305,16 @@ impl Segment {
         record.truncate(end);
         record.drain(..start);
         Ok((ino, block, record))
+    }
+
+    /// Reads a copy of a dictionary.
+    pub(crate) fn read_dictionary(&self, io: &dyn Io, id: DictionaryId, r: BlockRef) -> Result<Vec<u8>> {
+        if r.len as usize > MAX_DICTIONARY {
+            return Err(damaged(r, "no dictionary is as long as its row says"));
+        }
+        let len = FRAME_LEN + id.len() + r.len as usize;
+        let record = self.read(io, u64::from(r.offset), len)?;
+        Ok(open_dictionary(&record, self.salt, r, id)?.to_vec())
     }
 
     /// The footer of a sealed segment, None where there is none that can be believed or read.

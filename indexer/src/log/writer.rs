@@ -4,6 +4,7 @@ use super::frame::{Frame, MAX_PAYLOAD, RecordKind, damaged};
 use super::segment::{Footer, HEADER_LEN, Handles, Header, Segment, segment_name};
 use super::sync::Durability;
 use super::{FOLDER, FRAME_LEN, Position};
+use crate::dictionary::DictionaryId;
 use crate::io::{File, Io, write_full};
 use crate::types::BlockRef;
 use crate::wire::put_varint;
@@ -228,6 +229,27 @@ impl Log {
             .map(location)
     }
 
+    /// Appends a copy of a dictionary. `placed` hears where it lies before its segment can be sealed.
+    pub(crate) fn append_dictionary(
+        &self,
+        id: DictionaryId,
+        bytes: &[u8],
+        placed: impl FnOnce(BlockRef),
+    ) -> Result<BlockRef> {
+        let location = |at: Position| BlockRef {
+            segment: at.segment,
+            offset: at.offset,
+            len: bytes.len() as u32,
+        };
+        let fill = |out: &mut Vec<u8>, _| {
+            out.extend_from_slice(&id);
+            out.extend_from_slice(bytes);
+        };
+        let max = id.len() + bytes.len();
+        self.append_placed(RecordKind::Dictionary, max, fill, |at| placed(location(at)))
+            .map(location)
+    }
+
     /// Appends a transaction, which begins with how far before it the log is known to be durable: after a crash,
     /// what is broken before that place was broken by the disk, not by the crash.
     pub(crate) fn append_transaction(&self, changes: &[u8]) -> Result<Position> {
@@ -274,7 +296,7 @@ impl Log {
         if kind == RecordKind::Transaction {
             head.written += record.len() as u64;
         }
-        if kind != RecordKind::Block {
+        if !kind.is_contents() {
             let end = head.end as u32;
             head.footer.note(offset, end);
         }
@@ -491,6 +513,14 @@ impl Log {
         match self.segment(r.segment) {
             Some(segment) => segment.read_block(self.io.as_ref(), r),
             None if self.removed().contains(&r.segment) => Err(Error::Moved { segment: r.segment }),
+            None => Err(damaged(r, "its segment is missing")),
+        }
+    }
+
+    /// Reads a copy of a dictionary.
+    pub(crate) fn read_dictionary(&self, id: DictionaryId, r: BlockRef) -> Result<Vec<u8>> {
+        match self.segment(r.segment) {
+            Some(segment) => segment.read_dictionary(self.io.as_ref(), id, r),
             None => Err(damaged(r, "its segment is missing")),
         }
     }

@@ -44,7 +44,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(severity: Severity, what: impl Into<String>) -> Self {
+    pub(super) fn new(severity: Severity, what: impl Into<String>) -> Self {
         Self {
             severity,
             what: what.into(),
@@ -65,7 +65,7 @@ impl Finding {
         self
     }
 
-    fn at(mut self, segment: u32, offset: u64) -> Self {
+    pub(super) fn at(mut self, segment: u32, offset: u64) -> Self {
         (self.segment, self.offset) = (Some(segment), Some(offset));
         self
     }
@@ -182,6 +182,13 @@ impl Store {
                     .block(block),
                 None => Finding::new(Severity::Warning, "a block that is not in use has a wrong checksum"),
             },
+            Some(RecordKind::Dictionary) => {
+                let payload = self.log.segment(segment).map(|s| {
+                    let at = offset + crate::log::FRAME_LEN as u64;
+                    s.read(self.io.as_ref(), at, size_of::<crate::DictionaryId>())
+                });
+                self.judge_copy(here, &payload.transpose()?.unwrap_or_default())?
+            }
             // Blocks hit by it are found through the index by whoever reads them all; here only metadata is at stake.
             _ if needed => Finding::new(
                 Severity::Error,

@@ -180,7 +180,15 @@ fn new_refs(change: &Change) -> impl Iterator<Item = BlockRef> {
         Change::SwapExtent { new, .. } => (&[][..], Some(new.r)),
         _ => (&[][..], None),
     };
-    many.iter().flatten().map(|e| e.r).chain(one)
+    let copies = match change {
+        Change::Dictionary(change) => change.new_copies(),
+        _ => &[],
+    };
+    many.iter()
+        .flatten()
+        .map(|e| e.r)
+        .chain(one)
+        .chain(copies.iter().copied())
 }
 
 /// The block that a change put elsewhere, unless it was skipped.

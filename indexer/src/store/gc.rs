@@ -5,7 +5,7 @@
 //! transactions needed for opening goes only after a checkpoint that makes them superfluous.
 
 use super::Store;
-use crate::log::{FRAME_LEN, Frame, HEADER_LEN, RecordKind, Segment, next_record};
+use crate::log::{FRAME_LEN, Frame, HEADER_LEN, Position, RecordKind, Segment, next_record};
 use crate::types::{BlockRef, Extent};
 use crate::wire::Reader;
 use crate::{Change, Error, Result};
@@ -217,12 +217,38 @@ impl Run<'_> {
                     let _skipped = self.store.commit(std::mem::take(&mut batch))?;
                 }
             }
+            if frame.kind == RecordKind::Dictionary {
+                self.dictionary(segment, at, &start)?;
+            }
             at += frame.record_len();
         }
         if !batch.is_empty() {
             let _skipped = self.store.commit(batch)?;
         }
         Ok(())
+    }
+
+    /// Copies the copy of a dictionary whose record begins at `at`, if it is in use.
+    fn dictionary(&mut self, segment: &Segment, at: u64, start: &[u8]) -> Result<()> {
+        let here = Position {
+            segment: segment.id,
+            offset: at as u32,
+        };
+        let Some((id, copy)) = self.store.copy_at(here, start.get(FRAME_LEN..).unwrap_or_default())? else {
+            return Ok(());
+        };
+        match self.store.move_copy(id, copy) {
+            Ok(bytes) => {
+                self.copied += bytes;
+                self.report.moved_bytes += bytes;
+                Ok(())
+            }
+            Err(e @ (Error::Damaged { .. } | Error::Io { .. })) => {
+                self.report.damaged.push(e.to_string());
+                Ok(())
+            }
+            Err(e) => Err(e),
+        }
     }
 
     /// The owner and extent of the block whose record begins at `at`, if it is in use.

@@ -30,6 +30,7 @@ pub struct Tree {
     pub step: u64,
     pub names: BTreeMap<Vec<u8>, u64>,
     pub files: BTreeMap<u64, FileModel>,
+    pub dictionaries: BTreeMap<DictionaryId, Rc<Vec<u8>>>,
     pub packing: Packing,
 }
 
@@ -59,6 +60,10 @@ pub enum Op {
     Pack(u64),
     /// ... and swaps them in, unless the file changed or was moved meanwhile.
     Swap,
+    /// Makes or replaces a dictionary ...
+    Learn(u8, usize),
+    /// ... and deletes it.
+    Forget(u8),
     Sync,
     Checkpoint,
     Collect,
@@ -69,7 +74,7 @@ pub fn history(random: &mut Random, len: usize) -> Vec<Op> {
     (0..len)
         .map(|_| {
             let ino = 2 + r(8);
-            match r(48) {
+            match r(52) {
                 0..=16 => {
                     let blocks = (0..1 + r(3)).map(|_| (r(100), 1 + r(700) as usize));
                     Op::Write(ino, blocks.collect())
@@ -83,7 +88,9 @@ pub fn history(random: &mut Random, len: usize) -> Vec<Op> {
                 36 => Op::Checkpoint,
                 37..=39 => Op::Collect,
                 40..=43 => Op::Pack(ino),
-                _ => Op::Swap,
+                44..=47 => Op::Swap,
+                48..=50 => Op::Learn(r(4) as u8, 1 + r(1500) as usize),
+                _ => Op::Forget(r(4) as u8),
             }
         })
         .collect()
@@ -235,6 +242,23 @@ impl Tree {
                     file.blocks.insert(*block, Rc::new(bytes));
                 }
             }
+            Op::Learn(n, len) => {
+                let id = [*n; 4];
+                let bytes: Vec<u8> = (0..*len).map(|_| random.below(256) as u8).collect();
+                let copies = store.append_dictionary(id, &bytes)?;
+                appended.clone_from(&copies);
+                let dictionary = Dictionary {
+                    id,
+                    info: vec![*n],
+                    copies,
+                };
+                tx.push(Change::Dictionary(DictionaryChange::Put(dictionary)));
+                next.dictionaries.insert(id, Rc::new(bytes));
+            }
+            Op::Forget(n) => {
+                tx.push(Change::Dictionary(DictionaryChange::Delete([*n; 4])));
+                next.dictionaries.remove(&[*n; 4]);
+            }
             Op::Truncate(ino, from) => {
                 let Some(file) = next.files.get_mut(ino) else {
                     return Ok(());
@@ -336,6 +360,16 @@ impl Tree {
                     file.blocks.insert(block, Rc::new(bytes));
                 }
             }
+        }
+        for dictionary in store.dictionaries()? {
+            let id = dictionary.id;
+            assert_eq!(dictionary.info, id[..1]);
+            let [one, other] = dictionary.copies[..] else {
+                panic!("{dictionary:?}");
+            };
+            assert_ne!(one.segment, other.segment, "{dictionary:?}");
+            let bytes = store.read_dictionary(id)?.unwrap();
+            tree.dictionaries.insert(id, Rc::new(bytes));
         }
         Ok(tree)
     }

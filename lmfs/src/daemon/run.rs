@@ -329,6 +329,7 @@ impl Started {
         mut result: anyhow::Result<()>,
         asked: &[mpsc::Sender<Result<(), String>>],
     ) -> anyhow::Result<()> {
+        self.server.leave_mount();
         service_manager::stopping("storing what was written");
         drop((self.background, self.keeper));
         self.desk.close();

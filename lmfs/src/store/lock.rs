@@ -30,6 +30,9 @@ const MAX_TEXT: u64 = 4096;
 const NAME: &str = "lock";
 
 /// The right to use a store. Released when dropped, and by the kernel when the process ends in any way.
+///
+/// What it said stays in the file. It harms nobody there, because only the lock counts. Taking it out first would leave
+/// a moment in which the lock is held by nobody known.
 #[derive(Debug)]
 pub struct Lock {
     /// The store's folder, locked.
@@ -81,10 +84,12 @@ impl Lock {
         };
         let purpose = purpose.replace(['\n', '\r'], " ");
         let text = format!("{}\n{purpose}\n{mount}\n", std::process::id());
+        // Written over what is there and cut afterwards: whoever reads meanwhile never finds an empty file, which would
+        // say nothing about who holds the lock.
         let said = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(text.as_bytes()));
+            .rewind()
+            .and_then(|()| file.write_all(text.as_bytes()))
+            .and_then(|()| file.set_len(text.len() as u64));
         if let Err(error) = said {
             tracing::debug!("cannot write the lock file, so others are not told who uses the store: {error}");
         }
@@ -126,15 +131,6 @@ impl Lock {
                     .map_err(at("lock", &path.join(NAME)))?,
             };
         Ok((!free).then(|| read_holder(dir)))
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // A stale pid in an unlocked file harms nobody; an empty file is tidier.
-        if let Some(file) = self.file.as_ref().filter(|_| self.writable) {
-            let _ = file.set_len(0);
-        }
     }
 }
 
@@ -373,5 +369,26 @@ mod tests {
         assert!(!waits.is_finished(), "it was refused");
         drop(lock);
         waits.join().unwrap().unwrap();
+    }
+
+    /// Regression: the file was emptied before the lock was released, and who looked in between was refused.
+    #[test]
+    fn a_held_lock_always_says_who_holds_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, stop) = (open(&dir), std::sync::atomic::AtomicBool::new(false));
+        Lock::acquire(&folder, "first").unwrap().say("mounted on /mnt", "0:1");
+        thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    assert_eq!(read_holder(&folder).pid, std::process::id());
+                }
+            });
+            for round in 0..500 {
+                let mut lock = Lock::acquire(&folder, &"x".repeat(round % 50)).unwrap();
+                lock.say("mounted on /mnt", "0:1");
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            looks.join().unwrap();
+        });
     }
 }

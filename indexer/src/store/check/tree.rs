@@ -154,6 +154,10 @@ impl Check<'_> {
                     f.ino(ino)
                 }),
             },
+            Row::Dictionary(dictionary) => {
+                let mut found = self.store.dictionary_findings(&dictionary);
+                self.report.findings.append(&mut found);
+            }
             Row::Xattr { .. } | Row::Meta => {}
         }
     }

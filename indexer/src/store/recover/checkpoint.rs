@@ -127,7 +127,7 @@ impl Reading {
     fn item(&mut self, segment: &Segment, item: Item<'_>) -> Result<bool> {
         let (offset, frame, payload) = match item {
             Item::Record { offset, frame, payload } => (offset, frame, payload),
-            Item::BadPayload { frame, .. } if frame.kind == RecordKind::Block => return Ok(false),
+            Item::BadPayload { frame, .. } if frame.kind.is_contents() => return Ok(false),
             // If rows were lost here, the count of rows will say so.
             Item::BadPayload { .. } | Item::Garbage { .. } | Item::Unreadable { .. } => return Ok(false),
         };

@@ -179,9 +179,10 @@ impl Replay<'_> {
                     Ok(())
                 }
             }
-            Item::BadPayload { offset, frame } if frame.kind == RecordKind::Block => {
+            Item::BadPayload { offset, frame } if frame.kind.is_contents() => {
                 let text = format!(
-                    "the block at offset {offset} of {} ({} bytes) is damaged",
+                    "the {} at offset {offset} of {} ({} bytes) is damaged",
+                    frame.kind.name(),
                     segment.name(),
                     frame.len
                 );

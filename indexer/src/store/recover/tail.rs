@@ -176,7 +176,7 @@ fn survey(io: &dyn Io, segment: &Segment, to: u64) -> Result<Survey> {
                         }
                         return ControlFlow::Break(());
                     }
-                    RecordKind::Block => return ControlFlow::Continue(()),
+                    RecordKind::Block | RecordKind::Dictionary => return ControlFlow::Continue(()),
                     RecordKind::Transaction => {
                         let back = Reader::new(payload).varint().unwrap_or(0);
                         s.durable = s.durable.max(offset.saturating_sub(back));
@@ -185,7 +185,7 @@ fn survey(io: &dyn Io, segment: &Segment, to: u64) -> Result<Survey> {
                 }
                 s.footer.note(offset as u32, end as u32);
             }
-            Item::BadPayload { offset, frame } if frame.kind == RecordKind::Block => s.broken.push(offset),
+            Item::BadPayload { offset, frame } if frame.kind.is_contents() => s.broken.push(offset),
             // It may be no block: the footer must not say that it is one.
             Item::BadPayload { offset, .. } | Item::Garbage { offset, .. } => {
                 s.broken.push(offset);

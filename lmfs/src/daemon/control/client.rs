@@ -264,6 +264,26 @@ mod tests {
         crate::testing::until("the work is stopped", || fake.stopped.load(Ordering::SeqCst));
     }
 
+    /// Regression: the kernel gave the device of a mount to the next one, of another store, and `lmfs status` of that one
+    /// asked the daemon that was still ending.
+    #[test]
+    fn a_device_is_left_to_the_next_mount() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mut first, mut second) = (start(dir.path()), start(other.path()));
+        let device = format!("again:{}", std::process::id());
+        first.listen_for(&device).unwrap();
+        thread::scope(|scope| {
+            let next = scope.spawn(|| second.listen_for(&device));
+            thread::sleep(Duration::from_millis(50));
+            first.leave_mount();
+            next.join().unwrap().unwrap();
+        });
+        // The first still says how it ends, to those who know its store.
+        call(dir.path(), &Request::Status).0.unwrap();
+        drop(first);
+        assert!(connect(&name_of_mount(&device).unwrap(), |_| true).unwrap().is_some());
+    }
+
     /// Regression: without the socket's file a living daemon was called gone.
     #[test]
     fn a_daemon_is_found_without_the_file_of_its_socket() {

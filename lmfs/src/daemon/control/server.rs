@@ -37,7 +37,8 @@ pub struct Server {
     /// Where the socket's file is.
     dir: Directory,
     inside: bool,
-    listeners: Vec<Listener>,
+    of_store: Vec<Listener>,
+    of_mount: Option<Listener>,
     shared: Arc<Shared>,
 }
 
@@ -45,11 +46,11 @@ pub struct Server {
 struct Shared {
     service: Arc<dyn Service>,
     clients: AtomicUsize,
-    withdrawn: AtomicBool,
 }
 
 struct Listener {
     socket: UnixListener,
+    withdrawn: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -63,16 +64,16 @@ impl Server {
         let mut server = Server {
             dir: dir.clone(),
             inside: false,
-            listeners: Vec::new(),
+            of_store: Vec::new(),
+            of_mount: None,
             shared: Arc::new(Shared {
                 service,
                 clients: AtomicUsize::new(0),
-                withdrawn: AtomicBool::new(false),
             }),
         };
         match listen_inside(dir) {
-            Ok(listener) => {
-                server.serve(listener)?;
+            Ok(socket) => {
+                server.of_store.push(Listener::start(socket, &server.shared)?);
                 server.inside = true;
             }
             Err(e) if matches!(e.kind(), ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied) => {
@@ -80,10 +81,11 @@ impl Server {
             }
             Err(e) => return Err(e),
         }
-        match server.serve_at(&name_of_store(dir)?) {
+        match Listener::at(&name_of_store(dir)?, &server.shared) {
+            Ok(listener) => server.of_store.push(listener),
             // Somebody who has no right to the name, and whom no client believes.
             Err(e) if server.inside => tracing::warn!("the daemon can only be asked through {FILE}: {e}"),
-            listening => listening?,
+            Err(e) => return Err(e),
         }
         Ok(server)
     }
@@ -93,31 +95,33 @@ impl Server {
     /// # Errors
     /// When the socket cannot be made.
     pub fn listen_for(&mut self, device: &str) -> io::Result<()> {
-        self.serve_at(&name_of_mount(device)?)
-    }
-
-    fn serve_at(&mut self, name: &SocketAddr) -> io::Result<()> {
-        self.serve(UnixListener::bind_addr(name)?)
-    }
-
-    fn serve(&mut self, socket: UnixListener) -> io::Result<()> {
-        let (listener, shared) = (socket.try_clone()?, self.shared.clone());
-        let accept = move || accept(&listener, &shared);
-        let thread = thread::Builder::new().name("control".into()).spawn(accept)?;
-        self.listeners.push(Listener { socket, thread });
+        let name = name_of_mount(device)?;
+        let begun = Instant::now();
+        let listener = loop {
+            match Listener::at(&name, &self.shared) {
+                // The kernel uses numbers of devices again. A daemon whose mount is gone learns of it a moment later.
+                Err(e) if e.kind() == ErrorKind::AddrInUse && begun.elapsed() < HEARTBEAT => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                listener => break listener?,
+            }
+        };
+        self.of_mount = Some(listener);
         Ok(())
+    }
+
+    /// To be called as soon as the mount is gone, because the next mount may have the same device.
+    pub fn leave_mount(&mut self) {
+        if let Some(listener) = self.of_mount.take() {
+            listener.withdraw();
+        }
     }
 
     /// Gives the sockets up, while the caller still holds the store's lock: whoever holds it next makes others. Clients that
     /// are connected already get their answers.
     pub fn withdraw(&mut self) {
-        self.shared.withdrawn.store(true, Ordering::SeqCst);
-        for Listener { socket, thread } in self.listeners.drain(..) {
-            // Whoever waits for a client there is woken; the name is free once both handles are closed.
-            if rustix::net::shutdown(&socket, Shutdown::Both).is_ok() {
-                let _ = thread.join();
-            }
-        }
+        self.leave_mount();
+        self.of_store.drain(..).for_each(Listener::withdraw);
         if std::mem::take(&mut self.inside) {
             // Connecting to a socket nobody listens on fails clearly; a leftover file is replaced by the next daemon.
             let _ = self.dir.remove(FILE);
@@ -129,6 +133,32 @@ impl Server {
         let deadline = Instant::now() + patience;
         while self.shared.clients.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Listener {
+    fn at(name: &SocketAddr, shared: &Arc<Shared>) -> io::Result<Self> {
+        Self::start(UnixListener::bind_addr(name)?, shared)
+    }
+
+    fn start(socket: UnixListener, shared: &Arc<Shared>) -> io::Result<Self> {
+        let withdrawn = Arc::new(AtomicBool::new(false));
+        let (listener, shared, ended) = (socket.try_clone()?, shared.clone(), withdrawn.clone());
+        let accept = move || accept(&listener, &shared, &ended);
+        let thread = thread::Builder::new().name("control".into()).spawn(accept)?;
+        Ok(Self {
+            socket,
+            withdrawn,
+            thread,
+        })
+    }
+
+    fn withdraw(self) {
+        self.withdrawn.store(true, Ordering::SeqCst);
+        // Whoever waits for a client there is woken; the name is free once both handles are closed.
+        if rustix::net::shutdown(&self.socket, Shutdown::Both).is_ok() {
+            let _ = self.thread.join();
         }
     }
 }
@@ -154,11 +184,11 @@ impl Drop for Server {
     }
 }
 
-fn accept(listener: &UnixListener, shared: &Arc<Shared>) {
+fn accept(listener: &UnixListener, shared: &Arc<Shared>, withdrawn: &AtomicBool) {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
-            Err(_) if shared.withdrawn.load(Ordering::SeqCst) => return,
+            Err(_) if withdrawn.load(Ordering::SeqCst) => return,
             Err(error) => {
                 tracing::warn!("control socket: {error}");
                 thread::sleep(HEARTBEAT);
