@@ -5,6 +5,7 @@
 //! path and a byte range ([`names`]), and segments that have parity are compared with it and repaired ([`parity`]).
 
 mod data;
+mod dictionaries;
 mod names;
 mod pace;
 pub mod parity;
@@ -14,6 +15,8 @@ mod structure;
 mod sums;
 #[cfg(test)]
 mod tests;
+
+use std::collections::HashSet;
 
 use lmfs_codec::{Codec, Stop};
 use lmfs_indexer::Store;
@@ -74,7 +77,7 @@ impl Report {
     /// Takes over what the comparison with parity said.
     pub fn add_parity(&mut self, parity: parity::Summary) {
         self.clean &= parity.left() == 0;
-        self.repaired = parity.repaired() > 0;
+        self.repaired |= parity.repaired() > 0;
         self.parity = Some(parity);
     }
 }
@@ -138,14 +141,15 @@ pub fn check(store: &Opened, job: &Job<'_>, line: Option<Line<'_>>) -> Result<Re
         report.warnings.extend(store.model_fault.clone());
     }
     let names = Names::read(job.store, &mut report)?;
-    let known = structure::check(job, &names, &mut report)?;
+    let mut known = structure::check(job, &names, &mut report)?;
+    let intact = dictionaries::check(job, &mut |ino| Ok(names.path(ino)), &mut known, &mut report)?;
     let mut sums = line.map(|line| Sums::new(job, &names, line));
     if let Some(sums) = &mut sums {
         sums.without(known.iter().map(|(ino, _)| *ino));
     }
     let known = |ino, block| known.contains(&(ino, block));
     data::check(job, &known, sums, &mut |ino| Ok(names.path(ino)), &mut report)?;
-    report.clean = report.damage.is_empty() && store.report.warnings.is_empty();
+    report.clean = intact && report.damage.is_empty() && store.report.warnings.is_empty();
     Ok(report)
 }
 
@@ -168,8 +172,11 @@ pub fn check_contents(job: &Job<'_>) -> Result<Report, Error> {
         };
         Ok(names.insert(known).path(ino))
     };
+    let mut known = HashSet::new();
+    let whole = dictionaries::check(job, &mut path, &mut known, &mut report)?;
     let intact = records::check(job, &mut report)?;
-    data::check(job, &|_, _| false, None, &mut path, &mut report)?;
-    report.clean = intact && report.damage.is_empty();
+    let known = |ino, block| known.contains(&(ino, block));
+    data::check(job, &known, None, &mut path, &mut report)?;
+    report.clean = whole && intact && report.damage.is_empty();
     Ok(report)
 }

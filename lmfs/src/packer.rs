@@ -8,13 +8,19 @@
 //! So a packer can be stopped, killed or run out of disk at any moment: each block has either its first copy or its
 //! packed one, and what remains to be done follows from the index alone ([`Tag`](crate::store::Tag)). The first copies become garbage in
 //! the log, which is collected when there is enough of it ([`crate::garbage`]).
+//!
+//! Before it packs, it looks at a sample of what it will pack, and makes dictionaries where they save enough
+//! ([`learn`]).
 
 mod ahead;
 mod batch;
 mod host;
 mod idle;
+mod kinds;
+mod learn;
 mod plan;
 mod run;
+mod shelf;
 mod status;
 
 #[cfg(test)]
@@ -44,6 +50,9 @@ pub enum Error {
     /// The log or the index failed.
     #[error("packing stopped: {0}")]
     Store(lmfs_indexer::Error),
+    /// No dictionary can be tried.
+    #[error("packing stopped while it made a dictionary: {0}")]
+    Learning(lmfs_codec::Error),
     /// The system gives no threads.
     #[error("packing did not begin, because the system gives no threads: {0}")]
     Threads(std::io::Error),
@@ -105,6 +114,8 @@ pub struct Packer {
     /// Stops the background's run, which makes way for one that a user asked for.
     background: Mutex<Stop>,
     ledger: Mutex<status::Ledger>,
+    /// The dictionaries of the store.
+    shelf: Mutex<shelf::Shelf>,
     /// What the background knows of files from the future.
     ahead: Mutex<ahead::Ahead>,
 }
@@ -120,12 +131,13 @@ impl Packer {
             turn: Mutex::default(),
             background: Mutex::default(),
             ledger: Mutex::default(),
+            shelf: Mutex::default(),
             ahead: Mutex::default(),
         }
     }
 
     /// Packs everything in `scope` that waits, however recently it was written, and collects the garbage that this
-    /// makes. `jobs` as in [`Options::jobs`]; 0 for those. `progress` is called a few times a second.
+    /// makes; with `again` also what is packed already, where it becomes smaller. `jobs` as in [`Options::jobs`]; 0 for those. `progress` is called a few times a second.
     ///
     /// A file system in front of the store has to write its buffers out before, if they are to be packed, too.
     ///
@@ -135,6 +147,7 @@ impl Packer {
     pub fn run(
         &self,
         scope: &Scope,
+        again: bool,
         jobs: usize,
         progress: &(dyn Fn(&Progress) + Sync),
         stop: &Stop,
@@ -156,6 +169,7 @@ impl Packer {
             scope,
             idle: None,
             threads: self.options.threads(jobs),
+            again: if again { run::Again::All } else { run::Again::Never },
         };
         let result = run::run(self, &order, progress, stop);
         drop(turn);

@@ -13,6 +13,7 @@
 
 mod config;
 mod create;
+pub mod dictionaries;
 mod error;
 mod folder;
 mod lock;

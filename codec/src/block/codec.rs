@@ -56,6 +56,12 @@ impl Codec {
         &self.shared.options
     }
 
+    /// Bytes that the states after dictionaries of this codec's source take now, at most
+    /// [`Options::most_warm_bytes`] and one state.
+    pub fn warm_bytes(&self) -> usize {
+        self.shared.predicting.warm_bytes()
+    }
+
     /// What a block of this method has in [`Header::params`].
     pub fn params(&self, method: Method) -> [u8; 8] {
         self.shared.predicting.params(method)

@@ -141,6 +141,11 @@ impl Predicting {
         })
     }
 
+    /// Bytes of the states after dictionaries of the source.
+    pub(super) fn warm_bytes(&self) -> usize {
+        self.dictionaries.warm_bytes()
+    }
+
     /// Lends a mixer.
     fn with_mixer<R>(&self, run: impl FnOnce(&mut Predictor) -> Result<R>) -> Result<R> {
         self.mixers.with(

@@ -44,6 +44,11 @@ impl Dictionaries {
         }
     }
 
+    /// Bytes of the states after dictionaries of the source that are kept.
+    pub(super) fn warm_bytes(&self) -> usize {
+        self.states.bytes()
+    }
+
     /// The state after a dictionary. `predictor` learns it if no thread has yet.
     pub(super) fn state(&self, id: DictionaryId, predictor: &mut Predictor) -> Result<Arc<WarmState>> {
         if let Some(entry) = builtin::find(id) {
@@ -112,7 +117,6 @@ impl WarmStates {
     }
 
     /// Bytes of all states that are kept.
-    #[cfg(test)]
     fn bytes(&self) -> usize {
         self.kept.lock().iter().map(|(_, entry)| entry.bytes).sum()
     }

@@ -123,6 +123,12 @@ pub(crate) fn find(id: DictionaryId) -> Option<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.id == id)
 }
 
+/// The name of the built-in dictionary whose kind is most like that of a block, if any is.
+pub fn kind(block: &[u8]) -> Option<&'static str> {
+    let id = likeliest(block, 1).into_iter().next()?;
+    find(id).map(|entry| entry.name)
+}
+
 /// The built-in dictionaries whose kind is most like that of a block, the likeliest first.
 pub(crate) fn likeliest(block: &[u8], most: usize) -> Vec<DictionaryId> {
     /// Dictionaries that are this much less likely than the first are not worth a trial.

@@ -24,6 +24,11 @@ pub trait Source<K>: Send + Sync {
     /// # Errors
     /// A [`LoadError`] that says why there are none.
     fn load(&self, key: &K) -> Result<Vec<u8>, LoadError>;
+
+    /// Bytes that the source holds itself, which count as the cache's.
+    fn held(&self) -> usize {
+        0
+    }
 }
 
 /// How long a block takes to decode.
@@ -256,7 +261,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
             misses: get(&self.inner.misses),
             decodes: get(&self.inner.decodes),
             failures: get(&self.inner.failures),
-            bytes: bytes as u64,
+            bytes: (bytes + self.inner.source.held()) as u64,
             blocks: blocks as u64,
             capacity: self.inner.capacity as u64,
         }
@@ -302,10 +307,11 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
                 Err(LoadError::new(LoadErrorKind::Failed, message))
             })
             .map(Arc::new);
+        let held = self.source.held();
         let waiters = {
             let mut state = self.state.lock();
             match &loaded {
-                Ok(block) => state.lru.insert(key, block.clone()),
+                Ok(block) => state.lru.insert_beside(held, key, block.clone()),
                 // It is looked up again where it lies now.
                 Err(error) if error.kind == LoadErrorKind::Moved => {}
                 Err(_) => {

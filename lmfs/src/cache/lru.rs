@@ -38,14 +38,20 @@ impl<K: Hash + Eq + Copy> ByteLru<K> {
     /// Puts a block in as the most recently used and drops the oldest ones that no longer fit. A block larger than
     /// the whole cache is not kept.
     pub fn insert(&mut self, key: K, block: Arc<Vec<u8>>) {
+        self.insert_beside(0, key, block);
+    }
+
+    /// As [`insert`](ByteLru::insert), with so many bytes of the cache taken by something else.
+    pub fn insert_beside(&mut self, reserved: usize, key: K, block: Arc<Vec<u8>>) {
+        let capacity = self.capacity.saturating_sub(reserved);
         self.remove(&key);
         let cost = cost(&block);
-        if cost > self.capacity {
+        if cost > capacity {
             return;
         }
         self.bytes += cost;
         self.map.put(key, block);
-        while self.bytes > self.capacity {
+        while self.bytes > capacity {
             let Some((_, oldest)) = self.map.pop_lru() else {
                 break;
             };

@@ -427,6 +427,10 @@ pub struct Pack {
     /// Blocks encoded in parallel [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
+    /// Also what is packed already, with the dictionaries, model and settings of now; a block changes only if it becomes
+    /// smaller
+    #[arg(long)]
+    pub again: bool,
     /// Print one JSON object at the end
     #[arg(long)]
     pub json: bool,

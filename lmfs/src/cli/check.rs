@@ -137,6 +137,7 @@ fn open(folder: Folder, lock: Lock, write: bool, model: bool) -> anyhow::Result<
         purpose: PURPOSE.to_owned(),
         read_only,
         model,
+        ..Access::full(PURPOSE)
     };
     match Opened::open_locked(folder.clone(), &access(!write), lock) {
         // What is left of it can be read.

@@ -53,6 +53,7 @@ fn by_daemon(args: &args::Pack, client: Client, quiet: bool) -> anyhow::Result<S
     let request = Request::Pack {
         inodes,
         jobs: args.jobs.unwrap_or(0),
+        again: args.again,
     };
     let mut meter = Meter::new(quiet);
     Ok(client.call(&request, &mut |progress| meter.show(&progress))?)
@@ -102,7 +103,7 @@ fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Summar
             .show(&packing(step))
     };
     let stop = stop_on_interrupt()?;
-    let packed = packer.run(&scope, usize::from(args.jobs.unwrap_or(0)), &show, &stop);
+    let packed = packer.run(&scope, args.again, usize::from(args.jobs.unwrap_or(0)), &show, &stop);
     drop((packer, meter));
     opened.close()?;
     Ok(packed?)
@@ -136,8 +137,13 @@ fn text(summary: &Summary) -> String {
     if bytes.total_bytes == 0 {
         return "nothing to pack".to_owned();
     }
+    let learned = match summary.dictionaries_learned {
+        0 => String::new(),
+        1 => "; a dictionary learned".to_owned(),
+        n => format!("; {n} dictionaries learned"),
+    };
     format!(
-        "packed {} in {:.1} s: {} became {}; {} blocks smaller, {} as they were; {} given back",
+        "packed {} in {:.1} s: {} became {}; {} blocks smaller, {} as they were{learned}; {} given back",
         size::show(bytes.done_bytes),
         summary.seconds,
         size::show(bytes.before_bytes),

@@ -91,6 +91,14 @@ fn text(Shown { path, stat: file }: &Shown) -> String {
             blocks.join(", ")
         },
     );
+    if !file.dictionaries.is_empty() {
+        let used = file
+            .dictionaries
+            .iter()
+            .map(|(id, n)| format!("{id} {}", output::count(*n)));
+        let used: Vec<String> = used.collect();
+        line.push_str(&format!("; behind dictionaries: {}", used.join(", ")));
+    }
     if file.waiting > 0 {
         line.push_str(&format!("; {} wait to be packed", output::count(file.waiting)));
     }

@@ -94,6 +94,9 @@ fn text(status: &Status) -> String {
     }
     rows.push(("Index", size::show(status.index_bytes)));
     rows.push(("Blocks", blocks(status)));
+    if !status.dictionaries.is_empty() {
+        rows.push(("Dictionaries", dictionaries(status)));
+    }
     rows.push(("To pack", queue(status)));
     if status.mount.is_some() {
         let cache = &status.cache;
@@ -126,6 +129,25 @@ fn blocks(status: &Status) -> String {
     } else {
         list.join(", ")
     }
+}
+
+fn dictionaries(status: &Status) -> String {
+    let list = status.dictionaries.iter().map(|dictionary| {
+        format!(
+            "{} of {} ({}) for {} blocks",
+            dictionary.id,
+            size::show(dictionary.bytes),
+            dictionary.kind,
+            output::count(dictionary.blocks)
+        )
+    });
+    let list: Vec<String> = list.collect();
+    let stored: u64 = status
+        .dictionaries
+        .iter()
+        .map(|dictionary| dictionary.stored_bytes)
+        .sum();
+    format!("{}; stored in {}", list.join(", "), size::show(stored))
 }
 
 fn queue(status: &Status) -> String {

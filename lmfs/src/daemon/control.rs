@@ -40,6 +40,9 @@ pub enum Request {
         inodes: Vec<u64>,
         /// Blocks to encode at a time; 0 for the default.
         jobs: u16,
+        /// What is packed already, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     /// Collect garbage in the log.
     Gc,
@@ -141,7 +144,8 @@ mod tests {
             serde_json::from_str::<Request>(text).unwrap(),
             Request::Pack {
                 inodes: vec![5],
-                jobs: 2
+                jobs: 2,
+                again: false
             }
         );
         assert_eq!(

@@ -98,6 +98,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     let purpose = format!("mounted on {}; unmount it with `lmfs umount`", mountpoint.display());
     let access = Access {
         read_only: options.read_only,
+        cache_bytes: options.cache_size,
         ..Access::full(&purpose)
     };
     let mut store = Opened::open(plan.store.clone(), &access)?;

@@ -50,6 +50,7 @@ impl Running {
         status.store = self.folder.place().display().to_string();
         status.stopped = self.fs.store().check_place().err().map(|why| why.to_string());
         status.count(&self.fs.store().totals());
+        status.add_dictionaries(self.fs.store());
         status.add_stats(&self.fs.stats());
         status.panics = status.panics.max(guard::panics());
         if let Ok(packer) = &self.packer {
@@ -70,6 +71,7 @@ impl Running {
         &self,
         inodes: Vec<u64>,
         jobs: u16,
+        again: bool,
         progress: &(dyn Fn(Progress) + Sync),
         stop: &Stop,
     ) -> Result<Value, String> {
@@ -85,7 +87,7 @@ impl Running {
         };
         let tell = |step: &packer::Progress| progress(packing(step));
         let summary = packer
-            .run(&scope, usize::from(jobs), &tell, stop)
+            .run(&scope, again, usize::from(jobs), &tell, stop)
             .map_err(|e| e.to_string())?;
         serde_json::to_value(summary).map_err(|e| e.to_string())
     }
@@ -265,9 +267,9 @@ impl Service for Desk {
     fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
         match request {
             Request::Status => serde_json::to_value(self.running()?.status()).map_err(|e| e.to_string()),
-            Request::Pack { inodes, jobs } => {
+            Request::Pack { inodes, jobs, again } => {
                 let running = self.running()?;
-                self.stoppable(stop, || running.pack(inodes, jobs, progress, stop))
+                self.stoppable(stop, || running.pack(inodes, jobs, again, progress, stop))
             }
             Request::Gc => {
                 let running = self.running()?;

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use lmfs_codec::Method;
-use lmfs_indexer::Totals;
+use lmfs_indexer::{Store, Totals};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::CacheStats;
 use crate::fs::Stats;
 use crate::packer;
-use crate::store::Opened;
-use crate::store::Tag;
+use crate::store::{Opened, Tag, dictionaries};
 
 /// Everything known about a store. Keys are described in docs/OPERATIONS.md.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -52,6 +51,8 @@ pub struct Status {
     pub blocks: BTreeMap<String, u64>,
     /// Stored bytes by method.
     pub block_bytes: BTreeMap<String, u64>,
+    /// The dictionaries that the store learned.
+    pub dictionaries: Vec<dictionaries::Shown>,
     /// Bytes of files that wait to be packed.
     pub queue_bytes: u64,
     /// Their blocks.
@@ -166,6 +167,7 @@ impl Status {
             ..Status::default()
         };
         status.count(&store.indexer.totals());
+        status.add_dictionaries(&store.indexer);
         status
     }
 
@@ -223,6 +225,14 @@ impl Status {
             let method = method.map_or_else(|| format!("tag-{tag}"), |method| method.name().to_owned());
             *self.blocks.entry(method.clone()).or_default() += sum.blocks;
             *self.block_bytes.entry(method).or_default() += sum.bytes;
+        }
+    }
+
+    /// Takes the dictionaries over.
+    pub fn add_dictionaries(&mut self, store: &Store) {
+        match dictionaries::shown(store) {
+            Ok(shown) => self.dictionaries = shown.into_iter().map(|(_, shown)| shown).collect(),
+            Err(error) => self.warnings.push(error.to_string()),
         }
     }
 

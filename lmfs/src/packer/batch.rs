@@ -105,7 +105,7 @@ impl Swap {
     fn follow(&mut self, store: &Store) -> Result<(), Error> {
         let Waiting { ino, block, extent } = self.waiting;
         let now = store.extent(ino, block)?;
-        let Some(now) = now.filter(|now| now.r != extent.r && Tag(now.tag).waits()) else {
+        let Some(now) = now.filter(|now| now.r != extent.r && (now.tag == extent.tag || Tag(now.tag).waits())) else {
             return Ok(());
         };
         match store.read_block_of(ino, block, now.r) {

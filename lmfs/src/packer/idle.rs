@@ -5,15 +5,30 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lmfs_codec::Stop;
+use lmfs_codec::{Method, Stop};
+use lmfs_indexer::{Change, Totals};
 use tracing::{debug, error, info, warn};
 
-use super::run::{Order, run};
+use super::run::{Again, Order, run};
 use super::status::queue;
 use super::{Error, Packer, Scope, State, locked};
+use crate::store::Tag;
 
 /// How often the queue, one number, is looked at.
 const GLANCE: Duration = Duration::from_secs(1);
+
+/// With less than this packed, looking for dictionaries in all of a store is not worth it.
+const LEAST_AGAIN: u64 = 512 << 10;
+
+/// The meta row that says how many bytes were packed when all of the store was last looked at, in 8 bytes.
+const LOOKED_AT: &[u8] = b"looked-at";
+
+/// Bytes that the blocks decode to that predicting methods coded.
+fn packed_bytes(totals: &Totals) -> u64 {
+    let coded = |tag: u8| matches!(Tag(tag).method(), Some(Method::Mix | Method::Model));
+    let tags = totals.by_tag.iter().filter(|(tag, _)| coded(**tag));
+    tags.map(|(_, sum)| sum.raw_bytes).sum()
+}
 
 /// The background packer's thread. Dropping it stops the thread within a step of the model and waits for it.
 pub struct Background {
@@ -43,20 +58,54 @@ impl Packer {
 
     fn watch(&self, ended: &(Mutex<bool>, Condvar)) {
         let mut pause = GLANCE;
+        let mut quiet = Duration::ZERO;
         loop {
             if wait(ended, pause) {
                 return;
             }
-            pause = if queue(&self.store.totals()).0 == 0 {
-                GLANCE
-            } else {
-                self.pass(ended)
-            };
+            let totals = self.store.totals();
+            if queue(&totals).0 > 0 {
+                quiet = Duration::ZERO;
+                pause = self.pass(ended, Again::Never);
+                continue;
+            }
+            quiet += pause;
+            pause = GLANCE;
+            if quiet >= self.options.idle && !self.host.is_busy() && self.should_look_again(&totals) {
+                quiet = Duration::ZERO;
+                pause = self.pass(ended, Again::Learned);
+            }
         }
     }
 
+    /// Whether so much was packed since all of the store was last looked at that a new look may find better dictionaries.
+    pub(super) fn should_look_again(&self, totals: &Totals) -> bool {
+        let packed = packed_bytes(totals);
+        if packed < LEAST_AGAIN {
+            return false;
+        }
+        match self.store.meta(LOOKED_AT) {
+            Ok(value) => {
+                let before = value.and_then(|value| Some(u64::from_le_bytes(value.try_into().ok()?)));
+                packed >= before.unwrap_or(0).saturating_mul(2)
+            }
+            Err(error) => {
+                warn!(%error, "the store is not packed again");
+                false
+            }
+        }
+    }
+
+    /// Notes that all of the store was looked at.
+    pub(super) fn looked(&self) -> Result<(), Error> {
+        let value = packed_bytes(&self.store.totals()).to_le_bytes().to_vec();
+        let key = LOOKED_AT.to_vec();
+        let _report = self.store.commit(vec![Change::PutMeta { key, value }])?;
+        Ok(())
+    }
+
     /// One run over the idle files; returns how long to wait before the next.
-    fn pass(&self, ended: &(Mutex<bool>, Condvar)) -> Duration {
+    fn pass(&self, ended: &(Mutex<bool>, Condvar), again: Again) -> Duration {
         let Ok(_turn) = self.turn.try_lock() else {
             return GLANCE;
         };
@@ -70,8 +119,17 @@ impl Packer {
             scope: &Scope::All,
             idle: Some((now, self.options.idle)),
             threads: self.options.threads(0),
+            again,
         };
-        let result = std::panic::catch_unwind(AssertUnwindSafe(|| run(self, &order, &|_| (), &stop)));
+        let work = || {
+            let run = run(self, &order, &|_| (), &stop)?;
+            match again {
+                Again::Never => {}
+                Again::Learned | Again::All => self.looked()?,
+            }
+            Ok(run)
+        };
+        let result = std::panic::catch_unwind(AssertUnwindSafe(work));
         match result {
             Ok(Ok(run)) => {
                 let summary = run.summary;

@@ -38,6 +38,8 @@ pub(super) struct Plan {
     window: VecDeque<Waiting>,
     /// Bytes that the waiting blocks of all files decode to.
     pub bytes: u64,
+    /// What is packed already is planned, too.
+    pub again: bool,
     /// When the next file that is not idle yet will be.
     pub next_idle: Option<SystemTime>,
     /// The files from the future that were found, and the last look's.
@@ -49,30 +51,37 @@ struct File {
     ino: u64,
     changed: (i64, u32),
     blocks: Range<u64>,
+    /// Bytes that these blocks decode to.
+    bytes: u64,
+}
+
+/// What a plan is about.
+#[derive(Clone, Copy)]
+pub(super) struct Selection<'a> {
+    /// Which files.
+    pub scope: &'a Scope,
+    /// Only files that had not changed for so long at this time.
+    pub idle: Option<(SystemTime, Duration)>,
+    /// Blocks that are left out.
+    pub skip: &'a HashSet<BlockRef>,
+    /// Blocks that are packed already, too.
+    pub again: bool,
 }
 
 impl Plan {
-    /// Looks for waiting blocks in `scope`; with `idle`, a time and a duration, only in files that had not changed for
-    /// that long at that time. Blocks in `skip` are left out. `ahead` is what the last look found, and gets what this
-    /// one finds.
-    pub fn make(
-        store: &Store,
-        scope: &Scope,
-        idle: Option<(SystemTime, Duration)>,
-        skip: &HashSet<BlockRef>,
-        ahead: &Mutex<Ahead>,
-        stop: &Stop,
-    ) -> Result<Plan, Error> {
+    /// Looks for blocks to pack. `ahead` is what the last look found, and gets what this one finds.
+    pub fn make(store: &Store, selection: Selection<'_>, ahead: &Mutex<Ahead>, stop: &Stop) -> Result<Plan, Error> {
         let mut plan = Plan {
             ahead: Ahead::default(),
             ahead_before: locked(ahead).clone(),
             files: VecDeque::new(),
             window: VecDeque::new(),
             bytes: 0,
+            again: selection.again,
             next_idle: None,
         };
-        let mut visit = |inode: &Inode| plan.consider(store, inode, idle, skip, stop);
-        match scope {
+        let mut visit = |inode: &Inode| plan.consider(store, inode, selection, stop);
+        match selection.scope {
             Scope::All => {
                 let mut after = 0;
                 loop {
@@ -88,20 +97,13 @@ impl Plan {
             .make_contiguous()
             .sort_by_key(|file| (file.changed, file.ino));
         plan.ahead_before = Ahead::default();
-        if idle.is_some() {
+        if selection.idle.is_some() {
             *locked(ahead) = std::mem::take(&mut plan.ahead);
         }
         Ok(plan)
     }
 
-    fn consider(
-        &mut self,
-        store: &Store,
-        inode: &Inode,
-        idle: Option<(SystemTime, Duration)>,
-        skip: &HashSet<BlockRef>,
-        stop: &Stop,
-    ) -> Result<(), Error> {
+    fn consider(&mut self, store: &Store, inode: &Inode, selection: Selection<'_>, stop: &Stop) -> Result<(), Error> {
         if stop.is_set() {
             return Err(Error::Interrupted);
         }
@@ -113,14 +115,14 @@ impl Plan {
         let mut at = 0;
         while let Some(first) = store.next_extent(inode.ino, at)? {
             at = first.saturating_add(PAGE);
-            for waiting in waiting(store, inode.ino, first..at, skip)? {
+            for waiting in waiting(store, inode.ino, first..at, selection.skip, selection.again)? {
                 bytes += u64::from(waiting.extent.raw_len);
                 let begin = blocks.map_or(waiting.block, |range: Range<u64>| range.start);
                 blocks = Some(begin..waiting.block + 1);
             }
         }
         let Some(blocks) = blocks else { return Ok(()) };
-        if let Some((now, idle)) = idle {
+        if let Some((now, idle)) = selection.idle {
             let since = changed(inode).filter(|&since| since <= now);
             let since = since.unwrap_or_else(|| self.ahead.first_seen(&self.ahead_before, inode.ino, inode.ctime, now));
             let due = since + idle;
@@ -134,8 +136,22 @@ impl Plan {
             ino: inode.ino,
             changed: (inode.ctime.secs, inode.ctime.nanos),
             blocks,
+            bytes,
         });
         Ok(())
+    }
+
+    /// The files, their blocks, and the bytes that those decode to that are to be packed.
+    pub fn files(&self) -> impl Iterator<Item = (u64, Range<u64>, u64)> {
+        self.files
+            .iter()
+            .map(|file| (file.ino, file.blocks.clone(), file.bytes))
+    }
+
+    /// Drops all files but these.
+    pub fn keep(&mut self, files: &HashSet<u64>) {
+        self.files.retain(|file| files.contains(&file.ino));
+        self.bytes = self.files.iter().map(|file| file.bytes).sum();
     }
 
     /// The next block that waits, looked up afresh.
@@ -151,7 +167,7 @@ impl Plan {
                 Some(first) if first < file.blocks.end => {
                     let end = first.saturating_add(PAGE).min(file.blocks.end);
                     file.blocks.start = end;
-                    self.window = waiting(store, file.ino, first..end, skip)?.into();
+                    self.window = waiting(store, file.ino, first..end, skip, self.again)?.into();
                 }
                 _ => {
                     self.files.pop_front();
@@ -161,12 +177,18 @@ impl Plan {
     }
 }
 
-fn waiting(store: &Store, ino: u64, blocks: Range<u64>, skip: &HashSet<BlockRef>) -> Result<Vec<Waiting>, Error> {
+fn waiting(
+    store: &Store,
+    ino: u64,
+    blocks: Range<u64>,
+    skip: &HashSet<BlockRef>,
+    again: bool,
+) -> Result<Vec<Waiting>, Error> {
     let first = blocks.start;
     let extents = store.extents(ino, blocks)?;
     let found = (first..).zip(extents).filter_map(|(block, extent)| {
         let extent = extent?;
-        let waits = Tag(extent.tag).waits() && !skip.contains(&extent.r);
+        let waits = (again || Tag(extent.tag).waits()) && !skip.contains(&extent.r);
         waits.then_some(Waiting { ino, block, extent })
     });
     Ok(found.collect())

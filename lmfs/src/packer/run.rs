@@ -11,7 +11,8 @@ use lmfs_indexer::{BlockRef, Error as StoreError, Extent};
 use tracing::warn;
 
 use super::batch::{Batch, New};
-use super::plan::{Plan, Waiting};
+use super::learn::{self, Lesson};
+use super::plan::{Plan, Selection, Waiting};
 use super::status::Outcome;
 use super::{Error, Packer, Progress, Scope, Summary, locked};
 use crate::garbage::{self, Effort};
@@ -30,6 +31,19 @@ pub(super) struct Order<'a> {
     /// Only files that had not changed for so long at this time; a run of the background, which makes way for readers.
     pub idle: Option<(SystemTime, Duration)>,
     pub threads: usize,
+    /// What is done about blocks that are packed already.
+    pub again: Again,
+}
+
+/// Which blocks that are packed already are packed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// None.
+    Never,
+    /// Those of files that a new dictionary is for.
+    Learned,
+    /// All.
+    All,
 }
 
 /// What a run came to.
@@ -50,10 +64,29 @@ pub(super) fn run(
         Some(_) => locked(&packer.ledger).failed.clone(),
         None => HashSet::new(),
     };
-    let plan = Plan::make(&packer.store, order.scope, order.idle, &skip, &packer.ahead, stop)?;
+    let selection = Selection {
+        scope: order.scope,
+        idle: order.idle,
+        skip: &skip,
+        again: order.again != Again::Never,
+    };
+    let mut plan = Plan::make(&packer.store, selection, &packer.ahead, stop)?;
     let next_idle = plan.next_idle;
     locked(&packer.ledger).begin(plan.bytes);
     let computing = low_priority_pool("lmfs-encode", order.threads).map_err(Error::Threads)?;
+    let (lesson, learned) = match learn::learn(packer, &plan, &computing, stop) {
+        Ok(lesson) => (lesson, Ok(())),
+        // Packing makes room, and the next run may learn what this one could not.
+        Err(error @ (Error::DiskFull(_) | Error::Learning(_))) => {
+            warn!(%error, "no dictionaries are made");
+            (Lesson::default(), Ok(()))
+        }
+        Err(error) => (Lesson::default(), Err(error)),
+    };
+    if order.again == Again::Learned {
+        plan.keep(&lesson.files);
+    }
+    locked(&packer.ledger).learned(lesson.made, plan.bytes);
     let shift = Shift {
         packer,
         computing,
@@ -64,7 +97,7 @@ pub(super) fn run(
         polite: order.idle.is_some(),
         coded: AtomicU64::new(0),
     };
-    let result = shift.work(order.threads, progress, stop);
+    let result = learned.and_then(|()| shift.work(order.threads, progress, stop));
     // What a full disk needs most is the space of the first copies that are packed already.
     let effort = match order.idle {
         Some(_) => Effort::Background,
@@ -206,7 +239,7 @@ impl Shift<'_> {
 
     fn look_up(&self, waiting: &Waiting) -> Result<Option<Extent>, Error> {
         let extent = self.packer.store.extent(waiting.ino, waiting.block)?;
-        Ok(extent.filter(|extent| Tag(extent.tag).waits()))
+        Ok(extent.filter(|extent| extent.tag == waiting.extent.tag || Tag(extent.tag).waits()))
     }
 
     /// The extent that a block gets, or what else became of it.
@@ -215,16 +248,23 @@ impl Shift<'_> {
         let stop = self.stop.child();
         let encoded = self
             .computing
-            .install(|| codec.decode(first, &stop).and_then(|raw| codec.encode(&raw, &stop)))
-            .and_then(|block| Ok((Header::parse(&block)?.method, block)));
+            .install(|| {
+                let raw = codec.decode(first, &stop)?;
+                let dictionaries = locked(&self.packer.shelf).candidates(&raw);
+                codec.encode_with(&raw, &dictionaries, &stop)
+            })
+            .and_then(|block| Ok((locked(&self.packer.shelf).tag(&block)?, block)));
         self.coded.fetch_add(stop.coded(), Ordering::Relaxed);
-        let (method, block) = match encoded {
+        let (tag, block) = match encoded {
             Ok(encoded) => encoded,
             Err(lmfs_codec::Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => return Ok(Err(self.failed(waiting, &error))),
         };
         let old = waiting.extent;
         if block.len() >= first.len() {
+            if !Tag(old.tag).waits() {
+                return Ok(Err(Outcome::Kept));
+            }
             // Nothing is smaller: the extent says from now on that it was tried.
             let kept = Header::parse(first).map(|header| Tag::packed(header.method));
             return Ok(match kept {
@@ -234,7 +274,7 @@ impl Shift<'_> {
         }
         room::check(&self.packer.store, Use::Data)?;
         let pending = self.packer.store.append_pending(waiting.ino, waiting.block, &block)?;
-        let (r, Tag(tag)) = (pending.location(), Tag::packed(method));
+        let (r, Tag(tag)) = (pending.location(), tag);
         Ok(Ok(New::Packed(Extent { r, tag, ..old }, pending)))
     }
 

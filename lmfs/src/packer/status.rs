@@ -55,6 +55,9 @@ pub struct Summary {
     pub blocks_changed: u64,
     /// Blocks that could not be read or encoded; the log names them.
     pub blocks_failed: u64,
+    /// Dictionaries that were learned.
+    #[serde(default)]
+    pub dictionaries_learned: u64,
     /// Bytes of the log that the collection of garbage gave back.
     pub freed_bytes: u64,
     /// How long it took.
@@ -114,6 +117,12 @@ impl Ledger {
         self.under_way = 0;
         self.begun = Some(Instant::now());
         self.state = State::Packing;
+    }
+
+    /// So many dictionaries were made, and so many bytes are to be packed now.
+    pub fn learned(&mut self, dictionaries: u64, total_bytes: u64) {
+        self.run.dictionaries_learned = dictionaries;
+        self.run.progress.total_bytes = total_bytes;
     }
 
     /// So many bytes are done of the blocks under way.

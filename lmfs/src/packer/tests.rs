@@ -8,7 +8,7 @@ use lmfs_indexer::{BlockRef, Change, CreateOptions, Dirent, Extent, Inode, Kind,
 
 use super::*;
 use crate::garbage::Effort;
-use crate::store::Tag;
+use crate::store::{Tag, dictionaries};
 use crate::testing::until;
 
 const BLOCK: usize = 4096;
@@ -46,11 +46,11 @@ struct Fixture {
 impl Fixture {
     fn new() -> Fixture {
         let io = Arc::new(MemIo::new());
-        let store = Store::create(io.clone(), CreateOptions::new([1; 16])).unwrap();
+        let store = Arc::new(Store::create(io.clone(), CreateOptions::new([1; 16])).unwrap());
         Fixture {
             io,
-            store: Arc::new(store),
-            codec: Codec::new(None, lmfs_codec::Options::default()).unwrap(),
+            codec: dictionaries::codec(&store, None, lmfs_codec::Options::default()).unwrap(),
+            store,
             host: Arc::default(),
         }
     }
@@ -130,7 +130,7 @@ impl Fixture {
 }
 
 fn run(packer: &Packer) -> Summary {
-    packer.run(&Scope::All, 0, &|_| (), &Stop::new()).unwrap()
+    packer.run(&Scope::All, false, 0, &|_| (), &Stop::new()).unwrap()
 }
 
 fn text(len: usize) -> Vec<u8> {
@@ -159,7 +159,7 @@ fn text_becomes_smaller_and_stays_the_same() {
 
     let last = Mutex::new(Progress::default());
     let tell = |progress: &Progress| *locked(&last) = progress.clone();
-    let summary = packer.run(&Scope::All, 0, &tell, &Stop::new()).unwrap();
+    let summary = packer.run(&Scope::All, false, 0, &tell, &Stop::new()).unwrap();
     let after = f.store.totals().stored_bytes;
     assert!(after < before, "{before} bytes before, {after} after");
     assert_eq!(summary.blocks_packed, 6);
@@ -227,6 +227,7 @@ fn a_block_that_is_written_meanwhile_keeps_what_was_written() {
         scope: &Scope::All,
         idle: Some((f.host.now(), Duration::from_secs(30))),
         threads: 1,
+        again: run::Again::Never,
     };
     let ended = run::run(&packer, &order, &|_| (), &Stop::new()).unwrap();
     let mut expected = text(4 * BLOCK);
@@ -252,6 +253,7 @@ fn blocks_that_garbage_collection_moves_while_they_are_packed_are_packed_all_the
         scope: &Scope::All,
         idle: Some((f.host.now(), Duration::from_secs(30))),
         threads: 1,
+        again: run::Again::Never,
     };
     let moved = f.extents(10);
     let ended = run::run(&packer, &order, &|_| (), &Stop::new()).unwrap();
@@ -300,7 +302,18 @@ fn only_idle_files_are_packed_in_the_background_the_oldest_first() {
     }
     let idle = Some((f.host.now(), Duration::from_secs(30)));
     let skip = std::collections::HashSet::new();
-    let mut plan = plan::Plan::make(&f.store, &Scope::All, idle, &skip, &Mutex::default(), &Stop::new()).unwrap();
+    let mut plan = plan::Plan::make(
+        &f.store,
+        plan::Selection {
+            scope: &Scope::All,
+            idle,
+            skip: &skip,
+            again: false,
+        },
+        &Mutex::default(),
+        &Stop::new(),
+    )
+    .unwrap();
     let mut order = Vec::new();
     while let Some(waiting) = plan.next(&f.store, &skip).unwrap() {
         order.push(waiting.ino);
@@ -342,10 +355,10 @@ fn a_scope_is_its_files_and_all_below_its_folders() {
     f.file(11, &text(BLOCK), 0);
     let packer = f.packer();
     let only = Scope::Inodes(vec![11, 11, 99]);
-    packer.run(&only, 0, &|_| (), &Stop::new()).unwrap();
+    packer.run(&only, false, 0, &|_| (), &Stop::new()).unwrap();
     assert!(f.methods(10)[0].1 && !f.methods(11)[0].1);
     let root = Scope::Inodes(vec![ROOT_INO]);
-    let summary = packer.run(&root, 0, &|_| (), &Stop::new()).unwrap();
+    let summary = packer.run(&root, false, 0, &|_| (), &Stop::new()).unwrap();
     assert_eq!((summary.blocks_packed, queue(&packer.store.totals()).0), (1, 0));
 }
 
@@ -362,7 +375,7 @@ fn a_run_that_is_stopped_keeps_what_it_did_and_the_next_goes_on() {
             stop.set();
         }
     };
-    match packer.run(&Scope::All, 1, &tell, &stop) {
+    match packer.run(&Scope::All, false, 1, &tell, &stop) {
         Err(Error::Interrupted) => {}
         // Faster than a tick of progress: then it is simply done.
         other => assert_eq!(other.unwrap().progress.done_bytes, contents.len() as u64),
@@ -408,6 +421,7 @@ impl Order30 {
             scope: &Scope::All,
             idle: Some((f.host.now(), Duration::from_secs(30))),
             threads: 1,
+            again: run::Again::Never,
         };
         run::run(packer, &order, &|_| (), &Stop::new()).unwrap().summary
     }
@@ -446,6 +460,8 @@ fn a_store_open_for_reading_only_is_not_packed() {
         store: Arc::new(store),
         ..f
     };
-    let refused = f.packer().run(&Scope::All, 0, &|_| (), &Stop::new());
+    let refused = f.packer().run(&Scope::All, false, 0, &|_| (), &Stop::new());
     assert!(matches!(refused, Err(Error::ReadOnly)));
 }
+
+mod learning;

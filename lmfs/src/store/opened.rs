@@ -8,6 +8,7 @@ use lmfs_codec::{Codec, Options};
 use lmfs_indexer::{OpenOptions, OpenReport, RealIo, Store};
 
 use super::config::{Config, ModelConfig};
+use super::dictionaries;
 use super::error::{Error, Result};
 use super::folder::Folder;
 use super::lock::Lock;
@@ -22,7 +23,12 @@ pub struct Access {
     pub read_only: bool,
     /// Load the model. Without it, what the model coded cannot be read, and opening is quick.
     pub model: bool,
+    /// Bytes of the cache: the states after dictionaries take a part of them.
+    pub cache_bytes: u64,
 }
+
+/// Bytes of the cache unless somebody says otherwise.
+pub const CACHE_BYTES: u64 = 256 << 20;
 
 impl Access {
     /// For reading and writing, with the model.
@@ -32,6 +38,7 @@ impl Access {
             purpose: purpose.to_owned(),
             read_only: false,
             model: true,
+            cache_bytes: CACHE_BYTES,
         }
     }
 
@@ -98,12 +105,14 @@ impl Opened {
                 source => Error::Indexer { path, source },
             }
         })?;
-        let (codec, model_fault) = match (&folder.config().model, access.model) {
+        let indexer = Arc::new(indexer);
+        let (model, model_fault) = match (&folder.config().model, access.model) {
             (Some(config), true) => open_model(&folder, config)?,
-            _ => (plain_codec()?, None),
+            _ => (None, None),
         };
+        let codec = dictionaries::codec(&indexer, model, codec_options(access))?;
         Ok(Opened {
-            indexer: Arc::new(indexer),
+            indexer,
             codec,
             folder,
             report,
@@ -152,16 +161,22 @@ impl Opened {
     }
 }
 
-fn plain_codec() -> Result<Codec> {
-    Ok(Codec::new(None, Options::default())?)
+fn codec_options(access: &Access) -> Options {
+    let mut options = Options::default();
+    let half = usize::try_from(access.cache_bytes / 2).unwrap_or(usize::MAX);
+    options.most_warm_bytes = options.most_warm_bytes.min(half);
+    options
 }
 
-fn open_model(folder: &Folder, config: &ModelConfig) -> Result<(Codec, Option<String>)> {
+/// A model, or why there is none.
+type Loaded = (Option<Arc<dyn LanguageModel>>, Option<String>);
+
+fn open_model(folder: &Folder, config: &ModelConfig) -> Result<Loaded> {
     let file = ModelFile::new(folder.path(), config.digest);
-    let without = |why: String| -> Result<(Codec, Option<String>)> {
+    let without = |why: String| -> Result<Loaded> {
         let fault =
             format!("{why}. What the model coded cannot be read and nothing can be packed; everything else works");
-        Ok((plain_codec()?, Some(fault)))
+        Ok((None, Some(fault)))
     };
     let gguf = match file.read(folder.dir())? {
         Ok(gguf) => gguf,
@@ -191,7 +206,7 @@ fn open_model(folder: &Folder, config: &ModelConfig) -> Result<(Codec, Option<St
             return without(format!("the model {} cannot be loaded ({error})", config.name));
         }
     };
-    let codec = Codec::new(Some(model), Options::default())?;
+    let codec = Codec::new(Some(model.clone()), Options::default())?;
     let found = codec.fingerprint()?.to_string();
     if found != config.fingerprint {
         return without(format!(
@@ -202,7 +217,7 @@ fn open_model(folder: &Folder, config: &ModelConfig) -> Result<(Codec, Option<St
             short(&config.fingerprint)
         ));
     }
-    Ok((codec, None))
+    Ok((Some(model), None))
 }
 
 fn load(config: &ModelConfig, gguf: Vec<u8>) -> lmfs_codec::Result<Arc<dyn LanguageModel>> {

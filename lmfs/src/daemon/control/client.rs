@@ -211,6 +211,7 @@ mod tests {
             &Request::Pack {
                 inodes: vec![],
                 jobs: 0,
+                again: false,
             },
         )
         .0

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Attributes;
 use crate::fs::error::{Errno, Error, Result};
 use crate::fs::types::ROOT;
-use crate::store::Tag;
+use crate::store::{Tag, dictionaries};
 use crate::task::yield_now;
 
 /// Extents looked at at a time.
@@ -42,6 +42,9 @@ pub struct FileStat {
     pub blocks: BTreeMap<String, u64>,
     /// Blocks that wait for the packer.
     pub waiting: u64,
+    /// Blocks behind a dictionary that the store learned, by its id.
+    #[serde(default)]
+    pub dictionaries: BTreeMap<String, u64>,
 }
 
 /// Whether an extended attribute is one that is made on the spot, which may take a while.
@@ -83,6 +86,7 @@ impl Attributes {
         }
         stat.stored = self.store().stored_bytes(ino)?;
         stat.dirty = self.inodes.held(ino).map_or(0, |node| node.lock().dirty.bytes());
+        let known = dictionaries::shown(self.store())?;
         let end = attr.size.div_ceil(u64::from(self.block_size));
         let mut from = 0;
         while let Some(first) = self.store().next_extent(ino, from)?.filter(|first| *first < end) {
@@ -92,6 +96,11 @@ impl Attributes {
                 let method = tag.method().map_or("unknown", lmfs_codec::Method::name);
                 *stat.blocks.entry(method.to_owned()).or_default() += 1;
                 stat.waiting += u64::from(tag.waits());
+                if let Some(slot) = tag.slot() {
+                    let named = known.iter().find(|(found, _)| *found == Some(slot));
+                    let id = named.map_or("unknown", |(_, shown)| &shown.id);
+                    *stat.dictionaries.entry(id.to_owned()).or_default() += 1;
+                }
             }
             yield_now().await;
         }

@@ -69,4 +69,8 @@ impl Source<Address> for Loader {
         }
         loaded
     }
+
+    fn held(&self) -> usize {
+        self.codec.warm_bytes()
+    }
 }

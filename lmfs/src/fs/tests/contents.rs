@@ -267,7 +267,9 @@ fn packing_and_garbage_collection_keep_what_is_cached_and_tell_the_kernel() {
         Arc::new(Unattended),
         Options::default(),
     );
-    packer.run(&Scope::Inodes(vec![ino]), 1, &|_| (), &Stop::new()).unwrap();
+    packer
+        .run(&Scope::Inodes(vec![ino]), false, 1, &|_| (), &Stop::new())
+        .unwrap();
     let packed = place();
     assert_ne!(packed, first);
     assert!(disk.fs.getattr(ino).unwrap().blocks < blocks);

@@ -36,7 +36,7 @@ fn what_is_left_of_a_full_disk_is_kept_for_deleting() {
         Arc::new(Unattended),
         packer::Options::default(),
     );
-    let packed = packer.run(&Scope::Inodes(vec![other]), 1, &|_| (), &Stop::new());
+    let packed = packer.run(&Scope::Inodes(vec![other]), false, 1, &|_| (), &Stop::new());
     assert!(matches!(packed, Err(packer::Error::DiskFull(_))), "{packed:?}");
     assert_eq!(disk.fs.store().totals().log_bytes, before, "nothing was appended");
     let stat = disk.fs.statfs().unwrap();

@@ -1,0 +1,304 @@
+//! Learning: makes dictionaries of what is about to be packed, where they save several times what they take.
+//!
+//! Files of one kind make a group. A sample of its blocks makes dictionaries of a few sizes, and some other blocks show
+//! what each would save. The one that saves most is kept, if it is worth it.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+
+use lmfs_codec::dictionary::{DictionaryId, train};
+use lmfs_codec::{Codec, Method, Options, Stop};
+use lmfs_indexer::{Error as StoreError, Extent};
+use rayon::prelude::*;
+use tracing::info;
+
+use super::plan::Plan;
+use super::{Error, Packer, kinds, locked};
+use crate::room::{self, Use};
+use crate::store::Tag;
+use crate::store::dictionaries::{self, Info};
+
+/// A group of fewer bytes cannot give back what a dictionary takes.
+const LEAST: u64 = 192 << 10;
+/// Bytes of a group that are looked at, about.
+const SAMPLE: u64 = 4 << 20;
+/// Blocks on which a dictionary is tried, at most.
+const TRIALS: usize = 12;
+/// Texts of these sizes are tried, as long as each saves more than the one before.
+const SIZES: [usize; 4] = [32 << 10, 96 << 10, 256 << 10, 1 << 20];
+/// A text is at most this part of its group.
+const PART: u64 = 4;
+/// A dictionary must save so many times what its copies take together: four times its own size.
+const WORTH: f64 = 2.0;
+/// Bytes of a record of the log beside its contents.
+const RECORD: usize = 18;
+/// Copies of a dictionary in the log.
+const COPIES: usize = 2;
+/// Files whose contents are looked at for their kind because their names say nothing, at most.
+const LOOKED_INTO: usize = 2000;
+/// Extents looked up at a time.
+const PAGE: u64 = 1024;
+
+/// What a run learned.
+#[derive(Default)]
+pub(super) struct Lesson {
+    /// Dictionaries made.
+    pub made: u64,
+    /// The files that they are for.
+    pub files: HashSet<u64>,
+}
+
+/// Files of one kind, with their blocks that are to be packed.
+#[derive(Default)]
+struct Group {
+    files: Vec<(u64, Range<u64>)>,
+    bytes: u64,
+}
+
+/// What was seen of a group.
+#[derive(Default)]
+struct Seen {
+    samples: Vec<Vec<u8>>,
+    trials: Vec<Vec<u8>>,
+}
+
+/// A dictionary that would be worth it.
+struct Draft {
+    text: Vec<u8>,
+    id: DictionaryId,
+    /// The record's bytes.
+    block: Vec<u8>,
+    saves: f64,
+}
+
+impl Draft {
+    fn takes(&self) -> f64 {
+        (COPIES * (self.block.len() + RECORD)) as f64
+    }
+}
+
+/// Makes dictionaries for what is planned.
+pub(super) fn learn(packer: &Packer, plan: &Plan, computing: &rayon::ThreadPool, stop: &Stop) -> Result<Lesson, Error> {
+    locked(&packer.shelf).tidy(&packer.store)?;
+    let mut lesson = Lesson::default();
+    if plan.bytes < LEAST || !packer.codec.options().mix || !packer.codec.options().dictionaries {
+        return Ok(lesson);
+    }
+    let learner = Learner {
+        packer,
+        computing,
+        stop,
+        again: plan.again,
+    };
+    let mut groups: Vec<(String, Group)> = learner.groups(plan)?.into_iter().collect();
+    groups.retain(|(_, group)| group.bytes >= LEAST);
+    groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.bytes));
+    for (kind, group) in groups {
+        let Some(slot) = locked(&packer.shelf).free_slot(&packer.store)? else {
+            break;
+        };
+        if let Some(draft) = learner.best(&group)? {
+            learner.keep(draft, slot, kind)?;
+            lesson.made += 1;
+            lesson.files.extend(group.files.iter().map(|(ino, _)| *ino));
+        }
+    }
+    Ok(lesson)
+}
+
+struct Learner<'a> {
+    packer: &'a Packer,
+    computing: &'a rayon::ThreadPool,
+    stop: &'a Stop,
+    /// What is packed already is looked at, too.
+    again: bool,
+}
+
+impl Learner<'_> {
+    fn groups(&self, plan: &Plan) -> Result<HashMap<String, Group>, Error> {
+        let files: HashSet<u64> = plan.files().map(|(ino, ..)| ino).collect();
+        let names = kinds::by_name(&self.packer.store, &files)?;
+        let mut groups: HashMap<String, Group> = HashMap::new();
+        let mut looked_into = 0;
+        for (ino, blocks, bytes) in plan.files() {
+            self.go_on()?;
+            let kind = match names.get(&ino) {
+                Some(kind) => kind.clone(),
+                None if looked_into < LOOKED_INTO => {
+                    looked_into += 1;
+                    let first = self.first(ino, &blocks)?;
+                    first.map_or_else(String::new, |raw| kinds::by_contents(&raw))
+                }
+                None => String::new(),
+            };
+            let group = groups.entry(kind).or_default();
+            group.bytes += bytes;
+            group.files.push((ino, blocks));
+        }
+        groups.remove("");
+        Ok(groups)
+    }
+
+    fn go_on(&self) -> Result<(), Error> {
+        match self.stop.is_set() {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        }
+    }
+
+    /// The first of these blocks that can be read.
+    fn first(&self, ino: u64, blocks: &Range<u64>) -> Result<Option<Vec<u8>>, Error> {
+        let Some(block) = self.packer.store.next_extent(ino, blocks.start)? else {
+            return Ok(None);
+        };
+        match self.packer.store.extent(ino, block)? {
+            Some(extent) => self.raw(ino, block, &extent),
+            None => Ok(None),
+        }
+    }
+
+    /// What a block decodes to. One that cannot be read, or moves, is passed over: there are others.
+    fn raw(&self, ino: u64, block: u64, extent: &Extent) -> Result<Option<Vec<u8>>, Error> {
+        let bytes = match self.packer.store.read_block_of(ino, block, extent.r) {
+            Ok(bytes) => bytes,
+            Err(StoreError::Moved { .. } | StoreError::Damaged { .. } | StoreError::Io { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let decoded = self.computing.install(|| self.packer.codec.decode(&bytes, self.stop));
+        match decoded {
+            Ok(raw) => Ok(Some(raw)),
+            Err(lmfs_codec::Error::Interrupted) => Err(Error::Interrupted),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Reads blocks from all over a group.
+    fn look(&self, group: &Group) -> Result<Seen, Error> {
+        let every = usize::try_from(group.bytes.div_ceil(SAMPLE)).unwrap_or(usize::MAX);
+        let store = &self.packer.store;
+        let mut chosen = Vec::new();
+        let mut number = 0_usize;
+        for (ino, blocks) in &group.files {
+            let mut at = blocks.start;
+            while at < blocks.end {
+                let end = at.saturating_add(PAGE).min(blocks.end);
+                for (block, extent) in (at..).zip(store.extents(*ino, at..end)?) {
+                    let Some(extent) = extent.filter(|extent| self.again || Tag(extent.tag).waits()) else {
+                        continue;
+                    };
+                    if number.is_multiple_of(every) {
+                        chosen.push((*ino, block, extent));
+                    }
+                    number += 1;
+                }
+                at = end;
+            }
+        }
+        // Contents that zstd cannot shrink have nothing in common.
+        let dense = chosen
+            .iter()
+            .filter(|(_, _, extent)| Tag(extent.tag).method() == Some(Method::Raw));
+        if dense.count() * 2 > chosen.len() {
+            return Ok(Seen::default());
+        }
+        let apart = (chosen.len() / TRIALS).max(5);
+        let mut seen = Seen::default();
+        for (number, (ino, block, extent)) in chosen.into_iter().enumerate() {
+            self.go_on()?;
+            if let Some(raw) = self.raw(ino, block, &extent)? {
+                match number % apart == apart / 2 && seen.trials.len() < TRIALS {
+                    true => seen.trials.push(raw),
+                    false => seen.samples.push(raw),
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// The dictionary that saves most of a group, if any is worth it.
+    fn best(&self, group: &Group) -> Result<Option<Draft>, Error> {
+        let seen = self.look(group)?;
+        if seen.trials.is_empty() {
+            return Ok(None);
+        }
+        let raw: usize = seen.trials.iter().map(Vec::len).sum();
+        let scale = group.bytes as f64 / raw.max(1) as f64;
+        let without = self.without(&seen.trials)?;
+        let mut best: Option<Draft> = None;
+        for size in SIZES {
+            if size as u64 > group.bytes / PART {
+                break;
+            }
+            let text = train(&seen.samples, size);
+            let id = DictionaryId::of(&text);
+            let block = self.coded(|stop| dictionaries::encode(&text, stop))?;
+            let with = self.with(&text, id, &seen.trials)?;
+            let saved = without.iter().zip(with).map(|(old, new)| old.saturating_sub(new));
+            let saves = saved.sum::<usize>() as f64 * scale;
+            let draft = Draft { text, id, block, saves };
+            let gain = |draft: &Draft| draft.saves - draft.takes();
+            if best.as_ref().is_some_and(|best| gain(best) >= gain(&draft)) {
+                break;
+            }
+            best = Some(draft);
+        }
+        Ok(best.filter(|draft| draft.saves >= WORTH * draft.takes()))
+    }
+
+    /// Bytes of these blocks as they would be packed now.
+    fn without(&self, trials: &[Vec<u8>]) -> Result<Vec<usize>, Error> {
+        let codec = &self.packer.codec;
+        let candidates: Vec<Vec<DictionaryId>> = {
+            let shelf = locked(&self.packer.shelf);
+            trials.iter().map(|raw| shelf.candidates(raw)).collect()
+        };
+        self.coded(|stop| {
+            let blocks = trials.par_iter().zip(&candidates);
+            let lens = blocks.map(|(raw, candidates)| Ok(codec.encode_with(raw, candidates, stop)?.len()));
+            lens.collect()
+        })
+    }
+
+    /// Bytes of these blocks behind a dictionary, without the language model.
+    fn with(&self, text: &[u8], id: DictionaryId, trials: &[Vec<u8>]) -> Result<Vec<usize>, Error> {
+        let mut options: Options = self.packer.codec.options().clone();
+        (options.model, options.dictionaries) = (false, false);
+        self.coded(|stop| {
+            let codec = Codec::with_dictionaries(None, std::sync::Arc::new(vec![text.to_vec()]), options)?;
+            let lens = trials
+                .par_iter()
+                .map(|raw| Ok(codec.encode_with(raw, &[id], stop)?.len()));
+            lens.collect()
+        })
+    }
+
+    fn coded<T: Send>(&self, work: impl FnOnce(&Stop) -> lmfs_codec::Result<T> + Send) -> Result<T, Error> {
+        let result = self.computing.install(|| work(self.stop));
+        result.map_err(|error| match error {
+            lmfs_codec::Error::Interrupted => Error::Interrupted,
+            other => Error::Learning(other),
+        })
+    }
+
+    /// Stores a dictionary, from where blocks can start behind it.
+    fn keep(&self, draft: Draft, slot: u8, kind: String) -> Result<(), Error> {
+        let store = &self.packer.store;
+        room::check(store, Use::Data)?;
+        let info = Info {
+            slot,
+            len: u32::try_from(draft.text.len()).unwrap_or(u32::MAX),
+            kind,
+        };
+        store.add_dictionary(draft.id.0, &info.to_bytes(), &draft.block)?;
+        locked(&self.packer.shelf).put(draft.id, slot, &draft.text);
+        info!(
+            id = %draft.id,
+            kind = info.kind,
+            bytes = draft.text.len(),
+            takes = draft.takes(),
+            saves = draft.saves,
+            "learned a dictionary"
+        );
+        Ok(())
+    }
+}

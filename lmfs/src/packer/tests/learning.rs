@@ -1,0 +1,219 @@
+//! Dictionaries that the packer makes.
+
+use super::*;
+
+/// A table of which no two lines are equal and all are alike.
+fn table(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    const WORDS: [&str; 8] = [
+        "Zwischenlager",
+        "Hochregal",
+        "Umschlagplatz",
+        "Kommissionierung",
+        "Retourenstelle",
+        "Wareneingang",
+        "Gefahrgutlager",
+        "Kundenabholung",
+    ];
+    let mut out = Vec::new();
+    while out.len() < len {
+        let (a, b, c) = (next(), next(), next());
+        let line = format!(
+            "{{<{:05}>}};{};{};#{:x}#;Lieferung an {} bestaetigt;{}.{:02} EURO\n",
+            a % 100_000,
+            WORDS[(a >> 20) as usize % 8],
+            WORDS[(b >> 20) as usize % 8],
+            b % 4096,
+            WORDS[(c >> 20) as usize % 8],
+            c % 500,
+            (c >> 32) % 100
+        );
+        out.extend_from_slice(line.as_bytes());
+    }
+    out.truncate(len);
+    out
+}
+
+const FILES: u64 = 66;
+const LEN: usize = 2 * BLOCK;
+
+impl Fixture {
+    fn rename(&self, ino: u64, name: &str) {
+        let entry = Dirent { ino, kind: Kind::File };
+        let renamed = self.store.commit(vec![
+            Change::DelDirent {
+                parent: ROOT_INO,
+                name: ino.to_string().into_bytes(),
+            },
+            Change::PutDirent {
+                parent: ROOT_INO,
+                name: name.as_bytes().to_vec(),
+                entry,
+            },
+        ]);
+        drop(renamed.unwrap());
+    }
+
+    fn tables(&self, inos: std::ops::Range<u64>) {
+        for ino in inos {
+            self.file(ino, &table(ino, LEN), 0);
+            self.rename(ino, &format!("{ino}.wms"));
+        }
+    }
+
+    fn assert_whole(&self, inos: std::ops::Range<u64>) {
+        for ino in inos {
+            assert!(self.contents(ino) == table(ino, LEN), "file {ino}");
+        }
+    }
+
+    /// Bytes of blocks and dictionaries.
+    fn bytes(&self) -> u64 {
+        let totals = self.store.totals();
+        totals.stored_bytes + totals.dictionary_bytes
+    }
+}
+
+fn without_dictionaries() -> u64 {
+    let mut options = lmfs_codec::Options::default();
+    options.dictionaries = false;
+    let mut f = Fixture::new();
+    f.codec = dictionaries::codec(&f.store, None, options).unwrap();
+    f.tables(100..100 + FILES);
+    assert_eq!(run(&f.packer()).dictionaries_learned, 0);
+    f.bytes()
+}
+
+#[test]
+fn files_of_a_kind_get_a_dictionary_and_take_less() {
+    let before = without_dictionaries();
+    let f = Fixture::new();
+    f.tables(100..100 + FILES);
+    let packer = f.packer();
+    let summary = run(&packer);
+    assert_eq!(
+        (summary.dictionaries_learned, summary.blocks_failed),
+        (1, 0),
+        "{summary:?}"
+    );
+    f.assert_whole(100..100 + FILES);
+    let after = f.bytes();
+    assert!(
+        after * 10 < before * 8,
+        "{before} bytes without, {after} with a dictionary"
+    );
+    let [(slot, shown)] = &dictionaries::shown(&f.store).unwrap()[..] else {
+        panic!("one dictionary");
+    };
+    assert_eq!(shown.kind, "wms");
+    let behind = f.extents(110).iter().filter(|e| Tag(e.tag).slot() == *slot).count();
+    assert!(behind > 0 && shown.blocks >= FILES);
+
+    // A codec without them says so, and a store that is opened anew finds them.
+    let plain = Codec::new(None, lmfs_codec::Options::default()).unwrap();
+    let block = f.store.read_block(f.extents(110)[0].r).unwrap();
+    let error = plain.decode(&block, &Stop::new()).unwrap_err();
+    assert!(error.to_string().contains(&shown.id), "{error}");
+    f.store.sync().unwrap();
+    let (store, _) = Store::open(f.io.clone(), OpenOptions::default()).unwrap();
+    let store = Arc::new(store);
+    let reopened = Fixture {
+        codec: dictionaries::codec(&store, None, lmfs_codec::Options::default()).unwrap(),
+        store,
+        io: f.io.clone(),
+        host: f.host.clone(),
+    };
+    reopened.assert_whole(100..100 + FILES);
+
+    // A few more of the kind use it, although they alone would not be worth one.
+    reopened.tables(300..304);
+    assert_eq!(run(&reopened.packer()).dictionaries_learned, 0);
+    assert!(reopened.extents(301).iter().all(|e| Tag(e.tag).slot() == *slot));
+    reopened.assert_whole(300..304);
+}
+
+#[test]
+fn what_came_in_small_portions_is_packed_again_with_a_dictionary() {
+    let f = Fixture::new();
+    let packer = f.packer();
+    for from in (100..100 + FILES).step_by(22) {
+        f.tables(from..from + 22);
+        assert_eq!(run(&packer).dictionaries_learned, 0);
+    }
+    assert!(
+        packer.should_look_again(&f.store.totals()),
+        "nobody looked at all of it yet"
+    );
+    let before = f.bytes();
+    let again = || packer.run(&Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
+    let summary = again();
+    assert_eq!((summary.dictionaries_learned, summary.blocks_failed), (1, 0));
+    f.assert_whole(100..100 + FILES);
+    assert!(f.bytes() * 10 < before * 9, "{before} before, {} after", f.bytes());
+    let (bytes, summary) = (f.bytes(), again());
+    assert_eq!(
+        (f.bytes(), summary.dictionaries_learned, summary.blocks_packed),
+        (bytes, 0, 0)
+    );
+    packer.looked().unwrap();
+    assert!(!packer.should_look_again(&f.store.totals()));
+    f.tables(400..400 + FILES);
+    run(&packer);
+    assert!(packer.should_look_again(&f.store.totals()), "it has doubled");
+}
+
+#[test]
+fn a_dictionary_that_no_block_needs_is_deleted() {
+    let f = Fixture::new();
+    f.tables(100..100 + FILES);
+    let packer = f.packer();
+    assert_eq!(run(&packer).dictionaries_learned, 1);
+    let delete = |ino: u64| {
+        let name = format!("{ino}.wms").into_bytes();
+        let deleted = f.store.commit(vec![
+            Change::DelDirent { parent: ROOT_INO, name },
+            Change::DelInode(ino),
+        ]);
+        drop(deleted.unwrap());
+    };
+    (100..99 + FILES).for_each(delete);
+    for _ in 0..3 {
+        run(&packer);
+        assert_eq!(f.store.totals().dictionaries, 1, "one file needs it");
+    }
+    delete(99 + FILES);
+    run(&packer);
+    run(&packer);
+    assert_eq!(f.store.totals().dictionaries, 0);
+}
+
+#[test]
+fn what_has_nothing_in_common_makes_no_dictionary() {
+    let f = Fixture::new();
+    for ino in 100..140 {
+        f.file(ino, &noise(LEN), 0);
+        f.rename(ino, &format!("{ino}.jpg"));
+    }
+    assert_eq!(run(&f.packer()).dictionaries_learned, 0);
+}
+
+#[test]
+fn without_a_place_for_a_dictionary_packing_goes_on() {
+    let f = Fixture::new();
+    f.tables(100..100 + FILES);
+    // A hostile or older store has taken all places.
+    for n in 0..lmfs_indexer::MAX_DICTIONARIES as u32 {
+        f.store
+            .add_dictionary(n.to_be_bytes(), b"of something else", b"nonsense")
+            .unwrap();
+    }
+    let summary = run(&f.packer());
+    assert_eq!((summary.dictionaries_learned, summary.blocks_failed), (0, 0));
+    f.assert_whole(100..100 + FILES);
+}
