@@ -18,6 +18,7 @@ mod peers;
 mod pipe;
 mod reading;
 mod sizes;
+mod small_operations;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -35,11 +36,12 @@ fn main() {
     let kinds = corpus::kinds(&eval, if cap == 0 { u64::MAX } else { cap });
 
     type Section<'a> = (&'a str, &'a dyn Fn());
-    let sections: [Section; 8] = [
+    let sections: [Section; 9] = [
         ("sizes", &|| sizes::print(&kinds)),
         ("model", &|| model::print(&kinds)),
         ("reading", &|| reading::print()),
         ("metadata", &|| metadata::print()),
+        ("small_operations", &|| small_operations::print()),
         ("peers", &|| peers::print(&kinds)),
         ("latency", &|| latency::print(&kinds)),
         ("onelane", &|| onelane::print(&kinds)),
