@@ -331,6 +331,7 @@ impl Started {
         asked: &[mpsc::Sender<Result<(), String>>],
     ) -> anyhow::Result<()> {
         self.server.leave_mount();
+        self.store.say_ending();
         service_manager::stopping("storing what was written");
         drop((self.background, self.keeper));
         self.desk.close();

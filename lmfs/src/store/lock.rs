@@ -28,6 +28,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const MAX_TEXT: u64 = 4096;
 
 const NAME: &str = "lock";
+/// What a process says in place of the device when its mount is gone. The kernel may give the device to another mount.
+const GONE: &str = "gone";
 
 /// The right to use a store. Released when dropped, and by the kernel when the process ends in any way.
 ///
@@ -50,7 +52,7 @@ pub struct Holder {
     pub pid: u32,
     /// What it does, for people: `mounted at /mnt`. May be empty.
     pub purpose: String,
-    /// The device of its mount, such as `0:52`. May be empty.
+    /// The device of its mount, such as `0:52`, or [`GONE`]. May be empty.
     mount: String,
 }
 
@@ -93,6 +95,11 @@ impl Lock {
         if let Err(error) = said {
             tracing::debug!("cannot write the lock file, so others are not told who uses the store: {error}");
         }
+    }
+
+    /// Tells others that the mount is gone and this process about to end.
+    pub fn say_ending(&mut self) {
+        self.say("ending", GONE);
     }
 
     /// Whether more than reading is possible, as far as the lock file can tell.
@@ -160,7 +167,7 @@ impl Holder {
             return false;
         }
         // A process whose mounts cannot be seen counts as one that has them.
-        mountinfo::seen_by(self.pid, &self.mount) == Some(false)
+        self.mount == GONE || mountinfo::seen_by(self.pid, &self.mount) == Some(false)
     }
 }
 
@@ -361,14 +368,20 @@ mod tests {
     #[test]
     fn a_holder_whose_mount_is_gone_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
-        let mut lock = Lock::acquire(&open(&dir), "").unwrap();
-        lock.say("mounted on /mnt", "0:4294967295");
-        let other = open(&dir);
-        let waits = thread::spawn(move || Lock::acquire(&other, "the next"));
-        thread::sleep(PATIENCE * 3);
-        assert!(!waits.is_finished(), "it was refused");
-        drop(lock);
-        waits.join().unwrap().unwrap();
+        for ends in [
+            |lock: &mut Lock| lock.say("mounted on /mnt", "0:4294967295"),
+            // Regression: the device of its mount was another's by then, and it was taken for mounted.
+            Lock::say_ending,
+        ] {
+            let mut lock = Lock::acquire(&open(&dir), "").unwrap();
+            ends(&mut lock);
+            let other = open(&dir);
+            let waits = thread::spawn(move || Lock::acquire(&other, "the next"));
+            thread::sleep(PATIENCE * 3);
+            assert!(!waits.is_finished(), "it was refused");
+            drop(lock);
+            waits.join().unwrap().unwrap();
+        }
     }
 
     /// Regression: the file was emptied before the lock was released, and who looked in between was refused.

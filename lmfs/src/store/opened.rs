@@ -138,6 +138,11 @@ impl Opened {
         self.lock.say(purpose, mount);
     }
 
+    /// Tells others that the mount is gone and the store about to be closed, so that who wants it waits.
+    pub fn say_ending(&mut self) {
+        self.lock.say_ending();
+    }
+
     /// Makes everything durable, puts the index away and gives the lock back, in this order. While something else in
     /// this process still holds the log, nobody else may write to it: the lock is then kept until the process ends.
     ///
