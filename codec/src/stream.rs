@@ -21,16 +21,18 @@
 //! # Ok::<(), lmfs_codec::Error>(())
 //! ```
 
+mod assembler;
 mod decoder;
 mod encoder;
 mod format;
-mod layout;
+pub mod layout;
 mod options;
 mod pipeline;
 mod seekable;
 mod table;
 pub mod tokio;
 
+pub use assembler::Assembler;
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use format::ContainerHeader;

@@ -4,12 +4,10 @@ use std::io::{self, Write};
 
 use super::format::ContainerHeader;
 use super::pipeline::Pipeline;
-use super::table::SeekTable;
-use super::{Progress, StreamOptions};
+use super::{Assembler, Progress, StreamOptions};
 use crate::{Codec, Error, Header, Result, Stop};
 
-/// A coded block, its raw length and the checksum of its raw bytes.
-type Coded = Result<(Vec<u8>, u64, crc32fast::Hasher)>;
+type Coded = Result<Vec<u8>>;
 
 /// Compresses what is written to it into one container. Call [`finish`](Encoder::finish) at the end: what was not
 /// finished has no seek table and counts as truncated. Dropping it ends the work.
@@ -20,8 +18,7 @@ pub struct Encoder<W: Write> {
     header: Option<ContainerHeader>,
     buffer: Vec<u8>,
     pipeline: Pipeline<Vec<u8>, Coded>,
-    table: SeekTable,
-    crc: crc32fast::Hasher,
+    assembler: Assembler,
     done: Progress,
     /// A block was lost: what would follow it is not written, or nobody would notice.
     failed: bool,
@@ -36,18 +33,15 @@ impl<W: Write> Encoder<W> {
         options.check()?;
         let header = ContainerHeader::new(&codec, options.block_size)?;
         let pipeline = Pipeline::new(options.threads, &options.stop, move |raw: Vec<u8>, stop: &Stop| {
-            let mut crc = crc32fast::Hasher::new();
-            crc.update(&raw);
-            Ok((codec.encode(&raw, stop)?, raw.len() as u64, crc))
+            codec.encode(&raw, stop)
         });
         Ok(Encoder {
             output,
+            assembler: Assembler::new(&header),
             header: Some(header),
             buffer: Vec::with_capacity(options.block_size),
             options,
             pipeline,
-            table: SeekTable::default(),
-            crc: crc32fast::Hasher::new(),
             done: Progress::default(),
             failed: false,
         })
@@ -66,9 +60,7 @@ impl<W: Write> Encoder<W> {
             self.store(coded?)?;
         }
         self.begin(false)?;
-        self.table.raw_len = self.done.raw;
-        self.table.raw_crc = self.crc.clone().finalize();
-        self.output.write_all(&self.table.to_bytes()).map_err(writing)?;
+        self.output.write_all(&self.assembler.finish()).map_err(writing)?;
         self.output.flush().map_err(writing)?;
         Ok(self.output)
     }
@@ -80,7 +72,7 @@ impl<W: Write> Encoder<W> {
         };
         let header = if with_model { header } else { header.without_model() };
         self.output.write_all(&header.to_bytes()).map_err(writing)?;
-        self.table.header_len = header.stored_len();
+        self.assembler = Assembler::new(&header);
         self.done.stored = header.stored_len().into();
         Ok(())
     }
@@ -124,22 +116,14 @@ impl<W: Write> Encoder<W> {
     }
 
     fn store(&mut self, coded: Coded) -> Result<()> {
-        let (block, raw, crc) = coded?;
+        let block = coded?;
+        let header = Header::parse(&block)?;
         // Where it was not written yet, this is the only block: the header names the model only if the block needs it.
-        self.begin(Header::parse(&block)?.method.needs_model())?;
+        self.begin(header.method.needs_model())?;
         self.output.write_all(&block).map_err(writing)?;
-        let Ok(stored) = u32::try_from(block.len()) else {
-            return Err(Error::InvalidOption("a block of more than 4 GiB".into()));
-        };
-        if self.table.stored.len() >= u32::MAX as usize {
-            return Err(Error::InvalidOption(
-                "a container holds at most 2^32 blocks; use larger blocks".into(),
-            ));
-        }
-        self.table.stored.push(stored);
-        self.crc.combine(&crc);
-        self.done.raw += raw;
-        self.done.stored += u64::from(stored);
+        self.assembler.push(&block)?;
+        self.done.raw += u64::from(header.raw_len);
+        self.done.stored += block.len() as u64;
         self.options.report(self.done);
         Ok(())
     }

@@ -1,9 +1,32 @@
 //! Where everything is in a file of containers. No IO: whoever reads, in whatever way, asks here what to read next.
+//!
+//! ```
+//! use std::io::Write;
+//! use lmfs_codec::stream::layout::Finder;
+//! use lmfs_codec::stream::{Encoder, StreamOptions};
+//! use lmfs_codec::{Codec, Options, Stop};
+//!
+//! let codec = Codec::new(None, Options::default())?;
+//! let mut encoder = Encoder::new(Vec::new(), codec.clone(), StreamOptions::default())?;
+//! encoder.write_all(b"once upon a time").unwrap();
+//! let file = encoder.finish()?;
+//!
+//! let mut finder = Finder::new(file.len() as u64, false)?;
+//! while let Some(range) = finder.next()? {
+//!     finder.take(&file[range.start as usize..range.end as usize])?;
+//! }
+//! let layout = finder.finish()?.with(|_| Ok(codec.clone()))?;
+//! let place = layout.block(5)?;
+//! let stored = &file[place.stored.start as usize..place.stored.end as usize];
+//! let block = place.decode(stored, &Stop::new())?;
+//! assert_eq!(&block.into_bytes()[5..9], b"upon");
+//! # Ok::<(), lmfs_codec::Error>(())
+//! ```
 
 use std::ops::Range;
 
 use super::format::{ContainerHeader, MAGIC, check_magic, no_header};
-use super::table::{Footer, SeekTable, TableReader};
+use super::table::{END_MAGIC, Footer, SeekTable, TableReader};
 use crate::block::decode_as;
 use crate::{Codec, Error, Header, Result, Stop};
 
@@ -33,7 +56,7 @@ enum Want {
 }
 
 /// Finds all containers of a source, backwards from its end.
-pub(super) struct Finder {
+pub struct Finder {
     /// Headers may be damaged.
     recover: bool,
     /// End of the container that is being looked at.
@@ -44,7 +67,10 @@ pub(super) struct Finder {
 
 impl Finder {
     /// For a source of `len` bytes. With `recover`, a header that is damaged is guessed from its blocks.
-    pub(super) fn new(len: u64, recover: bool) -> Result<Finder> {
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if there are none.
+    pub fn new(len: u64, recover: bool) -> Result<Finder> {
         if len == 0 {
             return Err(Error::damaged("container", "it is empty"));
         }
@@ -57,7 +83,10 @@ impl Finder {
     }
 
     /// Which bytes of the source to hand to [`take`](Finder::take) next; `None` when all was found.
-    pub(super) fn next(&self) -> Result<Option<Range<u64>>> {
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the source is too short for what its end says.
+    pub fn next(&self) -> Result<Option<Range<u64>>> {
         if self.end == 0 {
             return Ok(None);
         }
@@ -76,8 +105,30 @@ impl Finder {
         }))
     }
 
+    /// Bytes of content, as soon as a table says that its container is all there is. Only the header is missing then.
+    pub fn only_len(&self) -> Option<u64> {
+        match &self.want {
+            Want::Header(table, offsets) if self.parts.is_empty() => {
+                let whole = offsets.first() == Some(&u64::from(table.header_len));
+                whole.then_some(table.raw_len)
+            }
+            _ => None,
+        }
+    }
+
+    /// While a table is being read: all of it that is still to be asked for, so that it can be fetched at once.
+    pub fn table(&self) -> Option<Range<u64>> {
+        match &self.want {
+            Want::Table(_, at) if self.end > 0 => Some(*at..self.end),
+            _ => None,
+        }
+    }
+
     /// Looks at the bytes that were asked for.
-    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] or [`Error::NotAContainer`].
+    pub fn take(&mut self, bytes: &[u8]) -> Result<()> {
         self.want = match std::mem::replace(&mut self.want, Want::Footer) {
             Want::Start => {
                 check_magic(bytes)?;
@@ -160,7 +211,13 @@ impl Finder {
     }
 
     /// What was found.
-    pub(super) fn finish(mut self) -> Result<Found> {
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if not all was looked at, or the contents are longer than numbers can say.
+    pub fn finish(mut self) -> Result<Found> {
+        if self.end != 0 {
+            return Err(Error::damaged("container", "not all of it was looked at"));
+        }
         self.parts.reverse();
         let mut len = 0_u64;
         for part in &mut self.parts {
@@ -173,14 +230,47 @@ impl Finder {
 }
 
 /// All containers of a source, without what decodes them.
-pub(super) struct Found {
+pub struct Found {
     parts: Vec<Part>,
     len: u64,
 }
 
 impl Found {
+    /// Bytes of content.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is no content.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// CRC-32 of all content, as the tables say.
+    pub fn content_crc(&self) -> u32 {
+        let mut all = crc32fast::Hasher::new();
+        for SeekTable { raw_crc, raw_len, .. } in self.parts.iter().map(|part| &part.table) {
+            all.combine(&crc32fast::Hasher::new_with_initial_len(*raw_crc, *raw_len));
+        }
+        all.finalize()
+    }
+
+    /// The headers of the containers, in the order of the source.
+    pub fn headers(&self) -> impl Iterator<Item = &ContainerHeader> {
+        self.parts.iter().map(|part| &part.header)
+    }
+
+    /// Where the first block of the source is; `None` if there is no content.
+    pub fn first_block(&self) -> Option<Range<u64>> {
+        let mut parts = self.parts.iter();
+        parts.find_map(|part| Some(*part.offsets.first()?..*part.offsets.get(1)?))
+    }
+
     /// Asks for the codec of each container, in the order of the source.
-    pub(super) fn with(self, mut codec_of: impl FnMut(&ContainerHeader) -> Result<Codec>) -> Result<Layout> {
+    ///
+    /// # Errors
+    /// Whatever `codec_of` reports.
+    pub fn with(self, mut codec_of: impl FnMut(&ContainerHeader) -> Result<Codec>) -> Result<Layout> {
         let parts = self.parts.iter();
         let codecs = parts.map(|part| part.header.codec(part.doubt.is_some(), &mut codec_of));
         let codecs = codecs.collect::<Result<_>>()?;
@@ -189,7 +279,7 @@ impl Found {
 }
 
 /// All containers of a source.
-pub(super) struct Layout {
+pub struct Layout {
     found: Found,
     /// One for each part.
     codecs: Vec<Codec>,
@@ -197,8 +287,13 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Bytes of content.
-    pub(super) fn len(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         self.found.len
+    }
+
+    /// Whether there is no content.
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
     }
 
     /// Headers that were guessed: the first byte of content behind each, and what is wrong with it.
@@ -207,8 +302,23 @@ impl Layout {
         parts.filter_map(|part| part.doubt.as_ref().map(|doubt| (part.raw_start, doubt)))
     }
 
+    /// What was found.
+    pub fn found(&self) -> &Found {
+        &self.found
+    }
+
+    /// About how many bytes this takes in memory.
+    pub fn memory(&self) -> u64 {
+        let parts = &self.found.parts;
+        let of = |part: &Part| size_of::<Part>() + part.offsets.len() * size_of::<u64>() + part.table.stored.len() * 4;
+        parts.iter().map(|part| of(part) as u64).sum()
+    }
+
     /// The block with this byte of content.
-    pub(super) fn block(&self, offset: u64) -> Result<Place> {
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if there is none: it is behind the end.
+    pub fn block(&self, offset: u64) -> Result<Place> {
         let gone = || Error::damaged("container", format!("there is no block with byte {offset}"));
         let parts = &self.found.parts;
         let index = parts.partition_point(|part| part.raw_start + part.table.raw_len <= offset);
@@ -232,13 +342,13 @@ impl Layout {
 }
 
 /// A block: where it is, and what decodes it.
-pub(super) struct Place {
+pub struct Place {
     /// Its bytes in the source.
-    pub(super) stored: Range<u64>,
+    pub stored: Range<u64>,
     /// First byte of content.
-    pub(super) start: u64,
+    pub start: u64,
     /// Bytes of content.
-    pub(super) len: u64,
+    pub len: u64,
     number: u64,
     codec: Codec,
     fingerprint: [u8; 8],
@@ -246,7 +356,10 @@ pub(super) struct Place {
 
 impl Place {
     /// Decodes what was read at [`stored`](Place::stored).
-    pub(super) fn decode(&self, stored: &[u8], stop: &Stop) -> Result<Block> {
+    ///
+    /// # Errors
+    /// As [`Codec::decode`]; [`Error::Damaged`] if the block has another length.
+    pub fn decode(&self, stored: &[u8], stop: &Stop) -> Result<Block> {
         let bytes = decode_as(&self.codec, stored, &self.fingerprint, stop)?;
         if bytes.len() as u64 != self.len {
             let (number, found, expected) = (self.number, bytes.len(), self.len);
@@ -261,18 +374,33 @@ impl Place {
 }
 
 /// A decoded block.
-pub(super) struct Block {
+pub struct Block {
     /// First byte of content.
     start: u64,
     bytes: Vec<u8>,
 }
 
 impl Block {
+    /// All of it.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// What it has from `offset` of the content on; `None` if that byte is in another block.
     pub(super) fn from(&self, offset: u64) -> Option<&[u8]> {
         let skip = usize::try_from(offset.checked_sub(self.start)?).ok()?;
         self.bytes.get(skip..).filter(|rest| !rest.is_empty())
     }
+}
+
+/// Whether what starts with these bytes, eight or more, is a container or was one.
+pub fn starts_a_container(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
+/// Whether what ends with these bytes, four or more, ends as a container does.
+pub fn ends_a_container(bytes: &[u8]) -> bool {
+    bytes.ends_with(&END_MAGIC)
 }
 
 /// What is wrong when a read of the source ends `missing` bytes early.

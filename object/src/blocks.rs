@@ -1,0 +1,193 @@
+//! Decoded blocks: one decode for all who wait, a cache in memory, another one on disk.
+
+mod disk;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, WeakShared};
+use lmfs_codec::Stop;
+use lmfs_codec::stream::layout::Place;
+use object_store::path::Path;
+use object_store::{ObjectMeta, Result};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use crate::error::failed;
+use crate::known::ContentId;
+use crate::options::LmfsOptions;
+use crate::pool::Pool;
+use crate::weighted::Weighted;
+use disk::Disk;
+
+/// What a version of an object is known by in the caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectKey([u8; 16]);
+
+impl ObjectKey {
+    /// `None` if the store gives no ETag: then nothing tells the version from the next one.
+    pub fn new(store: &str, meta: &ObjectMeta, content: &ContentId) -> Option<ObjectKey> {
+        let mut digest = Sha256::new();
+        for text in [store, meta.location.as_ref(), meta.e_tag.as_ref()?] {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text);
+        }
+        for number in [meta.size, content.len, content.crc32.into()] {
+            digest.update(number.to_le_bytes());
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        digest.first_chunk().copied().map(ObjectKey)
+    }
+}
+
+/// A block of a version of an object: its first byte of content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlockKey {
+    pub object: ObjectKey,
+    pub start: u64,
+}
+
+type Decoded = Result<Bytes, Arc<dyn std::error::Error + Send + Sync>>;
+type Flight = Shared<BoxFuture<'static, Decoded>>;
+
+/// Sets a flag when it is dropped: nobody waits any more.
+struct StopOnDrop(Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.set();
+    }
+}
+
+/// All decoded blocks of a store, and those that are being decoded.
+pub struct Blocks {
+    pool: Arc<Pool>,
+    memory: Mutex<Weighted<BlockKey, Bytes>>,
+    disk: Option<Disk>,
+    flights: Mutex<HashMap<BlockKey, WeakShared<BoxFuture<'static, Decoded>>>>,
+}
+
+impl Blocks {
+    pub fn new(options: &LmfsOptions, pool: Arc<Pool>) -> Result<Blocks> {
+        Ok(Blocks {
+            pool,
+            memory: Mutex::new(Weighted::new(options.cache_bytes)),
+            disk: options.disk.as_ref().map(Disk::open).transpose()?,
+            flights: Mutex::default(),
+        })
+    }
+
+    /// Whether [`get`](Blocks::get) may have it.
+    pub fn has(&self, key: &BlockKey) -> bool {
+        self.memory.lock().contains(key) || self.disk.as_ref().is_some_and(|disk| disk.has(key))
+    }
+
+    /// A block that is in memory.
+    pub fn in_memory(&self, key: &BlockKey) -> Option<Bytes> {
+        self.memory.lock().get(key).cloned()
+    }
+
+    /// A block that is in memory or on disk.
+    pub async fn get(self: &Arc<Self>, key: BlockKey) -> Result<Option<Bytes>> {
+        if let Some(bytes) = self.in_memory(&key) {
+            return Ok(Some(bytes));
+        }
+        if !self.disk.as_ref().is_some_and(|disk| disk.has(&key)) {
+            return Ok(None);
+        }
+        let blocks = Arc::clone(self);
+        let read = move || {
+            let bytes = Bytes::from(blocks.disk.as_ref()?.get(&key)?);
+            blocks.remember(key, &bytes);
+            Some(bytes)
+        };
+        self.pool.run(read).await
+    }
+
+    fn remember(&self, key: BlockKey, bytes: &Bytes) {
+        self.memory.lock().insert(key, bytes.clone(), bytes.len() as u64);
+    }
+
+    /// Decodes a block, unless somebody does already. The work ends when all who wait are gone.
+    pub fn decode(
+        self: &Arc<Self>,
+        location: Path,
+        key: Option<BlockKey>,
+        place: Place,
+        stored: Bytes,
+    ) -> impl Future<Output = Result<Bytes>> + Send + use<> {
+        let flight = match key {
+            None => self.begin(None, place, stored),
+            Some(key) => {
+                let mut flights = self.flights.lock();
+                match flights.get(&key).and_then(WeakShared::upgrade) {
+                    Some(flight) => flight,
+                    None => {
+                        let flight = self.begin(Some(key), place, stored);
+                        flights.extend(flight.downgrade().map(|weak| (key, weak)));
+                        flight
+                    }
+                }
+            }
+        };
+        async move {
+            flight
+                .await
+                .map_err(|error| failed(&location, Box::new(Told(error)) as Box<_>))
+        }
+    }
+
+    fn begin(self: &Arc<Self>, key: Option<BlockKey>, place: Place, stored: Bytes) -> Flight {
+        let stop = Stop::new();
+        let guard = StopOnDrop(stop.clone());
+        let blocks = Arc::clone(self);
+        let work = self.pool.run(move || {
+            let decoded = place
+                .decode(&stored, &stop)
+                .map(|block| Bytes::from(block.into_bytes()));
+            if let (Some(key), Ok(bytes)) = (key, &decoded) {
+                blocks.remember(key, bytes);
+                if let Some(disk) = &blocks.disk {
+                    disk.put(&key, bytes);
+                }
+            }
+            decoded
+        });
+        let blocks = Arc::downgrade(self);
+        let ended = move || {
+            if let (Some(key), Some(blocks)) = (key, blocks.upgrade()) {
+                blocks.flights.lock().remove(&key);
+            }
+        };
+        let flight = async move {
+            let _guard = guard;
+            let decoded = work.await;
+            ended();
+            match decoded {
+                Ok(Ok(bytes)) => Ok(bytes),
+                Ok(Err(error)) => Err(Arc::new(error) as Arc<_>),
+                Err(error) => Err(Arc::new(error) as Arc<_>),
+            }
+        };
+        flight.boxed().shared()
+    }
+}
+
+/// An error that several readers get.
+#[derive(Debug)]
+struct Told(Arc<dyn std::error::Error + Send + Sync>);
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Told {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
+    }
+}

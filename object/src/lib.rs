@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+//!
+//! Everything of the contract of [`object_store`] holds: preconditions, ranges, modes of PUT, atomic multipart uploads.
+//! Each request for blocks names the ETag of the object that was opened, so what a reader gets is one version.
+
+mod blocks;
+mod codecs;
+mod cutter;
+mod encode;
+mod error;
+mod known;
+mod list;
+mod open;
+mod options;
+pub mod pack;
+mod pool;
+mod put;
+mod ranges;
+mod read;
+mod request;
+mod shared;
+mod store;
+mod upload;
+mod weighted;
+
+pub use codecs::Codecs;
+pub use known::ContentId;
+pub use options::{DiskCache, LmfsOptions, Put, Sizes};
+pub use store::LmfsStore;

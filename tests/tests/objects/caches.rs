@@ -1,0 +1,89 @@
+//! Decoded blocks in memory and on disk.
+
+use std::sync::Arc;
+
+use lmfs_object::{DiskCache, LmfsOptions, LmfsStore};
+use object_store::ObjectStoreExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+
+use super::stores::{Watched, lines, lmfs, options};
+
+fn on_disk(folder: &std::path::Path) -> LmfsOptions {
+    let mut options = options();
+    options.cache_bytes = 0;
+    options.disk = Some(DiskCache {
+        folder: folder.to_owned(),
+        bytes: 64 << 20,
+    });
+    options
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_on_disk_survive_the_process_and_damage_is_a_miss() {
+    let folder = tempfile::tempdir().unwrap();
+    let bucket = Arc::new(InMemory::new());
+    let (path, content) = (Path::from("lines"), lines(3_000_000));
+    lmfs(bucket.clone()).put(&path, content.clone().into()).await.unwrap();
+    let watched = Watched::new(bucket);
+    let read = async || {
+        let store = LmfsStore::new(watched.clone(), on_disk(folder.path())).unwrap();
+        assert!(store.get(&path).await.unwrap().bytes().await.unwrap() == content);
+        let cold = watched.take().1;
+        assert!(store.get(&path).await.unwrap().bytes().await.unwrap() == content);
+        (cold, watched.take().1)
+    };
+    let (cold, warm) = read().await;
+    assert!(cold > 100_000 && warm == 0, "{cold} {warm}");
+    // Only the end of the object and its header.
+    let (cold, warm) = read().await;
+    assert!(cold < 33_000 && warm == 0, "{cold} {warm}");
+
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let file = entry.unwrap().path();
+        let mut bytes = std::fs::read(&file).unwrap();
+        (1000..bytes.len()).step_by(150_000).for_each(|at| bytes[at] ^= 1);
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let (cold, warm) = read().await;
+    assert!(cold > 33_000 && warm == 0, "{cold} {warm}");
+}
+
+/// Another content under the same name and, after a restart, with the same ETag must not be found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_content_is_another_block() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = Path::from("lines");
+    for start in [0, 7] {
+        // ETags of memory begin anew with each store.
+        let bucket = Arc::new(InMemory::new());
+        let content = lines(300_000).slice(start..200_000 + start);
+        lmfs(bucket.clone()).put(&path, content.clone().into()).await.unwrap();
+        let store = LmfsStore::new(bucket, on_disk(folder.path())).unwrap();
+        assert!(store.get(&path).await.unwrap().bytes().await.unwrap() == content);
+    }
+}
+
+/// However many read a block at once, it is fetched and decoded for all of them, and a reader that goes away harms none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_at_the_same_time() {
+    let bucket = Arc::new(InMemory::new());
+    let (path, content) = (Path::from("lines"), lines(2_000_000));
+    lmfs(bucket.clone()).put(&path, content.clone().into()).await.unwrap();
+    let store = Arc::new(lmfs(bucket));
+    let readers = (0..40).map(|number| {
+        let (store, path, content) = (Arc::clone(&store), path.clone(), content.clone());
+        tokio::spawn(async move {
+            let start = number * 40_000;
+            let read = store.get_range(&path, start..start + 300_000);
+            if number % 3 == 0 {
+                let _ = tokio::time::timeout(std::time::Duration::from_micros(number * 20), read).await;
+                return;
+            }
+            assert!(read.await.unwrap() == content.slice(start as usize..start as usize + 300_000));
+        })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        reader.await.unwrap();
+    }
+}

@@ -1,0 +1,16 @@
+//! `lmfs-object`: the contract of `object_store`, counted requests, faults, races with packers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod caches;
+mod conformance;
+mod contents;
+mod counts;
+mod faults;
+mod packing;
+mod stores;
