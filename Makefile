@@ -53,7 +53,7 @@ columns:  ## list lines of Rust with more than 120 columns
 	@sh scripts/columns.sh
 
 doc:  ## build the documentation of the crates, where every warning is an error
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps -p lmfs-indexer -p lmfs-codec -p lmfs
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps -p lmfs-indexer -p lmfs-codec -p lmfs-object -p lmfs
 
 deny:  ## check licences, sources and known faults of dependencies
 	sh scripts/deny.sh

@@ -62,7 +62,7 @@ fn the_map_of_the_code_names_every_module() {
     let map = map();
     let mut modules = 0;
     let mut missing = Vec::new();
-    for source in ["lmfs/src", "indexer/src", "codec/src"] {
+    for source in ["lmfs/src", "indexer/src", "codec/src", "object/src"] {
         for file in files(source, "rs").iter().filter(|file| !is_test(file)) {
             modules += 1;
             let module = Path::new(file).with_extension("");

@@ -275,7 +275,7 @@ fn scan(file: &File, number: u64, index: &mut HashMap<BlockKey, Spot>) -> io::Re
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use std::io::{Seek, SeekFrom, Write};
 

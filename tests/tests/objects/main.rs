@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::single_range_in_vec_init,
     reason = "tests"
 )]
 

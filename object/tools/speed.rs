@@ -1,0 +1,89 @@
+//! How fast objects are put, read cold, and read from the cache, over a store in memory.
+//! usage: cargo run --release -p lmfs-object --example speed [FILE]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a tool")]
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use lmfs_object::{LmfsOptions, LmfsStore};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+fn lines(len: usize) -> Bytes {
+    let line = |n: usize| format!("{n:010} GET /pages/{}/index.html 200 {}\n", n / 13, n * 7919 % 100_000);
+    let mut text: Vec<u8> = (0..).flat_map(|n| line(n).into_bytes()).take(len).collect();
+    text.truncate(len);
+    text.into()
+}
+
+/// Reads an object as a program does that looks at every byte, and returns MB/s.
+async fn whole(store: &dyn ObjectStore, path: &Path, times: usize) -> f64 {
+    let begun = Instant::now();
+    let mut bytes = 0;
+    for _ in 0..times {
+        let mut crc = crc32fast::Hasher::new();
+        let mut stream = store.get(path).await.unwrap().into_stream();
+        while let Some(chunk) = stream.try_next().await.unwrap() {
+            crc.update(&chunk);
+            bytes += chunk.len();
+        }
+        std::hint::black_box(crc.finalize());
+    }
+    bytes as f64 / begun.elapsed().as_secs_f64() / 1e6
+}
+
+/// Reads of one length at places all over the object, one after the other, per second.
+async fn ranges(store: &dyn ObjectStore, path: &Path, len: u64, size: u64) -> f64 {
+    let begun = Instant::now();
+    let times = 20_000;
+    for number in 0..times {
+        let start = number * 1_000_003 % (size - len);
+        let bytes = store.get_range(path, start..start + len).await.unwrap();
+        std::hint::black_box(crc32fast::hash(&bytes));
+    }
+    times as f64 / begun.elapsed().as_secs_f64()
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let content = std::env::args()
+        .nth(1)
+        .map_or_else(|| lines(100_000_000), |file| std::fs::read(file).unwrap().into());
+    let size = content.len() as u64;
+    let path = Path::from("object");
+    let plain = InMemory::new();
+    plain.put(&path, content.clone().into()).await.unwrap();
+    let bucket = Arc::new(InMemory::new());
+    let store = LmfsStore::new(bucket.clone(), LmfsOptions::default()).unwrap();
+
+    let begun = Instant::now();
+    store.put(&path, content.into()).await.unwrap();
+    println!(
+        "put           {:8.0} MB/s",
+        size as f64 / begun.elapsed().as_secs_f64() / 1e6
+    );
+    println!(
+        "stored        {:8.3} of the content",
+        bucket.head(&path).await.unwrap().size as f64 / size as f64
+    );
+    println!("read cold     {:8.0} MB/s", whole(&store, &path, 1).await);
+    whole(&store, &path, 1).await;
+    let (inner, cached) = (whole(&plain, &path, 20).await, whole(&store, &path, 20).await);
+    println!(
+        "read cached   {cached:8.0} MB/s, inner store {inner:.0} MB/s: {:.2}",
+        cached / inner
+    );
+    for len in [100, 65_536, 1 << 20] {
+        let (inner, cached) = (
+            ranges(&plain, &path, len, size).await,
+            ranges(&store, &path, len, size).await,
+        );
+        println!(
+            "ranges of {len:7} B: {cached:.0}/s, inner store {inner:.0}/s: {:.2}",
+            cached / inner
+        );
+    }
+}
