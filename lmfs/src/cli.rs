@@ -15,6 +15,7 @@ mod mount_config;
 mod mount_helper;
 mod output;
 mod pack;
+mod pack_objects;
 mod parity;
 mod rebuild;
 mod remount;
@@ -76,6 +77,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Umount(args) => umount::run(args, quiet),
         Command::Mount(args) => mount::run(args),
         Command::Pack(args) => pack::run(args, quiet),
+        Command::PackObjects(args) => pack_objects::run(args, quiet),
         Command::Status(args) => status::run(args),
         Command::Stat(args) => stat::run(args),
         Command::Check(args) => Ok(check::run(args, quiet)),

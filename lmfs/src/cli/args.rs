@@ -6,6 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use lmfs_codec::model::EngineChoice;
 
 pub use super::level::LevelFlags;
+pub use super::pack_objects::PackObjects;
 use super::size;
 use crate::daemon::PackMode;
 
@@ -65,6 +66,8 @@ pub enum Command {
     Umount(Umount),
     /// Compress now instead of waiting until files are idle
     Pack(Pack),
+    /// Compress the objects of a bucket, for programs that read them through lmfs
+    PackObjects(PackObjects),
     /// Show sizes, ratio, queue, methods, cache and model of a store
     Status(Status),
     /// Show how files are stored: size, stored size, blocks by method
