@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// A file of one block in the root directory.
 fn write_file(store: &Store, name: &[u8], contents: &[u8]) -> Result<(), Box<dyn Error>> {
     // The block goes into the log first. As long as no transaction refers to it, it is garbage.
-    let location = store.append_block(INO, 0, contents)?;
+    let appended = store.append_block(contents)?;
     let raw_len = u32::try_from(contents.len())?;
     let mut inode = Inode::new(INO, Kind::File, 0o644, Time::default());
     inode.size = u64::from(raw_len);
@@ -48,11 +48,7 @@ fn write_file(store: &Store, name: &[u8], contents: &[u8]) -> Result<(), Box<dyn
         kind: Kind::File,
     };
     // The store keeps the tag and does not interpret it. lmfs puts the compression method there.
-    let extent = Extent {
-        r: location,
-        tag: 0,
-        raw_len,
-    };
+    let extent = Extent::new(appended, 0, raw_len);
     let _report = store.commit(vec![
         Change::PutInode(inode),
         Change::PutDirent {
@@ -72,5 +68,5 @@ fn write_file(store: &Store, name: &[u8], contents: &[u8]) -> Result<(), Box<dyn
 fn read_file(store: &Store, name: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let entry = store.dirent(ROOT_INO, name)?.ok_or("no such file")?;
     let extent = store.extent(entry.ino, 0)?.ok_or("an empty file")?;
-    Ok(store.read_block_of(entry.ino, 0, extent.r)?)
+    Ok(store.read_block_of(entry.ino, 0, &extent)?)
 }

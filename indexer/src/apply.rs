@@ -2,22 +2,21 @@
 
 use crate::change::Change;
 use crate::counters::Counters;
-use crate::index::rows::{self, RUN};
+use crate::index::rows;
 use crate::index::{Delta, Index};
-use crate::types::{Cookie, Dirent, Extent, Inode};
+use crate::types::{BlockRef, Cookie, Dirent, Inode, StoredBlock};
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+mod blocks;
 mod dictionary;
 
-/// A swap that found another extent than it expected and did nothing.
+/// A swap or merge that found the stored block elsewhere, or not at all, and did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SkippedSwap {
-    /// The file.
-    pub ino: u64,
-    /// Number of the block.
-    pub block: u64,
+pub struct Skipped {
+    /// Number of the stored block.
+    pub id: u64,
 }
 
 /// What a transaction does to the rows.
@@ -25,7 +24,13 @@ pub struct SkippedSwap {
 pub(crate) struct Effect {
     pub(crate) rows: Delta,
     pub(crate) counters: Counters,
-    pub(crate) skipped: Vec<SkippedSwap>,
+    pub(crate) skipped: Vec<Skipped>,
+    /// Places that stored blocks have from now on, in order of the changes.
+    pub(crate) placed: Vec<BlockRef>,
+    /// Stored blocks that lie elsewhere: number, old and new place.
+    pub(crate) moved: Vec<(u64, BlockRef, BlockRef)>,
+    /// Files whose use of space swaps and merges changed.
+    pub(crate) resized: BTreeSet<u64>,
 }
 
 /// Works out what the changes of transaction number `seq` do to the rows of `index`.
@@ -36,6 +41,7 @@ pub(crate) fn effect(index: &Index, seq: u64, changes: &[Change]) -> Result<Effe
         names: 0,
         out: Effect::default(),
         stored: BTreeMap::new(),
+        blocks: BTreeMap::new(),
     };
     for change in changes {
         t.apply(change)?;
@@ -52,6 +58,8 @@ struct Transaction<'a> {
     out: Effect,
     /// By inode: by how much the bytes of its blocks grow.
     stored: BTreeMap<u64, i64>,
+    /// Rows of stored blocks that were looked at, as they are by now.
+    blocks: BTreeMap<u64, Vec<Option<StoredBlock>>>,
 }
 
 fn refused<T>(why: String) -> Result<T> {
@@ -86,23 +94,21 @@ impl Transaction<'_> {
             Change::PutDirent { parent, name, entry } => self.put_dirent(*parent, name, entry),
             Change::DelDirent { parent, name } => self.del_dirent(*parent, name),
             Change::PutExtents { ino, first, extents } => self.put_extents(*ino, *first, extents),
-            Change::SwapExtent { ino, block, old, new } => {
-                let now = self
-                    .run(*ino, block / RUN)?
-                    .get((block % RUN) as usize)
-                    .copied()
-                    .flatten();
-                let Some(now) = now.filter(|e| e.r == *old) else {
-                    self.out.skipped.push(SkippedSwap {
-                        ino: *ino,
-                        block: *block,
-                    });
-                    return Ok(());
-                };
-                // A truncate may have let fewer bytes count since `new` was made: a swap never brings bytes back.
-                let raw_len = now.raw_len.min(new.raw_len);
-                self.put_extents(*ino, *block, &[Some(Extent { raw_len, ..*new })])
-            }
+            Change::CopyExtents {
+                ino,
+                first,
+                from,
+                from_first,
+                count,
+            } => self.copy_extents(*ino, *first, *from, *from_first, *count),
+            Change::SwapBlock {
+                id,
+                old,
+                new,
+                tag,
+                hint,
+            } => self.swap_block(*id, *old, *new, *tag, *hint),
+            Change::MergeBlock { id, into, hint } => self.merge_block(*id, *into, *hint),
             Change::TruncateExtents { ino, from } => self.drop_extents(*ino, *from, u64::MAX),
             Change::PunchExtents { ino, from, end } => self.drop_extents(*ino, *from, *end),
             Change::PutXattr { ino, name, value } => {
@@ -228,70 +234,9 @@ impl Transaction<'_> {
         Ok(keys)
     }
 
-    fn run(&self, ino: u64, run: u64) -> Result<Vec<Option<Extent>>> {
-        match self.get(&rows::run_key(ino, run))? {
-            None => Ok(vec![None; RUN as usize]),
-            Some(row) => rows::decode_run(ino, run, &row)
-                .ok_or_else(|| Error::Index(format!("extents of inode {ino}, run {run}"))),
-        }
-    }
-
-    fn put_extents(&mut self, ino: u64, first: u64, extents: &[Option<Extent>]) -> Result<()> {
-        let mut block = first;
-        let mut rest = extents;
-        while !rest.is_empty() {
-            let (run, at) = (block / RUN, (block % RUN) as usize);
-            let (now, later) = rest.split_at(rest.len().min(RUN as usize - at));
-            let mut row = self.run(ino, run)?;
-            for ((slot, new), block) in row.iter_mut().skip(at).zip(now).zip(block..) {
-                self.count(ino, block, slot.as_ref(), -1);
-                self.count(ino, block, new.as_ref(), 1);
-                *slot = *new;
-            }
-            self.put_run(ino, run, &row)?;
-            block += now.len() as u64;
-            rest = later;
-        }
-        Ok(())
-    }
-
-    fn put_run(&mut self, ino: u64, run: u64, extents: &[Option<Extent>]) -> Result<()> {
-        let key = rows::run_key(ino, run);
-        match rows::encode_run(ino, run, extents) {
-            Some(row) => self.put(key, Some(row)),
-            None => self.delete(key)?,
-        }
-        Ok(())
-    }
-
-    fn count(&mut self, ino: u64, block: u64, extent: Option<&Extent>, sign: i64) {
-        if let Some(e) = extent {
-            self.out.counters.extent(ino, block, e, sign);
-            *self.stored.entry(ino).or_default() += sign * i64::from(e.r.len);
-        }
-    }
-
-    /// Drops the extents of blocks `from` to before `end`.
-    fn drop_extents(&mut self, ino: u64, from: u64, end: u64) -> Result<()> {
-        let after = rows::run_key(ino, end.div_ceil(RUN));
-        let prefix = rows::key(rows::EXTENTS, ino);
-        for key in self.keys_with(&prefix, &rows::run_key(ino, from / RUN), |key| key < after.as_slice())? {
-            let run = rows::split_key(&key).and_then(|(_, _, rest)| rows::run_of(rest));
-            let run = run.ok_or_else(|| Error::Index("key of an extents row".into()))?;
-            let mut row = self.run(ino, run)?;
-            for (slot, block) in row.iter_mut().zip(run * RUN..) {
-                if (from..end).contains(&block) {
-                    let old = slot.take();
-                    self.count(ino, block, old.as_ref(), -1);
-                }
-            }
-            self.put_run(ino, run, &row)?;
-        }
-        Ok(())
-    }
-
     /// Brings the inodes' sums up to date.
     fn finish(mut self) -> Result<Effect> {
+        self.put_blocks();
         for (ino, grown) in std::mem::take(&mut self.stored) {
             if grown == 0 {
                 continue;
@@ -316,7 +261,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::index::{MemPages, Pages};
-    use crate::types::{BlockRef, Kind, Time};
+    use crate::types::{BlockRef, Extent, Kind, Time};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -351,14 +296,14 @@ mod tests {
             offset: 100,
             len: 1000,
         };
-        let extents = vec![
-            Some(Extent {
-                r,
-                tag: 0,
-                raw_len: 1000
-            });
-            100_000
-        ];
+        let extent = |id| Extent {
+            id,
+            r,
+            tag: 0,
+            raw_len: 1000,
+            digest: 0,
+        };
+        let extents = (1..=100_000).map(|id| Some(extent(id))).collect();
         let put = Change::PutExtents {
             ino: 5,
             first: 0,
@@ -370,7 +315,7 @@ mod tests {
         looked_at.store(0, Ordering::Relaxed);
         let cut = |from| effect(&index, 2, &[Change::TruncateExtents { ino: 5, from }]).unwrap();
         let rows = cut(99_990).rows.len();
-        assert_eq!(rows, 2, "the last run and the inode");
+        assert_eq!(rows, 3, "the last run of the file and of stored blocks, and the inode");
         assert!(looked_at.load(Ordering::Relaxed) < 10, "{looked_at:?} pages");
         assert_eq!(
             cut(0).counters.tags.get(&0),

@@ -17,6 +17,12 @@ const MAX_META_KEY: usize = 255;
 /// Most extents in one change: more are more changes.
 pub const MAX_EXTENTS: usize = 1 << 20;
 
+/// Most blocks copied by one change.
+pub const MAX_COPIED: u64 = 4096;
+
+/// A stored block with more users than this is moved, but neither coded anew nor merged: each of them costs work.
+pub(crate) const MAX_USERS: u64 = 1 << 16;
+
 /// One step of a transaction. The steps of a transaction are applied in order, all or none of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -46,19 +52,46 @@ pub enum Change {
         ino: u64,
         /// Number of the first block.
         first: u64,
-        /// One per block; a block's record must have been appended for this inode and block.
+        /// One per block. Of a stored block that is in use already, only the number and `raw_len` count.
         extents: Vec<Option<Extent>>,
     },
-    /// Replaces one extent if it is still `old`, otherwise does nothing and reports it.
-    SwapExtent {
-        /// The file.
+    /// Replaces the extents of blocks `first..first + count` by those of another file, or another part of it, as they are
+    /// then: both share the stored blocks.
+    CopyExtents {
+        /// The file, which must exist when the transaction is done.
         ino: u64,
-        /// Number of the block.
-        block: u64,
-        /// What the extent must be now.
+        /// Number of its first block.
+        first: u64,
+        /// The file to copy from.
+        from: u64,
+        /// Number of the first block there.
+        from_first: u64,
+        /// How many blocks, 1 to [`MAX_COPIED`].
+        count: u64,
+    },
+    /// Says where the bytes of a stored block lie from now on, if they still lie at `old`, for all who use it; otherwise
+    /// does nothing and reports it. They may be coded anew.
+    SwapBlock {
+        /// Number of the stored block.
+        id: u64,
+        /// Where its bytes must lie now.
         old: BlockRef,
-        /// What it becomes; of `raw_len` and the one that the extent has, the smaller one holds.
-        new: Extent,
+        /// Where they lie then.
+        new: BlockRef,
+        /// The tag that it gets.
+        tag: u8,
+        /// A file that is known to use it, or 0: it saves looking for all that do, if it is the only one.
+        hint: u64,
+    },
+    /// All who use one stored block use another one instead, which has the same contents; does nothing and reports it if
+    /// one of them is not in use any more.
+    MergeBlock {
+        /// Number of the stored block that goes.
+        id: u64,
+        /// Number of the one that stays.
+        into: u64,
+        /// As in [`Change::SwapBlock`].
+        hint: u64,
     },
     /// Drops all extents from block `from` on.
     TruncateExtents {
@@ -127,12 +160,29 @@ impl Change {
                         extents.len()
                     ));
                 }
-                match first.checked_add(extents.len() as u64) {
-                    Some(end) => block_number(end),
-                    None => Err("a block number overflows".into()),
-                }
+                extents.iter().flatten().try_for_each(|e| block_id(e.id))?;
+                range(*first, extents.len() as u64)
             }
-            Self::SwapExtent { ino, block, .. } => number(*ino).and(block_number(*block)),
+            Self::CopyExtents {
+                ino,
+                first,
+                from,
+                from_first,
+                count,
+            } => {
+                number(*ino)?;
+                number(*from)?;
+                if *count == 0 || *count > MAX_COPIED {
+                    return Err(format!("a copy of {count} blocks, 1 to {MAX_COPIED} in one change"));
+                }
+                range(*first, *count)?;
+                range(*from_first, *count)
+            }
+            Self::SwapBlock { id, .. } => block_id(*id),
+            Self::MergeBlock { id, into, .. } => {
+                block_id(*id)?;
+                block_id(*into)
+            }
             Self::TruncateExtents { ino, .. } => number(*ino),
             Self::PunchExtents { ino, from, end } if from < end => number(*ino).and(block_number(*end)),
             Self::PunchExtents { .. } => Err("a hole of no blocks".into()),
@@ -188,6 +238,23 @@ fn number(ino: u64) -> Result<(), String> {
 fn block_number(block: u64) -> Result<(), String> {
     if block > i64::MAX as u64 {
         Err(format!("block number {block}"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Blocks from `first` on, `count` of them.
+fn range(first: u64, count: u64) -> Result<(), String> {
+    match first.checked_add(count) {
+        Some(end) => block_number(end),
+        None => Err("a block number overflows".into()),
+    }
+}
+
+/// As inodes, stored blocks are numbered one after another.
+pub(crate) fn block_id(id: u64) -> Result<(), String> {
+    if id == 0 || id > i64::MAX as u64 {
+        Err(format!("a stored block with number {id}"))
     } else {
         Ok(())
     }

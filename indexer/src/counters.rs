@@ -3,7 +3,7 @@
 use crate::dictionary::Dictionary;
 use crate::index::rows;
 use crate::log::{block_record_len, dictionary_record_len};
-use crate::types::{Extent, Inode, Kind};
+use crate::types::{Inode, Kind, StoredBlock};
 use std::collections::BTreeMap;
 
 /// What a store holds and takes.
@@ -23,14 +23,17 @@ pub struct Totals {
     pub index_bytes: u64,
     /// Inodes of all kinds.
     pub inodes: u64,
-    /// Blocks in use.
+    /// Stored blocks in use.
     pub blocks: u64,
     /// Dictionaries.
     pub dictionaries: u64,
     /// Bytes of all copies of them, as stored.
     pub dictionary_bytes: u64,
-    /// Blocks in use by the caller's tag.
+    /// Stored blocks in use by the caller's tag.
     pub by_tag: BTreeMap<u8, TagTotals>,
+    /// Blocks of files that need no stored block of their own, because another block of a file has the same: all blocks
+    /// of files less all stored blocks. With the bytes that they would take, and decode to.
+    pub shared: TagTotals,
 }
 
 impl Totals {
@@ -41,7 +44,7 @@ impl Totals {
     }
 }
 
-/// Blocks that carry one tag.
+/// A kind of blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TagTotals {
     /// How many.
@@ -58,14 +61,18 @@ pub(crate) struct Counters {
     pub(crate) inodes: i64,
     /// Sparse files are as large as one likes, so their sum may pass 64 bits.
     pub(crate) logical: i128,
-    /// By tag: blocks, bytes, raw bytes.
+    /// By tag: stored blocks, bytes, raw bytes.
     pub(crate) tags: BTreeMap<u8, [i64; 3]>,
+    /// Users beyond the first of each stored block: their number, the bytes, the raw bytes.
+    pub(crate) shared: [i128; 3],
     /// Dictionaries, and the bytes of their copies.
     pub(crate) dictionaries: [i64; 2],
     /// By segment: bytes of the records of blocks and dictionaries in use.
     pub(crate) live: BTreeMap<u32, i64>,
     /// Greatest inode number ever used.
     pub(crate) max_ino: u64,
+    /// Greatest number of a stored block ever used.
+    pub(crate) max_id: u64,
 }
 
 impl Counters {
@@ -78,13 +85,16 @@ impl Counters {
         self.max_ino = self.max_ino.max(inode.ino);
     }
 
-    /// Counts an extent in or out.
-    pub(crate) fn extent(&mut self, ino: u64, block: u64, e: &Extent, sign: i64) {
-        let [blocks, bytes, raw] = self.tags.entry(e.tag).or_default();
-        *blocks += sign;
-        *bytes += sign * i64::from(e.r.len);
-        *raw += sign * i64::from(e.raw_len);
-        *self.live.entry(e.r.segment).or_default() += sign * block_record_len(ino, block, e.r.len) as i64;
+    /// Counts a stored block in or out.
+    pub(crate) fn block(&mut self, id: u64, s: &StoredBlock, sign: i64) {
+        let sums = [1, i64::from(s.r.len), i64::from(s.raw_len)];
+        let tag = self.tags.entry(s.tag).or_default();
+        tag.iter_mut().zip(sums).for_each(|(sum, more)| *sum += sign * more);
+        let more = i128::from(sign) * (i128::from(s.users) - 1);
+        let shared = self.shared.iter_mut().zip(sums);
+        shared.for_each(|(sum, one)| *sum += more * i128::from(one));
+        *self.live.entry(s.r.segment).or_default() += sign * block_record_len(id, s.r.len) as i64;
+        self.max_id = self.max_id.max(id);
     }
 
     /// Counts a dictionary in or out.
@@ -101,11 +111,9 @@ impl Counters {
     pub(crate) fn row(&mut self, key: &[u8], value: &[u8]) -> Option<()> {
         match rows::parse(key, value)? {
             rows::Row::Inode { inode, .. } => self.inode(&inode, 1),
-            rows::Row::Extents { ino, first, extents } => {
-                for (block, e) in (first..).zip(&extents) {
-                    if let Some(e) = e {
-                        self.extent(ino, block, e, 1);
-                    }
+            rows::Row::Blocks { first, blocks } => {
+                for (id, stored) in (first..).zip(&blocks) {
+                    stored.iter().for_each(|stored| self.block(id, stored, 1));
                 }
             }
             rows::Row::Dictionary(dictionary) => self.dictionary(&dictionary, 1),
@@ -124,12 +132,14 @@ impl Counters {
             let mine = self.tags.entry(*tag).or_default();
             mine.iter_mut().zip(more).for_each(|(a, b)| *a += b);
         }
+        self.shared.iter_mut().zip(other.shared).for_each(|(a, b)| *a += b);
         for (segment, more) in &other.live {
             *self.live.entry(*segment).or_default() += more;
         }
         self.tags.retain(|_, v| *v != [0; 3]);
         self.live.retain(|_, v| *v != 0);
         self.max_ino = self.max_ino.max(other.max_ino);
+        self.max_id = self.max_id.max(other.max_id);
     }
 
     /// Bytes of the records of all blocks and dictionaries in use.
@@ -153,7 +163,13 @@ impl Counters {
             })
             .collect();
         let [dictionaries, dictionary_bytes] = self.dictionaries;
+        let [blocks, bytes, raw_bytes] = self.shared.map(|sum| u64::try_from(sum.max(0)).unwrap_or(u64::MAX));
         Totals {
+            shared: TagTotals {
+                blocks,
+                bytes,
+                raw_bytes,
+            },
             logical_bytes: u64::try_from(self.logical.max(0)).unwrap_or(u64::MAX),
             stored_bytes: by_tag.values().map(|t| t.bytes).sum(),
             inodes: positive(self.inodes),

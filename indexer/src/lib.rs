@@ -31,8 +31,8 @@ mod store;
 mod types;
 mod wire;
 
-pub use apply::SkippedSwap;
-pub use change::{Change, MAX_EXTENTS};
+pub use apply::Skipped;
+pub use change::{Change, MAX_COPIED, MAX_EXTENTS};
 pub use counters::{TagTotals, Totals};
 pub use dictionary::{Dictionary, DictionaryChange, DictionaryId, MAX_DICTIONARIES, MAX_DICTIONARY};
 pub use error::{Error, Result};
@@ -43,9 +43,9 @@ pub use store::dictionary::DamagedDictionary;
 pub use store::gc::{GcOptions, GcReport};
 pub use store::protect::Protected;
 pub use store::{
-    CommitReport, CreateOptions, DEFAULT_SEGMENT, MAX_SEGMENT, MIN_SEGMENT, Moved, OpenOptions, OpenReport,
+    CommitReport, CreateOptions, DEFAULT_SEGMENT, HeldBlock, MAX_SEGMENT, MIN_SEGMENT, Moved, OpenOptions, OpenReport,
     PendingBlock, Store,
 };
 pub use types::{
-    BlockRef, Cookie, Dirent, Extent, Inode, Kind, Listed, MAX_NAME, MAX_TARGET, MAX_XATTR, ROOT_INO, Time,
+    BlockRef, Cookie, Dirent, Extent, Inode, Kind, Listed, MAX_NAME, MAX_TARGET, MAX_XATTR, ROOT_INO, StoredBlock, Time,
 };

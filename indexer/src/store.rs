@@ -1,19 +1,21 @@
 //! The store: the log, the index made from it, and what can be asked of both.
 
-use crate::apply::SkippedSwap;
+use crate::apply::Skipped;
 use crate::counters::{Counters, Totals};
 use crate::index::{Delta, INDEX_FOLDER, Index, Snapshot};
 use crate::io::Io;
 use crate::log::{Log, Position};
 use crate::types::BlockRef;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(crate) mod check;
 pub(crate) mod checkpoint;
 mod commit;
+mod contents;
 pub(crate) mod dictionary;
 pub(crate) mod gc;
 #[cfg(test)]
@@ -25,7 +27,7 @@ pub(crate) mod protect;
 mod read;
 mod recover;
 
-pub use pending::PendingBlock;
+pub use pending::{HeldBlock, PendingBlock};
 
 /// How a store is made.
 #[derive(Clone, Debug)]
@@ -102,25 +104,24 @@ pub struct OpenReport {
 pub struct CommitReport {
     /// Number of the transaction.
     pub seq: u64,
-    /// Swaps that found another extent than they expected and did nothing.
-    pub skipped: Vec<SkippedSwap>,
+    /// Swaps and merges that found a stored block elsewhere, or not at all, and did nothing.
+    pub skipped: Vec<Skipped>,
 }
 
-/// A block that a swap put elsewhere: the same contents, coded anew or copied.
+/// A stored block that a swap put elsewhere: the same contents, coded anew or copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moved {
-    /// The file.
-    pub ino: u64,
-    /// Its block.
-    pub block: u64,
-    /// Where the block was.
+    /// Its number.
+    pub id: u64,
+    /// Where it was.
     pub old: BlockRef,
     /// Where it is now.
     pub new: BlockRef,
 }
 
-/// What is told of blocks that moved.
-type OnMoved = Box<dyn Fn(&[Moved]) + Send + Sync>;
+/// What is told of blocks that moved, and of files that take another amount of space because stored blocks that they use
+/// were coded anew or merged.
+type OnMoved = Box<dyn Fn(&[Moved], &BTreeSet<u64>) + Send + Sync>;
 
 /// A store. All methods take `&self`; any number of threads may use it.
 pub struct Store {
@@ -144,6 +145,12 @@ pub struct Store {
     noted_segment: parking_lot::Mutex<u32>,
     /// Blocks appended whose transaction is still to come, by segment and offset: no garbage yet.
     pending: Mutex<BTreeSet<(u32, u32)>>,
+    /// Stored blocks in use that somebody is about to name in one more extent, by where they lay then, and by how many.
+    held: parking_lot::Mutex<BTreeMap<(u32, u32), usize>>,
+    /// Number of the next stored block.
+    next_id: AtomicU64,
+    /// Finds stored blocks by what they decode to.
+    contents: parking_lot::Mutex<contents::Contents>,
     protection: protect::Protection,
     on_moved: OnceLock<OnMoved>,
 }
@@ -208,9 +215,10 @@ impl Store {
         free.map_err(|e| crate::Error::io("ask for the free space of", "the store", e))
     }
 
-    /// From now on `told` is called with the blocks that each transaction moves, after it took place, on the thread that
-    /// committed it: for who remembers something of blocks by where they lie. The first call of this counts.
-    pub fn on_moved(&self, told: impl Fn(&[Moved]) + Send + Sync + 'static) {
+    /// From now on `told` is called with the stored blocks that each transaction moves, and the files whose use of space
+    /// that changes, after it took place, on the thread that committed it: for who remembers something of blocks by where
+    /// they lie. The first call of this counts.
+    pub fn on_moved(&self, told: impl Fn(&[Moved], &BTreeSet<u64>) + Send + Sync + 'static) {
         let _ = self.on_moved.set(Box::new(told));
     }
 

@@ -23,15 +23,68 @@ pub struct BlockRef {
     pub len: u32,
 }
 
-/// One stored block of a file. A block without an extent is a hole.
+/// One block of a file: which stored block it is, and what the index knows of that. A block without an extent is a hole.
+/// Any number of extents, of one file or of many, may name one stored block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extent {
-    /// Where the block lies.
+    /// Number of the stored block, never 0. What a stored block decodes to never changes, wherever and however it is
+    /// stored.
+    pub id: u64,
+    /// Where it lies.
     pub r: BlockRef,
     /// Meaning left to the caller; [`crate::Totals`] counts by it.
     pub tag: u8,
     /// Bytes that count: all that the block decodes to, or fewer after a truncate.
     pub raw_len: u32,
+    /// The caller's digest of what the block decodes to, by which equal blocks are found; 0: not known.
+    pub digest: u32,
+}
+
+impl Extent {
+    /// The extent of a stored block that was just appended, of which all `raw_len` bytes count.
+    pub fn new((id, r): (u64, BlockRef), tag: u8, raw_len: u32) -> Self {
+        Self {
+            id,
+            r,
+            tag,
+            raw_len,
+            digest: 0,
+        }
+    }
+
+    /// The same with a digest of what it decodes to.
+    #[must_use]
+    pub fn with_digest(self, digest: u32) -> Self {
+        Self { digest, ..self }
+    }
+}
+
+/// A stored block, which one or more blocks of files name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredBlock {
+    /// Where its bytes lie.
+    pub r: BlockRef,
+    /// Meaning left to the caller.
+    pub tag: u8,
+    /// Bytes that it decodes to.
+    pub raw_len: u32,
+    /// The caller's digest of what it decodes to; 0: not known.
+    pub digest: u32,
+    /// Blocks of files that name it, at least one.
+    pub users: u64,
+}
+
+impl StoredBlock {
+    /// The extent that names it as number `id`, with all that it decodes to.
+    pub fn extent(&self, id: u64) -> Extent {
+        Extent {
+            id,
+            r: self.r,
+            tag: self.tag,
+            raw_len: self.raw_len,
+            digest: self.digest,
+        }
+    }
 }
 
 /// What an inode is.

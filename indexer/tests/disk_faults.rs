@@ -325,7 +325,7 @@ fn bad_sectors_stop_no_collection_and_cost_only_what_lies_in_them() {
         for ino in tree.files.keys() {
             for (block, bytes) in &tree.files[ino].blocks {
                 let extent = store.extent(*ino, *block).unwrap().unwrap();
-                match store.read_block_of(*ino, *block, extent.r) {
+                match store.read_block_of(*ino, *block, &extent) {
                     Ok(found) => assert_eq!(found, **bytes, "{when}"),
                     Err(Error::Io { .. }) => kept += 1,
                     Err(e) => panic!("{when}: {e}"),

@@ -39,12 +39,7 @@ fn write(store: &Store, blocks: std::ops::Range<u64>) {
         .commit(vec![Change::PutInode(file(5, blocks.end * 1000))])
         .unwrap();
     for block in blocks {
-        let r = store.append_block(5, block, &contents(block)).unwrap();
-        let extent = Extent {
-            r,
-            tag: 0,
-            raw_len: 1000,
-        };
+        let extent = Extent::new(store.append_block(&contents(block)).unwrap(), 0, 1000);
         let extents = vec![Some(extent)];
         let _put = store
             .commit(vec![Change::PutExtents {
@@ -62,7 +57,7 @@ fn assert_holds(io: impl Io + 'static, blocks: u64, when: &str) {
     assert_eq!(report.warnings, Vec::<String>::new(), "{when}");
     for block in 0..blocks {
         let extent = store.extent(5, block).unwrap().unwrap();
-        assert_eq!(store.read_block(extent.r).unwrap(), contents(block), "{when}");
+        assert_eq!(store.read_block(&extent).unwrap(), contents(block), "{when}");
     }
 }
 

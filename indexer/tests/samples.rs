@@ -51,10 +51,18 @@ fn blocks() -> BTreeMap<u64, Vec<u8>> {
     [0, 1, 2, 70, 1 << 28].map(|n| (n, text(n))).into()
 }
 
+/// What the file has in the end: some of the blocks twice.
+fn shown() -> BTreeMap<u64, Vec<u8>> {
+    let mut shown = blocks();
+    for (copy, of) in [(100, 1), (101, 2), (102, 0)] {
+        shown.insert(copy, shown[&of].clone());
+    }
+    shown
+}
+
 fn put(store: &Store, block: u64, bytes: &[u8]) {
-    let r = store.append_block(2, block, bytes).unwrap();
-    let raw_len = 16384;
-    let extents = vec![Some(Extent { r, tag: 3, raw_len })];
+    let new = store.append_block(bytes).unwrap();
+    let extents = vec![Some(Extent::new(new, 3, 16384).with_digest(block as u32))];
     let (ino, first) = (2, block);
     let _ = store.commit(vec![Change::PutExtents { ino, first, extents }]).unwrap();
 }
@@ -84,18 +92,35 @@ fn write_the_sample() {
         put(&store, block, &bytes);
     }
     store.checkpoint().unwrap();
-    let (old, new) = (store.extent(2, 1).unwrap().unwrap(), &blocks()[&1]);
-    let new = Extent {
-        r: store.append_block(2, 1, new).unwrap(),
-        ..old
-    };
+    let (old, bytes) = (store.extent(2, 1).unwrap().unwrap(), &blocks()[&1]);
+    let new = store.append_again(old.id, bytes).unwrap();
+    let (first, other) = (store.extent(2, 0).unwrap().unwrap(), store.append_block(&blocks()[&0]));
     let _ = store
         .commit(vec![
-            Change::SwapExtent {
-                ino: 2,
-                block: 1,
+            Change::SwapBlock {
+                id: old.id,
                 old: old.r,
                 new,
+                tag: 3,
+                hint: 2,
+            },
+            // Blocks 1 and 2 again, and a copy of block 0 that is found to be one.
+            Change::CopyExtents {
+                ino: 2,
+                first: 100,
+                from: 2,
+                from_first: 1,
+                count: 2,
+            },
+            Change::PutExtents {
+                ino: 2,
+                first: 102,
+                extents: vec![Some(Extent::new(other.unwrap(), 3, 16384))],
+            },
+            Change::MergeBlock {
+                id: store.max_id() + 1,
+                into: first.id,
+                hint: 0,
             },
             Change::PutExtents {
                 ino: 2,
@@ -159,9 +184,10 @@ fn a_store_of_format_1_is_read() {
     let found = store.blocks(None, 100).unwrap();
     let bytes = found.iter().map(|(ino, block, e)| {
         assert_eq!((*ino, e.tag, e.raw_len), (2, 3, 16384));
-        (*block, store.read_block_of(*ino, *block, e.r).unwrap())
+        (*block, store.read_block_of(*ino, *block, e).unwrap())
     });
-    assert_eq!(bytes.collect::<BTreeMap<_, _>>(), blocks());
+    assert_eq!(bytes.collect::<BTreeMap<_, _>>(), shown());
+    assert_eq!((store.totals().blocks, store.totals().shared.blocks), (6, 2));
     let options = CheckOptions { log: true };
     let report = store.check(&options, &mut |_, _| true);
     assert_eq!(report.unwrap().findings, []);

@@ -118,12 +118,8 @@ fn names_can_be_changed_while_a_full_segment_is_made_durable() {
     let (appender, blocks) = (Arc::clone(&store), 150);
     let append = std::thread::spawn(move || {
         for block in 0..blocks {
-            let r = appender.append_block(5, block, &[block as u8; BLOCK]).unwrap();
-            let extent = Extent {
-                r,
-                tag: 0,
-                raw_len: BLOCK as u32,
-            };
+            let new = appender.append_block(&[block as u8; BLOCK]).unwrap();
+            let extent = Extent::new(new, 0, BLOCK as u32);
             let put = Change::PutExtents {
                 ino: 5,
                 first: block,
@@ -161,7 +157,7 @@ fn names_can_be_changed_while_a_full_segment_is_made_durable() {
     assert_eq!(report.warnings, Vec::<String>::new());
     for block in 0..blocks {
         let extent = store.extent(5, block).unwrap().unwrap();
-        assert!(store.read_block_of(5, block, extent.r).unwrap() == vec![block as u8; BLOCK]);
+        assert!(store.read_block_of(5, block, &extent).unwrap() == vec![block as u8; BLOCK]);
     }
     assert!((6..1006).all(|ino| store.inode(ino).unwrap().is_some()));
 }

@@ -227,11 +227,10 @@ impl Filesystem {
 fn tell_moves(journal: &Arc<Journal>, reader: &Arc<Reader>) {
     // Both hold the store, so the store must hold neither.
     let parts = (Arc::downgrade(journal), Arc::downgrade(reader));
-    journal.store().on_moved(move |moves: &[Moved]| {
+    journal.store().on_moved(move |moves: &[Moved], files: &BTreeSet<u64>| {
         if let (Some(journal), Some(reader)) = (parts.0.upgrade(), parts.1.upgrade()) {
             reader.moved(moves);
-            let files: BTreeSet<u64> = moves.iter().map(|moved| moved.ino).collect();
-            files.into_iter().for_each(|ino| journal.events().stored(ino));
+            files.iter().for_each(|ino| journal.events().stored(*ino));
         }
     });
 }

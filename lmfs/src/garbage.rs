@@ -132,12 +132,8 @@ mod tests {
         };
         let _made = store.commit(vec![Change::PutInode(file)]).unwrap();
         for block in 0..blocks {
-            let r = store.append_block(5, block, &[block as u8; 1 << 16]).unwrap();
-            let extent = Extent {
-                r,
-                tag: 0,
-                raw_len: 1 << 16,
-            };
+            let new = store.append_block(&[block as u8; 1 << 16]).unwrap();
+            let extent = Extent::new(new, 0, 1 << 16);
             let extents = vec![Some(extent)];
             let first = block;
             let _put = store
@@ -164,7 +160,7 @@ mod tests {
         assert_eq!(got.damaged, Vec::<String>::new(), "the end of a segment is no damage");
         for block in 0..10 {
             let extent = store.extent(5, block).unwrap().unwrap();
-            let bytes = store.read_block(extent.r).unwrap();
+            let bytes = store.read_block(&extent).unwrap();
             assert_eq!(bytes, vec![block as u8; 1 << 16]);
         }
         let again = collect(&store, Effort::Background, &Stop::new(), &mut |_| ()).unwrap();

@@ -136,10 +136,10 @@ fn fixture() -> Fixture {
     });
     sources.push(noise.take(50_000).collect());
     let put = |ino, block, bytes: &[u8], raw_len: usize| {
-        let r = store.append_block(ino, block, bytes).unwrap();
-        let tag = Header::parse(bytes).unwrap().method as u8;
-        let raw_len = raw_len as u32;
-        let extents = vec![Some(Extent { r, tag, raw_len })];
+        let header = Header::parse(bytes).unwrap();
+        let new = store.append_block(bytes).unwrap();
+        let extent = Extent::new(new, header.method as u8, raw_len as u32);
+        let extents = vec![Some(extent.with_digest(header.raw_crc))];
         commit(vec![Change::PutExtents {
             ino,
             first: block,
@@ -183,7 +183,7 @@ fn fixture() -> Fixture {
     let mut contents = BTreeMap::new();
     let mut methods = BTreeMap::<String, u32>::new();
     for (ino, block, e) in &tree.blocks {
-        let stored = store.read_block_of(*ino, *block, e.r).unwrap();
+        let stored = store.read_block_of(*ino, *block, e).unwrap();
         let raw = sources[*ino as usize - 4].chunks(BLOCK).nth(*block as usize).unwrap();
         assert_eq!(codec.decode(&stored, &Stop::new()).unwrap(), raw);
         let method: Method = Header::parse(&stored).unwrap().method;
@@ -228,7 +228,7 @@ impl Fixture {
     fn read(&self, store: &Store, when: &str) -> usize {
         let mut bad = 0;
         for (ino, block, e) in store.blocks(None, 10_000).unwrap() {
-            match store.read_block_of(ino, block, e.r) {
+            match store.read_block_of(ino, block, &e) {
                 Ok(found) => match self.contents.get(&(ino, block)) {
                     Some((stored, _)) if *stored == found => {}
                     // A copy of another time, in a tree that was salvaged.

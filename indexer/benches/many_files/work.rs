@@ -88,12 +88,7 @@ fn make(store: &Store, ino: u64) {
         ])
         .unwrap();
     let bytes = [ino as u8; BYTES as usize];
-    let r = store.append_block(ino, 0, &bytes).unwrap();
-    let extent = Extent {
-        r,
-        tag: 0,
-        raw_len: BYTES as u32,
-    };
+    let extent = Extent::new(store.append_block(&bytes).unwrap(), 0, BYTES as u32);
     let _written = store
         .commit(vec![
             Change::PutExtents {

@@ -8,7 +8,10 @@ use crate::{Error, Result};
 impl Transaction<'_> {
     pub(super) fn dictionary(&mut self, change: &DictionaryChange) -> Result<()> {
         match change {
-            DictionaryChange::Put(new) => self.put_dictionary(new),
+            DictionaryChange::Put(new) => {
+                self.out.placed.extend(&new.copies);
+                self.put_dictionary(new)
+            }
             DictionaryChange::Swap { id, old, new } => {
                 let Some(mut dictionary) = self.get_dictionary(*id)? else {
                     return Ok(());
@@ -17,6 +20,7 @@ impl Transaction<'_> {
                     return Ok(());
                 };
                 *copy = *new;
+                self.out.placed.push(*new);
                 self.put_dictionary(&dictionary)
             }
             DictionaryChange::Delete(id) => {

@@ -10,7 +10,7 @@ const DEL_INODE: u8 = 2;
 const PUT_DIRENT: u8 = 3;
 const DEL_DIRENT: u8 = 4;
 const PUT_EXTENTS: u8 = 5;
-const SWAP_EXTENT: u8 = 6;
+const SWAP_BLOCK: u8 = 6;
 const TRUNCATE_EXTENTS: u8 = 7;
 const PUT_XATTR: u8 = 8;
 const DEL_XATTR: u8 = 9;
@@ -18,6 +18,8 @@ const PUT_ORPHAN: u8 = 10;
 const DEL_ORPHAN: u8 = 11;
 const PUT_META: u8 = 12;
 const PUNCH_EXTENTS: u8 = 13;
+const COPY_EXTENTS: u8 = 14;
+const MERGE_BLOCK: u8 = 15;
 
 /// Appends the changes, one after the other.
 pub(crate) fn encode_changes(out: &mut Vec<u8>, changes: &[Change]) {
@@ -27,9 +29,9 @@ pub(crate) fn encode_changes(out: &mut Vec<u8>, changes: &[Change]) {
 }
 
 fn encode(out: &mut Vec<u8>, change: &Change) {
-    let mut head = |code: u8, ino: u64| {
+    let mut head = |code: u8, number: u64| {
         out.push(code);
-        put_varint(out, ino);
+        put_varint(out, number);
     };
     match change {
         Change::PutInode(inode) => {
@@ -50,15 +52,38 @@ fn encode(out: &mut Vec<u8>, change: &Change) {
         Change::PutExtents { ino, first, extents } => {
             head(PUT_EXTENTS, *ino);
             put_varint(out, *first);
-            encode_extents(out, *ino, *first, extents);
+            encode_extents(out, extents);
         }
-        Change::SwapExtent { ino, block, old, new } => {
-            head(SWAP_EXTENT, *ino);
-            put_varint(out, *block);
-            put_varint(out, u64::from(old.segment));
-            put_varint(out, u64::from(old.offset));
-            put_varint(out, u64::from(old.len));
-            encode_extents(out, *ino, *block, &[Some(*new)]);
+        Change::CopyExtents {
+            ino,
+            first,
+            from,
+            from_first,
+            count,
+        } => {
+            head(COPY_EXTENTS, *ino);
+            for v in [first, from, from_first, count] {
+                put_varint(out, *v);
+            }
+        }
+        Change::SwapBlock {
+            id,
+            old,
+            new,
+            tag,
+            hint,
+        } => {
+            head(SWAP_BLOCK, *id);
+            put_varint(out, *hint);
+            out.push(*tag);
+            for v in [old.segment, old.offset, old.len, new.segment, new.offset, new.len] {
+                put_varint(out, u64::from(v));
+            }
+        }
+        Change::MergeBlock { id, into, hint } => {
+            head(MERGE_BLOCK, *id);
+            put_varint(out, *into);
+            put_varint(out, *hint);
         }
         Change::TruncateExtents { ino, from } => {
             head(TRUNCATE_EXTENTS, *ino);
@@ -133,19 +158,32 @@ fn decode(r: &mut Reader<'_>) -> Option<Change> {
         },
         PUT_EXTENTS => {
             let first = r.varint()?;
-            let extents = decode_extents(r, ino, first, MAX_EXTENTS)?;
+            let extents = decode_extents(r, MAX_EXTENTS)?;
             Change::PutExtents { ino, first, extents }
         }
-        SWAP_EXTENT => {
-            let block = r.varint()?;
-            let old = BlockRef {
-                segment: r.varint32()?,
-                offset: r.varint32()?,
-                len: r.varint32()?,
-            };
-            let new = decode_extents(r, ino, block, 1)?.first().copied().flatten()?;
-            Change::SwapExtent { ino, block, old, new }
+        COPY_EXTENTS => Change::CopyExtents {
+            ino,
+            first: r.varint()?,
+            from: r.varint()?,
+            from_first: r.varint()?,
+            count: r.varint()?,
+        },
+        SWAP_BLOCK => {
+            let (hint, tag) = (r.varint()?, r.u8()?);
+            let (old, new) = (decode_place(r)?, decode_place(r)?);
+            Change::SwapBlock {
+                id: ino,
+                old,
+                new,
+                tag,
+                hint,
+            }
         }
+        MERGE_BLOCK => Change::MergeBlock {
+            id: ino,
+            into: r.varint()?,
+            hint: r.varint()?,
+        },
         TRUNCATE_EXTENTS => Change::TruncateExtents { ino, from: r.varint()? },
         PUNCH_EXTENTS => Change::PunchExtents {
             ino,
@@ -164,5 +202,13 @@ fn decode(r: &mut Reader<'_>) -> Option<Change> {
         PUT_ORPHAN => Change::PutOrphan(ino),
         DEL_ORPHAN => Change::DelOrphan(ino),
         _ => return None,
+    })
+}
+
+fn decode_place(r: &mut Reader<'_>) -> Option<BlockRef> {
+    Some(BlockRef {
+        segment: r.varint32()?,
+        offset: r.varint32()?,
+        len: r.varint32()?,
     })
 }

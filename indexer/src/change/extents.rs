@@ -1,4 +1,5 @@
-//! A run of extents in bytes: about 4 for each that follows its neighbour in the log. docs/FORMAT.md, "Extents".
+//! Extents in bytes, as a transaction names them: about 9 for a block that follows its neighbour in the log.
+//! docs/FORMAT.md, "Extents".
 
 use crate::log::block_record_len;
 use crate::types::{BlockRef, Extent};
@@ -10,34 +11,37 @@ const SAME_SEGMENT: u8 = 2;
 const NEXT_RECORD: u8 = 4;
 const SAME_TAG: u8 = 8;
 const SAME_RAW_LEN: u8 = 16;
-const ALL: u8 = 31;
+/// Its number follows the previous extent's.
+const NEXT_ID: u8 = 32;
+const ALL: u8 = 63;
 
-/// The extent before, and where the record after it would begin.
+/// The extent before, and what would follow it.
 #[derive(Clone, Copy, Default)]
 struct Context {
     segment: u32,
     next: u64,
     tag: u8,
     raw_len: u32,
+    id: u64,
 }
 
 impl Context {
-    fn after(ino: u64, block: u64, e: &Extent) -> Self {
-        let next = u64::from(e.r.offset) + block_record_len(ino, block, e.r.len);
+    fn after(e: &Extent) -> Self {
         Self {
             segment: e.r.segment,
-            next,
+            next: u64::from(e.r.offset) + block_record_len(e.id, e.r.len),
             tag: e.tag,
             raw_len: e.raw_len,
+            id: e.id,
         }
     }
 }
 
-/// Appends the number of extents and each of them; the first is block `first` of `ino`.
-pub(crate) fn encode_extents(out: &mut Vec<u8>, ino: u64, first: u64, extents: &[Option<Extent>]) {
+/// Appends the number of extents and each of them.
+pub(crate) fn encode_extents(out: &mut Vec<u8>, extents: &[Option<Extent>]) {
     put_varint(out, extents.len() as u64);
     let mut before = Context::default();
-    for (block, extent) in (first..).zip(extents) {
+    for extent in extents {
         let Some(e) = extent else {
             out.push(0);
             continue;
@@ -48,7 +52,11 @@ pub(crate) fn encode_extents(out: &mut Vec<u8>, ino: u64, first: u64, extents: &
         set(u64::from(e.r.offset) == before.next, NEXT_RECORD);
         set(e.tag == before.tag, SAME_TAG);
         set(e.raw_len == before.raw_len, SAME_RAW_LEN);
+        set(Some(e.id) == before.id.checked_add(1), NEXT_ID);
         out.push(flags);
+        if flags & NEXT_ID == 0 {
+            put_varint(out, e.id);
+        }
         put_varint(out, u64::from(e.r.len));
         if flags & SAME_SEGMENT == 0 {
             put_varint(out, u64::from(e.r.segment));
@@ -62,19 +70,19 @@ pub(crate) fn encode_extents(out: &mut Vec<u8>, ino: u64, first: u64, extents: &
         if flags & SAME_RAW_LEN == 0 {
             put_varint(out, u64::from(e.raw_len));
         }
-        before = Context::after(ino, block, e);
+        out.extend_from_slice(&e.digest.to_le_bytes());
+        before = Context::after(e);
     }
 }
 
 /// Reads what [`encode_extents`] wrote, at most `max` extents.
-pub(crate) fn decode_extents(r: &mut Reader<'_>, ino: u64, first: u64, max: usize) -> Option<Vec<Option<Extent>>> {
+pub(crate) fn decode_extents(r: &mut Reader<'_>, max: usize) -> Option<Vec<Option<Extent>>> {
     let count = usize::try_from(r.varint()?)
         .ok()
         .filter(|&n| n <= max && n <= r.rest().len())?;
-    first.checked_add(count as u64)?;
     let mut out = Vec::with_capacity(count);
     let mut before = Context::default();
-    for block in (first..).take(count) {
+    for _ in 0..count {
         let flags = r.u8()?;
         if flags == 0 {
             out.push(None);
@@ -83,29 +91,32 @@ pub(crate) fn decode_extents(r: &mut Reader<'_>, ino: u64, first: u64, max: usiz
         if flags & PRESENT == 0 || flags & !ALL != 0 {
             return None;
         }
+        let id = match flags & NEXT_ID {
+            0 => r.varint()?,
+            _ => before.id.checked_add(1)?,
+        };
         let len = r.varint32()?;
-        let segment = if flags & SAME_SEGMENT != 0 {
-            before.segment
-        } else {
-            r.varint32()?
+        let segment = match flags & SAME_SEGMENT {
+            0 => r.varint32()?,
+            _ => before.segment,
         };
-        let offset = if flags & NEXT_RECORD != 0 {
-            u32::try_from(before.next).ok()?
-        } else {
-            r.varint32()?
+        let offset = match flags & NEXT_RECORD {
+            0 => r.varint32()?,
+            _ => u32::try_from(before.next).ok()?,
         };
-        let tag = if flags & SAME_TAG != 0 { before.tag } else { r.u8()? };
-        let raw_len = if flags & SAME_RAW_LEN != 0 {
-            before.raw_len
-        } else {
-            r.varint32()?
+        let tag = if flags & SAME_TAG == 0 { r.u8()? } else { before.tag };
+        let raw_len = match flags & SAME_RAW_LEN {
+            0 => r.varint32()?,
+            _ => before.raw_len,
         };
         let e = Extent {
+            id,
             r: BlockRef { segment, offset, len },
             tag,
             raw_len,
+            digest: r.u32()?,
         };
-        before = Context::after(ino, block, &e);
+        before = Context::after(&e);
         out.push(Some(e));
     }
     Some(out)

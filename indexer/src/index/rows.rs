@@ -1,15 +1,27 @@
 //! Keys of the rows: a letter for the kind of row, the inode number big-endian so that numbers sort, then the rest.
 //!
-//! A directory entry has two rows: one by name, for lookups, and one by cookie, for listings.
+//! A directory entry has two rows: one by name, for lookups, and one by cookie, for listings. A block of a file has two
+//! rows as well: that of its file, which says which stored block it is, and that of the stored block, which says where it
+//! lies. A third one, by stored blocks and file, leads back.
 
-use crate::change::{decode_extents, decode_inode, dirent_name, encode_extents, encode_inode, validate_inode};
+use crate::change::{block_id, decode_inode, dirent_name, encode_inode, validate_inode};
 use crate::dictionary::{Dictionary, DictionaryId};
-use crate::types::{Cookie, Dirent, Extent, Inode, Kind};
+use crate::types::{Cookie, Dirent, Inode, Kind, StoredBlock};
 use crate::wire::{Reader, put_varint};
 
-/// Blocks of a file whose extents share a row.
+mod blocks;
+mod extents;
+
+pub(crate) use blocks::{decode_blocks, encode_blocks};
+pub(crate) use extents::{Run, Use, decode_run, encode_run};
+
+/// Blocks of a file whose extents share a row, and stored blocks that do.
 pub(crate) const RUN: u64 = 64;
 
+/// Stored blocks, by number.
+pub(crate) const BLOCKS: u8 = b'b';
+/// Which runs of files use which stored blocks.
+pub(crate) const USERS: u8 = b'u';
 pub(crate) const INODE: u8 = b'i';
 pub(crate) const COOKIE: u8 = b'c';
 pub(crate) const DIRENT: u8 = b'd';
@@ -48,6 +60,41 @@ pub(crate) fn cookie_of(rest: &[u8]) -> Option<Cookie> {
 /// Key of the row with the extents of run `run` (blocks `run * RUN ..`).
 pub(crate) fn run_key(ino: u64, run: u64) -> Vec<u8> {
     named(EXTENTS, ino, &run.to_be_bytes())
+}
+
+/// Key of the row with the stored blocks from number `run * RUN` on.
+pub(crate) fn blocks_key(run: u64) -> Vec<u8> {
+    key(BLOCKS, run)
+}
+
+/// What the keys of the rows begin with that say where stored blocks from number `run * RUN` on are used.
+pub(crate) fn users_prefix(run: u64) -> Vec<u8> {
+    key(USERS, run)
+}
+
+/// As [`users_prefix`], for one file.
+pub(crate) fn users_of_prefix(run: u64, ino: u64) -> Vec<u8> {
+    named(USERS, run, &ino.to_be_bytes())
+}
+
+/// Key of the row that says that run `file_run` of a file uses some of the stored blocks from number `run * RUN` on. The
+/// first run of a file, for many the only one, is left out.
+pub(crate) fn users_key(run: u64, ino: u64, file_run: u64) -> Vec<u8> {
+    let mut key = users_of_prefix(run, ino);
+    if file_run > 0 {
+        key.extend_from_slice(&file_run.to_be_bytes());
+    }
+    key
+}
+
+/// File and run that the rest of a row's key names.
+pub(crate) fn user_of(rest: &[u8]) -> Option<(u64, u64)> {
+    let (ino, run) = rest.split_first_chunk::<8>()?;
+    let ino = Some(u64::from_be_bytes(*ino)).filter(|ino| *ino > 0)?;
+    if run.is_empty() {
+        return Some((ino, 0));
+    }
+    run_of(run).filter(|run| *run > 0).map(|run| (ino, run))
 }
 
 /// Key of a meta row.
@@ -143,22 +190,6 @@ fn read_dirent(r: &mut Reader<'_>) -> Option<Dirent> {
     Some(Dirent { ino, kind })
 }
 
-/// The extents of one run, without the holes at its end; None for a run that is all holes.
-pub(crate) fn encode_run(ino: u64, run: u64, extents: &[Option<Extent>]) -> Option<Vec<u8>> {
-    let len = extents.iter().rposition(Option::is_some)? + 1;
-    let mut out = Vec::new();
-    encode_extents(&mut out, ino, run * RUN, extents.get(..len).unwrap_or(extents));
-    Some(out)
-}
-
-/// Reads a run's extents, always [`RUN`] of them.
-pub(crate) fn decode_run(ino: u64, run: u64, bytes: &[u8]) -> Option<Vec<Option<Extent>>> {
-    let mut r = Reader::new(bytes);
-    let mut extents = decode_extents(&mut r, ino, run.checked_mul(RUN)?, RUN as usize)?;
-    extents.resize(RUN as usize, None);
-    r.is_empty().then_some(extents)
-}
-
 /// A row taken apart.
 pub(crate) enum Row<'a> {
     Inode {
@@ -180,7 +211,17 @@ pub(crate) enum Row<'a> {
     Extents {
         ino: u64,
         first: u64,
-        extents: Vec<Option<Extent>>,
+        extents: Run,
+    },
+    Blocks {
+        first: u64,
+        blocks: Vec<Option<StoredBlock>>,
+    },
+    Users {
+        /// The row of stored blocks.
+        run: u64,
+        ino: u64,
+        file_run: u64,
     },
     Xattr {
         ino: u64,
@@ -202,8 +243,26 @@ pub(crate) fn parse<'a>(key: &'a [u8], value: &'a [u8]) -> Option<Row<'a>> {
         dictionary.validate().ok()?;
         return Some(Row::Dictionary(dictionary));
     }
-    let (kind, ino, rest) = split_key(key).filter(|(_, ino, _)| *ino > 0)?;
+    let (kind, ino, rest) = split_key(key)?;
+    match kind {
+        // Stored blocks are numbered from 1, their rows from 0.
+        BLOCKS | USERS => block_id(ino.checked_mul(RUN)?.checked_add(RUN - 1)?).ok()?,
+        _ if ino == 0 => return None,
+        _ => {}
+    }
     Some(match kind {
+        BLOCKS if rest.is_empty() => Row::Blocks {
+            first: ino * RUN,
+            blocks: decode_blocks(ino * RUN, value)?,
+        },
+        USERS if value.is_empty() => {
+            let (user, file_run) = user_of(rest)?;
+            Row::Users {
+                run: ino,
+                ino: user,
+                file_run,
+            }
+        }
         INODE if rest.is_empty() => {
             let (stored, inode) = decode_inode_row(ino, value)?;
             validate_inode(&inode).ok()?;
@@ -234,7 +293,7 @@ pub(crate) fn parse<'a>(key: &'a [u8], value: &'a [u8]) -> Option<Row<'a>> {
             Row::Extents {
                 ino,
                 first: run * RUN,
-                extents: decode_run(ino, run, value)?,
+                extents: decode_run(value)?,
             }
         }
         XATTR => Row::Xattr { ino },

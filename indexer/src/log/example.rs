@@ -50,7 +50,8 @@ fn changes(r: crate::BlockRef) -> Vec<Change> {
         Change::PutExtents {
             ino: 2,
             first: 0,
-            extents: vec![Some(Extent { r, tag: 0, raw_len: 5 }), None],
+            // CRC-32 of the bytes.
+            extents: vec![Some(Extent::new((1, r), 0, 5).with_digest(0x3610_a686)), None],
         },
     ]
 }
@@ -73,7 +74,7 @@ fn the_example_of_the_format_document_is_what_is_written() {
         rows: super::Measured::default(),
     };
     let log = Log::new(Arc::new(io.clone()), options, resume);
-    let r = log.append_block(2, 0, b"hello", |_| ()).unwrap();
+    let r = log.append_block(1, b"hello", |_| ()).unwrap();
     let changes = changes(r);
     let mut bytes = Vec::new();
     encode_changes(&mut bytes, &changes);

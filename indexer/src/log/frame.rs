@@ -137,9 +137,9 @@ fn check(salt: u32, offset: u64, start: &[u8; 8], crc: u32) -> u16 {
     h.finalize() as u16
 }
 
-/// Bytes of the record of a block of `len` bytes.
-pub(crate) fn block_record_len(ino: u64, block: u64, len: u32) -> u64 {
-    (FRAME_LEN + varint_len(ino) + varint_len(block)) as u64 + u64::from(len)
+/// Bytes of the record of stored block `id` of `len` bytes.
+pub(crate) fn block_record_len(id: u64, len: u32) -> u64 {
+    (FRAME_LEN + varint_len(id)) as u64 + u64::from(len)
 }
 
 /// Bytes of the record of a copy of a dictionary, which has `len` bytes.
@@ -147,10 +147,10 @@ pub(crate) fn dictionary_record_len(len: u32) -> u64 {
     (FRAME_LEN + size_of::<DictionaryId>()) as u64 + u64::from(len)
 }
 
-/// Owner and bytes of a block record's payload.
-pub(crate) fn parse_block(payload: &[u8]) -> Option<(u64, u64, &[u8])> {
+/// Number and bytes of a block record's payload.
+pub(crate) fn parse_block(payload: &[u8]) -> Option<(u64, &[u8])> {
     let mut r = Reader::new(payload);
-    Some((r.varint()?, r.varint()?, r.rest()))
+    Some((r.varint()?, r.rest()))
 }
 
 /// The error for a block that cannot be given back.
@@ -192,12 +192,12 @@ fn check_len(r: BlockRef, bytes: &[u8]) -> Result<()> {
     ))
 }
 
-/// Checks a block's record as read from the disk and gives its owner and bytes.
-pub(crate) fn open_block(record: &[u8], salt: u32, r: BlockRef) -> Result<(u64, u64, &[u8])> {
+/// Checks a block's record as read from the disk and gives its number and bytes.
+pub(crate) fn open_block(record: &[u8], salt: u32, r: BlockRef) -> Result<(u64, &[u8])> {
     let payload = open_record(record, salt, r, RecordKind::Block)?;
-    let (ino, block, bytes) = parse_block(payload).ok_or_else(|| damaged(r, "the record names no owner"))?;
+    let (id, bytes) = parse_block(payload).ok_or_else(|| damaged(r, "the record has no number"))?;
     check_len(r, bytes)?;
-    Ok((ino, block, bytes))
+    Ok((id, bytes))
 }
 
 /// Checks a dictionary's record as read from the disk and gives its bytes.

@@ -292,19 +292,19 @@ impl Segment {
         Ok(buf)
     }
 
-    /// Reads a block; its owner comes with it.
-    pub(crate) fn read_block(&self, io: &dyn Io, r: BlockRef) -> Result<(u64, u64, Vec<u8>)> {
-        const OWNER: usize = 20;
+    /// Reads a block; its number comes with it.
+    pub(crate) fn read_block(&self, io: &dyn Io, r: BlockRef) -> Result<(u64, Vec<u8>)> {
+        const NUMBER: usize = 10;
         if r.len as usize > MAX_PAYLOAD {
             return Err(damaged(r, "no record is as long as its extent says"));
         }
-        let mut record = self.read(io, u64::from(r.offset), FRAME_LEN + OWNER + r.len as usize)?;
-        let (ino, block, bytes) = open_block(&record, self.salt, r)?;
+        let mut record = self.read(io, u64::from(r.offset), FRAME_LEN + NUMBER + r.len as usize)?;
+        let (id, bytes) = open_block(&record, self.salt, r)?;
         let start = bytes.as_ptr() as usize - record.as_ptr() as usize;
         let end = start + bytes.len();
         record.truncate(end);
         record.drain(..start);
-        Ok((ino, block, record))
+        Ok((id, record))
     }
 
     /// Reads a copy of a dictionary.

@@ -207,25 +207,18 @@ impl Log {
         self.head().checkpoint
     }
 
-    /// Appends a block. `placed` hears where it lies before its segment can be sealed.
-    pub(crate) fn append_block(
-        &self,
-        ino: u64,
-        block: u64,
-        bytes: &[u8],
-        placed: impl FnOnce(BlockRef),
-    ) -> Result<BlockRef> {
+    /// Appends the bytes of stored block `id`. `placed` hears where they lie before their segment can be sealed.
+    pub(crate) fn append_block(&self, id: u64, bytes: &[u8], placed: impl FnOnce(BlockRef)) -> Result<BlockRef> {
         let location = |at: Position| BlockRef {
             segment: at.segment,
             offset: at.offset,
             len: bytes.len() as u32,
         };
         let fill = |out: &mut Vec<u8>, _| {
-            put_varint(out, ino);
-            put_varint(out, block);
+            put_varint(out, id);
             out.extend_from_slice(bytes);
         };
-        self.append_placed(RecordKind::Block, bytes.len() + 20, fill, |at| placed(location(at)))
+        self.append_placed(RecordKind::Block, bytes.len() + 10, fill, |at| placed(location(at)))
             .map(location)
     }
 
@@ -508,8 +501,8 @@ impl Log {
         })
     }
 
-    /// Reads a block with its owner.
-    pub(crate) fn read_block(&self, r: BlockRef) -> Result<(u64, u64, Vec<u8>)> {
+    /// Reads a block with its number.
+    pub(crate) fn read_block(&self, r: BlockRef) -> Result<(u64, Vec<u8>)> {
         match self.segment(r.segment) {
             Some(segment) => segment.read_block(self.io.as_ref(), r),
             None if self.removed().contains(&r.segment) => Err(Error::Moved { segment: r.segment }),

@@ -2,11 +2,12 @@
 
 use super::Store;
 use crate::log::{Item, Position, RecordKind, Segment, parse_block, scan};
-use crate::types::{BlockRef, Extent};
+use crate::types::Extent;
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+mod blocks;
 mod listing;
 mod tree;
 
@@ -161,25 +162,29 @@ impl Store {
             stopped?.unwrap_or(Ok(()))?;
             report.findings.append(&mut unreadable);
             for (offset, end, kind) in bad {
-                let finding = self.judge(segment.id, offset, end, kind)?;
-                report.findings.push(finding);
+                let mut findings = self.judge(segment.id, offset, end, kind)?;
+                report.findings.append(&mut findings);
             }
         }
         Ok(())
     }
 
     /// What damage at a place of the log means.
-    fn judge(&self, segment: u32, offset: u64, end: u64, kind: Option<RecordKind>) -> Result<Finding> {
+    fn judge(&self, segment: u32, offset: u64, end: u64, kind: Option<RecordKind>) -> Result<Vec<Finding>> {
         let here = Position {
             segment,
             offset: offset as u32,
         };
         let needed = here >= self.log.checkpoint();
         let finding = match kind {
-            Some(RecordKind::Block) => match self.owner_of(here)? {
-                Some((ino, block, _)) => Finding::new(Severity::Error, "the block's record has a wrong checksum")
-                    .ino(ino)
-                    .block(block),
+            Some(RecordKind::Block) => match self.users_of(here)? {
+                Some(users) => {
+                    let find = |(ino, block)| {
+                        let finding = Finding::new(Severity::Error, "the block's record has a wrong checksum");
+                        finding.ino(ino).block(block).at(segment, offset)
+                    };
+                    return Ok(users.into_iter().map(find).collect());
+                }
                 None => Finding::new(Severity::Warning, "a block that is not in use has a wrong checksum"),
             },
             Some(RecordKind::Dictionary) => {
@@ -202,29 +207,24 @@ impl Store {
                 format!("{} bytes of the log that are not needed cannot be read", end - offset),
             ),
         };
-        Ok(finding.at(segment, offset))
+        Ok(vec![finding.at(segment, offset)])
     }
 
-    /// The block in use whose record begins here, as far as the record still says whose it is.
-    fn owner_of(&self, at: Position) -> Result<Option<(u64, u64, Extent)>> {
+    /// The blocks of files that name the stored block whose record begins here, as far as the record still says which it
+    /// is; None if it is not in use.
+    fn users_of(&self, at: Position) -> Result<Option<Vec<(u64, u64)>>> {
         let Some(segment) = self.log.segment(at.segment) else {
             return Ok(None);
         };
-        let bytes = segment.read(
-            self.io.as_ref(),
-            u64::from(at.offset) + crate::log::FRAME_LEN as u64,
-            20,
-        )?;
-        let Some((ino, block, _)) = parse_block(&bytes) else {
+        let start = u64::from(at.offset) + crate::log::FRAME_LEN as u64;
+        let bytes = segment.read(self.io.as_ref(), start, 10)?;
+        let Some((id, _)) = parse_block(&bytes) else {
             return Ok(None);
         };
-        let is_here = |r: BlockRef| (r.segment, r.offset) == (at.segment, at.offset);
-        if ino > 0
-            && let Some(e) = self.extent(ino, block)?.filter(|e| is_here(e.r))
-        {
-            return Ok(Some((ino, block, e)));
+        match self.stored_block(id)? {
+            Some(stored) if (stored.r.segment, stored.r.offset) == (at.segment, at.offset) => self.users(id).map(Some),
+            _ => Ok(None),
         }
-        Ok(None)
     }
 
     /// Blocks in use in order of inode and block, at most `limit`, after the one given: for reading them all.

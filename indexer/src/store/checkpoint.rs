@@ -27,12 +27,14 @@ fn room_for(rows: u64) -> u64 {
 pub(crate) struct Begin {
     pub(crate) seq: u64,
     pub(crate) max_ino: u64,
+    pub(crate) max_id: u64,
 }
 
 impl Begin {
     pub(crate) fn encode(self, out: &mut Vec<u8>) {
         put_varint(out, self.seq);
         put_varint(out, self.max_ino);
+        put_varint(out, self.max_id);
     }
 
     pub(crate) fn decode(payload: &[u8]) -> Option<Self> {
@@ -42,6 +44,7 @@ impl Begin {
         Some(Self {
             seq: number()?,
             max_ino: number()?,
+            max_id: number()?,
         })
     }
 }
@@ -108,9 +111,9 @@ impl Store {
     /// Chooses the moment whose rows are written; gives its place in the log and what was written before it.
     fn begin_checkpoint(&self) -> Result<(Position, u64)> {
         let _no_commits = self.committing();
-        let (seq, max_ino) = (self.log.seq(), self.max_ino());
-        let begin = self.log.append(RecordKind::CheckpointBegin, 20, |out, _| {
-            Begin { seq, max_ino }.encode(out)
+        let (seq, max_ino, max_id) = (self.log.seq(), self.max_ino(), self.max_id());
+        let begin = self.log.append(RecordKind::CheckpointBegin, 30, |out, _| {
+            Begin { seq, max_ino, max_id }.encode(out)
         })?;
         self.state_mut().snapshot = Some(Snapshot::default());
         Ok((begin, self.log.written()))

@@ -1,26 +1,34 @@
 //! Writing: blocks, transactions, durability.
 
 use super::mark::Mark;
-use super::{CommitReport, Moved, SkippedSwap, Store};
+use super::{CommitReport, Moved, Store};
 use crate::apply;
-use crate::change::{Change, encode_changes};
+use crate::change::{Change, block_id, encode_changes};
 use crate::types::BlockRef;
 use crate::{Error, Result};
 use parking_lot::RwLockWriteGuard;
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 /// Pages that new rows are merged into while nobody else can read.
 const PAGES: usize = 16;
 
 impl Store {
-    /// Appends the bytes of a block of a file. They take part in nothing until a commit names them in an extent of
-    /// exactly this inode and block. Whoever will not commit one must say so ([`Store::abandon_blocks`]), or else garbage
+    /// Appends the bytes of a new stored block, and gives its number and where they lie. They take part in nothing until a
+    /// commit names it in an extent. Whoever will not commit one must say so ([`Store::abandon_blocks`]), or else garbage
     /// collection spares it until the store is opened again.
-    pub fn append_block(&self, ino: u64, block: u64, bytes: &[u8]) -> Result<BlockRef> {
+    pub fn append_block(&self, bytes: &[u8]) -> Result<(u64, BlockRef)> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        block_id(id).map_err(Error::InvalidChange)?;
+        Ok((id, self.append_again(id, bytes)?))
+    }
+
+    /// Appends the bytes of a stored block in another form, for a [`Change::SwapBlock`].
+    pub fn append_again(&self, id: u64, bytes: &[u8]) -> Result<BlockRef> {
         self.writable()?;
         // Noted before the segment can be sealed: garbage collection never sees the block without the mark.
-        self.log.append_block(ino, block, bytes, |r| {
+        self.log.append_block(id, bytes, |r| {
             self.pending().insert((r.segment, r.offset));
         })
     }
@@ -36,7 +44,7 @@ impl Store {
         encode_changes(&mut bytes, &tx);
         let one_at_a_time = self.committing();
         let effect = apply::effect(&self.state().index, self.log.seq().saturating_add(1), &tx)?;
-        self.check_refs(&tx, &effect.skipped)?;
+        self.check_places(&effect.placed)?;
         self.log.append_transaction(&bytes)?;
         let changed = effect.rows.len();
         self.state_mut().apply(effect.rows, &effect.counters);
@@ -48,7 +56,8 @@ impl Store {
         }
         drop((pending, one_at_a_time));
         self.settle(changed + PAGES);
-        self.tell_moved(&tx, &effect.skipped);
+        self.note_contents(&tx);
+        self.tell_moved(&effect.moved, &effect.resized);
         Ok(CommitReport {
             seq,
             skipped: effect.skipped,
@@ -71,11 +80,12 @@ impl Store {
         }
     }
 
-    fn tell_moved(&self, tx: &[Change], skipped: &[SkippedSwap]) {
+    fn tell_moved(&self, moved: &[(u64, BlockRef, BlockRef)], resized: &BTreeSet<u64>) {
         let Some(told) = self.on_moved.get() else { return };
-        let moved: Vec<Moved> = tx.iter().filter_map(|change| moved(change, skipped)).collect();
-        if !moved.is_empty() {
-            told(&moved);
+        let moved = moved.iter().filter(|(_, old, new)| old != new);
+        let moved: Vec<Moved> = moved.map(|&(id, old, new)| Moved { id, old, new }).collect();
+        if !moved.is_empty() || !resized.is_empty() {
+            told(&moved, resized);
         }
     }
 
@@ -138,30 +148,22 @@ impl Store {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Extents may only name what is there. A skipped swap names nothing: its block was moved by garbage collection,
-    /// which may have taken the segment away since.
-    fn check_refs(&self, tx: &[Change], skipped: &[SkippedSwap]) -> Result<()> {
-        let does_something = |change: &&Change| match change {
-            Change::SwapExtent { ino, block, .. } => !skipped.contains(&SkippedSwap {
-                ino: *ino,
-                block: *block,
-            }),
-            _ => true,
-        };
-        for r in tx.iter().filter(does_something).flat_map(new_refs) {
-            let end = u64::from(r.offset) + u64::from(r.len);
-            match self.log.segment(r.segment) {
-                None => return Err(Error::Moved { segment: r.segment }),
-                Some(s) if s.len() < end => {
-                    return Err(Error::InvalidChange(format!(
-                        "an extent beyond the end of {}",
-                        s.name()
-                    )));
-                }
-                Some(_) => {}
-            }
+    /// A stored block may only lie where something is. A skipped swap says nothing: its block was moved by garbage
+    /// collection, which may have taken the segment away since.
+    fn check_places(&self, places: &[BlockRef]) -> Result<()> {
+        places.iter().try_for_each(|r| self.check_place_of(*r))
+    }
+
+    fn check_place_of(&self, r: BlockRef) -> Result<()> {
+        let end = u64::from(r.offset) + u64::from(r.len);
+        match self.log.segment(r.segment) {
+            None => Err(Error::Moved { segment: r.segment }),
+            Some(s) if s.len() < end => Err(Error::InvalidChange(format!(
+                "an extent beyond the end of {}",
+                s.name()
+            ))),
+            Some(_) => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn writable(&self) -> Result<()> {
@@ -177,7 +179,7 @@ impl Store {
 fn new_refs(change: &Change) -> impl Iterator<Item = BlockRef> {
     let (many, one) = match change {
         Change::PutExtents { extents, .. } => (extents.as_slice(), None),
-        Change::SwapExtent { new, .. } => (&[][..], Some(new.r)),
+        Change::SwapBlock { new, .. } => (&[][..], Some(*new)),
         _ => (&[][..], None),
     };
     let copies = match change {
@@ -189,21 +191,4 @@ fn new_refs(change: &Change) -> impl Iterator<Item = BlockRef> {
         .map(|e| e.r)
         .chain(one)
         .chain(copies.iter().copied())
-}
-
-/// The block that a change put elsewhere, unless it was skipped.
-fn moved(change: &Change, skipped: &[SkippedSwap]) -> Option<Moved> {
-    match *change {
-        Change::SwapExtent { ino, block, old, new }
-            if old != new.r && !skipped.contains(&SkippedSwap { ino, block }) =>
-        {
-            Some(Moved {
-                ino,
-                block,
-                old,
-                new: new.r,
-            })
-        }
-        _ => None,
-    }
 }

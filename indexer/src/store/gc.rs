@@ -85,14 +85,12 @@ impl Store {
         examined.map(|()| run.report)
     }
 
-    /// Whether a segment holds no block in use, nor one whose transaction is still to come.
+    /// Whether a segment holds no block in use, nor one that a transaction to come names.
     pub(super) fn is_garbage(&self, segment: u32) -> bool {
-        let pending = self
-            .pending()
-            .range((segment, 0)..=(segment, u32::MAX))
-            .next()
-            .is_some();
-        !pending && !self.state().counters.live.contains_key(&segment)
+        let all = (segment, 0)..=(segment, u32::MAX);
+        let pending = self.pending().range(all.clone()).next().is_some();
+        let held = self.held.lock().range(all).next().is_some();
+        !pending && !held && !self.state().counters.live.contains_key(&segment)
     }
 
     /// Whether the segment that grows would be worth collecting. One that is not stays open: sealing it for nothing time
@@ -174,7 +172,7 @@ impl Run<'_> {
         let mut batch = Vec::new();
         while at < segment.len() && self.store.state().counters.live.contains_key(&segment.id) {
             self.go_on()?;
-            let start = segment.read(io, at, FRAME_LEN + 20);
+            let start = segment.read(io, at, FRAME_LEN + 10);
             let frame = match &start {
                 Ok(start) => Frame::decode(start, segment.salt, at).ok_or("no record".to_owned()),
                 Err(e) => Err(e.to_string()),
@@ -194,16 +192,17 @@ impl Run<'_> {
                 break;
             }
             if frame.kind == RecordKind::Block
-                && let Some((ino, block, extent)) = self.in_use(segment, at, &frame, &start)?
+                && let Some(extent) = self.in_use(segment, at, &frame, &start)?
             {
-                match self.store.read_block_of(ino, block, extent.r) {
+                match self.store.read_block(&extent) {
                     Ok(bytes) => {
-                        let r = self.store.log.append_block(ino, block, &bytes, |_| ())?;
-                        batch.push(Change::SwapExtent {
-                            ino,
-                            block,
+                        let r = self.store.log.append_block(extent.id, &bytes, |_| ())?;
+                        batch.push(Change::SwapBlock {
+                            id: extent.id,
                             old: extent.r,
-                            new: Extent { r, ..extent },
+                            new: r,
+                            tag: extent.tag,
+                            hint: 0,
                         });
                         self.report.moved_blocks += 1;
                         self.report.moved_bytes += u64::from(r.len);
@@ -251,11 +250,11 @@ impl Run<'_> {
         }
     }
 
-    /// The owner and extent of the block whose record begins at `at`, if it is in use.
-    fn in_use(&self, segment: &Segment, at: u64, frame: &Frame, start: &[u8]) -> Result<Option<(u64, u64, Extent)>> {
+    /// The stored block whose record begins at `at`, if it is in use.
+    fn in_use(&self, segment: &Segment, at: u64, frame: &Frame, start: &[u8]) -> Result<Option<Extent>> {
         let mut r = Reader::new(start.get(FRAME_LEN..).unwrap_or_default());
         let before = r.rest().len();
-        let (Some(ino), Some(block)) = (r.varint(), r.varint()) else {
+        let Some(id) = r.varint() else {
             return Ok(None);
         };
         let Some(len) = frame.len.checked_sub((before - r.rest().len()) as u32) else {
@@ -266,8 +265,8 @@ impl Run<'_> {
             offset: at as u32,
             len,
         };
-        let extent = self.store.extent(ino, block)?.filter(|e| e.r == here);
-        Ok(extent.map(|e| (ino, block, e)))
+        let stored = self.store.stored_block(id)?.filter(|stored| stored.r == here);
+        Ok(stored.map(|stored| stored.extent(id)))
     }
 
     /// Deletes the segments that wait for it.
@@ -344,8 +343,14 @@ mod tests {
         let _report = store.gc(&options, &mut |_| true).unwrap();
     }
 
-    fn name(store: &Store, r: BlockRef) -> Extent {
-        let extent = Extent { r, tag: 0, raw_len: 5 };
+    fn name(store: &Store, (id, r): (u64, BlockRef)) -> Extent {
+        let extent = Extent {
+            id,
+            r,
+            tag: 0,
+            raw_len: 5,
+            digest: 0,
+        };
         let _named = store
             .commit(vec![Change::PutExtents {
                 ino: 5,
@@ -359,16 +364,17 @@ mod tests {
     #[test]
     fn a_swap_of_a_block_that_was_moved_is_skipped_though_its_segment_is_gone() {
         let store = with_a_file();
-        let old = name(&store, store.append_block(5, 0, b"bytes").unwrap());
+        let old = name(&store, store.append_block(b"bytes").unwrap());
         collect(&store);
         let moved = store.extent(5, 0).unwrap().unwrap();
         assert_ne!(moved.r, old.r);
         assert!(store.log.segment(old.r.segment).is_none(), "the segment is gone");
-        let tag_it = Change::SwapExtent {
-            ino: 5,
-            block: 0,
+        let tag_it = Change::SwapBlock {
+            id: old.id,
             old: old.r,
-            new: Extent { tag: 1, ..old },
+            new: old.r,
+            tag: 1,
+            hint: 5,
         };
         let report = store.commit(vec![tag_it]).unwrap();
         assert_eq!(report.skipped.len(), 1);
@@ -454,10 +460,10 @@ mod tests {
         let io = crate::io::FaultIo::new(Arc::new(MemIo::new()));
         let io = Arc::new(io);
         let store = Store::create(Arc::clone(&io) as Arc<dyn crate::Io>, CreateOptions::new([1; 16])).unwrap();
-        let abandoned = store.append_block(5, 0, &[7; 1000]).unwrap();
+        let abandoned = store.append_block(&[7; 1000]).unwrap();
         store.log.seal_head().unwrap();
         store.checkpoint().unwrap();
-        store.abandon_blocks(&[abandoned]);
+        store.abandon_blocks(&[abandoned.1]);
         io.fail(crate::io::Fault::NoSpace, 0, u64::MAX);
         let options = GcOptions {
             max_live: 1.0,
@@ -471,13 +477,35 @@ mod tests {
     #[test]
     fn a_block_that_is_not_committed_yet_is_not_collected() {
         let store = with_a_file();
-        let r = store.append_block(5, 0, b"bytes").unwrap();
+        let new = store.append_block(b"bytes").unwrap();
         collect(&store);
-        name(&store, r);
-        let now = |store: &Store| store.extent(5, 0).unwrap().unwrap().r;
-        assert_eq!(store.read_block(now(&store)).unwrap(), b"bytes");
+        name(&store, new);
+        let now = |store: &Store| store.extent(5, 0).unwrap().unwrap();
+        assert_eq!(store.read_block(&now(&store)).unwrap(), b"bytes");
         collect(&store);
-        assert_eq!(store.read_block(now(&store)).unwrap(), b"bytes");
+        assert_eq!(store.read_block(&now(&store)).unwrap(), b"bytes");
         assert!(store.pending().is_empty(), "a named block is pending no more");
+    }
+
+    /// A flush found an equal block, whose last user went and whose segment was collected before the flush named it.
+    #[test]
+    fn a_block_that_is_held_can_be_named_though_its_last_user_is_gone() {
+        let store = Arc::new(with_a_file());
+        let first = name(&store, store.append_block(b"bytes").unwrap());
+        let held = store.hold(first.id).unwrap().unwrap();
+        collect(&store);
+        let moved = store.extent(5, 0).unwrap().unwrap();
+        assert!(moved.r != first.r && moved.id == first.id);
+        let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 0 }]).unwrap();
+        collect(&store);
+        assert_eq!(store.stored_block(first.id).unwrap(), None);
+        name(&store, (held.extent().id, held.extent().r));
+        drop(held);
+        let now = store.extent(5, 0).unwrap().unwrap();
+        assert_eq!(store.read_block(&now).unwrap(), b"bytes");
+        assert!(store.held.lock().is_empty());
+        collect(&store);
+        let now = store.extent(5, 0).unwrap().unwrap();
+        assert_eq!(store.read_block(&now).unwrap(), b"bytes");
     }
 }

@@ -31,9 +31,20 @@ fn name(parent: u64, name: &[u8], ino: u64, kind: Kind) -> Change {
     }
 }
 
+/// A new stored block, with a number of its own.
 fn extent(ino: u64, first: u64, segment: u32, offset: u32, len: u32, raw_len: u32) -> Change {
+    numbered(
+        1000 + first % 1000 + 1000 * (ino % 1000),
+        ino,
+        first,
+        (segment, offset, len),
+        raw_len,
+    )
+}
+
+fn numbered(id: u64, ino: u64, first: u64, (segment, offset, len): (u32, u32, u32), raw_len: u32) -> Change {
     let r = BlockRef { segment, offset, len };
-    let extents = vec![Some(Extent { r, tag: 0, raw_len })];
+    let extents = vec![Some(Extent::new((id, r), 0, raw_len))];
     Change::PutExtents { ino, first, extents }
 }
 
@@ -41,8 +52,7 @@ fn extent(ino: u64, first: u64, segment: u32, offset: u32, len: u32, raw_len: u3
 fn store() -> (MemIo, Store) {
     let io = MemIo::new();
     let store = Store::create(Arc::new(io.clone()), CreateOptions::new([1; 16])).unwrap();
-    let r = store.append_block(GOOD, 0, b"bytes").unwrap();
-    let extents = vec![Some(Extent { r, tag: 0, raw_len: 5 })];
+    let extents = vec![Some(Extent::new(store.append_block(b"bytes").unwrap(), 0, 5))];
     let _made = store
         .commit(vec![
             Change::PutInode(inode(GOOD, Kind::File)),
@@ -67,7 +77,7 @@ fn open(io: &MemIo, salvage: bool) -> Result<Store> {
 
 fn assert_good(store: &Store, what: &str) {
     let extent = store.extent(GOOD, 0).unwrap().unwrap();
-    assert_eq!(store.read_block_of(GOOD, 0, extent.r).unwrap(), b"bytes", "{what}");
+    assert_eq!(store.read_block_of(GOOD, 0, &extent).unwrap(), b"bytes", "{what}");
 }
 
 /// The log with this transaction at its end, which may be no transaction at all.
@@ -262,7 +272,7 @@ fn trees_that_contradict_themselves_are_opened_and_found() {
             assert_good(&store, what);
         }
         for (ino, block, e) in store.blocks(None, 100).unwrap() {
-            match store.read_block_of(ino, block, e.r) {
+            match store.read_block_of(ino, block, &e) {
                 Ok(bytes) => assert_eq!((ino, &bytes[..]), (GOOD, &b"bytes"[..]), "{what}"),
                 Err(Error::Damaged { ino: Some(i), why, .. }) => {
                     assert_eq!(i, ino, "{what}");
@@ -366,7 +376,20 @@ fn checkpoints_that_cannot_be_right_are_passed_over() {
             &rows::encode_listed(&entry, name),
         )
     };
-    let good = |seq| Begin { seq, max_ino: 9 };
+    let good = |seq| Begin {
+        seq,
+        max_ino: 9,
+        max_id: 9,
+    };
+    // The row of stored blocks: `before` that are not in use, and one with so many users.
+    let block = |before: usize, users: u64| {
+        let mut row = vec![0; before];
+        // Present and shared; 5 bytes in segment 1 at 52, tag 0, 5 raw bytes.
+        row.extend([1 | 32, 5, 1, 52, 0, 5]);
+        put_varint(&mut row, users);
+        row.extend([0; 4]);
+        row
+    };
     let mut falling = Vec::new();
     for key in [b"ib", b"ia"] {
         put_varint(&mut falling, 0);
@@ -413,8 +436,58 @@ fn checkpoints_that_cannot_be_right_are_passed_over() {
             Begin {
                 seq: 2,
                 max_ino: u64::MAX,
+                max_id: 9,
             },
             page(rows::key(rows::INODE, 9), &file),
+            1,
+        ),
+        (
+            "the last stored block there can be",
+            Begin {
+                seq: 2,
+                max_ino: 9,
+                max_id: u64::MAX,
+            },
+            page(rows::key(rows::INODE, 9), &file),
+            1,
+        ),
+        ("stored block 0", good(2), page(rows::blocks_key(0), &block(0, 2)), 1),
+        (
+            "a stored block beyond all",
+            good(2),
+            page(rows::blocks_key(u64::MAX / rows::RUN), &block(0, 2)),
+            1,
+        ),
+        (
+            "a shared block without a user",
+            good(2),
+            page(rows::blocks_key(1), &block(0, 0)),
+            1,
+        ),
+        (
+            "a block with 2^31 users",
+            good(2),
+            page(rows::blocks_key(1), &block(0, 1 << 31)),
+            1,
+        ),
+        (
+            "65 stored blocks",
+            good(2),
+            page(rows::blocks_key(1), &[&[0; 64][..], &block(0, 2)].concat()),
+            1,
+        ),
+        ("a user in inode 0", good(2), page(rows::users_key(1, 0, 0), b""), 1),
+        (
+            "a user with a value",
+            good(2),
+            page(rows::users_key(1, GOOD, 0), b"x"),
+            1,
+        ),
+        ("65 extents", good(2), page(rows::run_key(9, 0), &[0x84, 2]), 1),
+        (
+            "extents of stored block 0",
+            good(2),
+            page(rows::run_key(9, 0), &[5, 1, 5]),
             1,
         ),
     ] {

@@ -30,6 +30,8 @@ pub(crate) struct Mark {
     /// Bytes of transactions since the checkpoint.
     pub(crate) since: u64,
     pub(crate) max_ino: u64,
+    /// Greatest number of a stored block ever used.
+    pub(crate) max_id: u64,
     /// Segments and their lengths, by number.
     pub(crate) segments: Vec<(u32, u64)>,
 }
@@ -45,6 +47,7 @@ impl Mark {
             checkpoint: Position::default(),
             since: 0,
             max_ino: 0,
+            max_id: 0,
             segments,
         }
     }
@@ -61,6 +64,7 @@ impl Mark {
             u64::from(self.checkpoint.offset),
             self.since,
             self.max_ino,
+            self.max_id,
             self.segments.len() as u64,
         ] {
             put_varint(&mut out, v);
@@ -92,13 +96,13 @@ impl Mark {
             segment: r.varint32()?,
             offset: r.varint32()?,
         };
-        let (since, max_ino, count) = (r.varint()?, r.varint()?, r.varint()?);
+        let (since, max_ino, max_id, count) = (r.varint()?, r.varint()?, r.varint()?, r.varint()?);
         // No reservation by `count`: it is only believed as far as there are bytes.
         let mut segments = Vec::new();
         for _ in 0..count {
             segments.push((r.varint32()?, r.varint()?));
         }
-        let countable = seq.max(max_ino).max(since) <= i64::MAX as u64;
+        let countable = seq.max(max_ino).max(max_id).max(since) <= i64::MAX as u64;
         (r.is_empty() && countable).then_some(Self {
             store_id,
             clean,
@@ -107,6 +111,7 @@ impl Mark {
             checkpoint,
             since,
             max_ino,
+            max_id,
             segments,
         })
     }
@@ -163,6 +168,7 @@ mod tests {
             checkpoint: Position { segment: 3, offset: 77 },
             since: 9,
             max_ino: 12,
+            max_id: 1 << 33,
             segments: vec![(3, 4096), (9, 1 << 33)],
         };
         let io = MemIo::default();

@@ -11,6 +11,7 @@ use crate::parity::MAX_PARITY;
 use crate::types::{Inode, Kind, ROOT_INO, Time};
 use crate::{Change, Error, Result};
 use parking_lot::RwLock;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -66,6 +67,7 @@ impl Store {
                 options.parity
             )));
         }
+        let next_id = AtomicU64::new(found.counters.max_id.saturating_add(1));
         let protection = Protection::find(io.as_ref(), options.parity)?;
         let newest = found.resume.segments.keys().next_back().copied().unwrap_or(0);
         let log_options = LogOptions {
@@ -89,6 +91,9 @@ impl Store {
             checkpointing: Mutex::new(()),
             collecting: Mutex::new(()),
             pending: Mutex::default(),
+            held: parking_lot::Mutex::default(),
+            next_id,
+            contents: parking_lot::Mutex::default(),
             segment_size: options.segment_size,
             protection,
             on_moved: OnceLock::new(),
@@ -160,6 +165,7 @@ fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Re
         checkpoint: log.checkpoint(),
         since: log.since_checkpoint(),
         max_ino: state.counters.max_ino,
+        max_id: state.counters.max_id,
         segments: segments.iter().map(|s| (s.id, s.len())).collect(),
     };
     mark.write(io)

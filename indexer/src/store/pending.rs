@@ -1,8 +1,8 @@
-//! Blocks that were appended and whose transaction is still to come.
+//! Blocks that were appended and whose transaction is still to come, and blocks that one to come will share.
 
 use super::Store;
 use crate::Result;
-use crate::types::BlockRef;
+use crate::types::{BlockRef, Extent};
 use std::sync::Arc;
 
 /// A block that was appended for a transaction to come. Until this is dropped, garbage collection spares the block;
@@ -10,10 +10,16 @@ use std::sync::Arc;
 /// nothing behind that could never be collected.
 pub struct PendingBlock {
     store: Arc<Store>,
+    id: u64,
     location: BlockRef,
 }
 
 impl PendingBlock {
+    /// Number of the stored block.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Where the block lies.
     pub fn location(&self) -> BlockRef {
         self.location
@@ -22,7 +28,8 @@ impl PendingBlock {
 
 impl std::fmt::Debug for PendingBlock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("PendingBlock").field(&self.location).finish()
+        let mut f = f.debug_tuple("PendingBlock");
+        f.field(&self.id).field(&self.location).finish()
     }
 }
 
@@ -32,12 +39,65 @@ impl Drop for PendingBlock {
     }
 }
 
+/// A stored block that a transaction to come will share. Until this is dropped, its bytes stay where they lay when it was
+/// found, even if its last user goes meanwhile: the transaction can name it in any case.
+pub struct HeldBlock {
+    store: Arc<Store>,
+    extent: Extent,
+}
+
+impl HeldBlock {
+    /// The extent to name.
+    pub fn extent(&self) -> Extent {
+        self.extent
+    }
+}
+
+impl std::fmt::Debug for HeldBlock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("HeldBlock").field(&self.extent).finish()
+    }
+}
+
+impl Drop for HeldBlock {
+    fn drop(&mut self) {
+        let place = (self.extent.r.segment, self.extent.r.offset);
+        let mut held = self.store.held.lock();
+        if let Some(count) = held.get_mut(&place) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&place);
+            }
+        }
+    }
+}
+
 impl Store {
     /// As [`Store::append_block`], but the block is abandoned by itself when what is returned is dropped.
-    pub fn append_pending(self: &Arc<Self>, ino: u64, block: u64, bytes: &[u8]) -> Result<PendingBlock> {
-        Ok(PendingBlock {
-            location: self.append_block(ino, block, bytes)?,
-            store: Arc::clone(self),
-        })
+    pub fn append_pending(self: &Arc<Self>, bytes: &[u8]) -> Result<PendingBlock> {
+        let (id, location) = self.append_block(bytes)?;
+        let store = Arc::clone(self);
+        Ok(PendingBlock { store, id, location })
+    }
+
+    /// As [`Store::append_again`], but the bytes are abandoned by themselves when what is returned is dropped.
+    pub fn append_again_pending(self: &Arc<Self>, id: u64, bytes: &[u8]) -> Result<PendingBlock> {
+        let location = self.append_again(id, bytes)?;
+        let store = Arc::clone(self);
+        Ok(PendingBlock { store, id, location })
+    }
+
+    /// Keeps a stored block for a transaction that will share it; None if it is not in use any more.
+    pub fn hold(self: &Arc<Self>, id: u64) -> Result<Option<HeldBlock>> {
+        // Garbage collection deletes no segment meanwhile.
+        let _no_commits = self.committing();
+        let Some(stored) = self.stored_block(id)? else {
+            return Ok(None);
+        };
+        let extent = stored.extent(id);
+        let place = (extent.r.segment, extent.r.offset);
+        *self.held.lock().entry(place).or_default() += 1;
+        let store = Arc::clone(self);
+        Ok(Some(HeldBlock { store, extent }))
     }
 }

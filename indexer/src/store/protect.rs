@@ -195,10 +195,9 @@ mod tests {
         let store = Store::create(Arc::new(io.clone()), options).unwrap();
         let inode = Inode::new(5, Kind::File, 0o644, Time::default());
         let _made = store.commit(vec![Change::PutInode(inode)]).unwrap();
-        let extents = (0..20).map(|n| {
-            let r = store.append_block(5, n, &[n as u8; 1000]).unwrap();
-            let (tag, raw_len) = (0, 1000);
-            Some(Extent { r, tag, raw_len })
+        let extents = (0..20u8).map(|n| {
+            let new = store.append_block(&[n; 1000]).unwrap();
+            Some(Extent::new(new, 0, 1000))
         });
         let (ino, first, extents) = (5, 0, extents.collect());
         let _put = store.commit(vec![Change::PutExtents { ino, first, extents }]).unwrap();

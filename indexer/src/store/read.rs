@@ -1,8 +1,9 @@
 //! Reading rows and blocks.
 
-use super::Store;
+use super::{State, Store};
 use crate::index::rows::{self, RUN};
-use crate::types::{BlockRef, Cookie, Dirent, Extent, Inode, Listed};
+use crate::log::damaged;
+use crate::types::{BlockRef, Cookie, Dirent, Extent, Inode, Listed, StoredBlock};
 use crate::{Error, Result};
 use std::ops::{ControlFlow, Range};
 
@@ -123,11 +124,41 @@ impl Store {
             match state.index.get(&rows::run_key(ino, run))? {
                 None => out.resize(out.len() + n, None),
                 Some(row) => {
-                    let row = rows::decode_run(ino, run, &row).ok_or_else(|| bad_row("extents", ino))?;
-                    out.extend(row.into_iter().skip(at as usize).take(n));
+                    let row = rows::decode_run(&row).ok_or_else(|| bad_row("extents", ino))?;
+                    out.append(&mut resolve(&state, row.iter().skip(at as usize).take(n))?);
                 }
             }
             block += n as u64;
+        }
+        Ok(out)
+    }
+
+    /// A stored block by its number; None if it is not in use.
+    pub fn stored_block(&self, id: u64) -> Result<Option<StoredBlock>> {
+        let state = self.state();
+        let Some(row) = state.index.get(&rows::blocks_key(id / RUN))? else {
+            return Ok(None);
+        };
+        let blocks = rows::decode_blocks(id - id % RUN, &row).ok_or_else(|| bad_blocks(id))?;
+        Ok(blocks.get((id % RUN) as usize).copied().flatten())
+    }
+
+    /// The blocks of files that name a stored block: inode and number, in order.
+    pub fn users(&self, id: u64) -> Result<Vec<(u64, u64)>> {
+        let state = self.state();
+        let prefix = rows::users_prefix(id / RUN);
+        let mut runs = Vec::new();
+        state.index.scan_prefix(&prefix, &prefix, |key, _| {
+            runs.extend(rows::split_key(key).and_then(|(_, _, rest)| rows::user_of(rest)));
+            ControlFlow::<()>::Continue(())
+        })?;
+        let mut out = Vec::new();
+        for (ino, run) in runs {
+            let row = state.index.get(&rows::run_key(ino, run))?;
+            let row = row.and_then(|row| rows::decode_run(&row));
+            let row = row.ok_or_else(|| bad_row("extents", ino))?;
+            let named = (run * RUN..).zip(row).filter(|(_, u)| u.is_some_and(|u| u.id == id));
+            out.extend(named.map(|(block, _)| (ino, block)));
         }
         Ok(out)
     }
@@ -149,7 +180,7 @@ impl Store {
             let extents = rows::split_key(k)
                 .and_then(|(_, _, rest)| rows::run_of(rest))
                 .and_then(|run| {
-                    let row = rows::decode_run(ino, run, v)?;
+                    let row = rows::decode_run(v)?;
                     Some(
                         (run * RUN..)
                             .zip(row)
@@ -204,31 +235,94 @@ impl Store {
         self.state().counters.max_ino
     }
 
+    /// Greatest number of a stored block ever used in this store.
+    pub fn max_id(&self) -> u64 {
+        self.state().counters.max_id
+    }
+
     /// A value set by [`crate::Change::PutMeta`].
     pub fn meta(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.state().index.get(&rows::meta_key(key))
     }
 
-    /// The bytes of a block, checked against the checksum they were stored with. [`Error::Moved`]: look the extent
-    /// up again and retry.
-    pub fn read_block(&self, r: BlockRef) -> Result<Vec<u8>> {
-        Ok(self.log.read_block(r)?.2)
-    }
-
-    /// The bytes of a block that must belong to this block of this file.
-    pub fn read_block_of(&self, ino: u64, block: u64, r: BlockRef) -> Result<Vec<u8>> {
-        let owned = |why| Error::Damaged {
-            segment: r.segment,
-            offset: r.offset,
-            ino: Some(ino),
-            block: Some(block),
-            why,
-        };
+    /// The bytes of a stored block, checked against the checksum they were stored with; their record must have its
+    /// number. [`Error::Moved`]: look the extent up again and retry.
+    pub fn read_block(&self, extent: &Extent) -> Result<Vec<u8>> {
+        let r = extent.r;
         match self.log.read_block(r) {
-            Ok((i, b, bytes)) if (i, b) == (ino, block) => Ok(bytes),
-            Ok((i, b, _)) => Err(owned(format!("it belongs to block {b} of inode {i}"))),
-            Err(Error::Damaged { why, .. }) => Err(owned(why)),
+            Ok((id, bytes)) if id == extent.id => Ok(bytes),
+            Ok((id, _)) => {
+                let wanted = extent.id;
+                Err(damaged(r, format!("it is the stored block {id} and not {wanted}")))
+            }
             Err(e) => Err(e),
         }
     }
+
+    /// As [`Store::read_block`]; an error names the block of the file.
+    pub fn read_block_of(&self, ino: u64, block: u64, extent: &Extent) -> Result<Vec<u8>> {
+        self.read_block(extent).map_err(|e| match e {
+            Error::Damaged {
+                segment, offset, why, ..
+            } => Error::Damaged {
+                segment,
+                offset,
+                ino: Some(ino),
+                block: Some(block),
+                why,
+            },
+            e => e,
+        })
+    }
+}
+
+fn bad_blocks(id: u64) -> Error {
+    Error::Index(format!("the row of the stored block {id} does not decode"))
+}
+
+/// What no stored block has: no segment has this number.
+const NOWHERE: BlockRef = BlockRef {
+    segment: 0,
+    offset: 0,
+    len: 0,
+};
+
+/// Extents with what the index knows of the stored blocks that they name. One that names none, in an index made from a
+/// checkpoint that is wrong, leads nowhere: reading it is an error, and all others are as good as ever.
+pub(super) fn resolve<'a>(
+    state: &State,
+    uses: impl Iterator<Item = &'a Option<rows::Use>>,
+) -> Result<Vec<Option<Extent>>> {
+    let mut row: Option<(u64, Vec<Option<StoredBlock>>)> = None;
+    let mut out = Vec::new();
+    for used in uses {
+        let Some(rows::Use { id, raw_len }) = *used else {
+            out.push(None);
+            continue;
+        };
+        let run = id / RUN;
+        let blocks = match &mut row {
+            Some((at, blocks)) if *at == run => blocks,
+            row => {
+                let found = state.index.get(&rows::blocks_key(run))?;
+                let blocks = found.map(|found| rows::decode_blocks(run * RUN, &found).ok_or_else(|| bad_blocks(id)));
+                &mut row.insert((run, blocks.transpose()?.unwrap_or_default())).1
+            }
+        };
+        let stored = blocks.get((id % RUN) as usize).copied().flatten();
+        out.push(Some(match stored {
+            Some(stored) => Extent {
+                raw_len,
+                ..stored.extent(id)
+            },
+            None => Extent {
+                id,
+                r: NOWHERE,
+                tag: 0,
+                raw_len,
+                digest: 0,
+            },
+        }));
+    }
+    Ok(out)
 }

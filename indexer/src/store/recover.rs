@@ -216,6 +216,7 @@ fn saved(
         return Err("its rows are not those of the last clean close".into());
     }
     counters.max_ino = counters.max_ino.max(mark.max_ino);
+    counters.max_id = counters.max_id.max(mark.max_id);
     Ok(Replayed {
         index,
         counters,

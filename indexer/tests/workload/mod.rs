@@ -34,10 +34,10 @@ pub struct Tree {
     pub packing: Packing,
 }
 
-/// Blocks packed and not swapped in yet: inode, block, what was packed, the result. It is no part of what a store
+/// Blocks packed and not swapped in yet: a file that has them, what was packed, the result. It is no part of what a store
 /// shows, so all are equal.
 #[derive(Clone, Default, Debug)]
-pub struct Packing(Vec<(u64, u64, BlockRef, Extent)>);
+pub struct Packing(Vec<(u64, Extent, BlockRef)>);
 
 impl PartialEq for Packing {
     fn eq(&self, _: &Self) -> bool {
@@ -56,6 +56,10 @@ pub enum Op {
     /// To the name of another file, which is replaced.
     Rename(u64, u64),
     Xattr(u64, usize),
+    /// From file and block, to file and block, how many.
+    Copy((u64, u64), (u64, u64), u64),
+    /// Blocks of a file whose contents another block has become that one.
+    Merge(u64),
     /// Encodes a file's blocks anew and makes them durable ...
     Pack(u64),
     /// ... and swaps them in, unless the file changed or was moved meanwhile.
@@ -74,7 +78,7 @@ pub fn history(random: &mut Random, len: usize) -> Vec<Op> {
     (0..len)
         .map(|_| {
             let ino = 2 + r(8);
-            match r(52) {
+            match r(60) {
                 0..=16 => {
                     let blocks = (0..1 + r(3)).map(|_| (r(100), 1 + r(700) as usize));
                     Op::Write(ino, blocks.collect())
@@ -90,7 +94,9 @@ pub fn history(random: &mut Random, len: usize) -> Vec<Op> {
                 40..=43 => Op::Pack(ino),
                 44..=47 => Op::Swap,
                 48..=50 => Op::Learn(r(4) as u8, 1 + r(1500) as usize),
-                _ => Op::Forget(r(4) as u8),
+                51 => Op::Forget(r(4) as u8),
+                52..=57 => Op::Copy((ino, r(100)), (2 + r(8), r(100)), 1 + r(80)),
+                _ => Op::Merge(ino),
             }
         })
         .collect()
@@ -112,6 +118,12 @@ fn unpack(tag: u8, mut bytes: Vec<u8>) -> Vec<u8> {
         bytes.reverse();
     }
     bytes
+}
+
+fn digest(bytes: &[u8]) -> u32 {
+    bytes
+        .iter()
+        .fold(1, |sum, byte| sum * 31 % 1_000_003 + u32::from(*byte))
 }
 
 pub fn options() -> OpenOptions {
@@ -158,10 +170,8 @@ impl Tree {
             let Some(old) = extent.filter(|e| e.tag == RAW) else {
                 continue;
             };
-            let bytes = pack(&store.read_block_of(ino, block, old.r)?);
-            let r = store.append_block(ino, block, &bytes)?;
-            let new = Extent { r, tag: PACKED, ..old };
-            self.packing.0.push((ino, block, old.r, new));
+            let bytes = pack(&store.read_block_of(ino, block, &old)?);
+            self.packing.0.push((ino, old, store.append_again(old.id, &bytes)?));
         }
         store.sync()
     }
@@ -198,9 +208,15 @@ impl Tree {
             Op::Collect => return collect(store).map(drop),
             Op::Pack(ino) => return self.pack(store, *ino),
             Op::Swap => {
-                for (ino, block, old, new) in std::mem::take(&mut self.packing).0 {
-                    appended.push(new.r);
-                    tx.push(Change::SwapExtent { ino, block, old, new });
+                for (hint, old, new) in std::mem::take(&mut self.packing).0 {
+                    appended.push(new);
+                    tx.push(Change::SwapBlock {
+                        id: old.id,
+                        old: old.r,
+                        new,
+                        tag: PACKED,
+                        hint,
+                    });
                 }
                 next.packing = Packing::default();
             }
@@ -222,17 +238,20 @@ impl Tree {
                     });
                 }
                 for (block, len) in blocks {
-                    let bytes: Vec<u8> = (0..*len).map(|_| random.below(256) as u8).collect();
-                    let r = match store.append_block(*ino, *block, &bytes) {
-                        Ok(r) => r,
+                    // Some contents come again and again.
+                    let bytes: Vec<u8> = match *len % 4 {
+                        0 => vec![*len as u8; *len % 32],
+                        _ => (0..*len).map(|_| random.below(256) as u8).collect(),
+                    };
+                    let new = match store.append_block(&bytes) {
+                        Ok(new) => new,
                         Err(e) => {
                             store.abandon_blocks(&appended);
                             return Err(e);
                         }
                     };
-                    appended.push(r);
-                    let raw_len = *len as u32;
-                    let extent = Extent { r, tag: RAW, raw_len };
+                    appended.push(new.1);
+                    let extent = Extent::new(new, RAW, bytes.len() as u32).with_digest(digest(&bytes));
                     tx.push(Change::PutExtents {
                         ino: *ino,
                         first: *block,
@@ -258,6 +277,45 @@ impl Tree {
             Op::Forget(n) => {
                 tx.push(Change::Dictionary(DictionaryChange::Delete([*n; 4])));
                 next.dictionaries.remove(&[*n; 4]);
+            }
+            Op::Copy((from, from_first), (ino, first), count) => {
+                if !next.files.contains_key(ino) || !next.files.contains_key(from) {
+                    return Ok(());
+                }
+                let source = next.files[from].blocks.clone();
+                let target = &mut next.files.get_mut(ino).unwrap().blocks;
+                let count = (*count).min(100 - from_first).min(100 - first);
+                for n in 0..count {
+                    match source.get(&(from_first + n)) {
+                        Some(bytes) => target.insert(first + n, bytes.clone()),
+                        None => target.remove(&(first + n)),
+                    };
+                }
+                tx.push(Change::CopyExtents {
+                    ino: *ino,
+                    first: *first,
+                    from: *from,
+                    from_first: *from_first,
+                    count,
+                });
+            }
+            Op::Merge(ino) => {
+                for (block, extent) in (0..).zip(store.extents(*ino, 0..100)?) {
+                    let Some(e) = extent else { continue };
+                    let mut equal = store.find_equal(e.digest, e.raw_len)?.into_iter();
+                    let Some(equal) = equal.find(|equal| equal.id != e.id) else {
+                        continue;
+                    };
+                    let bytes = unpack(e.tag, store.read_block_of(*ino, block, &e)?);
+                    if bytes == unpack(equal.tag, store.read_block(&equal)?) {
+                        let hint = if random.below(2) == 0 { *ino } else { 0 };
+                        tx.push(Change::MergeBlock {
+                            id: e.id,
+                            into: equal.id,
+                            hint,
+                        });
+                    }
+                }
             }
             Op::Truncate(ino, from) => {
                 let Some(file) = next.files.get_mut(ino) else {
@@ -355,7 +413,7 @@ impl Tree {
             }
             for (block, e) in (0..).zip(store.extents(*ino, 0..100)?) {
                 if let Some(e) = e {
-                    let bytes = unpack(e.tag, store.read_block_of(*ino, block, e.r)?);
+                    let bytes = unpack(e.tag, store.read_block_of(*ino, block, &e)?);
                     assert_eq!(bytes.len(), e.raw_len as usize);
                     file.blocks.insert(block, Rc::new(bytes));
                 }

@@ -76,11 +76,13 @@ struct Decoded<'a> {
 
 impl<'a> Decoded<'a> {
     fn new(job: &'a Job<'a>) -> Decoded<'a> {
-        let tags = job.store.totals().by_tag;
+        let totals = job.store.totals();
+        let stored: u64 = totals.by_tag.values().map(|sum| sum.raw_bytes).sum();
         Decoded {
             job,
             done: AtomicU64::new(0),
-            total: tags.values().map(|sum| sum.raw_bytes).sum(),
+            // Shared blocks are looked at for each file that has them.
+            total: stored.saturating_add(totals.shared.raw_bytes),
         }
     }
 
@@ -223,7 +225,7 @@ fn decode(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Vec<u8>
         return Ok(Vec::new());
     }
     job.pace.take(extent.r.len.into(), job.stop);
-    let bytes = match job.store.read_block_of(ino, block, extent.r) {
+    let bytes = match job.store.read_block_of(ino, block, &extent) {
         Err(StoreError::Moved { segment }) => return Err(format!("segment {segment:08x} is missing")),
         other => other.map_err(|e| e.to_string())?,
     };

@@ -75,10 +75,9 @@ fn made() -> Files {
                 entry: Dirent { ino, kind: Kind::File },
             },
         ];
-        let extents = (0..).zip(bytes.chunks(BLOCK)).map(|(block, raw)| {
-            let r = store.append_block(ino, block, &codec.first_copy(raw).unwrap()).unwrap();
-            let raw_len = raw.len() as u32;
-            Some(Extent { r, tag: 0, raw_len })
+        let extents = bytes.chunks(BLOCK).map(|raw| {
+            let new = store.append_block(&codec.first_copy(raw).unwrap()).unwrap();
+            Some(Extent::new(new, 0, raw.len() as u32))
         });
         let extents = extents.collect();
         changes.push(Change::PutExtents { ino, first: 0, extents });
@@ -156,7 +155,7 @@ fn fate(files: Files, what: &str) -> Fate {
         for (block, raw) in (0u64..).zip(bytes.chunks(BLOCK)) {
             let extent = store.extent(ino, block).unwrap();
             let extent = extent.unwrap_or_else(|| panic!("{what}: block {block} of {ino} became a hole"));
-            match store.read_block_of(ino, block, extent.r) {
+            match store.read_block_of(ino, block, &extent) {
                 Ok(stored) => match codec.decode(&stored, &Stop::new()) {
                     Ok(found) => assert!(found == raw, "{what}: wrong bytes in block {block} of {ino}"),
                     Err(_) => wrong.push((ino, block)),

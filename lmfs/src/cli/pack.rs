@@ -142,8 +142,12 @@ fn text(summary: &Summary) -> String {
         1 => "; a dictionary learned".to_owned(),
         n => format!("; {n} dictionaries learned"),
     };
+    let shared = match summary.blocks_shared {
+        0 => String::new(),
+        n => format!(", {} stored once with others", output::count(n)),
+    };
     format!(
-        "packed {} in {:.1} s: {} became {}; {} blocks smaller, {} as they were{learned}; {} given back",
+        "packed {} in {:.1} s: {} became {}; {} blocks smaller{shared}, {} as they were{learned}; {} given back",
         size::show(bytes.done_bytes),
         summary.seconds,
         size::show(bytes.before_bytes),

@@ -99,6 +99,10 @@ fn text(Shown { path, stat: file }: &Shown) -> String {
         let used: Vec<String> = used.collect();
         line.push_str(&format!("; behind dictionaries: {}", used.join(", ")));
     }
+    if file.shared > 0 {
+        let shared = size::show(file.shared);
+        line.push_str(&format!("; {shared} shared with other blocks"));
+    }
     if file.waiting > 0 {
         line.push_str(&format!("; {} wait to be packed", output::count(file.waiting)));
     }

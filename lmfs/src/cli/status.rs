@@ -79,7 +79,11 @@ fn text(status: &Status) -> String {
     let ratio = status
         .ratio
         .map_or(String::new(), |ratio| format!(", ratio {ratio:.3}"));
-    rows.push(("Stored", format!("{}{ratio}", size::show(status.stored_bytes))));
+    let shared = match status.shared_bytes {
+        0 => String::new(),
+        bytes => format!(", and {} more that are shared", size::show(bytes)),
+    };
+    rows.push(("Stored", format!("{}{ratio}{shared}", size::show(status.stored_bytes))));
     rows.push((
         "Log",
         format!(

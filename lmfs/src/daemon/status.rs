@@ -33,6 +33,8 @@ pub struct Status {
     pub logical_bytes: u64,
     /// Bytes of the blocks that hold them.
     pub stored_bytes: u64,
+    /// Bytes that all files' blocks would take beside that, if no two of them were stored as one.
+    pub shared_bytes: u64,
     /// `stored_bytes / logical_bytes`; none for an empty store.
     pub ratio: Option<f64>,
     /// Bytes of all segments.
@@ -210,6 +212,7 @@ impl Status {
     pub fn count(&mut self, totals: &Totals) {
         self.logical_bytes = totals.logical_bytes;
         self.stored_bytes = totals.stored_bytes;
+        self.shared_bytes = totals.shared.bytes;
         self.log_bytes = totals.log_bytes;
         self.dead_bytes = totals.dead_bytes;
         self.parity_bytes = totals.parity_bytes;

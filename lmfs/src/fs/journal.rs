@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lmfs_indexer::{Change, SkippedSwap, Store};
+use lmfs_indexer::{Change, Store};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
@@ -95,22 +95,14 @@ impl Journal {
         }
     }
 
-    /// Commits changes. Swaps that found another extent than they expected come back.
-    ///
-    /// # Errors
-    /// What the store reports; nothing has changed then.
-    pub fn commit_swaps(&self, changes: Vec<Change>) -> Result<Vec<SkippedSwap>> {
-        let report = self.store.commit(changes)?;
-        self.unsynced.store(true, Ordering::SeqCst);
-        Ok(report.skipped)
-    }
-
-    /// Commits changes none of which is a swap.
+    /// Commits changes, none of which is a swap: those are the packer's.
     ///
     /// # Errors
     /// What the store reports; nothing has changed then.
     pub fn commit(&self, changes: Vec<Change>) -> Result<()> {
-        self.commit_swaps(changes).map(drop)
+        let _no_swaps = self.store.commit(changes)?;
+        self.unsynced.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
     /// Whether something was committed that is not known to be durable.

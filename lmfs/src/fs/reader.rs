@@ -63,6 +63,11 @@ impl Reader {
         self.blocks.cached(&Address::new(ino, block, extent))
     }
 
+    /// Whether a stored block is in memory and decodes to exactly `raw`.
+    pub fn is_cached_as(&self, extent: &Extent, raw: &[u8]) -> bool {
+        self.cached(0, 0, extent).is_some_and(|block| block.as_slice() == raw)
+    }
+
     /// The block at an extent. It is asked for at once; whoever drops the future takes the wish back.
     pub fn fetch(
         &self,
@@ -97,7 +102,7 @@ impl Reader {
             let now = now.map_err(|error| LoadError::new(LoadErrorKind::Failed, error))?;
             match now {
                 None => return Ok(None),
-                Some(now) if now.r == extent.r => {
+                Some(now) if (now.id, now.r) == (extent.id, extent.r) => {
                     let why = "a block's segment is gone, but its extent still points there";
                     return Err(LoadError::new(LoadErrorKind::Failed, why));
                 }
@@ -140,12 +145,8 @@ impl Reader {
 
     /// Blocks lie elsewhere with the same contents.
     pub fn moved(&self, moves: &[Moved]) {
-        for Moved { ino, block, old, new } in moves {
-            let at = |location| Address {
-                ino: *ino,
-                block: *block,
-                location,
-            };
+        for Moved { id, old, new } in moves {
+            let at = |r| Address::new(0, 0, &Extent::new((*id, r), 0, 0));
             self.blocks.moved(&at(*old), at(*new));
         }
     }

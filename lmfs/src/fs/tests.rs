@@ -160,18 +160,25 @@ impl Disk {
     }
 }
 
-/// Has the extent of a block lead to other bytes, and says where it led before.
-pub fn spoil(disk: &Disk, ino: u64, block: u64, bytes: &[u8]) -> lmfs_indexer::Extent {
+/// Has a block lead to other bytes, and says where it led before.
+pub fn spoil(disk: &Disk, ino: u64, block: u64, bytes: &[u8]) -> lmfs_indexer::BlockRef {
     let old = disk.fs.store().extent(ino, block).unwrap().unwrap();
-    let r = disk.fs.store().append_block(ino, block, bytes).unwrap();
-    redirect(disk, ino, block, lmfs_indexer::Extent { r, ..old });
-    old
+    let r = disk.fs.store().append_again(old.id, bytes).unwrap();
+    redirect(disk, ino, block, r);
+    old.r
 }
 
-pub fn redirect(disk: &Disk, ino: u64, block: u64, new: lmfs_indexer::Extent) {
-    let old = disk.fs.store().extent(ino, block).unwrap().unwrap().r;
-    let swap = Change::SwapExtent { ino, block, old, new };
-    assert!(disk.fs.journal.commit_swaps(vec![swap]).unwrap().is_empty());
+pub fn redirect(disk: &Disk, ino: u64, block: u64, new: lmfs_indexer::BlockRef) {
+    let old = disk.fs.store().extent(ino, block).unwrap().unwrap();
+    let swap = Change::SwapBlock {
+        id: old.id,
+        old: old.r,
+        new,
+        tag: old.tag,
+        hint: ino,
+    };
+    let report = disk.fs.store().commit(vec![swap]).unwrap();
+    assert_eq!(report.skipped, []);
 }
 
 pub fn errno<T>(result: Result<T>) -> Errno {

@@ -133,8 +133,8 @@ mod tests {
         let mut create = CreateOptions::new([1; 16]);
         create.segment_size = MIN_SEGMENT;
         let store = Store::create(io.clone(), create).unwrap();
-        for block in 0..4 {
-            let _r = store.append_block(5, block, &[block as u8; 3000]).unwrap();
+        for block in 0..4u8 {
+            let _r = store.append_block(&[block; 3000]).unwrap();
         }
         store.close().unwrap();
         let options = OpenOptions {
@@ -166,6 +166,6 @@ mod tests {
         crate::testing::until("the space is given back", || store.totals().log_bytes <= before / 2);
         drop(keeper);
         let extent = store.extent(5, 7).unwrap().unwrap();
-        assert_eq!(store.read_block(extent.r).unwrap(), vec![7; 1 << 16]);
+        assert_eq!(store.read_block(&extent).unwrap(), vec![7; 1 << 16]);
     }
 }

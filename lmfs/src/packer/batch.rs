@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lmfs_indexer::{Change, Error as StoreError, Extent, PendingBlock, SkippedSwap, Store};
-use sha2::{Digest, Sha256};
+use lmfs_indexer::{BlockRef, Change, Extent, PendingBlock, Skipped, Store};
 
 use super::Error;
 use super::plan::Waiting;
@@ -18,43 +17,26 @@ const AGE: Duration = Duration::from_secs(10);
 /// Swaps whose new blocks are appended, but perhaps not durable yet.
 #[derive(Default)]
 pub(super) struct Batch {
-    swaps: Vec<Swap>,
+    swaps: Vec<(Waiting, New)>,
     since: Option<Instant>,
 }
 
-/// One block on its way.
-struct Swap {
-    waiting: Waiting,
-    /// SHA-256 of the first copy's bytes in the log.
-    first: [u8; 32],
-    new: Extent,
-    /// Keeps the new block from garbage collection until the swap. After a failure, or a panic, it is garbage: the next
-    /// run packs the block anew.
-    _pending: Option<PendingBlock>,
-}
-
-/// What a block becomes.
+/// What a stored block becomes.
 pub(super) enum New {
-    /// It stays where it is: nothing is smaller.
-    Kept(Extent),
-    /// It is appended and waits for the swap.
-    Packed(Extent, PendingBlock),
+    /// It stays where it is, with this tag: nothing is smaller.
+    Kept(Tag),
+    /// It is appended and waits for the swap. After a failure, or a panic, what was appended is garbage: the next run
+    /// packs the block anew.
+    Packed(Tag, PendingBlock),
+    /// Another stored block, with this number, has the same bytes: all who use this one will use that one.
+    Same(u64),
 }
 
 impl Batch {
-    /// Adds the swap of one block, whose first copy is `first`, for `new`.
-    pub fn add(&mut self, waiting: &Waiting, first: &[u8], new: New) {
-        let (new, pending) = match new {
-            New::Kept(extent) => (extent, None),
-            New::Packed(extent, pending) => (extent, Some(pending)),
-        };
+    /// Adds what one block becomes.
+    pub fn add(&mut self, waiting: &Waiting, new: New) {
         self.since.get_or_insert_with(Instant::now);
-        self.swaps.push(Swap {
-            waiting: *waiting,
-            first: Sha256::digest(first).into(),
-            new,
-            _pending: pending,
-        });
+        self.swaps.push((*waiting, new));
     }
 
     /// The batch, leaving an empty one, if it is big or old enough.
@@ -63,63 +45,61 @@ impl Batch {
         (old || self.swaps.len() >= BLOCKS).then(|| std::mem::take(self))
     }
 
-    /// Makes the new blocks durable, then swaps the extents, then makes that durable. Returns the first copies and what
+    /// Makes the new blocks durable, then swaps them in, then makes that durable. Returns the first copies and what
     /// became of each.
-    pub fn commit(mut self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
+    pub fn commit(self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
         if self.swaps.is_empty() {
             return Ok(Vec::new());
         }
         store.sync()?;
-        for swap in &mut self.swaps {
-            swap.follow(store)?;
+        let (mut changes, mut outcomes) = (Vec::new(), Vec::new());
+        for (waiting, new) in &self.swaps {
+            let id = waiting.extent.id;
+            // Garbage collection may have moved it since it was read. Its contents are the same for ever.
+            let now = store.stored_block(id)?.filter(|now| waiting.is_still(now.tag));
+            let Some(now) = now else {
+                outcomes.push((waiting.extent, Outcome::Changed));
+                continue;
+            };
+            changes.push(change(waiting, now.r, new));
+            let outcome = match new {
+                New::Kept(_) => Outcome::Kept,
+                New::Packed(_, pending) => Outcome::Packed(pending.location().len.into()),
+                New::Same(_) => Outcome::Shared,
+            };
+            outcomes.push((waiting.extent, outcome));
         }
-        let changes = self.swaps.iter().map(|swap| Change::SwapExtent {
-            ino: swap.waiting.ino,
-            block: swap.waiting.block,
-            old: swap.waiting.extent.r,
-            new: swap.new,
-        });
-        let report = store.commit(changes.collect())?;
+        let report = store.commit(changes)?;
         store.sync()?;
-        let outcomes = self.swaps.iter().map(|Swap { waiting, new, .. }| {
-            let skipped = SkippedSwap {
-                ino: waiting.ino,
-                block: waiting.block,
-            };
-            let outcome = if report.skipped.contains(&skipped) {
-                Outcome::Changed
-            } else if new.r == waiting.extent.r {
-                Outcome::Kept
-            } else {
-                Outcome::Packed(new.r.len.into())
-            };
-            (waiting.extent, outcome)
-        });
-        Ok(outcomes.collect())
+        for (extent, outcome) in &mut outcomes {
+            if report.skipped.contains(&Skipped { id: extent.id }) {
+                *outcome = Outcome::Changed;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Numbers of the stored blocks in it.
+    pub fn ids(&self) -> Vec<u64> {
+        self.swaps.iter().map(|(waiting, _)| waiting.extent.id).collect()
     }
 }
 
-impl Swap {
-    /// Finds the first copy again if garbage collection moved it since it was read, or the same bytes were written
-    /// anew: of them as many count as now. Other bytes stay as they are.
-    fn follow(&mut self, store: &Store) -> Result<(), Error> {
-        let Waiting { ino, block, extent } = self.waiting;
-        let now = store.extent(ino, block)?;
-        let Some(now) = now.filter(|now| now.r != extent.r && (now.tag == extent.tag || Tag(now.tag).waits())) else {
-            return Ok(());
-        };
-        match store.read_block_of(ino, block, now.r) {
-            Ok(bytes) if <[u8; 32]>::from(Sha256::digest(&bytes)) == self.first => {
-                if self.new.r == extent.r {
-                    self.new.r = now.r;
-                }
-                self.new.raw_len = now.raw_len;
-                self.waiting.extent = now;
-                Ok(())
-            }
-            // Moved once more, or it cannot be read: it waits for the next run, which says what is wrong with it.
-            Ok(_) | Err(StoreError::Moved { .. } | StoreError::Damaged { .. } | StoreError::Io { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+fn change(waiting: &Waiting, old: BlockRef, new: &New) -> Change {
+    let (id, hint) = (waiting.extent.id, waiting.ino);
+    let (new, Tag(tag)) = match new {
+        New::Kept(tag) => (old, *tag),
+        New::Packed(tag, pending) => (pending.location(), *tag),
+        New::Same(into) => {
+            let into = *into;
+            return Change::MergeBlock { id, into, hint };
         }
+    };
+    Change::SwapBlock {
+        id,
+        old,
+        new,
+        tag,
+        hint,
     }
 }

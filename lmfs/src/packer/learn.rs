@@ -159,7 +159,7 @@ impl Learner<'_> {
 
     /// What a block decodes to. One that cannot be read, or moves, is passed over: there are others.
     fn raw(&self, ino: u64, block: u64, extent: &Extent) -> Result<Option<Vec<u8>>, Error> {
-        let bytes = match self.packer.store.read_block_of(ino, block, extent.r) {
+        let bytes = match self.packer.store.read_block_of(ino, block, extent) {
             Ok(bytes) => bytes,
             Err(StoreError::Moved { .. } | StoreError::Damaged { .. } | StoreError::Io { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lmfs_codec::Stop;
-use lmfs_indexer::{BlockRef, Extent, Inode, Kind, Store};
+use lmfs_indexer::{BlockRef, Extent, Inode, Kind, Store, Totals};
 
 use super::ahead::Ahead;
 use super::{Error, locked};
@@ -32,12 +32,21 @@ pub(super) struct Waiting {
     pub extent: Extent,
 }
 
+impl Waiting {
+    /// Whether a block with this tag is one that nobody has packed since it was found.
+    pub fn is_still(&self, tag: u8) -> bool {
+        tag == self.extent.tag || Tag(tag).waits()
+    }
+}
+
 /// The files with blocks that wait, the longest left alone first, and their blocks one after the other.
 pub(super) struct Plan {
     files: VecDeque<File>,
     window: VecDeque<Waiting>,
     /// Bytes that the waiting blocks of all files decode to.
     pub bytes: u64,
+    /// Bytes that all stored blocks decode to that may be packed: blocks that files share are packed once.
+    most: u64,
     /// What is packed already is planned, too.
     pub again: bool,
     /// When the next file that is not idle yet will be.
@@ -77,6 +86,7 @@ impl Plan {
             files: VecDeque::new(),
             window: VecDeque::new(),
             bytes: 0,
+            most: most(&store.totals(), selection.again),
             again: selection.again,
             next_idle: None,
         };
@@ -96,6 +106,7 @@ impl Plan {
         plan.files
             .make_contiguous()
             .sort_by_key(|file| (file.changed, file.ino));
+        plan.bytes = plan.bytes.min(plan.most);
         plan.ahead_before = Ahead::default();
         if selection.idle.is_some() {
             *locked(ahead) = std::mem::take(&mut plan.ahead);
@@ -151,7 +162,8 @@ impl Plan {
     /// Drops all files but these.
     pub fn keep(&mut self, files: &HashSet<u64>) {
         self.files.retain(|file| files.contains(&file.ino));
-        self.bytes = self.files.iter().map(|file| file.bytes).sum();
+        let bytes: u64 = self.files.iter().map(|file| file.bytes).sum();
+        self.bytes = bytes.min(self.most);
     }
 
     /// The next block that waits, looked up afresh.
@@ -175,6 +187,12 @@ impl Plan {
             }
         }
     }
+}
+
+/// Bytes that the stored blocks decode to that wait, or all of them.
+fn most(totals: &Totals, again: bool) -> u64 {
+    let tags = totals.by_tag.iter().filter(|(tag, _)| again || Tag(**tag).waits());
+    tags.map(|(_, sum)| sum.raw_bytes).sum()
 }
 
 fn waiting(

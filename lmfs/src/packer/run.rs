@@ -24,6 +24,8 @@ use crate::task::low_priority_pool;
 const TICK: Duration = Duration::from_millis(100);
 /// The longest that the background packer holds back for one block because readers wait.
 const COURTESY: Duration = Duration::from_secs(2);
+/// How often a block is looked up again that garbage collection moved before it was read.
+const TRIES: usize = 16;
 
 /// What a run is to do.
 pub(super) struct Order<'a> {
@@ -93,6 +95,8 @@ pub(super) fn run(
         skip,
         plan: Mutex::new(plan),
         batch: Mutex::default(),
+        taken: Mutex::default(),
+        again: order.again != Again::Never,
         stop: Stop::new(),
         polite: order.idle.is_some(),
         coded: AtomicU64::new(0),
@@ -124,6 +128,10 @@ struct Shift<'a> {
     skip: HashSet<BlockRef>,
     plan: Mutex<Plan>,
     batch: Mutex<Batch>,
+    /// Stored blocks that are being packed or wait in the batch, because files may share them. With `again`, all that this
+    /// run had to do with: how a block is stored does not say then whether it is done.
+    taken: Mutex<HashSet<u64>>,
+    again: bool,
     /// Stops the threads of this run: the caller's stop, or the failure of one of them.
     stop: Stop,
     polite: bool,
@@ -205,31 +213,63 @@ impl Shift<'_> {
     }
 
     fn block(&self, mut waiting: Waiting) -> Result<(), Error> {
+        let id = waiting.extent.id;
+        if !locked(&self.taken).insert(id) {
+            return Ok(());
+        }
+        let outcome = self.pack(&mut waiting)?;
+        let mut ledger = locked(&self.packer.ledger);
+        match outcome {
+            Ok(new) => {
+                ledger.worked(waiting.extent.raw_len.into());
+                drop(ledger);
+                locked(&self.batch).add(&waiting, new);
+                return Ok(());
+            }
+            Err(Some(outcome)) => {
+                ledger.worked(waiting.extent.raw_len.into());
+                ledger.count(&waiting.extent, outcome);
+            }
+            Err(None) => {}
+        }
+        drop(ledger);
+        self.done(&[id]);
+        Ok(())
+    }
+
+    fn done(&self, ids: &[u64]) {
+        if !self.again {
+            locked(&self.taken).retain(|id| !ids.contains(id));
+        }
+    }
+
+    /// What a stored block becomes, or else what became of it. Nothing did, for this place, if it was packed or merged for
+    /// another one that shares it.
+    fn pack(&self, waiting: &mut Waiting) -> Result<Result<New, Option<Outcome>>, Error> {
         let store = &self.packer.store;
-        let outcome = loop {
-            match store.read_block_of(waiting.ino, waiting.block, waiting.extent.r) {
-                Ok(first) => break self.encode(&waiting, &first)?.map(|new| (first, new)),
+        let id = waiting.extent.id;
+        match store.extent(waiting.ino, waiting.block)? {
+            Some(now) if now.id == id && waiting.is_still(now.tag) => {}
+            Some(now) if !Tag(now.tag).waits() => return Ok(Err(None)),
+            _ => return Ok(Err(Some(Outcome::Changed))),
+        }
+        for _ in 0..TRIES {
+            let Some(now) = store.stored_block(id)?.filter(|now| waiting.is_still(now.tag)) else {
+                return Ok(Err(Some(Outcome::Changed)));
+            };
+            // All of it, also what a truncate cut off here: another place may have it.
+            waiting.extent = now.extent(id);
+            match store.read_block_of(waiting.ino, waiting.block, &waiting.extent) {
+                Ok(first) => return Ok(self.encode(waiting, &first)?.map_err(Some)),
                 // The garbage collector was quicker: the block lies elsewhere now.
-                Err(StoreError::Moved { .. }) => match self.look_up(&waiting)? {
-                    Some(extent) => waiting.extent = extent,
-                    None => break Err(Outcome::Changed),
-                },
+                Err(StoreError::Moved { .. }) => {}
                 Err(error @ (StoreError::Damaged { .. } | StoreError::Io { .. })) => {
-                    break Err(self.failed(&waiting, &error));
+                    return Ok(Err(Some(self.failed(waiting, &error))));
                 }
                 Err(error) => return Err(error.into()),
             }
-        };
-        let mut ledger = locked(&self.packer.ledger);
-        ledger.worked(waiting.extent.raw_len.into());
-        match outcome {
-            Ok((first, new)) => {
-                drop(ledger);
-                locked(&self.batch).add(&waiting, &first, new);
-            }
-            Err(outcome) => ledger.count(&waiting.extent, outcome),
         }
-        Ok(())
+        Ok(Err(Some(Outcome::Changed)))
     }
 
     /// Bytes that are done of the blocks under way: each is coded, and decoded to be compared.
@@ -237,45 +277,64 @@ impl Shift<'_> {
         self.stop.coded().saturating_sub(self.coded.load(Ordering::Relaxed)) / 2
     }
 
-    fn look_up(&self, waiting: &Waiting) -> Result<Option<Extent>, Error> {
-        let extent = self.packer.store.extent(waiting.ino, waiting.block)?;
-        Ok(extent.filter(|extent| extent.tag == waiting.extent.tag || Tag(extent.tag).waits()))
-    }
-
-    /// The extent that a block gets, or what else became of it.
+    /// What a stored block becomes, or what else became of it.
     fn encode(&self, waiting: &Waiting, first: &[u8]) -> Result<Result<New, Outcome>, Error> {
         let codec = &self.packer.codec;
         let stop = self.stop.child();
-        let encoded = self
-            .computing
-            .install(|| {
-                let raw = codec.decode(first, &stop)?;
-                let dictionaries = locked(&self.packer.shelf).candidates(&raw);
-                codec.encode_with(&raw, &dictionaries, &stop)
-            })
-            .and_then(|block| Ok((locked(&self.packer.shelf).tag(&block)?, block)));
+        let encoded = self.computing.install(|| {
+            let raw = codec.decode(first, &stop)?;
+            if let Some(same) = self.same(&waiting.extent, &raw, &stop)? {
+                return Ok(Err(same));
+            }
+            let dictionaries = locked(&self.packer.shelf).candidates(&raw);
+            codec.encode_with(&raw, &dictionaries, &stop).map(Ok)
+        });
         self.coded.fetch_add(stop.coded(), Ordering::Relaxed);
+        let encoded = encoded.and_then(|encoded| match encoded {
+            Ok(block) => Ok(Ok((locked(&self.packer.shelf).tag(&block)?, block))),
+            Err(same) => Ok(Err(same)),
+        });
         let (tag, block) = match encoded {
-            Ok(encoded) => encoded,
+            Ok(Ok(encoded)) => encoded,
+            Ok(Err(same)) => return Ok(Ok(New::Same(same))),
             Err(lmfs_codec::Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => return Ok(Err(self.failed(waiting, &error))),
         };
-        let old = waiting.extent;
         if block.len() >= first.len() {
-            if !Tag(old.tag).waits() {
+            if !Tag(waiting.extent.tag).waits() {
                 return Ok(Err(Outcome::Kept));
             }
-            // Nothing is smaller: the extent says from now on that it was tried.
-            let kept = Header::parse(first).map(|header| Tag::packed(header.method));
-            return Ok(match kept {
-                Ok(Tag(tag)) => Ok(New::Kept(Extent { tag, ..old })),
+            // Nothing is smaller: the stored block says from now on that it was tried.
+            return Ok(match Header::parse(first) {
+                Ok(header) => Ok(New::Kept(Tag::packed(header.method))),
                 Err(error) => Err(self.failed(waiting, &error)),
             });
         }
         room::check(&self.packer.store, Use::Data)?;
-        let pending = self.packer.store.append_pending(waiting.ino, waiting.block, &block)?;
-        let (r, Tag(tag)) = (pending.location(), tag);
-        Ok(Ok(New::Packed(Extent { r, tag, ..old }, pending)))
+        let pending = self.packer.store.append_again_pending(waiting.extent.id, &block)?;
+        Ok(Ok(New::Packed(tag, pending)))
+    }
+
+    /// Another stored block with the same bytes.
+    fn same(&self, extent: &Extent, raw: &[u8], stop: &Stop) -> Result<Option<u64>, lmfs_codec::Error> {
+        let store = &self.packer.store;
+        // Whatever is wrong with another one is no reason not to pack this one.
+        let found = store.find_equal(extent.digest, extent.raw_len).unwrap_or_default();
+        for other in found.into_iter().filter(|other| other.id != extent.id) {
+            // One that waits may have to wait for long, and its file be none that is to be packed. Of two that are taken,
+            // the older one stays.
+            let taken = || other.id < extent.id && locked(&self.taken).contains(&other.id);
+            if Tag(other.tag).waits() && !taken() {
+                continue;
+            }
+            let Ok(bytes) = store.read_block(&other) else { continue };
+            match self.packer.codec.decode(&bytes, stop) {
+                Ok(decoded) if decoded == raw => return Ok(Some(other.id)),
+                Err(lmfs_codec::Error::Interrupted) => return Err(lmfs_codec::Error::Interrupted),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(None)
     }
 
     fn failed(&self, waiting: &Waiting, error: &dyn std::error::Error) -> Outcome {
@@ -286,7 +345,9 @@ impl Shift<'_> {
     }
 
     fn commit(&self, batch: Batch) -> Result<(), Error> {
+        let ids = batch.ids();
         let outcomes = batch.commit(&self.packer.store)?;
+        self.done(&ids);
         let mut ledger = locked(&self.packer.ledger);
         for (extent, outcome) in outcomes {
             ledger.count(&extent, outcome);

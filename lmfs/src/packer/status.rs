@@ -49,6 +49,8 @@ pub struct Summary {
     pub progress: Progress,
     /// Blocks that became smaller.
     pub blocks_packed: u64,
+    /// Blocks that need no room of their own any more, because another stored block has the same bytes.
+    pub blocks_shared: u64,
     /// Blocks for which nothing smaller than the first copy was found.
     pub blocks_kept: u64,
     /// Blocks that were written while they were packed, and so stayed as they are.
@@ -100,6 +102,8 @@ pub(super) struct Ledger {
 pub(super) enum Outcome {
     /// It became smaller: bytes of the block now.
     Packed(u64),
+    /// Another stored block has the same bytes.
+    Shared,
     /// Its first copy is the smallest.
     Kept,
     /// It is gone or was written anew.
@@ -140,6 +144,7 @@ impl Ledger {
         let before = u64::from(first.r.len);
         let (counter, after) = match outcome {
             Outcome::Packed(after) => (&mut self.run.blocks_packed, after),
+            Outcome::Shared => (&mut self.run.blocks_shared, 0),
             Outcome::Kept => (&mut self.run.blocks_kept, before),
             Outcome::Changed => (&mut self.run.blocks_changed, before),
             Outcome::Failed => (&mut self.run.blocks_failed, before),

@@ -64,21 +64,17 @@ impl Fixture {
         Arc::new(Packer::new(self.store.clone(), self.codec.clone(), host, options))
     }
 
-    fn stored(&self, ino: u64, block: u64, raw: &[u8]) -> Extent {
+    fn stored(&self, raw: &[u8]) -> Extent {
         let bytes = self.codec.first_copy(raw).unwrap();
-        let r = self.store.append_block(ino, block, &bytes).unwrap();
-        let Tag(tag) = Tag::written(Header::parse(&bytes).unwrap().method);
-        Extent {
-            r,
-            tag,
-            raw_len: raw.len() as u32,
-        }
+        let header = Header::parse(&bytes).unwrap();
+        let Tag(tag) = Tag::written(header.method);
+        let new = self.store.append_block(&bytes).unwrap();
+        Extent::new(new, tag, header.raw_len).with_digest(header.raw_crc)
     }
 
     /// A file in the root folder, last changed `age` seconds before [`NOW`].
     fn file(&self, ino: u64, contents: &[u8], age: i64) {
-        let extents = contents.chunks(BLOCK).zip(0..);
-        let extents = extents.map(|(raw, block)| Some(self.stored(ino, block, raw)));
+        let extents = contents.chunks(BLOCK).map(|raw| Some(self.stored(raw)));
         let time = Time {
             secs: NOW - age,
             nanos: 0,
@@ -117,7 +113,7 @@ impl Fixture {
 
     fn contents(&self, ino: u64) -> Vec<u8> {
         let decode = |extent: Extent| {
-            let block = self.store.read_block(extent.r).unwrap();
+            let block = self.store.read_block(&extent).unwrap();
             self.codec.decode(&block, &Stop::new()).unwrap()
         };
         self.extents(ino).into_iter().flat_map(decode).collect()
@@ -195,7 +191,7 @@ fn what_nothing_makes_smaller_is_tried_once() {
         ..f
     };
     assert_eq!(run(&reopened.packer()).progress.total_bytes, 0);
-    let extent = reopened.stored(10, 1, &text(BLOCK));
+    let extent = reopened.stored(&text(BLOCK));
     let change = Change::PutExtents {
         ino: 10,
         first: 1,
@@ -211,7 +207,7 @@ fn a_block_that_is_written_meanwhile_keeps_what_was_written() {
     f.file(10, &text(4 * BLOCK), 100);
     let new = noise(BLOCK);
     // Written when the packer asks the second time whether it may go on: it has looked up the file's blocks by then.
-    let (store, extent, asked) = (f.store.clone(), f.stored(10, 2, &new), AtomicU64::new(0));
+    let (store, extent, asked) = (f.store.clone(), f.stored(&new), AtomicU64::new(0));
     *locked(&f.host.on_ask) = Some(Box::new(move || {
         if asked.fetch_add(1, Ordering::Relaxed) == 1 {
             let change = Change::PutExtents {
@@ -270,15 +266,14 @@ fn a_cut_block_that_is_written_anew_with_the_same_bytes_while_it_is_packed_stays
     let f = Fixture::new();
     f.file(10, &text(2 * BLOCK), 100);
     let whole = f.extents(10)[0];
-    let cut = Change::SwapExtent {
+    let cut = Change::PutExtents {
         ino: 10,
-        block: 0,
-        old: whole.r,
-        new: Extent { raw_len: 100, ..whole },
+        first: 0,
+        extents: vec![Some(Extent { raw_len: 100, ..whole })],
     };
     assert!(f.store.commit(vec![cut]).unwrap().skipped.is_empty());
     // Written when the packer asks the second time whether it may go on: the block waits in the batch by then.
-    let (store, extent, asked) = (f.store.clone(), f.stored(10, 0, &text(BLOCK)), AtomicU64::new(0));
+    let (store, extent, asked) = (f.store.clone(), f.stored(&text(BLOCK)), AtomicU64::new(0));
     *locked(&f.host.on_ask) = Some(Box::new(move || {
         if asked.fetch_add(1, Ordering::Relaxed) == 1 {
             let change = Change::PutExtents {
@@ -289,9 +284,12 @@ fn a_cut_block_that_is_written_anew_with_the_same_bytes_while_it_is_packed_stays
             assert!(store.commit(vec![change]).unwrap().skipped.is_empty());
         }
     }));
-    let summary = Order30::run(&f.packer(), &f);
-    assert_eq!(summary.blocks_packed, 2);
+    let packer = f.packer();
+    let summary = Order30::run(&packer, &f);
+    assert_eq!((summary.blocks_packed, summary.blocks_changed), (1, 1));
     assert_eq!(f.extents(10)[0].raw_len, BLOCK as u32);
+    assert_eq!(run(&packer).blocks_packed, 1);
+    assert_eq!(f.contents(10), text(2 * BLOCK));
 }
 
 #[test]
@@ -352,7 +350,7 @@ fn a_file_from_the_future_is_packed_once_our_own_clock_says_that_it_is_idle() {
 fn a_scope_is_its_files_and_all_below_its_folders() {
     let f = Fixture::new();
     f.file(10, &text(BLOCK), 0);
-    f.file(11, &text(BLOCK), 0);
+    f.file(11, &text(BLOCK + 50)[50..], 0);
     let packer = f.packer();
     let only = Scope::Inodes(vec![11, 11, 99]);
     packer.run(&only, false, 0, &|_| (), &Stop::new()).unwrap();
@@ -395,12 +393,14 @@ fn a_run_that_is_stopped_keeps_what_it_did_and_the_next_goes_on() {
 fn a_damaged_block_stays_as_it_is_and_the_rest_is_packed() {
     let f = Fixture::new();
     f.file(10, &text(3 * BLOCK), 100);
-    // An extent that leads nowhere: what is read there belongs to another block.
+    // The index leads to the record of another block.
     let (good, other) = (f.extents(10)[1], f.extents(10)[0]);
-    let change = Change::PutExtents {
-        ino: 10,
-        first: 1,
-        extents: vec![Some(Extent { r: other.r, ..good })],
+    let change = Change::SwapBlock {
+        id: good.id,
+        old: good.r,
+        new: other.r,
+        tag: good.tag,
+        hint: 0,
     };
     assert!(f.store.commit(vec![change]).unwrap().skipped.is_empty());
     let packer = f.packer();
@@ -465,3 +465,69 @@ fn a_store_open_for_reading_only_is_not_packed() {
 }
 
 mod learning;
+
+#[test]
+fn equal_blocks_become_one_and_a_shared_block_is_packed_once() {
+    let f = Fixture::new();
+    // Blocks 0 and 4 are equal; so are the files.
+    let contents = [
+        text(4 * BLOCK),
+        text(BLOCK),
+        text(2 * BLOCK + 100)[2 * BLOCK..].to_vec(),
+    ]
+    .concat();
+    for ino in 10..14 {
+        f.file(ino, &contents, 0);
+    }
+    let packer = f.packer();
+    let summary = run(&packer);
+    let done = (summary.blocks_packed, summary.blocks_shared, summary.blocks_failed);
+    assert_eq!(done, (5, 4 * 6 - 5, 0));
+    let totals = f.store.totals();
+    assert_eq!((totals.blocks, totals.shared.blocks), (5, 4 * 6 - 5));
+    assert_eq!(summary.progress.after_bytes, totals.stored_bytes);
+    for ino in 10..14 {
+        assert_eq!(f.contents(ino), contents);
+        let takes: u64 = f.extents(ino).iter().map(|e| u64::from(e.r.len)).sum();
+        assert_eq!(f.store.stored_bytes(ino).unwrap(), takes);
+    }
+
+    // Copies share a first copy. It is packed once, for all of them.
+    f.file(20, &text(BLOCK + 100)[100..], 0);
+    f.file(21, b"x", 0);
+    let copy = Change::CopyExtents {
+        ino: 21,
+        first: 0,
+        from: 20,
+        from_first: 0,
+        count: 1,
+    };
+    assert_eq!(f.store.commit(vec![copy]).unwrap().skipped, []);
+    assert_eq!(run(&packer).blocks_packed, 1);
+    assert_eq!(f.extents(20), f.extents(21));
+    assert_eq!(queue(&f.store.totals()).0, 0);
+    assert!(
+        f.store
+            .check(&lmfs_indexer::CheckOptions { log: true }, &mut |_, _| true)
+            .unwrap()
+            .is_clean()
+    );
+}
+
+#[test]
+fn blocks_with_one_digest_and_other_bytes_stay_apart() {
+    let f = Fixture::new();
+    f.file(10, &text(BLOCK), 0);
+    run(&f.packer());
+    let digest = f.extents(10)[0].digest;
+    let lie = f.stored(&text(2 * BLOCK)[BLOCK..]).with_digest(digest);
+    f.file(11, &noise(BLOCK), 0);
+    let change = Change::PutExtents {
+        ino: 11,
+        first: 0,
+        extents: vec![Some(lie)],
+    };
+    assert_eq!(f.store.commit(vec![change]).unwrap().skipped, []);
+    assert_eq!(run(&f.packer()).blocks_packed, 1);
+    assert_eq!(f.contents(11), text(2 * BLOCK)[BLOCK..]);
+}

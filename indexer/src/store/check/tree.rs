@@ -1,13 +1,15 @@
 //! Checking the rows against each other and against the segments.
 
+use super::blocks::Blocks;
 use super::listing::{self, Sum};
 use super::{CheckReport, Finding, Severity};
 use crate::counters::Counters;
-use crate::index::rows::{self, Row};
+use crate::index::rows::{self, Row, Use};
 use crate::store::Store;
+use crate::store::read::resolve;
 use crate::types::{Extent, Kind, ROOT_INO};
 use crate::{Error, Result};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 /// What is remembered of an inode: 1,000,000 of them take about 100 MB.
@@ -23,22 +25,13 @@ struct Seen {
     orphan: bool,
 }
 
-/// The record of a block in use: segment, offset and length.
-type Place = (u32, u32, u32);
-
-/// Whether a record reaches into the one that begins next.
-fn overlap(a: &Place, b: &Place) -> bool {
-    a.0 == b.0 && u64::from(a.1) + u64::from(a.2) > u64::from(b.1)
-}
-
 struct Check<'a> {
     store: &'a Store,
     report: &'a mut CheckReport,
     watch: &'a mut dyn FnMut(u64, u64) -> bool,
     inodes: HashMap<u64, Seen>,
     counters: Counters,
-    /// Where blocks in use lie: 12 bytes for each.
-    places: Vec<Place>,
+    blocks: Blocks,
     /// Sums over the rows of entries by name, and by cookie.
     by_name: Sum,
     by_cookie: Sum,
@@ -48,6 +41,7 @@ struct Check<'a> {
 pub(super) fn check(store: &Store, report: &mut CheckReport, watch: &mut dyn FnMut(u64, u64) -> bool) -> Result<()> {
     let counters = Counters {
         max_ino: store.max_ino(),
+        max_id: store.max_id(),
         ..Counters::default()
     };
     let mut c = Check {
@@ -56,7 +50,7 @@ pub(super) fn check(store: &Store, report: &mut CheckReport, watch: &mut dyn FnM
         watch,
         inodes: HashMap::new(),
         counters,
-        places: Vec::new(),
+        blocks: Blocks::default(),
         by_name: Sum::default(),
         by_cookie: Sum::default(),
     };
@@ -64,7 +58,7 @@ pub(super) fn check(store: &Store, report: &mut CheckReport, watch: &mut dyn FnM
     c.pass(&[])?;
     c.links();
     c.cycles();
-    c.places()?;
+    c.blocks.finish(store, &mut c.report.findings)?;
     if c.by_name != c.by_cookie {
         let mut differences = listing::differences(&store.state().index)?;
         c.report.findings.append(&mut differences);
@@ -140,7 +134,10 @@ impl Check<'_> {
                 name,
                 entry,
             } => self.by_cookie.add(parent, name, entry, cookie),
+            // Their rows come before those of extents.
+            Row::Blocks { first, blocks } => self.blocks.add(self.store, first, &blocks),
             Row::Extents { ino, first, extents } => self.extents(ino, first, &extents),
+            Row::Users { run, ino, file_run } => self.blocks.told(run, ino, file_run),
             Row::Xattr { ino } if !self.inodes.contains_key(&ino) => {
                 self.found(
                     Severity::Error,
@@ -206,31 +203,22 @@ impl Check<'_> {
         }
     }
 
-    fn extents(&mut self, ino: u64, first: u64, extents: &[Option<Extent>]) {
+    fn extents(&mut self, ino: u64, first: u64, extents: &[Option<Use>]) {
         if self.inodes.get(&ino).is_none_or(|s| s.kind != Kind::File) {
             self.found(Severity::Error, "blocks of an inode that is no file", |f| f.ino(ino));
         }
-        for (block, e) in (first..).zip(extents) {
-            let Some(e) = e else { continue };
+        self.blocks.used(ino, first / rows::RUN, extents);
+        for (block, used) in (first..).zip(extents) {
+            let Some(used) = used else { continue };
             self.report.extents += 1;
+            let (len, wrong) = self.blocks.name(used);
             if let Some(seen) = self.inodes.get_mut(&ino) {
-                seen.found_stored += u64::from(e.r.len);
+                seen.found_stored += len;
             }
-            let place = |f: Finding| f.ino(ino).block(block).at(e.r.segment, u64::from(e.r.offset));
-            match self.place(ino, block, e) {
-                Ok(place) => self.places.push(place),
-                Err(what) => self.found(Severity::Error, what, place),
+            if let Some((what, place)) = wrong {
+                let at = |f: Finding| f.ino(ino).block(block).at(place.segment, u64::from(place.offset));
+                self.found(Severity::Error, what, at);
             }
-        }
-    }
-
-    /// Where a block lies, or why it cannot be there.
-    fn place(&self, ino: u64, block: u64, e: &Extent) -> std::result::Result<Place, &'static str> {
-        let len = crate::log::block_record_len(ino, block, e.r.len);
-        match self.store.log.segment(e.r.segment) {
-            None => Err("the block's segment is missing"),
-            Some(s) if s.len() < u64::from(e.r.offset) + len => Err("the block lies beyond the end of its segment"),
-            Some(_) => Ok((e.r.segment, e.r.offset, u32::try_from(len).unwrap_or(u32::MAX))),
         }
     }
 
@@ -320,41 +308,6 @@ impl Check<'_> {
             });
         }
     }
-
-    /// Blocks that overlap in the log. Whose they are is looked up only if there are any.
-    fn places(&mut self) -> Result<()> {
-        let mut places = std::mem::take(&mut self.places);
-        places.sort_unstable();
-        let mut bad = HashSet::new();
-        for (a, b) in places.iter().zip(places.iter().skip(1)) {
-            if overlap(a, b) {
-                bad.extend([*a, *b]);
-            }
-        }
-        drop(places);
-        if bad.is_empty() {
-            return Ok(());
-        }
-        let mut owned: Vec<(Place, u64, u64)> = Vec::new();
-        let prefix = [rows::EXTENTS];
-        self.store.state().index.scan_prefix(&prefix, &prefix, |key, value| {
-            if let Some(Row::Extents { ino, first, extents }) = rows::parse(key, value) {
-                for (block, e) in (first..).zip(extents) {
-                    let place = e.and_then(|e| self.place(ino, block, &e).ok());
-                    owned.extend(place.filter(|p| bad.contains(p)).map(|p| (p, ino, block)));
-                }
-            }
-            ControlFlow::<()>::Continue(())
-        })?;
-        owned.sort_unstable();
-        for ((a, ino, block), (b, of, at)) in owned.iter().zip(owned.iter().skip(1)) {
-            if overlap(a, b) {
-                let what = format!("the block overlaps block {block} of inode {ino} in the log");
-                self.found(Severity::Error, what, |f| f.ino(*of).block(*at).at(b.0, u64::from(b.1)));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Blocks in use, in order, after a given one.
@@ -364,9 +317,14 @@ pub(super) fn blocks(store: &Store, after: Option<(u64, u64)>, limit: usize) -> 
         |(ino, block)| rows::run_key(ino, block / rows::RUN),
     );
     let mut out = Vec::new();
-    let failed = store.state().index.scan_prefix(&[rows::EXTENTS], &from, |key, value| {
+    let state = store.state();
+    let failed = state.index.scan_prefix(&[rows::EXTENTS], &from, |key, value| {
         let Some(Row::Extents { ino, first, extents }) = rows::parse(key, value) else {
             return ControlFlow::Break(Some(Error::Index("a row of extents".into())));
+        };
+        let extents = match resolve(&state, extents.iter()) {
+            Ok(extents) => extents,
+            Err(e) => return ControlFlow::Break(Some(e)),
         };
         for (block, e) in (first..).zip(extents) {
             if let Some(e) = e

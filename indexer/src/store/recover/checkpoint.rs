@@ -97,6 +97,7 @@ pub(super) fn load(io: &dyn Io, files: &Files, at: Position, pages: Box<dyn Page
         ));
     }
     reading.counters.max_ino = reading.counters.max_ino.max(begin.max_ino);
+    reading.counters.max_id = reading.counters.max_id.max(begin.max_id);
     let index = reading.loader.finish()?;
     Ok(Replayed {
         index,

@@ -36,6 +36,9 @@ pub struct FileStat {
     pub size: u64,
     /// Bytes that the blocks take in the store.
     pub stored: u64,
+    /// Of these, bytes of blocks that other places have, too, in this file or in others: they are stored once.
+    #[serde(default)]
+    pub shared: u64,
     /// Written bytes in memory.
     pub dirty: u64,
     /// Blocks by method; what is not counted is holes.
@@ -92,6 +95,10 @@ impl Attributes {
         while let Some(first) = self.store().next_extent(ino, from)?.filter(|first| *first < end) {
             from = end.min(first + PAGE);
             for extent in self.store().extents(ino, first..from)?.into_iter().flatten() {
+                let stored = self.store().stored_block(extent.id)?;
+                if stored.is_some_and(|stored| stored.users > 1) {
+                    stat.shared += u64::from(extent.r.len);
+                }
                 let tag = Tag(extent.tag);
                 let method = tag.method().map_or("unknown", lmfs_codec::Method::name);
                 *stat.blocks.entry(method.to_owned()).or_default() += 1;

@@ -1,12 +1,12 @@
-//! copy_file_range: whole blocks travel as they are coded, the rest through memory.
+//! copy_file_range: whole blocks are shared, the rest travels through memory.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use lmfs_indexer::{Change, Error as StoreError, Extent, PendingBlock};
+use lmfs_indexer::{Change, MAX_COPIED};
 
 use super::Contents;
 use crate::fs::error::{Errno, Error, Result};
+use crate::fs::inode::edit::Edit;
 use crate::fs::inode::node::Node;
 use crate::fs::inode::node::kill_suid_bits;
 use crate::fs::types::{FilePosition, Kind, now};
@@ -19,20 +19,6 @@ const MOST: u64 = 64 << 20;
 /// Bytes copied through memory at a time.
 const STEP: u32 = 1 << 20;
 
-/// Blocks copied as they are in one transaction.
-const BATCH: u64 = 256;
-
-/// What a block became when it was copied.
-enum Copied {
-    Hole,
-    Block(Extent, PendingBlock),
-    /// It was moved in the moment, and is copied in another way.
-    Moved,
-}
-
-/// Copies of blocks on their way into a file.
-type Copies = Vec<Option<(Extent, PendingBlock)>>;
-
 /// Who copies, and what that changes beside the contents.
 #[derive(Clone, Copy)]
 struct Terms {
@@ -40,10 +26,20 @@ struct Terms {
     kill_suid: bool,
 }
 
+/// Whole blocks to copy, and at the end perhaps a part of one.
+struct Blocks<'a> {
+    source: &'a Arc<Node>,
+    target: &'a Arc<Node>,
+    /// Number of the first block in each.
+    from: u64,
+    to: u64,
+    bytes: u64,
+}
+
 impl Contents {
     /// Copies up to `length` bytes and says how many: fewer at the end of the source, because it is much, or because
-    /// the rest fails, which the next call tells. Blocks that the copy covers whole are not decoded. Waits for the log,
-    /// and for decodes of the rest. With `kill_suid` the target's set-user-id and set-group-id bits are cleared.
+    /// the rest fails, which the next call tells. Blocks that the copy covers whole are shared by both files. Waits for
+    /// the log, and for decodes of the rest. With `kill_suid` the target's set-user-id and set-group-id bits are cleared.
     ///
     /// # Errors
     /// EIO when the source cannot be read; as for write. Nothing was copied then.
@@ -80,24 +76,21 @@ impl Contents {
     async fn copy_step(&self, from: (&Arc<Node>, u64), to: (&Arc<Node>, u64), left: u64, terms: Terms) -> Result<u64> {
         let ((source, here), (target, there)) = (from, to);
         let bs = self.block_size;
-        let aligned = here.is_multiple_of(bs) && there.is_multiple_of(bs);
-        let blocks = if aligned && source.ino != target.ino {
-            (left / bs).min(BATCH)
-        } else {
-            0
-        };
-        if blocks > 0 {
-            let copied = self
-                .copy_blocks(source, target, here / bs, there / bs, blocks, terms)
-                .await?;
+        if here.is_multiple_of(bs) && there.is_multiple_of(bs) {
+            let blocks = Blocks {
+                source,
+                target,
+                from: here / bs,
+                to: there / bs,
+                bytes: left.min(MAX_COPIED * bs),
+            };
+            let copied = self.share(&blocks, terms).await?;
             if copied > 0 {
-                return Ok(copied * bs);
+                return Ok(copied);
             }
         }
         // Up to where whole blocks begin, if they ever do.
-        let step = if blocks > 0 {
-            bs
-        } else if here % bs == there % bs {
+        let step = if here % bs == there % bs {
             u64::from(STEP).min(bs - here % bs)
         } else {
             u64::from(STEP)
@@ -112,31 +105,22 @@ impl Contents {
         Ok(bytes.len() as u64)
     }
 
-    /// Copies blocks that are stored as they are read, and says how many. It stops before one with bytes in memory.
-    async fn copy_blocks(
-        &self,
-        source: &Arc<Node>,
-        target: &Arc<Node>,
-        from: u64,
-        to: u64,
-        count: u64,
-        terms: Terms,
-    ) -> Result<u64> {
-        let count = {
-            let state = source.lock();
-            state.dirty.next(from).map_or(count, |dirty| count.min(dirty - from))
-        };
-        if count == 0 {
-            return Ok(0);
+    /// Lets a file have blocks that are stored for another one, and says how many bytes these are. It stops before a
+    /// block that cannot be shared.
+    async fn share(&self, blocks: &Blocks<'_>, terms: Terms) -> Result<u64> {
+        let end = blocks.from + blocks.bytes.div_ceil(self.block_size);
+        let dirty = blocks.source.lock().dirty.next(blocks.from);
+        if dirty.is_some_and(|dirty| dirty < end) {
+            // What is stored needs no room twice. What cannot be stored now travels through memory.
+            let _ = self.write_back.flush(blocks.source, terms.asker).await;
         }
-        if self.grows_over_dirty(target, to) {
+        if self.grows_over_dirty(blocks.target, blocks.to) {
             // The size that is stored with the copies must not promise what is in memory alone.
-            self.write_back.flush(target, terms.asker).await?;
+            self.write_back.flush(blocks.target, terms.asker).await?;
         }
-        let copies = self.append_copies(source.ino, target.ino, from..from + count, to)?;
         // Nobody's flush may store an older state of these blocks after them.
-        let _one_at_a_time = target.flushing.lock().await;
-        self.commit_copies(target, to, copies, terms.kill_suid)
+        let _one_at_a_time = blocks.target.flushing.lock().await;
+        self.commit_shared(blocks, terms.kill_suid)
     }
 
     /// Whether blocks that are stored from `to` on lie beyond the stored size, with dirty ones before them.
@@ -145,31 +129,38 @@ impl Contents {
         state.stored_size < to.saturating_mul(self.block_size) && state.dirty.next(0).is_some_and(|dirty| dirty < to)
     }
 
-    /// Appends copies of stored blocks, up to one that is moved in the moment.
-    fn append_copies(&self, source: u64, target: u64, blocks: Range<u64>, to: u64) -> Result<Copies> {
-        let mut copies = Vec::new();
-        let extents = self.store().extents(source, blocks.clone())?;
-        for ((block, extent), at) in blocks.zip(extents).zip(to..) {
-            match self.copy_block((source, block), extent, (target, at))? {
-                Copied::Hole => copies.push(None),
-                Copied::Block(extent, pending) => copies.push(Some((extent, pending))),
-                Copied::Moved => break,
-            }
+    /// Makes stored blocks of one file blocks of another, too, and says how many bytes these are.
+    fn commit_shared(&self, blocks: &Blocks<'_>, kill_suid: bool) -> Result<u64> {
+        let Blocks { source, target, to, .. } = *blocks;
+        let mut edit = Edit::new([source, target]);
+        let from = blocks.from;
+        let (size, dirty) = {
+            let state = edit.state(source.ino)?;
+            (state.inode.size, state.dirty.next(from))
+        };
+        let state = edit.state(target.ino)?;
+        if state.gone {
+            return Err(Error::stale());
         }
-        Ok(copies)
-    }
-
-    /// Makes copies the blocks of `target` from `to` on, and says how many.
-    fn commit_copies(&self, target: &Node, to: u64, copies: Copies, kill_suid: bool) -> Result<u64> {
-        let count = copies.len() as u64;
-        if count == 0 {
-            return Ok(0);
-        }
-        let mut state = target.live()?;
         if state.inode.kind != Kind::File {
             return Err(Error::new(Errno::INVAL, "not a regular file"));
         }
-        let end = (to + count).saturating_mul(self.block_size);
+        let bs = self.block_size;
+        let mut bytes = blocks.bytes.min(size.saturating_sub(from * bs));
+        if let Some(dirty) = dirty {
+            bytes = bytes.min((dirty - from) * bs);
+        }
+        // A part of a block can be shared if it is the end of both files.
+        let ends = from * bs + bytes == size && to.saturating_mul(bs).saturating_add(bytes) >= state.inode.size;
+        if !ends {
+            bytes -= bytes % bs;
+        }
+        if bytes == 0 {
+            return Ok(0);
+        }
+        room::check(self.store(), Use::Names)?;
+        let count = bytes.div_ceil(bs);
+        let end = to.saturating_mul(bs).saturating_add(bytes);
         let mut inode = state.inode.clone();
         let time = now();
         inode.mtime = time;
@@ -183,34 +174,18 @@ impl Contents {
         row.size = stored_size;
         let ino = target.ino;
         let beyond = self.write_back.cut_beyond(ino, state.stored_size)?;
-        let extents = copies.iter().map(|copy| copy.as_ref().map(|(extent, _)| *extent));
-        let put = Change::PutExtents {
+        let copy = Change::CopyExtents {
             ino,
             first: to,
-            extents: extents.collect(),
+            from: source.ino,
+            from_first: from,
+            count,
         };
         self.journal
-            .commit(beyond.into_iter().chain([put, Change::PutInode(row)]).collect())?;
+            .commit(beyond.into_iter().chain([copy, Change::PutInode(row)]).collect())?;
         state.inode = inode;
         state.stored_size = stored_size;
         state.dirty.remove(to..to + count);
-        Ok(count)
-    }
-
-    /// Appends a block's bytes for another owner.
-    fn copy_block(&self, from: (u64, u64), extent: Option<Extent>, to: (u64, u64)) -> Result<Copied> {
-        let Some(extent) = extent else {
-            return Ok(Copied::Hole);
-        };
-        match self.store().read_block_of(from.0, from.1, extent.r) {
-            Ok(bytes) => {
-                room::check(self.store(), Use::Data)?;
-                let pending = self.store().append_pending(to.0, to.1, &bytes)?;
-                let r = pending.location();
-                Ok(Copied::Block(Extent { r, ..extent }, pending))
-            }
-            Err(StoreError::Moved { .. }) => Ok(Copied::Moved),
-            Err(error) => Err(error.into()),
-        }
+        Ok(bytes)
     }
 }

@@ -42,7 +42,7 @@ impl Contents {
             kill_suid_bits(&mut inode.perm);
         }
         changes.push(Change::PutInode(inode.clone()));
-        let mut skipped = self.journal.commit_swaps(changes)?;
+        self.journal.commit(changes)?;
         state.inode = inode;
         state.stored_size = size;
         if !cut {
@@ -52,13 +52,6 @@ impl Contents {
         state.dirty.remove(kept..u64::MAX);
         if rest > 0 {
             state.dirty.clip(kept - 1, usize::try_from(rest).unwrap_or(usize::MAX));
-        }
-        // The last block was packed or moved in that very moment: the clip applies to where it is now.
-        while !skipped.is_empty() {
-            match self.clip(ino, kept, rest)? {
-                Some(change) => skipped = self.journal.commit_swaps(vec![change])?,
-                None => break,
-            }
         }
         Ok(())
     }
@@ -73,14 +66,13 @@ impl Contents {
         let extent = self.reader.extent(ino, block)?;
         Ok(extent
             .filter(|extent| extent.raw_len > keep)
-            .map(|extent| Change::SwapExtent {
+            .map(|extent| Change::PutExtents {
                 ino,
-                block,
-                old: extent.r,
-                new: Extent {
+                first: block,
+                extents: vec![Some(Extent {
                     raw_len: keep,
                     ..extent
-                },
+                })],
             }))
     }
 }

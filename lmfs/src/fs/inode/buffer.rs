@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lmfs_indexer::{Extent, PendingBlock};
+use lmfs_indexer::{Extent, HeldBlock, PendingBlock};
 
 use super::ranges::Ranges;
 
@@ -99,7 +99,17 @@ pub struct Appended {
     /// The extent that the transaction has to name.
     pub extent: Extent,
     /// Keeps the block from garbage collection until then.
-    pub _pending: PendingBlock,
+    pub _kept: Kept,
+}
+
+/// What keeps a block in the log.
+#[derive(Debug)]
+#[expect(dead_code, reason = "they are kept for what their drop does")]
+pub enum Kept {
+    /// It is new.
+    Pending(PendingBlock),
+    /// It is stored already, with the same contents.
+    Held(HeldBlock),
 }
 
 #[derive(Debug)]

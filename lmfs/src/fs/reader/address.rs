@@ -1,21 +1,37 @@
 //! What a decoded block is known by, and what it costs to have it decoded.
 
+use std::hash::{Hash, Hasher};
+
 use lmfs_codec::Method;
 use lmfs_indexer::{BlockRef, Extent};
 
 use crate::cache::Cost;
 use crate::store::Tag;
 
-/// Which block it is and where it lies. The owner belongs to it: a block is read only for the file and number that its
-/// record names (docs/FORMAT.md), also when it is in the cache already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Which stored block it is and where it lies. All files that share it find it in the cache under the same address. The
+/// file and number for which it is read are there for messages, and make no difference.
+#[derive(Clone, Copy, Debug)]
 pub struct Address {
     /// The file.
     pub ino: u64,
     /// The block's number in it.
     pub block: u64,
-    /// Where the log has it.
-    pub location: BlockRef,
+    /// Which stored block it is and where the log has it.
+    pub extent: Extent,
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Address) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Address {}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
+    }
 }
 
 impl Address {
@@ -24,8 +40,12 @@ impl Address {
         Address {
             ino,
             block,
-            location: extent.r,
+            extent: *extent,
         }
+    }
+
+    fn key(&self) -> (u64, BlockRef) {
+        (self.extent.id, self.extent.r)
     }
 }
 

@@ -38,8 +38,8 @@ impl Loader {
         let mut bad = self.bad.lock();
         if bad.len() < REMEMBERED && bad.insert(*key) {
             self.journal.counters().found_bad_block();
-            let Address { ino, block, location } = *key;
-            let (segment, offset) = (location.segment, location.offset);
+            let Address { ino, block, extent } = *key;
+            let (segment, offset) = (extent.r.segment, extent.r.offset);
             tracing::error!(ino, block, segment, offset, "unreadable block: {error}");
         }
     }
@@ -47,7 +47,8 @@ impl Loader {
 
 impl Source<Address> for Loader {
     fn load(&self, key: &Address) -> Result<Vec<u8>, LoadError> {
-        let loaded = match self.journal.store().read_block_of(key.ino, key.block, key.location) {
+        let store = self.journal.store();
+        let loaded = match store.read_block_of(key.ino, key.block, &key.extent) {
             Ok(block) => self.codec.decode(&block, &self.stop).map_err(|error| match error {
                 CodecError::Interrupted => LoadError::new(LoadErrorKind::Failed, "shutting down"),
                 CodecError::Damaged { .. } | CodecError::NotABlock { .. } => {

@@ -79,5 +79,6 @@ fn what_a_full_disk_left_uncommitted_is_garbage() {
         io.mend();
         assert_eq!(fs.store().pending_blocks(), 0, "copied, call {after}");
     }
-    assert!(failed.iter().all(|n| *n > 3), "{failed:?}");
+    // A copy is one transaction.
+    assert!(failed[0] > 3 && failed[1] > 0, "{failed:?}");
 }

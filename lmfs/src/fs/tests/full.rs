@@ -25,9 +25,6 @@ fn what_is_left_of_a_full_disk_is_kept_for_deleting() {
     let before = disk.fs.store().totals().log_bytes;
     disk.fs.write(ino, 0, b"more", false).unwrap();
     assert_eq!(errno(disk.fs.fsync(ino)), Errno::NOSPC);
-    let place = |ino| FilePosition { ino, offset: 0 };
-    let copied = disk.fs.copy_file_range(place(other), place(target), 8192, false);
-    assert_eq!(errno(copied), Errno::NOSPC);
     let allocate = Allocate::Reserve { keep_size: true };
     assert_eq!(errno(disk.fs.fallocate(target, 0, 1, allocate, false)), Errno::NOSPC);
     let packer = Packer::new(
@@ -49,6 +46,9 @@ fn what_is_left_of_a_full_disk_is_kept_for_deleting() {
     disk.io.set_free_space(0);
     let refused = disk.fs.create(ROOT, b"newer", Create::new(Kind::File, 0o644), ME);
     assert_eq!(errno(refused), Errno::NOSPC);
+    let place = |ino| FilePosition { ino, offset: 0 };
+    let copied = disk.fs.copy_file_range(place(other), place(target), 8192, false);
+    assert_eq!(errno(copied), Errno::NOSPC);
     assert_eq!(errno(disk.fs.link(ino, ROOT, b"link")), Errno::NOSPC);
     disk.fs.unlink(ROOT, b"other").unwrap();
 

@@ -57,17 +57,17 @@ fn swap(fs: &Filesystem, ino: u64, block: u64) {
         return;
     };
     let found = wait(fs.reader.block(ino, block, Asker::DAEMON)).unwrap();
-    let raw = found.map_or_else(Vec::new, |(extent, block)| reader::counted(&extent, &block).to_vec());
+    // All of it, also what a truncate cut off here: another place may share it.
+    let (_, raw) = found.unwrap();
     let bytes = codec().encode(&raw, &Stop::new()).unwrap();
-    let r = fs.store().append_block(ino, block, &bytes).unwrap();
-    let new = lmfs_indexer::Extent { r, ..old };
-    let swap = Change::SwapExtent {
-        ino,
-        block,
+    let swap = Change::SwapBlock {
+        id: old.id,
         old: old.r,
-        new,
+        new: fs.store().append_again(old.id, &bytes).unwrap(),
+        tag: old.tag,
+        hint: ino,
     };
-    let _skipped = fs.journal.commit_swaps(vec![swap]).unwrap();
+    let _report = fs.store().commit(vec![swap]).unwrap();
 }
 
 fn run(steps: Vec<Step>) {

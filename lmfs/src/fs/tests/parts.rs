@@ -47,9 +47,8 @@ fn the_reader_decodes_what_the_journal_has() {
     let reader = reader(&journal);
     let store = journal.store();
     let bytes = codec().first_copy(&[7; BLOCK as usize]).unwrap();
-    let r = store.append_block(ino, 3, &bytes).unwrap();
     let tag = lmfs_codec::Header::parse(&bytes).unwrap().method as u8;
-    let extent = lmfs_indexer::Extent { r, tag, raw_len: BLOCK };
+    let extent = lmfs_indexer::Extent::new(store.append_block(&bytes).unwrap(), tag, BLOCK);
     let extents = vec![Some(extent)];
     journal
         .commit(vec![Change::PutExtents { ino, first: 3, extents }])

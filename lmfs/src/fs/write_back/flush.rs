@@ -91,13 +91,13 @@ impl WriteBack {
                 let Some(block) = cold.pop_front() else { break };
                 // A hole needs no decode, and an index that cannot be read is told by the next slice.
                 if let Ok(Some(extent)) = self.reader.extent(ino, block) {
-                    coming.push_back((block, extent.r, self.reader.fetch(ino, block, &extent, asker)));
+                    coming.push_back((block, extent.id, self.reader.fetch(ino, block, &extent, asker)));
                 }
             }
-            let Some((block, location, fetch)) = coming.pop_front() else {
+            let Some((block, id, fetch)) = coming.pop_front() else {
                 return bases;
             };
-            bases.insert(block, (location, fetch.await));
+            bases.insert(block, (id, fetch.await));
         }
     }
 

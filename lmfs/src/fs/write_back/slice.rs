@@ -5,20 +5,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lmfs_codec::Header;
-use lmfs_indexer::{BlockRef, Extent};
+use lmfs_indexer::{Extent, HeldBlock};
 
 use super::WriteBack;
 use crate::cache::{Block, LoadError, LoadErrorKind, Loaded};
 use crate::fs::error::{Errno, Error, Result};
-use crate::fs::inode::buffer::{Appended, Snapshot};
+use crate::fs::inode::buffer::{Appended, Kept, Snapshot};
 use crate::fs::inode::node::{Node, State};
 use crate::fs::reader::counted;
 use crate::room::{self, Use};
 use crate::store::Tag;
 use crate::task::yield_now;
 
-/// What was decoded for a flush, by block: where it lay, and what came of it.
-pub(super) type Bases = HashMap<u64, (BlockRef, Loaded)>;
+/// What was decoded for a flush, by block: which stored block it was, and what came of it.
+pub(super) type Bases = HashMap<u64, (u64, Loaded)>;
 
 /// What became of one dirty block.
 pub(super) enum Stored {
@@ -174,23 +174,37 @@ impl WriteBack {
         raw.truncate(limit);
         raw.resize(raw.len().max(snapshot.data.end().min(limit)), 0);
         snapshot.data.overlay(0, &mut raw);
-        let encoded = self.codec.first_copy(&raw)?;
+        Ok(Stored::Block(snapshot.clone(), Arc::new(self.append(&raw)?)))
+    }
+
+    /// Stores a block's bytes, unless they are stored already.
+    fn append(&self, raw: &[u8]) -> Result<Appended> {
+        let encoded = self.codec.first_copy(raw)?;
+        let header = Header::parse(&encoded)?;
         room::check(self.store(), Use::Data)?;
-        let Tag(tag) = Tag::written(Header::parse(&encoded)?.method);
-        let raw_len = u32::try_from(raw.len()).map_err(|_| Error::new(Errno::IO, "a block of more than 4 GiB"))?;
-        let pending = self.store().append_pending(node.ino, snapshot.block, &encoded)?;
-        let extent = Extent {
-            r: pending.location(),
-            tag,
-            raw_len,
-        };
-        Ok(Stored::Block(
-            snapshot.clone(),
-            Arc::new(Appended {
-                extent,
-                _pending: pending,
-            }),
-        ))
+        if let Some(held) = self.equal(raw, &header)? {
+            return Ok(Appended {
+                extent: held.extent(),
+                _kept: Kept::Held(held),
+            });
+        }
+        let Tag(tag) = Tag::written(header.method);
+        let pending = self.store().append_pending(&encoded)?;
+        let extent = Extent::new((pending.id(), pending.location()), tag, header.raw_len);
+        Ok(Appended {
+            extent: extent.with_digest(header.raw_crc),
+            _kept: Kept::Pending(pending),
+        })
+    }
+
+    /// A stored block with these bytes that is in memory, too: a flush waits neither for the disk nor for a decode to save
+    /// space. What else is equal is left to the packer.
+    fn equal(&self, raw: &[u8], header: &Header) -> Result<Option<HeldBlock>> {
+        let found = self.store().find_equal(header.raw_crc, header.raw_len)?;
+        match found.iter().find(|found| self.reader.is_cached_as(found, raw)) {
+            Some(equal) => Ok(self.store().hold(equal.id)?),
+            None => Ok(None),
+        }
     }
 
     /// What lies below a block's written bytes in the file, of which it has `limit` bytes.
@@ -208,7 +222,7 @@ impl WriteBack {
             return Base::Nothing;
         }
         // What was decoded for another extent may be older than what a flush stored since.
-        match bases.get(&block).filter(|(location, _)| *location == extent.r) {
+        match bases.get(&block).filter(|(id, _)| *id == extent.id) {
             Some((_, Ok(decoded))) => Base::Block(extent, decoded.clone()),
             Some((_, Err(error))) => Base::Unreadable(error.clone()),
             None => match self.reader.cached(ino, block, &extent) {

@@ -117,7 +117,7 @@ fn files_of_a_kind_get_a_dictionary_and_take_less() {
 
     // A codec without them says so, and a store that is opened anew finds them.
     let plain = Codec::new(None, lmfs_codec::Options::default()).unwrap();
-    let block = f.store.read_block(f.extents(110)[0].r).unwrap();
+    let block = f.store.read_block(&f.extents(110)[0]).unwrap();
     let error = plain.decode(&block, &Stop::new()).unwrap_err();
     assert!(error.to_string().contains(&shown.id), "{error}");
     f.store.sync().unwrap();

@@ -1,0 +1,270 @@
+//! The extents of files, and the stored blocks that they name: who uses what.
+
+use super::{Transaction, refused};
+use crate::change::MAX_USERS;
+use crate::index::rows::{self, RUN, Run, Use};
+use crate::types::{BlockRef, Extent, StoredBlock};
+use crate::{Error, Result};
+use std::collections::BTreeSet;
+
+/// More users than a stored block can have.
+const TOO_MANY: u64 = 1 << 31;
+
+/// Where a block of a file is: the file, the run, and how many blocks of the run name a stored block.
+struct UsedBy {
+    ino: u64,
+    run: u64,
+    times: u64,
+}
+
+impl Transaction<'_> {
+    /// A stored block, as it is at this point of the transaction.
+    fn block(&mut self, id: u64) -> Result<Option<StoredBlock>> {
+        Ok(self.blocks_of(id / RUN)?.get((id % RUN) as usize).copied().flatten())
+    }
+
+    fn blocks_of(&mut self, run: u64) -> Result<&mut Vec<Option<StoredBlock>>> {
+        if !self.blocks.contains_key(&run) {
+            let blocks = match self.get(&rows::blocks_key(run))? {
+                None => vec![None; RUN as usize],
+                Some(row) => rows::decode_blocks(run * RUN, &row)
+                    .ok_or_else(|| Error::Index(format!("stored blocks from {} on", run * RUN)))?,
+            };
+            self.blocks.insert(run, blocks);
+        }
+        self.blocks
+            .get_mut(&run)
+            .ok_or_else(|| Error::Index("a row that was just read".into()))
+    }
+
+    fn set_block(&mut self, id: u64, new: Option<StoredBlock>) -> Result<()> {
+        let slot = self.blocks_of(id / RUN)?.get_mut((id % RUN) as usize);
+        let old = slot.and_then(|slot| std::mem::replace(slot, new));
+        let counters = &mut self.out.counters;
+        old.iter().for_each(|old| counters.block(id, old, -1));
+        new.iter().for_each(|new| counters.block(id, new, 1));
+        Ok(())
+    }
+
+    /// One more extent of `ino` names a stored block. If that is not in use yet, `new` says what it is.
+    fn add_user(&mut self, ino: u64, id: u64, new: Option<&Extent>) -> Result<Use> {
+        let stored = match (self.block(id)?, new) {
+            (Some(old), _) if old.users + 1 >= TOO_MANY => {
+                return refused(format!("the stored block {id} has too many users"));
+            }
+            (Some(old), _) => StoredBlock {
+                users: old.users + 1,
+                ..old
+            },
+            (None, Some(e)) => {
+                self.out.placed.push(e.r);
+                StoredBlock {
+                    r: e.r,
+                    tag: e.tag,
+                    raw_len: e.raw_len,
+                    digest: e.digest,
+                    users: 1,
+                }
+            }
+            (None, None) => return refused(format!("the stored block {id} is not in use")),
+        };
+        self.set_block(id, Some(stored))?;
+        self.grow(ino, i64::from(stored.r.len));
+        let raw_len = stored.raw_len.min(new.map_or(u32::MAX, |e| e.raw_len));
+        Ok(Use { id, raw_len })
+    }
+
+    /// One extent of `ino` less names a stored block.
+    fn drop_user(&mut self, ino: u64, id: u64) -> Result<()> {
+        // An index made from a checkpoint that is wrong may name what is not there.
+        let Some(old) = self.block(id)? else { return Ok(()) };
+        self.grow(ino, -i64::from(old.r.len));
+        let left = old.users.checked_sub(1).filter(|left| *left > 0);
+        self.set_block(id, left.map(|users| StoredBlock { users, ..old }))
+    }
+
+    fn grow(&mut self, ino: u64, bytes: i64) {
+        *self.stored.entry(ino).or_default() += bytes;
+    }
+
+    fn run(&self, ino: u64, run: u64) -> Result<Run> {
+        match self.get(&rows::run_key(ino, run))? {
+            None => Ok(vec![None; RUN as usize]),
+            Some(row) => {
+                rows::decode_run(&row).ok_or_else(|| Error::Index(format!("extents of inode {ino}, run {run}")))
+            }
+        }
+    }
+
+    fn put_run(&mut self, ino: u64, run: u64, old: &Run, new: &Run) -> Result<()> {
+        let key = rows::run_key(ino, run);
+        match rows::encode_run(new) {
+            Some(row) => self.put(key, Some(row)),
+            None => self.delete(key)?,
+        }
+        let named = |run: &Run| run.iter().flatten().map(|u| u.id / RUN).collect::<BTreeSet<_>>();
+        let (old, new) = (named(old), named(new));
+        for gone in old.difference(&new) {
+            self.delete(rows::users_key(*gone, ino, run))?;
+        }
+        for come in new.difference(&old) {
+            self.put(rows::users_key(*come, ino, run), Some(Vec::new()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn put_extents(&mut self, ino: u64, first: u64, extents: &[Option<Extent>]) -> Result<()> {
+        self.replace(ino, first, extents, |t, new| match new {
+            Some(e) => t.add_user(ino, e.id, Some(e)).map(Some),
+            None => Ok(None),
+        })
+    }
+
+    pub(super) fn copy_extents(&mut self, ino: u64, first: u64, from: u64, from_first: u64, count: u64) -> Result<()> {
+        let mut source = Vec::new();
+        let mut block = from_first;
+        while block < from_first + count {
+            let (run, at) = (block / RUN, (block % RUN) as usize);
+            let taken = self.run(from, run)?;
+            let wanted = (from_first + count - block) as usize;
+            let taken: Vec<_> = taken.into_iter().skip(at).take(wanted).collect();
+            block += taken.len() as u64;
+            source.extend(taken);
+        }
+        self.replace(ino, first, &source, |t, new| match new {
+            Some(u) => t.add_user(ino, u.id, None).map(|_| Some(*u)),
+            None => Ok(None),
+        })
+    }
+
+    /// Replaces the blocks from `first` on by what `add` makes of `new`.
+    fn replace<T>(
+        &mut self,
+        ino: u64,
+        first: u64,
+        new: &[T],
+        mut add: impl FnMut(&mut Self, &T) -> Result<Option<Use>>,
+    ) -> Result<()> {
+        // First all new users, so that a stored block that was used and will be is always in use.
+        let new = new.iter().map(|new| add(self, new)).collect::<Result<Vec<_>>>()?;
+        let mut block = first;
+        let mut rest = new.as_slice();
+        while !rest.is_empty() {
+            let (run, at) = (block / RUN, (block % RUN) as usize);
+            let (now, later) = rest.split_at(rest.len().min(RUN as usize - at));
+            let old = self.run(ino, run)?;
+            let mut row = old.clone();
+            for (slot, new) in row.iter_mut().skip(at).zip(now) {
+                if let Some(gone) = std::mem::replace(slot, *new) {
+                    self.drop_user(ino, gone.id)?;
+                }
+            }
+            self.put_run(ino, run, &old, &row)?;
+            block += now.len() as u64;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Drops the extents of blocks `from` to before `end`.
+    pub(super) fn drop_extents(&mut self, ino: u64, from: u64, end: u64) -> Result<()> {
+        let after = rows::run_key(ino, end.div_ceil(RUN));
+        let prefix = rows::key(rows::EXTENTS, ino);
+        for key in self.keys_with(&prefix, &rows::run_key(ino, from / RUN), |key| key < after.as_slice())? {
+            let run = rows::split_key(&key).and_then(|(_, _, rest)| rows::run_of(rest));
+            let run = run.ok_or_else(|| Error::Index("key of an extents row".into()))?;
+            let old = self.run(ino, run)?;
+            let mut row = old.clone();
+            for (slot, block) in row.iter_mut().zip(run * RUN..) {
+                if (from..end).contains(&block)
+                    && let Some(gone) = slot.take()
+                {
+                    self.drop_user(ino, gone.id)?;
+                }
+            }
+            self.put_run(ino, run, &old, &row)?;
+        }
+        Ok(())
+    }
+
+    /// Who uses a stored block. With one user, it is looked for in the file `hint` first.
+    fn users(&mut self, id: u64, users: u64, hint: u64) -> Result<Vec<UsedBy>> {
+        let run = id / RUN;
+        if users == 1 && hint > 0 {
+            let found = self.users_below(&rows::users_of_prefix(run, hint), id)?;
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        self.users_below(&rows::users_prefix(run), id)
+    }
+
+    fn users_below(&mut self, prefix: &[u8], id: u64) -> Result<Vec<UsedBy>> {
+        let mut out = Vec::new();
+        for key in self.keys_with(prefix, prefix, |_| true)? {
+            let user = rows::split_key(&key).and_then(|(_, _, rest)| rows::user_of(rest));
+            let (ino, run) = user.ok_or_else(|| Error::Index("key of a row of users".into()))?;
+            let times = self.run(ino, run)?.iter().flatten().filter(|u| u.id == id).count() as u64;
+            if times > 0 {
+                out.push(UsedBy { ino, run, times });
+            }
+        }
+        Ok(out)
+    }
+
+    pub(super) fn swap_block(&mut self, id: u64, old: BlockRef, new: BlockRef, tag: u8, hint: u64) -> Result<()> {
+        let grown = i64::from(new.len) - i64::from(old.len);
+        let Some(now) = self
+            .block(id)?
+            .filter(|now| now.r == old && (grown == 0 || now.users <= MAX_USERS))
+        else {
+            self.skip(id);
+            return Ok(());
+        };
+        if grown != 0 {
+            for UsedBy { ino, times, .. } in self.users(id, now.users, hint)? {
+                self.grow(ino, grown * times as i64);
+                self.out.resized.insert(ino);
+            }
+        }
+        self.out.moved.push((id, old, new));
+        self.out.placed.push(new);
+        self.set_block(id, Some(StoredBlock { r: new, tag, ..now }))
+    }
+
+    pub(super) fn merge_block(&mut self, id: u64, into: u64, hint: u64) -> Result<()> {
+        let (old, new) = (self.block(id)?, self.block(into)?);
+        let (Some(old), Some(new)) = (old, new) else {
+            self.skip(id);
+            return Ok(());
+        };
+        if id == into || old.users > MAX_USERS || old.raw_len != new.raw_len {
+            self.skip(id);
+            return Ok(());
+        }
+        for UsedBy { ino, run, .. } in self.users(id, old.users, hint)? {
+            let before = self.run(ino, run)?;
+            let mut row = before.clone();
+            for slot in row.iter_mut().flatten().filter(|slot| slot.id == id) {
+                self.add_user(ino, into, None)?;
+                self.drop_user(ino, id)?;
+                slot.id = into;
+            }
+            self.put_run(ino, run, &before, &row)?;
+            self.out.resized.insert(ino);
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, id: u64) {
+        self.out.skipped.push(super::Skipped { id });
+    }
+
+    /// The rows of the stored blocks that changed.
+    pub(super) fn put_blocks(&mut self) {
+        for (run, blocks) in std::mem::take(&mut self.blocks) {
+            let row = rows::encode_blocks(run * RUN, &blocks);
+            self.put(rows::blocks_key(run), row);
+        }
+    }
+}
