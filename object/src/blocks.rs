@@ -11,12 +11,10 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use lmfs_codec::Stop;
 use lmfs_codec::stream::layout::Place;
-use object_store::path::Path;
 use object_store::{ObjectMeta, Result};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
-use crate::error::failed;
 use crate::known::ContentId;
 use crate::options::LmfsOptions;
 use crate::pool::Pool;
@@ -114,11 +112,10 @@ impl Blocks {
     /// Decodes a block, unless somebody does already. The work ends when all who wait are gone.
     pub fn decode(
         self: &Arc<Self>,
-        location: Path,
         key: Option<BlockKey>,
         place: Place,
         stored: Bytes,
-    ) -> impl Future<Output = Result<Bytes>> + Send + use<> {
+    ) -> impl Future<Output = Result<Bytes, Told>> + Send + use<> {
         let flight = match key {
             None => self.begin(None, place, stored),
             Some(key) => {
@@ -133,11 +130,7 @@ impl Blocks {
                 }
             }
         };
-        async move {
-            flight
-                .await
-                .map_err(|error| failed(&location, Box::new(Told(error)) as Box<_>))
-        }
+        flight.map(|decoded| decoded.map_err(Told))
     }
 
     fn begin(self: &Arc<Self>, key: Option<BlockKey>, place: Place, stored: Bytes) -> Flight {
@@ -178,7 +171,7 @@ impl Blocks {
 
 /// An error that several readers get.
 #[derive(Debug)]
-struct Told(Arc<dyn std::error::Error + Send + Sync>);
+pub struct Told(Arc<dyn std::error::Error + Send + Sync>);
 
 impl std::fmt::Display for Told {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -8,6 +8,7 @@ mod codecs;
 mod cutter;
 mod encode;
 mod error;
+mod follow;
 mod known;
 mod list;
 mod open;

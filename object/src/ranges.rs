@@ -131,9 +131,12 @@ impl Shared {
         let decodes = group.into_iter().map(|place| {
             let at = (place.stored.start - range.start) as usize..(place.stored.end - range.start) as usize;
             let (start, key) = (place.start, container.block(&place));
-            let location = opened.pin.meta.location.clone();
-            let block = self.blocks.decode(location, key, place, stored.slice(at));
-            async move { Ok::<_, Stopped>((start, block.await?)) }
+            let location = &opened.pin.meta.location;
+            let block = self.blocks.decode(key, place, stored.slice(at));
+            async move {
+                let block = block.await.map_err(|error| failed(location, error))?;
+                Ok::<_, Stopped>((start, block))
+            }
         });
         stream::iter(decodes)
             .buffered(self.options.threads + 1)

@@ -4,27 +4,19 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, ready};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::future::ready;
+use futures_util::stream::{self, StreamExt};
 use lmfs_codec::stream::layout::Place;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, GetResult, GetResultPayload, Result};
-use parking_lot::Mutex;
+use object_store::{GetOptions, GetRange, GetResult, GetResultPayload, Result};
 
 use crate::blocks::BlockKey;
 use crate::error::{ATTEMPTS, Stopped, failed, restless};
+use crate::follow::{Cuts, Reader};
 use crate::known::{Container, Kind};
 use crate::open::Opened;
 use crate::request::{self, Response};
 use crate::shared::Shared;
-
-/// The first request of a stream: who reads on gets larger ones.
-const FIRST: u64 = 256 << 10;
-/// The most content of a request, however small it is stored, and of blocks that are taken from the cache together.
-const CONTENT: u64 = 64 << 20;
-/// Requests of a stream at the same time.
-const AHEAD: usize = 2;
 
 impl Shared {
     /// GET, but for its head.
@@ -79,17 +71,8 @@ impl Shared {
         range: Range<u64>,
     ) -> Result<GetResult, Stopped> {
         let fresh = opened.fresh.clone();
-        let reader = Arc::new(Reader {
-            shared: Arc::clone(self),
-            begun: Arc::clone(container),
-            current: Mutex::new(Arc::new(opened)),
-            reopening: tokio::sync::Mutex::new(()),
-        });
-        let mut cuts = Cuts {
-            reader: Arc::clone(&reader),
-            rest: range.clone(),
-            limit: FIRST.min(self.options.fetch),
-        };
+        let reader = Reader::new(self, container, opened);
+        let mut cuts = Cuts::new(&reader, range.clone());
         let opened = reader.current();
         let (parts, response) = match cuts.next() {
             Some(cut) => self.load(&opened, &cut).await?,
@@ -103,27 +86,16 @@ impl Shared {
         response.meta.size = container.layout.len();
         response.extensions.insert(container.content);
 
-        let following = Arc::clone(&reader);
-        let rest = stream::iter(cuts)
-            .map(move |cut| Arc::clone(&following).follow(cut))
-            .buffered(AHEAD)
-            .map_ok(|parts| stream::iter(parts.into_iter().map(Ok)))
-            .try_flatten();
-        let bytes = stream::iter(parts.into_iter().map(Ok))
-            .chain(rest)
-            .map(move |part| reader.decode(part))
-            .buffered(self.options.threads + 1)
-            // Behind an error nothing comes: it would be in the wrong place.
-            .scan(false, |failed, part| {
-                let part = (!*failed).then_some(part);
-                *failed |= part.as_ref().is_some_and(Result::is_err);
-                ready(part)
-            });
+        if cuts.is_empty() && parts.iter().all(|part| matches!(part, Part::Ready(_))) {
+            let bytes = parts.into_iter().filter_map(Part::ready).map(Ok);
+            return Ok(result(response, range, stream::iter(bytes.collect::<Vec<_>>())));
+        }
+        let bytes = reader.stream(parts, cuts);
         Ok(result(response, range, bytes))
     }
 
     /// What is needed for these bytes of content, and the answer to the request if there was one.
-    async fn load(&self, opened: &Opened, content: &Range<u64>) -> Result<(Vec<Part>, Option<Response>), Stopped> {
+    pub async fn load(&self, opened: &Opened, content: &Range<u64>) -> Result<(Vec<Part>, Option<Response>), Stopped> {
         let Kind::Container(container) = &opened.kind else {
             return Err(Stopped::Replaced);
         };
@@ -221,7 +193,7 @@ fn result(
 }
 
 /// A part of the content.
-enum Part {
+pub enum Part {
     Ready(Bytes),
     Coded {
         place: Place,
@@ -232,128 +204,11 @@ enum Part {
     },
 }
 
-/// A stream that is being read.
-struct Reader {
-    shared: Arc<Shared>,
-    /// The container that was opened first.
-    begun: Arc<Container>,
-    /// The object as it was opened last.
-    current: Mutex<Arc<Opened>>,
-    reopening: tokio::sync::Mutex<()>,
-}
-
-impl Reader {
-    fn current(&self) -> Arc<Opened> {
-        Arc::clone(&self.current.lock())
-    }
-
-    /// Loads a part of the content. If the object was replaced meanwhile by another form of the same content, from there.
-    fn follow(self: Arc<Self>, content: Range<u64>) -> BoxFuture<'static, Result<Vec<Part>>> {
-        async move { self.load(content).await }.boxed()
-    }
-
-    async fn load(&self, content: Range<u64>) -> Result<Vec<Part>> {
-        let mut opened = self.current();
-        for _ in 0..ATTEMPTS {
-            match self.shared.load(&opened, &content).await {
-                Ok((parts, _)) => return Ok(parts),
-                Err(Stopped::Failed(error)) => return Err(error),
-                Err(Stopped::Replaced) => opened = self.reopen(&opened).await?,
-            }
+impl Part {
+    fn ready(self) -> Option<Bytes> {
+        match self {
+            Part::Ready(bytes) => Some(bytes),
+            Part::Coded { .. } => None,
         }
-        Err(restless(&opened.pin.meta.location))
-    }
-
-    async fn reopen(&self, stale: &Arc<Opened>) -> Result<Arc<Opened>> {
-        let _one = self.reopening.lock().await;
-        let current = self.current();
-        if !Arc::ptr_eq(&current, stale) {
-            return Ok(current);
-        }
-        let location = &stale.pin.meta.location;
-        self.shared.known.forget(location);
-        let conditions = GetOptions {
-            version: stale.pin.version.clone(),
-            ..GetOptions::default()
-        };
-        let found = Arc::new(self.shared.open_now(location, &conditions).await?);
-        match &found.kind {
-            Kind::Container(container) if container.content == self.begun.content => {
-                tracing::debug!("{location} was packed while it was read: going on");
-                *self.current.lock() = Arc::clone(&found);
-                Ok(found)
-            }
-            _ => Err(Error::Precondition {
-                path: location.to_string(),
-                source: "the object was replaced by another one while it was read".into(),
-            }),
-        }
-    }
-
-    fn decode(&self, part: Result<Part>) -> impl Future<Output = Result<Bytes>> + Send + use<> {
-        let location = self.begun_location();
-        let blocks = Arc::clone(&self.shared.blocks);
-        async move {
-            match part? {
-                Part::Ready(bytes) => Ok(bytes),
-                Part::Coded {
-                    place,
-                    key,
-                    stored,
-                    slice,
-                } => Ok(blocks.decode(location, key, place, stored).await?.slice(slice)),
-            }
-        }
-    }
-
-    fn begun_location(&self) -> Path {
-        self.current.lock().pin.meta.location.clone()
-    }
-}
-
-/// The content of a stream, cut into what is loaded at a time: blocks that are all in the cache, or are all not.
-struct Cuts {
-    reader: Arc<Reader>,
-    rest: Range<u64>,
-    /// Stored bytes of the next request.
-    limit: u64,
-}
-
-impl Iterator for Cuts {
-    type Item = Range<u64>;
-
-    fn next(&mut self) -> Option<Range<u64>> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        let opened = self.reader.current();
-        let Kind::Container(container) = &opened.kind else {
-            // Not so: only containers are followed. What loads it says so.
-            return Some(std::mem::replace(&mut self.rest, 0..0));
-        };
-        let blocks = &self.reader.shared.blocks;
-        let start = self.rest.start;
-        let (mut end, mut stored, mut held) = (start, 0, None);
-        for place in places(container, self.rest.clone()) {
-            // What loads the place gives the error.
-            let Ok(place) = place else {
-                end = self.rest.end;
-                break;
-            };
-            let has = container.block(&place).is_some_and(|key| blocks.has(&key));
-            stored += place.stored.end - place.stored.start;
-            let next = place.start + place.len;
-            let fits = stored <= self.limit && next - start <= CONTENT && held.is_none_or(|held| held == has);
-            if end > start && !fits {
-                break;
-            }
-            held = Some(has);
-            end = next.min(self.rest.end);
-        }
-        if held == Some(false) {
-            self.limit = (self.limit * 2).min(self.reader.shared.options.fetch);
-        }
-        self.rest.start = end;
-        Some(start..end)
     }
 }

@@ -1,7 +1,7 @@
 //! Packing one object.
 
 use bytes::Bytes;
-use futures_util::stream::{self, TryStreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use lmfs_codec::stream::ContainerHeader;
 use lmfs_codec::stream::layout::Finder;
 use lmfs_codec::{Header, Method, Stop};
@@ -278,7 +278,7 @@ fn cut(
     content: impl stream::Stream<Item = Result<Bytes>>,
     block_size: usize,
 ) -> impl stream::Stream<Item = Result<Bytes>> {
-    let state = (Box::pin(content), Cutter::default());
+    let state = (Box::pin(content.fuse()), Cutter::default());
     stream::try_unfold(state, move |(mut content, mut cutter)| async move {
         while cutter.len() < block_size {
             match content.try_next().await? {
