@@ -16,7 +16,7 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := $(or $(CARGO_TARGET_DIR),target)/release/lmfs
 
-.PHONY: build help setup setup-test setup-bench demo test test-aarch64 miri fmt columns clippy doc deny unit unit-build unit-run unit-doc
+.PHONY: build help setup setup-test setup-bench demo test test-aarch64 test-python miri fmt columns clippy doc deny unit unit-build unit-run unit-doc
 .PHONY: soak fuzz bench publish-check install uninstall
 
 build: setup  ## build the program (the default)
@@ -76,6 +76,9 @@ test-aarch64:  ## test the exact engine for aarch64 (installs a cross compiler a
 
 miri:  ## run the exact engine's plain kernels under Miri (installs a nightly toolchain)
 	sh scripts/miri.sh
+
+test-python:  ## build the Python package and test it, under the libraries that use it (needs Python's package registry)
+	sh scripts/test-python.sh
 
 soak: setup-test  ## run the randomized tests and the filesystem testers at length: hours
 	$(CARGO) build $(FLAGS) --workspace

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-found=$(find codec indexer lmfs object tests fuzz \( -name target -o -name data \) -prune -o -name '*.rs' -print |
+found=$(find codec indexer lmfs object python tests fuzz \( -name target -o -name data \) -prune -o -name '*.rs' -print |
     LC_ALL=C.UTF-8 xargs grep -nE '^.{121,}' | grep -vE '^[^:]*:[0-9]*: *(#\[error\()?"' || true)
 if [ -n "$found" ]; then
     printf '%s\n' "$found" | cut -c 1-160 >&2

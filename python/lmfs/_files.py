@@ -1,0 +1,259 @@
+"""Compressed files as file objects."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from typing import IO, Any, Callable, Iterable
+
+from . import _core
+
+#: Stored bytes that are read and decoded at a time.
+PIECE = 8 << 20
+#: More blocks than these are not kept: who reads so much at once goes on behind it.
+KEEP = 4
+
+
+def find(size: int, fetch: Callable[[int, int], bytes], model: str | None, threads: int) -> _core.Layout:
+    """Reads where everything is in a file of ``size`` bytes. ``fetch(start, end)`` reads them."""
+    layout = _core.Layout(size, model, threads)
+    pieces: list[tuple[int, bytes]] = []
+    while (want := layout.want()) is not None:
+        start, end = want
+        for at, piece in pieces:
+            if at <= start and end <= at + len(piece):
+                break
+        else:
+            # A table as a whole, and else what is before: it is wanted next.
+            table = layout.table()
+            at, stop = (start, min(table[1], start + PIECE)) if table else (max(0, min(start, end - 32768)), max(end, 64))
+            stop = min(stop, size)
+            piece = fetch(at, stop)
+            if len(piece) != stop - at:
+                raise _core.DamagedError(f"the file ends {stop - at - len(piece)} bytes early")
+            pieces.append((at, piece))
+        layout.feed(piece[start - at : end - at])
+    return layout
+
+
+class Blocks:
+    """Content by range: decodes the blocks that are needed, and keeps some."""
+
+    def __init__(self, layout: _core.Layout, fetch: Callable[[int, int], bytes], cache_bytes: int) -> None:
+        self.layout = layout
+        self.size = layout.size
+        self._fetch = fetch
+        self._limit = cache_bytes
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def read(self, start: int, end: int) -> bytes:
+        """The content from ``start`` to ``end``, which are in it."""
+        parts = []
+        while start < end:
+            first, length, _, _ = self.layout.block(start)
+            block = self._get(first)
+            if block is None and end > first + KEEP * length:
+                stop = self._piece(start, end, length)
+                part = self._decode(start, stop)
+            else:
+                if block is None:
+                    block = self._decode(first, first + length)
+                    self._keep(first, block)
+                stop = min(end, first + length)
+                part = block[start - first : stop - first]
+            parts.append(part)
+            start = stop
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _piece(self, start: int, end: int, length: int) -> int:
+        """The end of about as many blocks as are decoded at a time."""
+        stored = self.layout.stored(start, end)
+        if stored[1] - stored[0] <= PIECE and end - start <= 8 * PIECE:
+            return end
+        first, length, begin, stop = self.layout.block(start)
+        count = max(1, min(8 * PIECE // length, PIECE // (stop - begin)))
+        first, length, _, _ = self.layout.block(min(end - 1, first + (count - 1) * length))
+        return min(end, first + length)
+
+    def _decode(self, start: int, end: int) -> bytes:
+        begin, stop = self.layout.stored(start, end)
+        data = self._fetch(begin, stop)
+        if len(data) != stop - begin:
+            raise _core.DamagedError(f"the file ends {stop - begin - len(data)} bytes early")
+        return self.layout.decode(start, end, data, begin)
+
+    def _get(self, first: int) -> bytes | None:
+        with self._lock:
+            block = self._kept.get(first)
+            if block is not None:
+                self._kept.move_to_end(first)
+            return block
+
+    def _keep(self, first: int, block: bytes) -> None:
+        with self._lock:
+            self._bytes += len(block) - len(self._kept.pop(first, b""))
+            self._kept[first] = block
+            while self._bytes > self._limit and len(self._kept) > 1:
+                _, gone = self._kept.popitem(last=False)
+                self._bytes -= len(gone)
+
+
+class LmzReader(io.RawIOBase):
+    """A compressed file that is read as what it contains. Several threads may use :meth:`pread` at once."""
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        *,
+        model: str | None = None,
+        threads: int = 0,
+        cache_bytes: int = 64 << 20,
+        closes: bool = False,
+    ) -> None:
+        self._file = file
+        self._closes = closes
+        self._seeking = threading.Lock()
+        self._position = 0
+        #: Bytes of the compressed file.
+        self.stored_size = file.seek(0, io.SEEK_END)
+        self._blocks = Blocks(find(self.stored_size, self._fetch, model, threads), self._fetch, cache_bytes)
+        #: Bytes of content.
+        self.size: int = self._blocks.size
+        #: CRC-32 of the content, as the file says.
+        self.crc32: int = self._blocks.layout.crc32
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        with self._seeking:
+            self._file.seek(start)
+            parts = []
+            while start < end:
+                part = self._file.read(end - start)
+                if not part:
+                    break
+                parts.append(part)
+                start += len(part)
+        return b"".join(parts)
+
+    def pread(self, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes from ``offset`` on. The position stays where it is."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        if offset < 0 or length < 0:
+            raise ValueError("offset and length are not negative")
+        return self._blocks.read(min(offset, self.size), min(offset + length, self.size))
+
+    def read_ranges(self, ranges: Iterable[tuple[int, int]]) -> list[bytes]:
+        """``pread`` of several (offset, length). Only blocks with these bytes are decoded."""
+        return [self.pread(offset, length) for offset, length in ranges]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}.get(whence)
+        if base is None or base + offset < 0:
+            raise ValueError(f"cannot seek to {offset} from {whence}")
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        length = self.size if size is None or size < 0 else size
+        data = self.pread(self._position, length)
+        self._position += len(data)
+        return data
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """The next line. Lines are looked for in the block that is kept."""
+        limit = self.size if size is None or size < 0 else size
+        parts = []
+        while limit > 0:
+            part = self.read(min(8192, limit))
+            end = part.find(b"\n") + 1
+            if end:
+                self._position -= len(part) - end
+                part = part[:end]
+            parts.append(part)
+            limit -= len(part)
+            if end or not part:
+                break
+        return b"".join(parts)
+
+    def close(self) -> None:
+        if not self.closed and self._closes:
+            self._file.close()
+        super().close()
+
+
+class LmzWriter(io.RawIOBase):
+    """A compressed file that is written. It is complete once it is closed without an exception."""
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        *,
+        level: int = 6,
+        block_size: int | None = None,
+        model: str | None = None,
+        threads: int = 0,
+        closes: bool = False,
+    ) -> None:
+        self._file = file
+        self._closes = closes
+        self._position = 0
+        self._encoder: _core.Encoder | None = _core.Encoder(level, block_size, model, threads)
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def write(self, data: Any) -> int:
+        if self._encoder is None:
+            raise ValueError("I/O operation on closed file")
+        data = bytes(data)
+        self._put(self._encoder.feed(data))
+        self._position += len(data)
+        return len(data)
+
+    def _put(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            if self._encoder is not None:
+                encoder, self._encoder = self._encoder, None
+                self._put(encoder.finish())
+                self._file.flush()
+        finally:
+            if self._closes:
+                self._file.close()
+            super().close()
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        if kind is not None:
+            # Without its table the file counts as cut short, which it is.
+            self._encoder = None
+        self.close()

@@ -1,0 +1,227 @@
+//! Where everything is in a file of containers. Python reads the file.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use lmfs_codec::Error;
+use lmfs_codec::stream::layout::{
+    Finder, Found, Layout as Inner, Place, ends_a_container, starts_a_container,
+};
+use lmfs_object::Codecs;
+use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+use crate::interrupt::{in_parallel, interruptible};
+use crate::{options, raised, readers};
+
+/// Finds blocks, and decodes them.
+///
+/// Feed it the bytes it wants until it wants no more: `while (want := layout.want()): layout.feed(read(*want))`.
+#[pyclass(frozen)]
+pub struct Layout {
+    state: Mutex<State>,
+    codecs: Arc<Codecs>,
+    threads: usize,
+}
+
+enum State {
+    Finding(Finder),
+    Found(Found),
+    Ready(Arc<Inner>),
+    Failed,
+}
+
+impl Layout {
+    /// With the codecs, which may load a model.
+    fn ready(&self, py: Python<'_>) -> PyResult<Arc<Inner>> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Failed) {
+            State::Ready(inner) => {
+                *state = State::Ready(Arc::clone(&inner));
+                Ok(inner)
+            }
+            State::Found(found) => {
+                let codecs = Arc::clone(&self.codecs);
+                let with = py.detach(|| found.with(|header| codecs.of(header)));
+                let inner = Arc::new(with.map_err(raised)?);
+                *state = State::Ready(Arc::clone(&inner));
+                Ok(inner)
+            }
+            other => {
+                *state = other;
+                Err(PyValueError::new_err("the layout wants more bytes first"))
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl Layout {
+    /// For a file of so many bytes.
+    #[new]
+    #[pyo3(signature = (size, model=None, threads=0))]
+    fn new(py: Python<'_>, size: u64, model: Option<String>, threads: usize) -> PyResult<Layout> {
+        let codecs = py.detach(|| readers(model.as_deref())).map_err(raised)?;
+        Ok(Layout {
+            state: Mutex::new(State::Finding(Finder::new(size, false).map_err(raised)?)),
+            codecs: Arc::new(codecs),
+            threads: options(threads).threads,
+        })
+    }
+
+    /// The range of bytes to feed next, or None.
+    fn want(&self) -> PyResult<Option<(u64, u64)>> {
+        let mut state = self.state.lock();
+        let State::Finding(finder) = &*state else {
+            return Ok(None);
+        };
+        let range = finder.next().map_err(raised)?;
+        if range.is_none()
+            && let State::Finding(finder) = std::mem::replace(&mut *state, State::Failed)
+        {
+            *state = State::Found(finder.finish().map_err(raised)?);
+        }
+        Ok(range.map(|range| (range.start, range.end)))
+    }
+
+    /// The rest of a seek table that will be wanted, so that it can be fetched at once; or None.
+    fn table(&self) -> Option<(u64, u64)> {
+        match &*self.state.lock() {
+            State::Finding(finder) => finder.table().map(|range| (range.start, range.end)),
+            _ => None,
+        }
+    }
+
+    /// Takes the bytes that are wanted.
+    fn feed(&self, data: PyBackedBytes) -> PyResult<()> {
+        match &mut *self.state.lock() {
+            State::Finding(finder) => finder.take(&data).map_err(raised),
+            _ => Err(PyValueError::new_err("nothing is wanted")),
+        }
+    }
+
+    /// Bytes of content.
+    #[getter]
+    fn size(&self) -> PyResult<u64> {
+        match &*self.state.lock() {
+            State::Found(found) => Ok(found.len()),
+            State::Ready(inner) => Ok(inner.len()),
+            _ => Err(PyValueError::new_err("the layout wants more bytes first")),
+        }
+    }
+
+    /// CRC-32 of all content.
+    #[getter]
+    fn crc32(&self) -> PyResult<u32> {
+        match &*self.state.lock() {
+            State::Found(found) => Ok(found.content_crc()),
+            State::Ready(inner) => Ok(inner.found().content_crc()),
+            _ => Err(PyValueError::new_err("the layout wants more bytes first")),
+        }
+    }
+
+    /// The block with this byte of content: (first byte, bytes, start of its stored bytes, their end).
+    fn block(&self, py: Python<'_>, offset: u64) -> PyResult<(u64, u64, u64, u64)> {
+        let place = self.ready(py)?.block(offset).map_err(raised)?;
+        Ok((place.start, place.len, place.stored.start, place.stored.end))
+    }
+
+    /// Where the blocks with these bytes of content are stored: one range.
+    fn stored(&self, py: Python<'_>, start: u64, end: u64) -> PyResult<(u64, u64)> {
+        let inner = self.ready(py)?;
+        let (first, last) = (inner.block(start), inner.block(end.saturating_sub(1)));
+        Ok((
+            first.map_err(raised)?.stored.start,
+            last.map_err(raised)?.stored.end,
+        ))
+    }
+
+    /// Decodes content from `start` to `end`. `data` is what is stored from `at` on.
+    fn decode<'py>(
+        &self,
+        py: Python<'py>,
+        start: u64,
+        end: u64,
+        data: PyBackedBytes,
+        at: u64,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let (inner, threads) = (self.ready(py)?, self.threads);
+        let parts = interruptible(py, move |stop| {
+            let mut places = Vec::new();
+            let mut next = start;
+            while next < end {
+                let place = inner.block(next)?;
+                next = place.start + place.len;
+                places.push(place);
+            }
+            in_parallel(&places, threads, stop, |place: &Place, stop| {
+                let bytes = place
+                    .decode(stored(&data, at, &place.stored)?, stop)?
+                    .into_bytes();
+                Ok((place.start, bytes))
+            })
+        })?;
+        let len = usize::try_from(end.saturating_sub(start))
+            .map_err(|_| PyValueError::new_err("too much at once"))?;
+        PyBytes::new_with(py, len, |mut out| {
+            for (first, bytes) in &parts {
+                let from = start.saturating_sub(*first) as usize;
+                let part = bytes.get(from..).unwrap_or_default();
+                let len = part.len().min(out.len());
+                let (now, later) = std::mem::take(&mut out).split_at_mut(len);
+                now.copy_from_slice(part.get(..len).unwrap_or_default());
+                out = later;
+            }
+            match out.len() {
+                0 => Ok(()),
+                missing => Err(PyValueError::new_err(format!(
+                    "{missing} bytes are missing"
+                ))),
+            }
+        })
+    }
+
+    /// Bytes of content of a file of `size` bytes that ends with `tail`; None if that takes more of it.
+    #[staticmethod]
+    fn content_size(size: u64, tail: &[u8]) -> PyResult<Option<u64>> {
+        let at = size.saturating_sub(tail.len() as u64);
+        // Headers are not looked at, as they may be elsewhere.
+        let mut finder = Finder::new(size, true).map_err(raised)?;
+        while let Some(range) = finder.next().map_err(raised)? {
+            if let Some(len) = finder.only_len() {
+                return Ok(Some(len));
+            }
+            let Ok(bytes) = stored(tail, at, &range) else {
+                return Ok(None);
+            };
+            finder.take(bytes).map_err(raised)?;
+        }
+        Ok(Some(finder.finish().map_err(raised)?.len()))
+    }
+
+    /// Whether what starts with these bytes, eight or more, is a container.
+    #[staticmethod]
+    fn starts(data: &[u8]) -> bool {
+        starts_a_container(data)
+    }
+
+    /// Whether what ends with these bytes, four or more, ends as a container does.
+    #[staticmethod]
+    fn ends(data: &[u8]) -> bool {
+        ends_a_container(data)
+    }
+}
+
+/// The bytes of a range in what is stored from `at` on.
+fn stored<'a>(data: &'a [u8], at: u64, range: &Range<u64>) -> Result<&'a [u8], Error> {
+    let slice = || {
+        let from = usize::try_from(range.start.checked_sub(at)?).ok()?;
+        let to = usize::try_from(range.end.checked_sub(at)?).ok()?;
+        data.get(from..to)
+    };
+    slice()
+        .ok_or_else(|| Error::InvalidOption(format!("the stored bytes {range:?} were not given")))
+}
