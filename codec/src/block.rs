@@ -17,7 +17,7 @@ pub(crate) use codec::decode_as;
 pub use fingerprint::Fingerprint;
 pub(crate) use fingerprint::hex;
 pub use header::{Header, Method};
-pub(crate) use options::MODEL_GAIN;
+pub(crate) use options::MODEL_WORTH;
 pub use options::Options;
 
 /// The most bytes a block holds.

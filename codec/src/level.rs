@@ -1,6 +1,6 @@
 //! Levels 1 to 9: how much time is given for how much space.
 
-use crate::block::MODEL_GAIN;
+use crate::block::MODEL_WORTH;
 use crate::{Error, Options, Result};
 
 /// What a level does. docs/BENCHMARKS.md, "Levels", has what each takes and gives.
@@ -16,7 +16,7 @@ pub struct Level {
     mix: bool,
     zstd_level: i32,
     most_lanes: Option<usize>,
-    model_gain: u32,
+    model_worth: u32,
 }
 
 const fn level(number: u8, model: Option<&'static str>, mix: bool, zstd_level: i32, kib: usize) -> Level {
@@ -27,7 +27,7 @@ const fn level(number: u8, model: Option<&'static str>, mix: bool, zstd_level: i
         mix,
         zstd_level,
         most_lanes: None,
-        model_gain: MODEL_GAIN,
+        model_worth: MODEL_WORTH,
     }
 }
 
@@ -45,7 +45,7 @@ impl Level {
         level(8, Some("small"), true, 19, 1024),
         Level {
             most_lanes: Some(2),
-            model_gain: 0,
+            model_worth: 0,
             ..level(9, Some("small"), true, 19, 1024)
         },
     ];
@@ -69,7 +69,7 @@ impl Level {
             mix: self.mix,
             zstd_level: self.zstd_level,
             most_lanes: self.most_lanes,
-            model_gain: self.model_gain,
+            model_worth: self.model_worth,
             ..Options::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Sizes and speeds of the methods on files, block by block, beside zstd and a bare llama.cpp loop.
 //!
-//! `cargo run --release -p lmfs-codec --example bench -- [--block KIB] [--take KIB] [--lanes N] [--gain PERCENT]
+//! `cargo run --release -p lmfs-codec --example bench -- [--block KIB] [--take KIB] [--lanes N] [--worth N]
 //! FILE...`
 #![allow(
     missing_docs,
@@ -18,7 +18,7 @@ struct Settings {
     block: usize,
     take: usize,
     lanes: Option<usize>,
-    gain: u32,
+    worth: u32,
     model: ModelSource,
     engine: EngineChoice,
     files: Vec<String>,
@@ -30,7 +30,7 @@ fn settings() -> Settings {
         block: 65536,
         take: 65536,
         lanes: None,
-        gain: Options::default().model_gain,
+        worth: Options::default().model_worth,
         model,
         engine: EngineChoice::Auto,
         files: vec![],
@@ -42,7 +42,7 @@ fn settings() -> Settings {
             "--block" => settings.block = value().parse::<usize>().unwrap() << 10,
             "--take" => settings.take = value().parse::<usize>().unwrap() << 10,
             "--lanes" => settings.lanes = Some(value().parse().unwrap()),
-            "--gain" => settings.gain = value().parse().unwrap(),
+            "--worth" => settings.worth = value().parse().unwrap(),
             "--model" => settings.model = value().parse().unwrap(),
             "--engine" => settings.engine = value().parse().unwrap(),
             _ => settings.files.push(arg),
@@ -97,7 +97,7 @@ fn main() {
     let with = |change: &dyn Fn(&mut Options)| {
         let mut options = Options::default();
         options.lanes = settings.lanes;
-        options.model_gain = settings.gain;
+        options.model_worth = settings.worth;
         change(&mut options);
         Codec::new(Some(Arc::clone(&model)), options).unwrap()
     };

@@ -137,7 +137,8 @@ impl Packer {
     }
 
     /// Packs everything in `scope` that waits, however recently it was written, and collects the garbage that this
-    /// makes; with `again` also what is packed already, where it becomes smaller. `jobs` as in [`Options::jobs`]; 0 for those. `progress` is called a few times a second.
+    /// makes; with `again` also what is packed already, where it becomes smaller or needs the language model no more.
+    /// `jobs` as in [`Options::jobs`]; 0 for those. `progress` is called a few times a second.
     ///
     /// A file system in front of the store has to write its buffers out before, if they are to be packed, too.
     ///

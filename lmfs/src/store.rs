@@ -20,6 +20,7 @@ mod lock;
 mod models;
 mod opened;
 mod parity;
+mod prefer;
 mod rebuild;
 mod tag;
 
@@ -33,5 +34,6 @@ pub use lock::Lock;
 pub use models::Digest;
 pub use opened::{Access, Opened};
 pub use parity::set_parity;
+pub use prefer::Prefer;
 pub use rebuild::rebuild;
 pub use tag::Tag;

@@ -78,7 +78,7 @@ impl Codec {
     }
 
     /// The smallest block of all allowed methods that promise something for these bytes, or one without the language
-    /// model where that is nearly as small ([`Options::model_gain`]), decoded and compared with `raw` before it is
+    /// model where that is nearly as small ([`Options::model_worth`]), decoded and compared with `raw` before it is
     /// returned. One that does not decode to `raw` is logged as a warning, and the next best taken. Never longer than
     /// `raw` and a header.
     ///
@@ -160,7 +160,7 @@ impl Codec {
             }
             let best = blocks.last().map_or(raw.len() + Header::LEN, |(block, _)| block.len());
             let gain = match method {
-                Method::Model => best * options.model_gain as usize / 100,
+                Method::Model => raw.len() * options.model_worth as usize / 1024,
                 _ => 0,
             };
             if payload.len() + Header::LEN + gain < best {
@@ -433,13 +433,13 @@ mod tests {
     }
 
     /// The method and the length of the block that a model which knows `raw` makes of it.
-    fn encode(raw: &[u8], steadfast: bool, model_gain: u32) -> (Method, usize) {
-        let (method, len, _) = counted(raw, raw, steadfast, model_gain);
+    fn encode(raw: &[u8], steadfast: bool, model_worth: u32) -> (Method, usize) {
+        let (method, len, _) = counted(raw, raw, steadfast, model_worth);
         (method, len)
     }
 
     /// The same of a model that knows `text`, and how many tokens the model was fed.
-    fn counted(raw: &[u8], text: &[u8], steadfast: bool, model_gain: u32) -> (Method, usize, usize) {
+    fn counted(raw: &[u8], text: &[u8], steadfast: bool, model_worth: u32) -> (Method, usize, usize) {
         let fed = Arc::new(AtomicUsize::new(0));
         let bytes: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
         let model = Fickle {
@@ -459,7 +459,7 @@ mod tests {
         };
         let options = Options {
             lanes: Some(1),
-            model_gain,
+            model_worth,
             ..Options::default()
         };
         let codec = Codec::new(Some(Arc::new(model)), options).unwrap();
@@ -476,22 +476,22 @@ mod tests {
             .flat_map(|i: u32| format!("{i},{},{}\n", i % 7, i.wrapping_mul(2_654_435_761) >> 20).into_bytes())
             .take(64 << 10)
             .collect();
-        let (method, _, fed) = counted(&table, b"", true, 5);
+        let (method, _, fed) = counted(&table, b"", true, 12);
         println!("{} bytes: {fed} tokens fed", table.len());
         assert_eq!(method, Method::Mix);
         assert!((1..=table.len() / 8 + 1).contains(&fed), "{fed} tokens");
         // Where the smallest block is asked for, and where a block is short, it is tried on all of it.
         assert!(counted(&table, b"", true, 0).2 >= table.len());
-        assert!(counted(&table[..20_000], b"", true, 5).2 >= 20_000);
+        assert!(counted(&table[..20_000], b"", true, 12).2 >= 20_000);
     }
 
     /// Compressing once gave up with "damaged block", although zstd would have done.
     #[test]
     fn what_does_not_decode_gives_way_to_the_next_smallest() {
         let raw = noise();
-        let (method, smallest) = encode(&raw, true, 5);
+        let (method, smallest) = encode(&raw, true, 12);
         assert_eq!(method, Method::Model);
-        let (method, len) = encode(&raw, false, 5);
+        let (method, len) = encode(&raw, false, 12);
         assert!(matches!(method, Method::Mix | Method::Zstd), "{method}");
         assert!(smallest < len && len < raw.len(), "{smallest}, {len}");
     }
@@ -499,13 +499,13 @@ mod tests {
     #[test]
     fn the_model_is_used_where_it_gains_enough() {
         let raw = noise();
-        let ((_, with), (method, without)) = (encode(&raw, true, 0), encode(&raw, true, 99));
+        let ((_, with), (method, without)) = (encode(&raw, true, 0), encode(&raw, true, 1024));
         assert!(matches!(method, Method::Mix | Method::Zstd), "{method}");
-        let gained = (100 * (without - with) / without) as u32;
+        let gained = (1024 * (without - with) / raw.len()) as u32;
         assert_eq!(encode(&raw, true, gained - 1), (Method::Model, with));
         assert_eq!(encode(&raw, true, gained + 1), (method, without));
         let all = Options {
-            model_gain: 100,
+            model_worth: 1025,
             ..Options::default()
         };
         assert!(matches!(Codec::new(None, all), Err(Error::InvalidOption(_))));

@@ -9,6 +9,7 @@ pub use super::level::LevelFlags;
 pub use super::pack_objects::PackObjects;
 use super::size;
 use crate::daemon::PackMode;
+use crate::store::Prefer;
 
 const LONG_ABOUT: &str = "\
 A filesystem that compresses with a language model.
@@ -345,6 +346,9 @@ pub struct Init {
     /// Parity beside the log, 1% to 50%, from which `lmfs check --repair` can repair damaged regions
     #[arg(long, value_name = "PERCENT", value_parser = size::parse_percent, default_value = "0")]
     pub parity: u8,
+    /// What new blocks are to be: never coded by the language model, only where that saves much, or as small as possible
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
+    pub prefer: Prefer,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
@@ -378,8 +382,8 @@ pub struct Mount {
     #[arg(short, long)]
     pub foreground: bool,
     /// Mount options as in fstab, comma-separated: ro, allow_other, allow_root, noatime, nodev, nosuid, noexec, sync,
-    /// dirsync, nonempty and their opposites, cache_size=SIZE, pack=idle|off, pack_idle=SECONDS. Options for mount(8)
-    /// and systemd are ignored
+    /// dirsync, nonempty and their opposites, cache_size=SIZE, pack=idle|off, pack_idle=SECONDS, prefer=WHAT. Options for
+    /// mount(8) and systemd are ignored
     #[arg(short, long = "options", value_name = "OPT,...", value_delimiter = ',', action = ArgAction::Append)]
     pub options: Vec<String>,
     /// Memory for decoded blocks [default: 256MiB]
@@ -391,6 +395,9 @@ pub struct Mount {
     /// With --pack=idle, compress a file this many seconds after its last write [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub pack_idle: Option<u64>,
+    /// What new blocks are to be [default: as the store was made]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub prefer: Option<Prefer>,
     /// Mount read-only
     #[arg(long)]
     pub read_only: bool,
@@ -431,9 +438,12 @@ pub struct Pack {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     /// Also what is packed already, with the dictionaries, model and settings of now; a block changes only if it becomes
-    /// smaller
+    /// smaller or is no longer coded by the language model
     #[arg(long)]
     pub again: bool,
+    /// What new blocks are to be [default: as the store was made]. A mounted store has its mount option for this
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub prefer: Option<Prefer>,
     /// Print one JSON object at the end
     #[arg(long)]
     pub json: bool,

@@ -28,6 +28,7 @@ pub fn run(args: &args::Init, quiet: bool) -> anyhow::Result<ExitCode> {
         engine: args.choice.engine,
         block_size: args.block_size,
         parity: args.parity,
+        prefer: args.prefer,
     };
     let folder = new.make(&args.store)?;
     if args.json {
@@ -46,6 +47,7 @@ fn describe(folder: &Folder) -> serde_json::Value {
         "format": config.format,
         "block_size": config.block_size,
         "parity": config.parity,
+        "prefer": config.prefer,
         "model": config.model,
     })
 }

@@ -55,6 +55,7 @@ fn plan(args: &args::Mount) -> anyhow::Result<Plan> {
     options.cache_size = args.cache_size.unwrap_or(options.cache_size);
     options.pack = args.pack.unwrap_or(options.pack);
     options.pack_idle = args.pack_idle.unwrap_or(options.pack_idle);
+    options.prefer = args.prefer.or(options.prefer);
     let mountpoint = std::path::absolute(&mountpoint)
         .with_context(|| format!("cannot use the mountpoint {}", mountpoint.display()))?;
     Ok(Plan {

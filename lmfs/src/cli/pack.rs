@@ -42,6 +42,9 @@ pub fn run(args: &args::Pack, quiet: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn by_daemon(args: &args::Pack, client: Client, quiet: bool) -> anyhow::Result<Summary> {
+    if args.prefer.is_some() {
+        bail!("the store is mounted; mount it with the option `prefer` to change what its blocks are to be");
+    }
     let mount = mount_of(&args.target)?;
     let root = mount.as_ref().map(|mount| mount.mountpoint.as_path());
     // A path below the mountpoint names the mount, and itself.
@@ -78,7 +81,11 @@ fn inode_in_mount(path: &Path, root: Option<&Path>) -> anyhow::Result<u64> {
 }
 
 fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Summary> {
-    let opened = Opened::open(folder, &Access::full("lmfs pack"))?;
+    let access = Access {
+        prefer: args.prefer,
+        ..Access::full("lmfs pack")
+    };
+    let opened = Opened::open(folder, &access)?;
     if let Some(fault) = &opened.model_fault {
         bail!("nothing can be packed: {fault}");
     }

@@ -152,6 +152,7 @@ mod tests {
             engine: lmfs_codec::model::EngineChoice::Auto,
             block_size: 4096,
             parity: 0,
+            prefer: crate::store::Prefer::default(),
         };
         let folder = new.make(&store).unwrap();
         fs::write(full.join("file"), b"").unwrap();

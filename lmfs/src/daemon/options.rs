@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use crate::cli::size;
+use crate::store::Prefer;
 
 /// When files are compressed with the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -33,6 +34,8 @@ pub struct Options {
     pub pack: PackMode,
     /// Seconds after a file's last write.
     pub pack_idle: u64,
+    /// What new blocks are to be, if not what the store says.
+    pub prefer: Option<Prefer>,
 }
 
 impl Default for Options {
@@ -46,6 +49,7 @@ impl Default for Options {
             cache_size: 256 << 20,
             pack: PackMode::Idle,
             pack_idle: 30,
+            prefer: None,
         }
     }
 }
@@ -134,6 +138,7 @@ impl Options {
             ("nonempty", None) => self.nonempty = true,
             ("cache_size" | "cache-size", Some(value)) => self.cache_size = size::parse(value)?,
             ("pack", Some(value)) => self.pack = value.parse()?,
+            ("prefer", Some(value)) => self.prefer = Some(value.parse()?),
             ("pack_idle" | "pack-idle", Some(value)) => {
                 self.pack_idle = value
                     .parse()
@@ -191,6 +196,7 @@ impl Options {
         list.push(format!("cache_size={}", self.cache_size));
         list.push(format!("pack={}", self.pack));
         list.push(format!("pack_idle={}", self.pack_idle));
+        list.extend(self.prefer.map(|prefer| format!("prefer={prefer}")));
         list
     }
 }
@@ -265,6 +271,7 @@ mod tests {
             "pack=always",
             "cache_size=big",
             "pack_idle=-1",
+            "prefer=haste",
             "ro=1",
             "subtype=x",
         ] {
@@ -281,6 +288,7 @@ mod tests {
             "ro,nodev,noexec,pack=off",
             "suid,dev",
             "allow_root,nonempty,cache_size=7,pack_idle=0",
+            "prefer=speed",
         ] {
             let options = parsed(text).unwrap();
             assert_eq!(parsed(&options.to_list().join(",")).unwrap(), options);

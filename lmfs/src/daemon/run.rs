@@ -99,6 +99,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     let access = Access {
         read_only: options.read_only,
         cache_bytes: options.cache_size,
+        prefer: options.prefer,
         ..Access::full(&purpose)
     };
     let mut store = Opened::open(plan.store.clone(), &access)?;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cache::CacheStats;
 use crate::fs::Stats;
 use crate::packer;
-use crate::store::{Opened, Tag, dictionaries};
+use crate::store::{Opened, Prefer, Tag, dictionaries};
 
 /// Everything known about a store. Keys are described in docs/OPERATIONS.md.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub struct Status {
     pub version: String,
     /// Where it is mounted and by whom.
     pub mount: Option<MountStatus>,
+    /// What new blocks are to be: `speed`, `balanced` or `size`.
+    pub prefer: Prefer,
     /// The language model.
     pub model: Option<ModelStatus>,
     /// Bytes of all files.
@@ -153,6 +155,7 @@ impl Status {
             format: config.format,
             block_size: config.block_size,
             parity: config.parity,
+            prefer: store.prefer,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             model: config.model.as_ref().map(|model| ModelStatus {
                 name: model.name.clone(),

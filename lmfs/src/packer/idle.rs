@@ -18,7 +18,7 @@ use crate::store::Tag;
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// With less than this packed, looking for dictionaries in all of a store is not worth it.
-const LEAST_AGAIN: u64 = 512 << 10;
+const LEAST_AGAIN: u64 = 256 << 10;
 
 /// The meta row that says how many bytes were packed when all of the store was last looked at, in 8 bytes.
 const LOOKED_AT: &[u8] = b"looked-at";

@@ -25,11 +25,11 @@ const SAMPLE: u64 = 4 << 20;
 /// Blocks on which a dictionary is tried, at most.
 const TRIALS: usize = 12;
 /// Texts of these sizes are tried, as long as each saves more than the one before.
-const SIZES: [usize; 4] = [32 << 10, 96 << 10, 256 << 10, 1 << 20];
+const SIZES: [usize; 5] = [16 << 10, 48 << 10, 128 << 10, 320 << 10, 1 << 20];
 /// A text is at most this part of its group.
 const PART: u64 = 4;
-/// A dictionary must save so many times what its copies take together: four times its own size.
-const WORTH: f64 = 2.0;
+/// A dictionary must save so many times what its copies take together: three times its own size.
+const WORTH: f64 = 1.5;
 /// Bytes of a record of the log beside its contents.
 const RECORD: usize = 18;
 /// Copies of a dictionary in the log.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use lmfs_codec::{Header, Stop};
+use lmfs_codec::{Header, Method, Stop};
 use lmfs_indexer::{BlockRef, Error as StoreError, Extent};
 use tracing::warn;
 
@@ -300,8 +300,11 @@ impl Shift<'_> {
             Err(lmfs_codec::Error::Interrupted) => return Err(Error::Interrupted),
             Err(error) => return Ok(Err(self.failed(waiting, &error))),
         };
-        if block.len() >= first.len() {
-            if !Tag(waiting.extent.tag).waits() {
+        let old = Tag(waiting.extent.tag);
+        // What the model coded and would not code now is wanted for its speed, not for its size.
+        let is_quicker = old.method() == Some(Method::Model) && tag.method() != Some(Method::Model);
+        if block.len() >= first.len() && !is_quicker {
+            if !old.waits() {
                 return Ok(Err(Outcome::Kept));
             }
             // Nothing is smaller: the stored block says from now on that it was tried.

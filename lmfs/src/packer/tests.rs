@@ -8,7 +8,7 @@ use lmfs_indexer::{BlockRef, Change, CreateOptions, Dirent, Extent, Inode, Kind,
 
 use super::*;
 use crate::garbage::Effort;
-use crate::store::{Tag, dictionaries};
+use crate::store::{Prefer, Tag, dictionaries};
 use crate::testing::until;
 
 const BLOCK: usize = 4096;
@@ -462,6 +462,36 @@ fn a_store_open_for_reading_only_is_not_packed() {
     };
     let refused = f.packer().run(&Scope::All, false, 0, &|_| (), &Stop::new());
     assert!(matches!(refused, Err(Error::ReadOnly)));
+}
+
+#[test]
+fn packing_again_for_speed_gives_the_language_model_up_and_for_size_takes_it_up() {
+    use lmfs_codec::model::{EngineChoice, LoadOptions, load};
+
+    let model = load(
+        &"builtin:tiny".parse().unwrap(),
+        EngineChoice::Auto,
+        &LoadOptions::default(),
+    )
+    .unwrap();
+    let mut f = Fixture::new();
+    f.file(10, &text(2 * BLOCK), 0);
+    let mut sizes = Vec::new();
+    for (prefer, method) in [
+        (Prefer::Size, Method::Model),
+        (Prefer::Speed, Method::Mix),
+        (Prefer::Size, Method::Model),
+    ] {
+        let mut options = lmfs_codec::Options::default();
+        prefer.apply(&mut options);
+        f.codec = dictionaries::codec(&f.store, Some(model.clone()), options).unwrap();
+        let summary = f.packer().run(&Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
+        assert_eq!(summary.blocks_packed, 2, "{prefer}");
+        assert_eq!(f.methods(10), [(method, false); 2]);
+        assert_eq!(f.contents(10), text(2 * BLOCK));
+        sizes.push(f.store.totals().stored_bytes);
+    }
+    assert!(sizes[0] < sizes[1] && sizes[0] == sizes[2], "{sizes:?}");
 }
 
 mod learning;

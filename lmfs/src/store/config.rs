@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::error::{Error, Result};
 use super::models::Digest;
+use super::prefer::Prefer;
 
 /// The newest store format this program reads, and the one it writes.
 pub const FORMAT: u32 = 1;
@@ -38,9 +39,16 @@ pub struct Config {
     /// Parity of new segments, in percent of their bytes; 0: none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub parity: u8,
+    /// What blocks are to be.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub prefer: Prefer,
     /// The language model; a store made with `--model none` has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelConfig>,
+}
+
+fn is_default(prefer: &Prefer) -> bool {
+    *prefer == Prefer::default()
 }
 
 fn is_zero(percent: &u8) -> bool {
@@ -146,6 +154,7 @@ mod tests {
             store_id: Uuid::from_u128(7),
             block_size: 16384,
             parity: 5,
+            prefer: Prefer::Speed,
             model: Some(ModelConfig {
                 name: "builtin:first \"quoted\" \n".into(),
                 digest: Digest([0xab; 32]),
@@ -163,6 +172,7 @@ mod tests {
             Config {
                 model: None,
                 parity: 0,
+                prefer: Prefer::Balanced,
                 ..sample()
             },
         ] {
@@ -190,6 +200,7 @@ mod tests {
             good.replace("block_size", "blocksize"),
             good.replace("parity = 5", "parity = 51"),
             good.replace("parity = 5", "parity = -1"),
+            good.replace("\"speed\"", "\"haste\""),
             good.replace("abab", "xyxy"),
             format!("{good}\nextra = 1\n"),
             "\u{0}\u{1}".into(),

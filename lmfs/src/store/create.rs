@@ -14,6 +14,7 @@ use super::error::{Error, Result};
 use super::folder::{Folder, discard};
 use super::lock::Lock;
 use super::models::{Digest, ModelFile};
+use super::prefer::Prefer;
 
 /// Where the log keeps a copy of `config.toml`, so that a lost one can be restored.
 pub(super) const CONFIG_KEY: &[u8] = b"config";
@@ -29,6 +30,8 @@ pub struct NewStore {
     pub block_size: u32,
     /// Parity of segments, in percent of their bytes, at most [`lmfs_indexer::MAX_PARITY`]; 0: none.
     pub parity: u8,
+    /// What its blocks are to be.
+    pub prefer: Prefer,
 }
 
 impl NewStore {
@@ -47,6 +50,7 @@ impl NewStore {
             store_id: Uuid::new_v4(),
             block_size: self.block_size,
             parity: self.parity,
+            prefer: self.prefer,
             model,
         };
         fill(&dir, &path, config, gguf.as_deref()).inspect_err(|_| discard(&dir, &path))

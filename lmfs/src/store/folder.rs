@@ -256,6 +256,7 @@ mod tests {
             store_id: Uuid::from_u128(1),
             block_size: 4096,
             parity: 0,
+            prefer: crate::store::Prefer::default(),
             model: None,
         }
     }

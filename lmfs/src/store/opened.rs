@@ -13,6 +13,7 @@ use super::error::{Error, Result};
 use super::folder::Folder;
 use super::lock::Lock;
 use super::models::{ModelFault, ModelFile};
+use super::prefer::Prefer;
 
 /// How to open a store.
 #[derive(Debug, Clone)]
@@ -25,6 +26,8 @@ pub struct Access {
     pub model: bool,
     /// Bytes of the cache: the states after dictionaries take a part of them.
     pub cache_bytes: u64,
+    /// What new blocks are to be, if not what the store says.
+    pub prefer: Option<Prefer>,
 }
 
 /// Bytes of the cache unless somebody says otherwise.
@@ -39,6 +42,7 @@ impl Access {
             read_only: false,
             model: true,
             cache_bytes: CACHE_BYTES,
+            prefer: None,
         }
     }
 
@@ -60,6 +64,8 @@ pub struct Opened {
     pub codec: Codec,
     /// The folder and what the store is.
     pub folder: Folder,
+    /// What new blocks are to be.
+    pub prefer: Prefer,
     /// What opening found.
     pub report: OpenReport,
     /// Why the model cannot be used, and what follows: its blocks cannot be read and nothing can be packed.
@@ -106,15 +112,17 @@ impl Opened {
             }
         })?;
         let indexer = Arc::new(indexer);
+        let prefer = access.prefer.unwrap_or(folder.config().prefer);
         let (model, model_fault) = match (&folder.config().model, access.model) {
             (Some(config), true) => open_model(&folder, config)?,
             _ => (None, None),
         };
-        let codec = dictionaries::codec(&indexer, model, codec_options(access))?;
+        let codec = dictionaries::codec(&indexer, model, codec_options(access, prefer))?;
         Ok(Opened {
             indexer,
             codec,
             folder,
+            prefer,
             report,
             model_fault,
             lock,
@@ -166,10 +174,11 @@ impl Opened {
     }
 }
 
-fn codec_options(access: &Access) -> Options {
+fn codec_options(access: &Access, prefer: Prefer) -> Options {
     let mut options = Options::default();
     let half = usize::try_from(access.cache_bytes / 2).unwrap_or(usize::MAX);
     options.most_warm_bytes = options.most_warm_bytes.min(half);
+    prefer.apply(&mut options);
     options
 }
 
@@ -248,6 +257,7 @@ mod tests {
             engine: lmfs_codec::model::EngineChoice::Auto,
             block_size: 4096,
             parity: 0,
+            prefer: Prefer::default(),
         };
         let folder = new.make(&dir.path().join("store")).unwrap();
         let dir = folder.dir().clone();

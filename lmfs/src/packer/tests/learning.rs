@@ -40,7 +40,7 @@ fn table(seed: u64, len: usize) -> Vec<u8> {
     out
 }
 
-const FILES: u64 = 66;
+const FILES: u64 = 44;
 const LEN: usize = 2 * BLOCK;
 
 impl Fixture {
