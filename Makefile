@@ -16,7 +16,7 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := $(or $(CARGO_TARGET_DIR),target)/release/lmfs
 
-.PHONY: build help setup setup-test setup-bench demo test test-aarch64 test-python miri fmt columns clippy doc deny unit unit-build unit-run unit-doc
+.PHONY: build help setup setup-test setup-bench demo test test-aarch64 test-python miri fmt columns imports clippy doc deny unit unit-build unit-run unit-doc
 .PHONY: soak fuzz bench publish-check install uninstall
 
 build: setup  ## build the program (the default)
@@ -41,7 +41,7 @@ demo: build  ## show how it works: mount a store, copy files in, pack, read, kil
 
 # Each step prints when it started and how long it took.
 test:  ## run everything that has to pass: format, lints, licences, unit, doc and whole-system tests
-	@MAKE="$(MAKE)" sh scripts/steps.sh setup-test fmt clippy doc deny unit-build unit-run unit-doc
+	@MAKE="$(MAKE)" sh scripts/steps.sh setup-test fmt columns imports clippy doc deny unit-build unit-run unit-doc
 
 fmt:  ## check the format of the code
 	$(CARGO) fmt --all --check
@@ -51,6 +51,9 @@ clippy:  ## run the lints
 
 columns:  ## list lines of Rust with more than 120 columns
 	@sh scripts/columns.sh
+
+imports:  ## look for circles among the modules of each crate
+	@python3 scripts/imports.py lmfs indexer
 
 doc:  ## build the documentation of the crates, where every warning is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps -p lmfs-indexer -p lmfs-codec -p lmfs-object -p lmfs

@@ -18,7 +18,7 @@ fi
 
 # command-or-file:package
 build="cmake:cmake clang:clang c++:g++ pkg-config:pkg-config fusermount3:fuse3 /dev/fuse:fuse3"
-test="$build make:make diff:diffutils fio:fio flock:util-linux git:git rsync:rsync sqlite3:sqlite3 tar:tar xz:xz-utils setfattr:attr setfacl:acl stress-ng:stress-ng /usr/include/sys/acl.h:libacl1-dev
+test="$build make:make diff:diffutils fio:fio flock:util-linux git:git python3:python3 rsync:rsync sqlite3:sqlite3 tar:tar xz:xz-utils setfattr:attr setfacl:acl stress-ng:stress-ng /usr/include/sys/acl.h:libacl1-dev
       systemd-analyze:systemd unshare:util-linux script:bsdutils"
 bench="$test bindfs:bindfs zpaq:zpaq 7z:p7zip-full brotli:brotli"
 libclang=$(ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/*/libclang*.so* 2>/dev/null | head -n 1 || true)

@@ -71,8 +71,8 @@ pub trait LanguageModel: Send + Sync {
     /// Cuts any bytes into tokens whose bytes, joined, are `text` again. The caller checks that.
     fn tokenize(&self, text: &[u8]) -> Result<Vec<Token>>;
 
-    /// The most lanes worth having: from here on more of them hardly make a token faster, and fewer see more of the text
-    /// each. Blocks have no more unless more are asked for.
+    /// The most lanes worth having: from here on more of them hardly make a token faster, and fewer see more of the
+    /// text each. Blocks have no more unless more are asked for.
     fn best_lanes(&self) -> usize {
         16
     }

@@ -1,7 +1,7 @@
 //! What a file takes, and how fast it is read, by how much the language model must save to be used.
 //!
-//! `cargo run --release -p lmfs-codec --example route -- [--block KIB] [--take KIB] FILE...` takes every n-th block of a
-//! file, so that it takes so many KiB.
+//! `cargo run --release -p lmfs-codec --example route -- [--block KIB] [--take KIB] FILE...` takes every n-th block of
+//! a file, so that it takes so many KiB.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -212,8 +212,8 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Keys of the rows that begin with `prefix`, from `from` on, as they are at this point of the transaction, up to the
-    /// first that is not `wanted`.
+    /// Keys of the rows that begin with `prefix`, from `from` on, as they are at this point of the transaction, up to
+    /// the first that is not `wanted`.
     fn keys_with(&self, prefix: &[u8], from: &[u8], wanted: impl Fn(&[u8]) -> bool) -> Result<Vec<Vec<u8>>> {
         let mut keys = Vec::new();
         self.index.scan_prefix(prefix, from, |k, _| {

@@ -55,8 +55,8 @@ pub enum Change {
         /// One per block. Of a stored block that is in use already, only the number and `raw_len` count.
         extents: Vec<Option<Extent>>,
     },
-    /// Replaces the extents of blocks `first..first + count` by those of another file, or another part of it, as they are
-    /// then: both share the stored blocks.
+    /// Replaces the extents of blocks `first..first + count` by those of another file, or another part of it, as they
+    /// are then: both share the stored blocks.
     CopyExtents {
         /// The file, which must exist when the transaction is done.
         ino: u64,
@@ -69,8 +69,8 @@ pub enum Change {
         /// How many blocks, 1 to [`MAX_COPIED`].
         count: u64,
     },
-    /// Says where the bytes of a stored block lie from now on, if they still lie at `old`, for all who use it; otherwise
-    /// does nothing and reports it. They may be coded anew.
+    /// Says where the bytes of a stored block lie from now on, if they still lie at `old`, for all who use it;
+    /// otherwise does nothing and reports it. They may be coded anew.
     SwapBlock {
         /// Number of the stored block.
         id: u64,
@@ -83,8 +83,8 @@ pub enum Change {
         /// A file that is known to use it, or 0: it saves looking for all that do, if it is the only one.
         hint: u64,
     },
-    /// All who use one stored block use another one instead, which has the same contents; does nothing and reports it if
-    /// one of them is not in use any more.
+    /// All who use one stored block use another one instead, which has the same contents; does nothing and reports it
+    /// if one of them is not in use any more.
     MergeBlock {
         /// Number of the stored block that goes.
         id: u64,

@@ -89,7 +89,8 @@ pub enum Error {
         "writing stopped after a failed sync ({0}): unmount, check the disk and open the store again; all that was synced before is safe"
     )]
     WritesFailed(String),
-    /// The store's files were moved, replaced or changed by somebody else while it was open, so nothing more is written.
+    /// The store's files were moved, replaced or changed by somebody else while it was open, so nothing more is
+    /// written.
     #[error(
         "writing stopped, because the store was changed by somebody else ({0}): nothing more can be stored. Copy what you need out of the mount, unmount, and look what became of the store before you use it again"
     )]

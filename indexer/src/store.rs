@@ -6,17 +6,18 @@ use crate::index::{Delta, INDEX_FOLDER, Index, Snapshot};
 use crate::io::Io;
 use crate::log::{Log, Position};
 use crate::types::BlockRef;
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 pub(crate) mod check;
 pub(crate) mod checkpoint;
 mod commit;
 mod contents;
 pub(crate) mod dictionary;
+mod digests;
 pub(crate) mod gc;
 #[cfg(test)]
 mod hostile;
@@ -24,6 +25,7 @@ mod mark;
 mod open;
 mod pending;
 pub(crate) mod protect;
+mod protection;
 mod read;
 mod recover;
 
@@ -119,11 +121,15 @@ pub struct Moved {
     pub new: BlockRef,
 }
 
-/// What is told of blocks that moved, and of files that take another amount of space because stored blocks that they use
-/// were coded anew or merged.
+/// What is told of blocks that moved, and of files that take another amount of space because stored blocks that they
+/// use were coded anew or merged.
 type OnMoved = Box<dyn Fn(&[Moved], &BTreeSet<u64>) + Send + Sync>;
 
 /// A store. All methods take `&self`; any number of threads may use it.
+///
+/// Lock order: `collecting`, `checkpointing`, `committing`, `contents`, `state`, the locks of the log (its head first),
+/// then one of `pending`, `held` and those of `protection`. Whoever reads takes `state` alone, and nothing is synced
+/// under it.
 pub struct Store {
     io: Arc<dyn Io>,
     store_id: [u8; 16],
@@ -142,16 +148,16 @@ pub struct Store {
     /// The newest segment when the store was opened: what was written since is in it or in later ones.
     opened_segment: u32,
     /// The newest segment that the mark names.
-    noted_segment: parking_lot::Mutex<u32>,
+    noted_segment: Mutex<u32>,
     /// Blocks appended whose transaction is still to come, by segment and offset: no garbage yet.
     pending: Mutex<BTreeSet<(u32, u32)>>,
     /// Stored blocks in use that somebody is about to name in one more extent, by where they lay then, and by how many.
-    held: parking_lot::Mutex<BTreeMap<(u32, u32), usize>>,
+    held: Mutex<BTreeMap<(u32, u32), usize>>,
     /// Number of the next stored block.
     next_id: AtomicU64,
     /// Finds stored blocks by what they decode to.
-    contents: parking_lot::Mutex<contents::Contents>,
-    protection: protect::Protection,
+    contents: Mutex<digests::Contents>,
+    protection: protection::Protection,
     on_moved: OnceLock<OnMoved>,
 }
 
@@ -206,7 +212,7 @@ impl Store {
     }
 
     fn committing(&self) -> MutexGuard<'_, ()> {
-        self.committing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.committing.lock()
     }
 
     /// Bytes that can still be written to where the store lies.
@@ -215,9 +221,9 @@ impl Store {
         free.map_err(|e| crate::Error::io("ask for the free space of", "the store", e))
     }
 
-    /// From now on `told` is called with the stored blocks that each transaction moves, and the files whose use of space
-    /// that changes, after it took place, on the thread that committed it: for who remembers something of blocks by where
-    /// they lie. The first call of this counts.
+    /// From now on `told` is called with the stored blocks that each transaction moves, and the files whose use of
+    /// space that changes, after it took place, on the thread that committed it: for who remembers something of blocks
+    /// by where they lie. The first call of this counts.
     pub fn on_moved(&self, told: impl Fn(&[Moved], &BTreeSet<u64>) + Send + Sync + 'static) {
         let _ = self.on_moved.set(Box::new(told));
     }

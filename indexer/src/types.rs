@@ -23,8 +23,8 @@ pub struct BlockRef {
     pub len: u32,
 }
 
-/// One block of a file: which stored block it is, and what the index knows of that. A block without an extent is a hole.
-/// Any number of extents, of one file or of many, may name one stored block.
+/// One block of a file: which stored block it is, and what the index knows of that. A block without an extent is a
+/// hole. Any number of extents, of one file or of many, may name one stored block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Extent {
     /// Number of the stored block, never 0. What a stored block decodes to never changes, wherever and however it is

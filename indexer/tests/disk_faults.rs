@@ -187,7 +187,8 @@ fn what_a_failed_sync_dropped_is_written_again_before_work_goes_on() {
             .find_map(|op| tree.run(&store, op, &mut random, &mut |_| ()).err());
         drop(store);
         let Some(failed) = failed else {
-            // A mark that could not be written is no failure, and one follows no other. More of them: there was none left.
+            // A mark that could not be written is no failure, and one follows no other. More of them: there was none
+            // left.
             harmless += 1;
             if harmless > 2 {
                 break;

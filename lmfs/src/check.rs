@@ -6,11 +6,13 @@
 
 mod data;
 mod dictionaries;
+mod job;
 mod names;
 mod pace;
 pub mod parity;
 mod position;
 mod records;
+mod report;
 mod structure;
 mod sums;
 #[cfg(test)]
@@ -18,110 +20,14 @@ mod tests;
 
 use std::collections::HashSet;
 
-use lmfs_codec::{Codec, Stop};
-use lmfs_indexer::Store;
-use lmfs_indexer::io::Directory;
-use serde::{Deserialize, Serialize};
-
+pub use job::{Error, Job, Line};
 pub use pace::Pace;
 pub use position::Position;
+pub use report::{Damage, Report};
 
-use crate::progress::Progress;
 use crate::store::Opened;
 use names::Names;
 use sums::Sums;
-
-/// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Damage {
-    /// Path from the store's root; empty if the inode has none.
-    pub path: String,
-    /// Inode.
-    pub ino: u64,
-    /// First byte concerned, for damaged contents.
-    pub offset: Option<u64>,
-    /// Bytes concerned.
-    pub length: Option<u64>,
-    /// What is wrong.
-    pub reason: String,
-}
-
-/// What a check found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// Nothing is wrong, or not any more.
-    pub clean: bool,
-    /// Something was wrong and is repaired.
-    pub repaired: bool,
-    /// Blocks were decoded, too.
-    pub data: bool,
-    /// An earlier check was continued; the numbers count its work as well.
-    pub resumed: bool,
-    /// Inodes looked at.
-    pub inodes: u64,
-    /// Directory entries looked at.
-    pub entries: u64,
-    /// Blocks looked at.
-    pub blocks: u64,
-    /// Bytes that were decoded and compared with their checksums.
-    pub decoded_bytes: u64,
-    /// What is wrong.
-    pub damage: Vec<Damage>,
-    /// What the comparison with parity said; none if it was not asked for.
-    pub parity: Option<parity::Summary>,
-    /// What opening the store found and contained, and what is wrong with what nobody needs.
-    pub warnings: Vec<String>,
-}
-
-impl Report {
-    /// Takes over what the comparison with parity said.
-    pub fn add_parity(&mut self, parity: parity::Summary) {
-        self.clean &= parity.left() == 0;
-        self.repaired |= parity.repaired() > 0;
-        self.parity = Some(parity);
-    }
-}
-
-/// Why a check ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// It was asked to stop.
-    #[error("interrupted")]
-    Interrupted,
-    /// The rows cannot be read.
-    #[error(transparent)]
-    Store(#[from] lmfs_indexer::Error),
-    /// A line of checksums could not be printed.
-    #[error("cannot write the checksums: {0}")]
-    Output(std::io::Error),
-}
-
-/// What a check reads, and how fast.
-pub struct Job<'a> {
-    /// The log and its index.
-    pub store: &'a Store,
-    /// What decodes its blocks.
-    pub codec: &'a Codec,
-    /// The store's folder, where an interrupted check leaves how far it came.
-    pub folder: &'a Directory,
-    /// Where they are decoded, if not on the threads that read them.
-    pub computing: Option<&'a rayon::ThreadPool>,
-    /// Bytes in a block of the store.
-    pub block_size: u32,
-    /// Decode every block.
-    pub data: bool,
-    /// Go on where an interrupted check ended.
-    pub resume: bool,
-    /// How fast the log may be read.
-    pub pace: &'a Pace,
-    /// Ends it early.
-    pub stop: &'a Stop,
-    /// Hears how far it is.
-    pub progress: &'a (dyn Fn(Progress) + Sync),
-}
-
-/// Where lines for sha256sum go.
-pub type Line<'a> = &'a mut dyn FnMut(&[u8]) -> std::io::Result<()>;
 
 /// Checks a store that nobody else uses, from its tree to its last block. `line` gets a line for every file that can
 /// be read, as sha256sum(1) prints them.
@@ -153,8 +59,8 @@ pub fn check(store: &Opened, job: &Job<'_>, line: Option<Line<'_>>) -> Result<Re
     Ok(report)
 }
 
-/// Reads the log and decodes every block of a store that is in use meanwhile. Its tree is left alone: it changes while it is
-/// looked at.
+/// Reads the log and decodes every block of a store that is in use meanwhile. Its tree is left alone: it changes while
+/// it is looked at.
 ///
 /// # Errors
 /// As for [`check`].

@@ -19,8 +19,7 @@ mod pack_objects;
 mod parity;
 mod rebuild;
 mod remount;
-pub mod size;
-mod stat;
+pub mod stat;
 mod status;
 mod target;
 mod train;
@@ -112,8 +111,8 @@ fn start_log(cli: &Cli) {
         .with_env_var(LOG_VARIABLE)
         .from_env_lossy();
     if cli.verbosity.verbose == 0 && std::env::var_os(LOG_VARIABLE).is_none() {
-        // llama.cpp warns of many models that do what they should. fuser calls it an error when the kernel no longer wants
-        // a reply, because the caller was killed or the mount detached.
+        // llama.cpp warns of many models that do what they should. fuser calls it an error when the kernel no longer
+        // wants a reply, because the caller was killed or the mount detached.
         for less in ["llama-cpp-2=error", "fuser::reply=off"] {
             filter = less.parse().into_iter().fold(filter, EnvFilter::add_directive);
         }
@@ -132,8 +131,8 @@ fn start_log(cli: &Cli) {
     }
 }
 
-/// Whether standard error is what systemd connected to the journal (systemd.exec(5)): the variable reaches programs whose
-/// output goes elsewhere, too.
+/// Whether standard error is what systemd connected to the journal (systemd.exec(5)): the variable reaches programs
+/// whose output goes elsewhere, too.
 fn logs_to_journal() -> bool {
     let Ok(found) = fstat(stderr()) else { return false };
     std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", found.st_dev, found.st_ino))

@@ -2,6 +2,8 @@
 
 mod announce;
 pub mod control;
+mod control_service;
+mod event;
 mod guard;
 mod inherited;
 mod log;

@@ -13,8 +13,9 @@
 //! | [`namespace`] | the tree of names, open directories |
 //!
 //! Metadata changes are committed to the store's log one transaction each, at once. Written bytes wait in memory (see
-//! [`inode::buffer`]) until a flush appends them as blocks and commits extents, size and times in one transaction. Reads
-//! look at the dirty bytes first, then at the cache, then have the block decoded in a pool. The answer comes from there.
+//! [`inode::buffer`]) until a flush appends them as blocks and commits extents, size and times in one transaction.
+//! Reads look at the dirty bytes first, then at the cache, then have the block decoded in a pool. The answer comes from
+//! there.
 //!
 //! All methods may be called from many threads. Those that may wait for a decode, a flush or the disk say so.
 
@@ -56,6 +57,7 @@ use inode::open_files::OpenFiles;
 use journal::Journal;
 use namespace::Namespace;
 use reader::Reader;
+use reader::address::Address;
 use reader::loader::Loader;
 use write_back::{Background, Cold, WriteBack};
 
@@ -197,9 +199,9 @@ impl Filesystem {
         synced
     }
 
-    /// Whether a reader waits for a block to be decoded now.
-    pub fn is_awaited(&self) -> bool {
-        self.reader.blocks().is_awaited()
+    /// The cache of decoded blocks, and who waits for it.
+    pub(crate) fn blocks(&self) -> &Blocks<Address> {
+        self.reader.blocks()
     }
 
     /// What the filesystem did and holds now.

@@ -7,6 +7,7 @@
 // What cannot be printed must not end the program: see `cli::output`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+mod byte_size;
 mod cache;
 mod check;
 mod cli;

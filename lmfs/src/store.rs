@@ -14,6 +14,7 @@
 mod config;
 mod create;
 pub mod dictionaries;
+mod digest;
 mod error;
 mod folder;
 mod lock;
@@ -26,12 +27,12 @@ mod tag;
 
 pub use config::DEFAULT_BLOCK_SIZE;
 pub use create::NewStore;
+pub use digest::Digest;
 pub use error::{Error, Result};
 
 pub(crate) use folder::write_new;
 pub use folder::{Folder, is_store};
 pub use lock::Lock;
-pub use models::Digest;
 pub use opened::{Access, Opened};
 pub use parity::set_parity;
 pub use prefer::Prefer;

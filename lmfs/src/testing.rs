@@ -3,8 +3,10 @@
 pub mod gate;
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// Waits until `condition` holds, a minute at most.
 #[track_caller]
@@ -23,7 +25,7 @@ pub fn logged(work: impl FnOnce()) -> String {
 
     impl Write for Kept {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+            self.0.lock().write(bytes)
         }
 
         fn flush(&mut self) -> io::Result<()> {
@@ -37,6 +39,6 @@ pub fn logged(work: impl FnOnce()) -> String {
         .with_ansi(false)
         .with_writer(move || target.clone());
     tracing::subscriber::with_default(log.finish(), work);
-    let bytes = kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let bytes = kept.0.lock();
     String::from_utf8_lossy(&bytes).into_owned()
 }

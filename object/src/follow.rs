@@ -52,7 +52,8 @@ impl Reader {
         Arc::clone(&self.current.lock())
     }
 
-    /// Loads a part of the content. If the object was replaced meanwhile by another form of the same content, from there.
+    /// Loads a part of the content. If the object was replaced meanwhile by another form of the same content, from
+    /// there.
     fn follow(self: Arc<Self>, content: Range<u64>) -> BoxFuture<'static, Result<Vec<Part>>> {
         async move { self.load(content).await }.boxed()
     }

@@ -171,7 +171,8 @@ impl Packer {
         })
     }
 
-    /// Packs all objects. `each` is told what came of each of them, and ends the work early by breaking. So does `stop`.
+    /// Packs all objects. `each` is told what came of each of them, and ends the work early by breaking. So does
+    /// `stop`.
     ///
     /// # Errors
     /// Objects that cannot be listed. What is wrong with single objects is told, and the others are packed.

@@ -1,5 +1,5 @@
-//! The compiled part of the Python package `lmfs`. Reading and writing files stays in Python: this part says which bytes
-//! it needs, and codes. All coding is done without the interpreter's lock, and ends at Ctrl-C.
+//! The compiled part of the Python package `lmfs`. Reading and writing files stays in Python: this part says which
+//! bytes it needs, and codes. All coding is done without the interpreter's lock, and ends at Ctrl-C.
 
 mod interrupt;
 mod layout;

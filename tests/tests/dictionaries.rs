@@ -1,4 +1,5 @@
-//! A store learns dictionaries from its files, keeps them through all that can happen to it, and says what their loss costs.
+//! A store learns dictionaries from its files, keeps them through all that can happen to it, and says what their loss
+//! costs.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

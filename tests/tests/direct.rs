@@ -81,8 +81,8 @@ impl Drop for Aio {
     }
 }
 
-/// Regression: an asynchronous direct write ended without the kernel dropping the pages that buffered readers had filled
-/// meanwhile; the file was opened anew, and still showed the old bytes (xfstests generic/451).
+/// Regression: an asynchronous direct write ended without the kernel dropping the pages that buffered readers had
+/// filled meanwhile; the file was opened anew, and still showed the old bytes (xfstests generic/451).
 #[test]
 fn buffered_readers_see_asynchronous_direct_overwrites() {
     let scratch = Scratch::with_store(&["--model=none"]);

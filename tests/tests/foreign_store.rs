@@ -1,4 +1,5 @@
-//! Root in the store of somebody else, who turns its files and folders into links meanwhile: nothing outside is touched.
+//! Root in the store of somebody else, who turns its files and folders into links meanwhile: nothing outside is
+//! touched.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,5 @@
-//! What NFS servers and backup programs remember of a filesystem, file handles and places in directories, means the same
-//! when the kernel's cache and the daemon are gone. Needs root, as open_by_handle_at(2) does.
+//! What NFS servers and backup programs remember of a filesystem, file handles and places in directories, means the
+//! same when the kernel's cache and the daemon are gone. Needs root, as open_by_handle_at(2) does.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

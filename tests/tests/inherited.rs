@@ -116,8 +116,8 @@ fn what_cannot_be_printed_is_said_or_at_least_not_called_success() {
     }
 }
 
-/// Regression: a log that takes nothing, on a full disk or a terminal that went away, was a panic in the thread that logged,
-/// and ended the mount.
+/// Regression: a log that takes nothing, on a full disk or a terminal that went away, was a panic in the thread that
+/// logged, and ended the mount.
 #[test]
 fn a_log_that_cannot_be_written_ends_no_daemon() {
     let scratch = Scratch::with_store(&["--model=none"]);

@@ -310,8 +310,8 @@ fn no_name_is_obeyed_by_a_terminal() {
     assert!(!obeyed(&usage.stderr), "{usage}");
 }
 
-/// Regression: an access control list's mask became what the group may do with the output, and a default list of the folder
-/// let others in.
+/// Regression: an access control list's mask became what the group may do with the output, and a default list of the
+/// folder let others in.
 #[test]
 fn an_output_is_for_nobody_who_could_not_read_the_input() {
     const ACL: &str = "system.posix_acl_access";

@@ -1,6 +1,7 @@
 //! Everything at once on one store, for as long as it is given: threads that write, cut, punch, copy and sync the same
-//! files, packing and collecting meanwhile, second mounts attempted, lock files and sockets removed, `kill -9`, remounts.
-//! Every byte is compared, with what was written while the daemon lives, and with what was promised after it was killed.
+//! files, packing and collecting meanwhile, second mounts attempted, lock files and sockets removed, `kill -9`,
+//! remounts. Every byte is compared, with what was written while the daemon lives, and with what was promised after it
+//! was killed.
 //!
 //! `LMFS_RACE_SECONDS` and `LMFS_RACE_RUNS` say for how long and how often, `LMFS_SEED` repeats a seed.
 #![allow(
@@ -36,8 +37,8 @@ const THREADS: u64 = 6;
 #[derive(Default)]
 struct Expected {
     bytes: Vec<u8>,
-    /// Blocks that were changed since the last sync, with all that they held since: after a crash any of it may be there,
-    /// byte by byte.
+    /// Blocks that were changed since the last sync, with all that they held since: after a crash any of it may be
+    /// there, byte by byte.
     unsynced: BTreeMap<usize, Vec<Vec<u8>>>,
     /// The length was changed since the last sync, too.
     length_unsynced: bool,
@@ -249,7 +250,8 @@ impl Race {
         Ok(())
     }
 
-    /// Compares all files: exactly, or after a crash with what was promised. What is found is what there is from then on.
+    /// Compares all files: exactly, or after a crash with what was promised. What is found is what there is from then
+    /// on.
     fn compare(&self, root: &Path, crashed: bool) {
         for (n, file) in self.files.iter().enumerate() {
             let mut expected = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -13,7 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-/// Options with which systemd hides a mount made by the service from the rest of the machine (or makes no mount at all).
+/// Options with which systemd hides a mount made by the service from the rest of the machine (or makes no mount at
+/// all).
 const HIDING: [&str; 14] = [
     "PrivateTmp=",
     "PrivateDevices=",

@@ -195,7 +195,8 @@ fn recover_says_which_bytes_are_missing_and_restores_the_others() {
         refused.refused(words);
         assert!(fs::read(&out).unwrap() == expected);
     };
-    // One payload; a header and all up to the middle of the next block but two; the first bytes of the file; the seek table.
+    // One payload; a header and all up to the middle of the next block but two; the first bytes of the file; the seek
+    // table.
     let mut bad = good.clone();
     bad[blocks[3] + 40] ^= 1;
     recovered(&bad, &[3], "damaged", &["coded stream"]);
@@ -213,8 +214,8 @@ fn recover_says_which_bytes_are_missing_and_restores_the_others() {
     recovered(&bad, &[2], "damaged", &["table"]);
 }
 
-/// All was once lost with the first bytes of a file, or all that the language model had coded; and read from standard input,
-/// a gap of several blocks shifted what followed.
+/// All was once lost with the first bytes of a file, or all that the language model had coded; and read from standard
+/// input, a gap of several blocks shifted what followed.
 #[test]
 fn recover_needs_no_header_and_takes_redirected_files_for_files() {
     let scratch = Scratch::empty();

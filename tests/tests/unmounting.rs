@@ -1,4 +1,5 @@
-//! `lmfs umount` takes away the store's mount that was named, or says why not, and finds the daemon wherever its store is.
+//! `lmfs umount` takes away the store's mount that was named, or says why not, and finds the daemon wherever its store
+//! is.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::fs;
@@ -117,7 +118,8 @@ fn the_daemon_takes_its_own_mount_away_wherever_it_is() {
     assert_kept(&scratch);
 }
 
-/// Regression: a daemon without the file of its socket was called gone, and one whose store was moved could not be found.
+/// Regression: a daemon without the file of its socket was called gone, and one whose store was moved could not be
+/// found.
 #[test]
 fn a_daemon_is_found_without_its_socket_and_with_its_store_elsewhere() {
     let (scratch, mount) = mounted();

@@ -111,8 +111,8 @@ fn what_needs_no_decode_ends_while_slow_requests_wait() {
     mount.umount();
 }
 
-/// Regression: `kill -9` of a program that read what had to be decoded was heard of when all was decoded, a minute and a
-/// half later.
+/// Regression: `kill -9` of a program that read what had to be decoded was heard of when all was decoded, a minute and
+/// a half later.
 #[test]
 fn a_killed_reader_is_gone_while_others_wait() {
     let scratch = Scratch::with_store(&["--model=builtin:tiny"]);

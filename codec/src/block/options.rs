@@ -25,8 +25,8 @@ pub struct Options {
     /// Use the language model alone ([`Method::Lm`](crate::Method::Lm)) instead of mixing: to measure models.
     pub lm_only: bool,
     /// How many bytes of each KiB of data the language model must save to be worth it, since these are then read twenty
-    /// times more slowly: 0 to 1024. Where the model decodes 54 KiB a second, 12 are 650 bytes for each second of reading.
-    /// The model alone ([`lm_only`](Options::lm_only)) is not held to it.
+    /// times more slowly: 0 to 1024. Where the model decodes 54 KiB a second, 12 are 650 bytes for each second of
+    /// reading. The model alone ([`lm_only`](Options::lm_only)) is not held to it.
     pub model_worth: u32,
     /// zstd level of [`Codec::encode`](crate::Codec::encode), 1 to 22.
     pub zstd_level: i32,

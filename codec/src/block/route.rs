@@ -117,7 +117,8 @@ fn has_pairs(sample: &[u8]) -> bool {
     is_above(equal, mean, mean)
 }
 
-/// Whether a block is text in the widest sense, what a language model was trained on. All else is for the adaptive models.
+/// Whether a block is text in the widest sense, what a language model was trained on. All else is for the adaptive
+/// models.
 pub(super) fn is_text(raw: &[u8]) -> bool {
     let is_control = |byte: u8| byte < 32 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b);
     let odd = raw.iter().filter(|&&byte| is_control(byte) || byte >= 0xf5).count();

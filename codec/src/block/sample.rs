@@ -20,8 +20,8 @@ pub(super) fn mix_gains(predicting: &Predicting, raw: &[u8], stop: &Stop) -> Res
     Ok(payload.len() * 200 < sample.len() * 199)
 }
 
-/// Whether the language model may gain what is asked of it, by the start of each lane. `mixed` is what the adaptive models
-/// alone made of the whole block.
+/// Whether the language model may gain what is asked of it, by the start of each lane. `mixed` is what the adaptive
+/// models alone made of the whole block.
 pub(super) fn model_may_gain(
     predicting: &Predicting,
     options: &Options,
@@ -54,8 +54,8 @@ fn share(payload: usize, raw: usize) -> f64 {
 /// the adaptive models alone, and what the whole takes with those, all as shares of the raw bytes.
 ///
 /// In the whole block the adaptive models have learned more of it than in the sample. With the language model there is
-/// less left to learn: of the factor by which they improve, it gained the 0.6th to 0.8th power in tables and JSON of five
-/// kinds. This takes the 7/8th, so that a model that may be worth it is tried.
+/// less left to learn: of the factor by which they improve, it gained the 0.6th to 0.8th power in tables and JSON of
+/// five kinds. This takes the 7/8th, so that a model that may be worth it is tried.
 fn promises(model: f64, mix: f64, mix_of_all: f64, worth: f64) -> bool {
     let learned = (mix_of_all / mix).min(1.0);
     let expected = model * learned / learned.sqrt().sqrt().sqrt();

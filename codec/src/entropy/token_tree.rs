@@ -260,7 +260,8 @@ mod tests {
             let text: Vec<Token> = picks.iter().map(|pick| *pick.get(vocabulary.sorted())).collect();
             let (mut encoder, mut watch) = (Encoder::new(Vec::new()), Watch::default());
             for &token in &text {
-                prop_assert_eq!(tree.code(&vocabulary, &distribution, &mut encoder, &mut watch, AT, token), Some(token));
+                let coded = tree.code(&vocabulary, &distribution, &mut encoder, &mut watch, AT, token);
+                prop_assert_eq!(coded, Some(token));
             }
             let payload = encoder.finish();
             let mut bytes = Vec::new();
@@ -269,7 +270,8 @@ mod tests {
 
             let mut decoder = Decoder::new(&payload);
             for &token in &text {
-                prop_assert_eq!(tree.code(&vocabulary, &distribution, &mut decoder, &mut Passthrough, AT, 0), Some(token));
+                let coded = tree.code(&vocabulary, &distribution, &mut decoder, &mut Passthrough, AT, 0);
+                prop_assert_eq!(coded, Some(token));
             }
             decoder.finish().unwrap();
         }

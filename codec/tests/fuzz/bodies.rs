@@ -103,7 +103,8 @@ fn codecs() -> &'static [Codec; 3] {
         let with = |change: fn(&mut Options)| {
             let mut options = Options::default();
             options.lanes = Some(2);
-            // Fast; and GCC 12's AddressSanitizer takes a constant table of zstd's optimal parsers for a dead stack variable.
+            // Fast; and GCC 12's AddressSanitizer takes a constant table of zstd's optimal parsers for a dead stack
+            // variable.
             options.zstd_level = 3;
             change(&mut options);
             Codec::new(Some(Arc::clone(&model)), options).unwrap()

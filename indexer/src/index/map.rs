@@ -471,7 +471,9 @@ mod tests {
     proptest! {
         #[test]
         fn rows_written_and_deleted_are_those_of_a_map(
-            rounds in proptest::collection::vec(proptest::collection::btree_map(0u32..3000, any::<bool>(), 1..800), 1..8),
+            rounds in proptest::collection::vec(
+                proptest::collection::btree_map(0u32..3000, any::<bool>(), 1..800), 1..8,
+            ),
         ) {
             let mut index = Index::new(Box::new(MemPages::default()));
             let mut map = BTreeMap::new();

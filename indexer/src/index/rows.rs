@@ -1,8 +1,8 @@
 //! Keys of the rows: a letter for the kind of row, the inode number big-endian so that numbers sort, then the rest.
 //!
 //! A directory entry has two rows: one by name, for lookups, and one by cookie, for listings. A block of a file has two
-//! rows as well: that of its file, which says which stored block it is, and that of the stored block, which says where it
-//! lies. A third one, by stored blocks and file, leads back.
+//! rows as well: that of its file, which says which stored block it is, and that of the stored block, which says where
+//! it lies. A third one, by stored blocks and file, leads back.
 
 use crate::change::{block_id, decode_inode, dirent_name, encode_inode, validate_inode};
 use crate::dictionary::{Dictionary, DictionaryId};
@@ -77,8 +77,8 @@ pub(crate) fn users_of_prefix(run: u64, ino: u64) -> Vec<u8> {
     named(USERS, run, &ino.to_be_bytes())
 }
 
-/// Key of the row that says that run `file_run` of a file uses some of the stored blocks from number `run * RUN` on. The
-/// first run of a file, for many the only one, is left out.
+/// Key of the row that says that run `file_run` of a file uses some of the stored blocks from number `run * RUN` on.
+/// The first run of a file, for many the only one, is left out.
 pub(crate) fn users_key(run: u64, ino: u64, file_run: u64) -> Vec<u8> {
     let mut key = users_of_prefix(run, ino);
     if file_run > 0 {

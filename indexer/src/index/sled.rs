@@ -4,8 +4,8 @@
 //! missing. So nothing here is believed: every page carries its checksum and the key of the next, the whole index is
 //! read and compared with the mark of the last clean close before it is used, and a panic inside sled is an error.
 //!
-//! sled opens its files by name and follows links among them. It reaches the folder through its descriptor, and in a store
-//! of somebody else it has that owner's rights and not root's, whatever the owner puts there.
+//! sled opens its files by name and follows links among them. It reaches the folder through its descriptor, and in a
+//! store of somebody else it has that owner's rights and not root's, whatever the owner puts there.
 
 use super::pages::{Entry, Pages};
 use crate::io::{Directory, Io};
@@ -24,8 +24,8 @@ pub(crate) const INDEX_FOLDER: &str = "index";
 /// Pages that sled keeps in memory.
 const CACHE_BYTES: u64 = 64 << 20;
 
-/// Bytes that sled's file grows by. The default of 512 KiB costs a small store more than its data; with 128 KiB and less
-/// sled puts large nodes into files of their own (`blobs/`), which it may forget to delete.
+/// Bytes that sled's file grows by. The default of 512 KiB costs a small store more than its data; with 128 KiB and
+/// less sled puts large nodes into files of their own (`blobs/`), which it may forget to delete.
 const SEGMENT_BYTES: usize = 256 << 10;
 
 /// Before each key, because the first page's key is empty.
@@ -40,8 +40,8 @@ pub(crate) struct SledPages {
     db: Option<Db>,
     /// Its path is reached through the descriptor, so it is held open while sled works.
     folder: Directory,
-    /// Writing failed, on a full disk for example. sled may wait for ever for what it could not write, so it is asked for
-    /// nothing more that would write, and not even dropped.
+    /// Writing failed, on a full disk for example. sled may wait for ever for what it could not write, so it is asked
+    /// for nothing more that would write, and not even dropped.
     failed: bool,
 }
 
@@ -88,8 +88,8 @@ impl SledPages {
         }))
     }
 
-    /// Opens an empty index in place of whatever is there but the file `keep`, which is not sled's; None for a store that
-    /// does not lie on disk.
+    /// Opens an empty index in place of whatever is there but the file `keep`, which is not sled's; None for a store
+    /// that does not lie on disk.
     pub(crate) fn create(io: &dyn Io, keep: &str) -> Result<Option<Self>> {
         io.clear_dir(INDEX_FOLDER, keep)
             .map_err(|e| Error::io("remove", INDEX_FOLDER, e))?;

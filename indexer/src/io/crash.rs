@@ -1,9 +1,10 @@
 //! A folder that remembers every write and sync, to see what a power cut at any moment would leave of it.
 
 use super::{Entry, File, Io, MemIo, Stat};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 mod image;
 mod replay;
@@ -94,7 +95,7 @@ impl CrashIo {
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+        self.record.lock()
     }
 
     /// How many events there were so far.
@@ -214,7 +215,7 @@ struct CrashFile {
 
 impl CrashFile {
     fn note(&self, event: Event) {
-        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = self.record.lock();
         record.events.push(event);
     }
 }
@@ -235,7 +236,7 @@ impl File for CrashFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let file = self.number;
-        let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = self.record.lock();
         let fails = record.sync_fails == Some(0);
         record.sync_fails = record.sync_fails.and_then(|n| n.checked_sub(1));
         if fails {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// A directory held open. What is in it is named by one component, and no symbolic link is followed, so nobody who can
 /// rename things around it can lead a reader or a writer out of it.
 ///
-/// Root may work in a directory of somebody else. Then what root makes there is given to that owner, who must be able to
-/// use it tomorrow, and a file that the owner only linked there from elsewhere is refused.
+/// Root may work in a directory of somebody else. Then what root makes there is given to that owner, who must be able
+/// to use it tomorrow, and a file that the owner only linked there from elsewhere is refused.
 #[derive(Clone, Debug)]
 pub struct Directory {
     fd: Arc<OwnedFd>,
@@ -273,8 +273,9 @@ impl Directory {
         }
     }
 
-    /// Runs `work` with the rights of the directory's owner where root works in a directory of somebody else: for libraries
-    /// that open files by name, which the owner may turn into links at any time. Threads that `work` starts keep them.
+    /// Runs `work` with the rights of the directory's owner where root works in a directory of somebody else: for
+    /// libraries that open files by name, which the owner may turn into links at any time. Threads that `work` starts
+    /// keep them.
     ///
     /// # Errors
     /// When the rights cannot be changed; `work` was not run then.

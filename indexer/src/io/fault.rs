@@ -1,9 +1,10 @@
 //! A folder whose disk fails when it is told to.
 
 use super::{Directory, Entry, File, Io, Stat};
+use parking_lot::Mutex;
 use std::io;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// How the disk fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,7 @@ enum Verdict {
 }
 
 fn ask(plan: &Mutex<Plan>, call: Call) -> io::Result<Verdict> {
-    let mut plan = plan.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut plan = plan.lock();
     let Some((fault, from, count)) = plan.fault else {
         return Ok(Verdict::Pass);
     };
@@ -90,12 +91,12 @@ impl FaultIo {
 
     /// From now on reading any of these bytes of a file is EIO, however often it is tried: a bad sector.
     pub fn bad_place(&self, path: &str, bytes: Range<u64>) {
-        let mut bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bad = self.bad.lock();
         bad.push((path.to_owned(), bytes));
     }
 
     fn plan<T>(&self, with: impl FnOnce(&mut Plan) -> T) -> T {
-        with(&mut self.plan.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.plan.lock())
     }
 
     /// From now on counts the calls that `fault` concerns, lets `after` of them pass, and fails the `count` next ones.
@@ -212,7 +213,7 @@ impl File for FaultFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.ask(Call::Other)?;
         let end = offset.saturating_add(buf.len() as u64);
-        let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let bad = self.bad.lock();
         let hit = |(path, at): &(String, Range<u64>)| *path == self.path && at.start < end && offset < at.end;
         if bad.iter().any(hit) {
             return Err(io::Error::from_raw_os_error(5));

@@ -1,10 +1,11 @@
 //! A folder in memory.
 
 use super::{Entry, File, Io, Stat};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A folder in memory: for tests, and for trying a store out without a disk. Clones share the files.
 #[derive(Clone, Default)]
@@ -19,7 +20,7 @@ pub struct MemIo {
 struct MemFile(Mutex<Arc<Vec<u8>>>);
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
+    m.lock()
 }
 
 impl MemIo {

@@ -88,7 +88,8 @@ impl Io for RealIo {
     }
 
     fn stat(&self, path: &str) -> io::Result<Stat> {
-        // In one call, which needs no descriptor: a process that has no more of them must not be told that a file is gone.
+        // In one call, which needs no descriptor: a process that has no more of them must not be told that a file is
+        // gone.
         let stat = rustix::fs::statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(stat.into())
     }

@@ -1,9 +1,10 @@
 //! Whether the log still lies where it is written to.
 //!
-//! The store's lock keeps other writers away, and yet its files may be deleted, moved or replaced while they are open: by a
-//! cleaner, by a restored backup, by `rsync --delete`. What is written to a file that has no name any more is lost, and
-//! what is written into a restored one destroys it. So nothing is appended to a file that is not as this process left it,
-//! and nothing is promised, begun or deleted before the names lead to the very files that were written.
+//! The store's lock keeps other writers away, and yet its files may be deleted, moved or replaced while they are open:
+//! by a cleaner, by a restored backup, by `rsync --delete`. What is written to a file that has no name any more is
+//! lost, and what is written into a restored one destroys it. So nothing is appended to a file that is not as this
+//! process left it, and nothing is promised, begun or deleted before the names lead to the very files that were
+//! written.
 
 use super::segment::{HEADER_LEN, Header, Segment};
 use super::writer::{Head, Log};
@@ -69,8 +70,8 @@ impl Log {
         Ok(())
     }
 
-    /// Before a segment is deleted: its name leads to the file that is open, of which there is no more than there was, and
-    /// that is of this store.
+    /// Before a segment is deleted: its name leads to the file that is open, of which there is no more than there was,
+    /// and that is of this store.
     pub(super) fn check_whole(&self, segment: &Segment) -> Result<()> {
         self.check_name(segment)?;
         let name = segment.name();

@@ -8,9 +8,10 @@ use crate::types::BlockRef;
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};
 use lru::LruCache;
+use parking_lot::{Mutex, MutexGuard};
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes before the first record.
 pub(crate) const HEADER_LEN: usize = 52;
@@ -176,7 +177,7 @@ impl Default for Handles {
 
 impl Handles {
     fn lock(&self) -> MutexGuard<'_, LruCache<u32, Arc<dyn File>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
@@ -230,7 +231,7 @@ impl Segment {
     }
 
     fn pinned(&self) -> MutexGuard<'_, Option<Arc<dyn File>>> {
-        self.pinned.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pinned.lock()
     }
 
     /// Keeps this handle open: what is written must be synced through it.

@@ -2,7 +2,7 @@
 
 use super::Position;
 use crate::{Error, Result};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Why nothing is promised any more.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ impl Durability {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub(crate) fn durable(&self) -> Position {
@@ -103,7 +103,7 @@ impl Durability {
                 return Ok(());
             }
             if state.running {
-                state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+                self.done.wait(&mut state);
                 continue;
             }
             state.running = true;

@@ -9,9 +9,10 @@ use crate::io::{File, Io, write_full};
 use crate::types::BlockRef;
 use crate::wire::put_varint;
 use crate::{Error, Result};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// How segments are made.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +51,8 @@ pub(crate) struct Measured {
 /// Bytes that sealing a segment may have to make durable while nobody else can append.
 const QUICK_SYNC: u64 = 1 << 20;
 
-/// How often a segment that is full is made durable before it is sealed in any case: meanwhile little is appended to it.
+/// How often a segment that is full is made durable before it is sealed in any case: meanwhile little is appended to
+/// it.
 const SYNCS_BEFORE_SEAL: u32 = 3;
 
 /// A full segment grows by this part of its size, at most, while it is made durable to be sealed.
@@ -120,29 +122,20 @@ impl Log {
     }
 
     pub(super) fn head(&self) -> MutexGuard<'_, Head> {
-        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+        self.head.lock()
     }
 
     /// All segments, oldest first.
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
-        self.segments
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect()
+        self.segments.read().values().cloned().collect()
     }
 
     pub(crate) fn segment(&self, id: u32) -> Option<Arc<Segment>> {
-        self.segments
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&id)
-            .cloned()
+        self.segments.read().get(&id).cloned()
     }
 
     fn removed(&self) -> MutexGuard<'_, BTreeSet<u32>> {
-        self.removed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.removed.lock()
     }
 
     /// Whether garbage collection deleted this segment, or is about to.
@@ -320,9 +313,9 @@ impl Log {
 
     /// The head, locked, and its segment with room for `size` more bytes, a new one if need be.
     ///
-    /// Sealing a segment makes it durable, and the head is locked meanwhile. So that this is quick, most of the segment is
-    /// made durable before, without the lock. Whoever appends contents waits for that; a change of names or attributes
-    /// does not, and goes beyond the segment's size.
+    /// Sealing a segment makes it durable, and the head is locked meanwhile. So that this is quick, most of the segment
+    /// is made durable before, without the lock. Whoever appends contents waits for that; a change of names or
+    /// attributes does not, and goes beyond the segment's size.
     fn head_with_room(&self, kind: RecordKind, size: u64) -> Result<(MutexGuard<'_, Head>, Arc<Segment>)> {
         let full = u64::from(self.options.segment_size);
         let mut syncs = 0;
@@ -426,10 +419,7 @@ impl Log {
             &self.handles,
         ));
         segment.set_file(file);
-        self.segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Arc::clone(&segment));
+        self.segments.write().insert(id, Arc::clone(&segment));
         head.next_segment = next;
         head.end = HEADER_LEN as u64;
         head.torn = false;
@@ -531,10 +521,7 @@ impl Log {
             self.removed().remove(&id);
             return Err(Error::io("remove", &name, e));
         }
-        self.segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
+        self.segments.write().remove(&id);
         self.io.sync_dir(FOLDER).map_err(|e| Error::io("sync", FOLDER, e))
     }
 }

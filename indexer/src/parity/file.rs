@@ -94,8 +94,8 @@ fn headers(io: &dyn Io, segment: u32, store_id: &[u8; 16]) -> Result<Option<std:
     })))
 }
 
-/// What the parity file of a segment covers and how, as its headers and its length say: None if there is none, the inner
-/// error if it is of no use.
+/// What the parity file of a segment covers and how, as its headers and its length say: None if there is none, the
+/// inner error if it is of no use.
 pub(crate) fn read_layout(
     io: &dyn Io,
     segment: u32,

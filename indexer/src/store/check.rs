@@ -9,96 +9,17 @@ use std::sync::Arc;
 
 mod blocks;
 mod listing;
+mod report;
 mod tree;
 
-/// What is checked.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct CheckOptions {
-    /// Read every record of the log and compare its checksum.
-    pub log: bool,
-}
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Nothing is lost: wasted space, a wrong count, damage in what nobody needs.
-    Warning,
-    /// Something that was stored cannot be given back, or the tree contradicts itself.
-    Error,
-}
-
-/// Something that should not be so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What it is, in words.
-    pub what: String,
-    /// The inode it concerns.
-    pub ino: Option<u64>,
-    /// The block of that inode.
-    pub block: Option<u64>,
-    /// The segment.
-    pub segment: Option<u32>,
-    /// The offset in that segment.
-    pub offset: Option<u64>,
-}
-
-impl Finding {
-    pub(super) fn new(severity: Severity, what: impl Into<String>) -> Self {
-        Self {
-            severity,
-            what: what.into(),
-            ino: None,
-            block: None,
-            segment: None,
-            offset: None,
-        }
-    }
-
-    fn ino(mut self, ino: u64) -> Self {
-        self.ino = Some(ino);
-        self
-    }
-
-    fn block(mut self, block: u64) -> Self {
-        self.block = Some(block);
-        self
-    }
-
-    pub(super) fn at(mut self, segment: u32, offset: u64) -> Self {
-        (self.segment, self.offset) = (Some(segment), Some(offset));
-        self
-    }
-}
-
-/// The outcome of a check.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CheckReport {
-    /// What was found, worst first.
-    pub findings: Vec<Finding>,
-    /// Inodes seen.
-    pub inodes: u64,
-    /// Directory entries seen.
-    pub dirents: u64,
-    /// Extents seen.
-    pub extents: u64,
-    /// Bytes of the log that were read.
-    pub log_bytes: u64,
-}
-
-impl CheckReport {
-    /// Whether nothing is wrong.
-    pub fn is_clean(&self) -> bool {
-        self.findings.is_empty()
-    }
-}
+pub use report::{CheckOptions, CheckReport, Finding, Severity};
 
 impl Store {
     /// Checks the store without changing it. Commits wait while the tree is looked at, reading goes on.
     ///
-    /// `watch` gets how many inodes and blocks were looked at and how many there are; then, if the log is read, how many
-    /// of its bytes. It ends the work by saying false ([`Error::Interrupted`]), and must not use the store meanwhile.
+    /// `watch` gets how many inodes and blocks were looked at and how many there are; then, if the log is read, how
+    /// many of its bytes. It ends the work by saying false ([`Error::Interrupted`]), and must not use the store
+    /// meanwhile.
     pub fn check(&self, options: &CheckOptions, watch: &mut dyn FnMut(u64, u64) -> bool) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         {
@@ -112,9 +33,9 @@ impl Store {
         Ok(report)
     }
 
-    /// Reads every record of the sealed segments and compares its checksum, while the store is used: nothing waits for it.
-    /// A store that stays open for years reads most of its metadata never again otherwise. `watch` gets bytes done and bytes
-    /// in all, and ends the work by saying false.
+    /// Reads every record of the sealed segments and compares its checksum, while the store is used: nothing waits for
+    /// it. A store that stays open for years reads most of its metadata never again otherwise. `watch` gets bytes done
+    /// and bytes in all, and ends the work by saying false.
     pub fn check_records(&self, watch: &mut dyn FnMut(u64, u64) -> bool) -> Result<CheckReport> {
         let mut report = CheckReport::default();
         let segments = self.log.segments().into_iter().filter(|s| s.is_sealed()).collect();
@@ -155,6 +76,7 @@ impl Store {
                     false => ControlFlow::Continue(()),
                 }
             });
+            // A segment that cannot be read may simply be gone.
             if self.log.segment(segment.id).is_none() && !matches!(stopped, Ok(Some(Err(_)))) {
                 // Collected and deleted meanwhile.
                 continue;
@@ -210,8 +132,8 @@ impl Store {
         Ok(vec![finding.at(segment, offset)])
     }
 
-    /// The blocks of files that name the stored block whose record begins here, as far as the record still says which it
-    /// is; None if it is not in use.
+    /// The blocks of files that name the stored block whose record begins here, as far as the record still says which
+    /// it is; None if it is not in use.
     fn users_of(&self, at: Position) -> Result<Option<Vec<(u64, u64)>>> {
         let Some(segment) = self.log.segment(at.segment) else {
             return Ok(None);

@@ -6,7 +6,6 @@ use crate::log::{FOLDER, Measured, Position, RecordKind};
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};
 use std::ops::ControlFlow;
-use std::sync::PoisonError;
 
 /// Rows of one record take about this many bytes.
 const ROWS: usize = 64 << 10;
@@ -88,7 +87,7 @@ impl Store {
     /// written so far. It may use the store, but not ask for a checkpoint or for garbage collection.
     pub fn checkpoint_with(&self, between: &mut dyn FnMut(u64)) -> Result<()> {
         self.writable()?;
-        let _one_at_a_time = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.checkpointing.lock();
         // A part of one helps nobody, and takes what is needed to delete more.
         let free = self.free_space()?;
         if room_for(self.row_bytes(|rows| room_for(rows) <= free)?) > free {
@@ -115,6 +114,7 @@ impl Store {
         let begin = self.log.append(RecordKind::CheckpointBegin, 30, |out, _| {
             Begin { seq, max_ino, max_id }.encode(out)
         })?;
+        // From here on a commit keeps the old rows that the checkpoint has not written yet.
         self.state_mut().snapshot = Some(Snapshot::default());
         Ok((begin, self.log.written()))
     }

@@ -6,18 +6,17 @@ use crate::apply;
 use crate::change::{Change, block_id, encode_changes};
 use crate::types::BlockRef;
 use crate::{Error, Result};
-use parking_lot::RwLockWriteGuard;
+use parking_lot::{MutexGuard, RwLockWriteGuard};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
 
 /// Pages that new rows are merged into while nobody else can read.
 const PAGES: usize = 16;
 
 impl Store {
-    /// Appends the bytes of a new stored block, and gives its number and where they lie. They take part in nothing until a
-    /// commit names it in an extent. Whoever will not commit one must say so ([`Store::abandon_blocks`]), or else garbage
-    /// collection spares it until the store is opened again.
+    /// Appends the bytes of a new stored block, and gives its number and where they lie. They take part in nothing
+    /// until a commit names it in an extent. Whoever will not commit one must say so ([`Store::abandon_blocks`]), or
+    /// else garbage collection spares it until the store is opened again.
     pub fn append_block(&self, bytes: &[u8]) -> Result<(u64, BlockRef)> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         block_id(id).map_err(Error::InvalidChange)?;
@@ -43,8 +42,10 @@ impl Store {
         let mut bytes = Vec::new();
         encode_changes(&mut bytes, &tx);
         let one_at_a_time = self.committing();
+        // Worked out before anything is appended: what the log has must be possible to apply.
         let effect = apply::effect(&self.state().index, self.log.seq().saturating_add(1), &tx)?;
         self.check_places(&effect.placed)?;
+        // The log first. If this fails, the index does not know of the transaction either.
         self.log.append_transaction(&bytes)?;
         let changed = effect.rows.len();
         self.state_mut().apply(effect.rows, &effect.counters);
@@ -64,8 +65,8 @@ impl Store {
         })
     }
 
-    /// Merges new rows into so many pages, a few at a time: reading and committing go on between. Each page takes up one row
-    /// or more, so when every commit merges as many as it changed rows, and some, memory is bounded.
+    /// Merges new rows into so many pages, a few at a time: reading and committing go on between. Each page takes up
+    /// one row or more, so when every commit merges as many as it changed rows, and some, memory is bounded.
     fn settle(&self, mut pages: usize) {
         let mut state = self.state_mut();
         while pages > 0 {
@@ -130,8 +131,8 @@ impl Store {
         }
     }
 
-    /// Forgets blocks that were appended and will not be named by any transaction, so that they become garbage. Those that
-    /// were named stay what they are.
+    /// Forgets blocks that were appended and will not be named by any transaction, so that they become garbage. Those
+    /// that were named stay what they are.
     pub fn abandon_blocks(&self, blocks: &[BlockRef]) {
         let mut pending = self.pending();
         for r in blocks {
@@ -145,7 +146,7 @@ impl Store {
     }
 
     pub(super) fn pending(&self) -> MutexGuard<'_, BTreeSet<(u32, u32)>> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+        self.pending.lock()
     }
 
     /// A stored block may only lie where something is. A skipped swap says nothing: its block was moved by garbage

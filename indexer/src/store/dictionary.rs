@@ -8,7 +8,6 @@ use crate::types::BlockRef;
 use crate::{Change, Error, Result};
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::PoisonError;
 
 /// A dictionary whose copies move more often than this while it is read is another one by now.
 const TRIES: usize = 16;
@@ -32,7 +31,7 @@ impl Store {
     /// # Errors
     /// A full disk; more dictionaries than a store may have.
     pub fn add_dictionary(&self, id: DictionaryId, info: &[u8], bytes: &[u8]) -> Result<()> {
-        let _no_collection = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _no_collection = self.collecting.lock();
         if self.dictionary(id)?.is_some() {
             return Ok(());
         }
@@ -50,8 +49,8 @@ impl Store {
         self.sync()
     }
 
-    /// Appends the copies of a dictionary, in different segments. They take part in nothing until a commit names them, and
-    /// are kept and abandoned like blocks ([`Store::append_block`]).
+    /// Appends the copies of a dictionary, in different segments. They take part in nothing until a commit names them,
+    /// and are kept and abandoned like blocks ([`Store::append_block`]).
     ///
     /// # Errors
     /// A full disk.
@@ -127,13 +126,13 @@ impl Store {
         Err(Error::Index("a dictionary moves all the time".into()))
     }
 
-    /// Reads every copy of every dictionary. If the store may be written, lost and damaged copies, and those that lie in
-    /// one segment with another, are made anew from one that is whole.
+    /// Reads every copy of every dictionary. If the store may be written, lost and damaged copies, and those that lie
+    /// in one segment with another, are made anew from one that is whole.
     ///
     /// # Errors
     /// A full disk. Damage is no error.
     pub fn mend_dictionaries(&self) -> Result<Vec<DamagedDictionary>> {
-        let _no_collection = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _no_collection = self.collecting.lock();
         let mut found = Vec::new();
         for dictionary in self.dictionaries()? {
             let id = dictionary.id;

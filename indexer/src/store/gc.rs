@@ -9,7 +9,7 @@ use crate::log::{FRAME_LEN, Frame, HEADER_LEN, Position, RecordKind, Segment, ne
 use crate::types::{BlockRef, Extent};
 use crate::wire::Reader;
 use crate::{Change, Error, Result};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// What garbage collection may touch.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,7 @@ impl Store {
     /// ([`Error::Interrupted`]; what was done stays done).
     pub fn gc(&self, options: &GcOptions, watch: &mut dyn FnMut(&GcReport) -> bool) -> Result<GcReport> {
         self.writable()?;
-        let _one_at_a_time = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.collecting.lock();
         if options.seal_head && self.head_is_candidate(options.max_live) {
             match self.log.seal_head() {
                 // Not even a footer fits: it goes on growing, and what is deleted now makes room for the next time.
@@ -93,8 +93,8 @@ impl Store {
         !pending && !held && !self.state().counters.live.contains_key(&segment)
     }
 
-    /// Whether the segment that grows would be worth collecting. One that is not stays open: sealing it for nothing time
-    /// and again would leave the log in small pieces.
+    /// Whether the segment that grows would be worth collecting. One that is not stays open: sealing it for nothing
+    /// time and again would leave the log in small pieces.
     fn head_is_candidate(&self, max_live: f64) -> bool {
         let state = self.state();
         let live = |id| state.counters.live.get(&id).copied().unwrap_or(0);
@@ -157,6 +157,7 @@ impl Run<'_> {
     /// Whether there is room for what is in use of a segment. Copies of a part would free nothing, and take what is
     /// needed to delete more.
     fn fits(&self, segment: &Segment) -> Result<bool> {
+        // An eighth more, for frames and for the transactions that move the blocks.
         let live = self.store.state().counters.live.get(&segment.id).copied();
         let live = u64::try_from(live.unwrap_or(0)).unwrap_or(0);
         if live == 0 {
@@ -213,6 +214,8 @@ impl Run<'_> {
                     Err(e) => return Err(e),
                 }
                 if batch.len() >= BATCH {
+                    // Skipped swaps are of blocks that were written or packed meanwhile. Their copies are garbage at
+                    // once.
                     let _skipped = self.store.commit(std::mem::take(&mut batch))?;
                 }
             }
@@ -265,6 +268,7 @@ impl Run<'_> {
             offset: at as u32,
             len,
         };
+        // The record names a stored block, but only the index knows whether it still lies here.
         let stored = self.store.stored_block(id)?.filter(|stored| stored.r == here);
         Ok(stored.map(|stored| stored.extent(id)))
     }
@@ -278,11 +282,12 @@ impl Run<'_> {
         let (behind, needed): (Vec<_>, Vec<_>) = self
             .waiting
             .drain(..)
+            // Replay begins at the checkpoint, so nothing before it is needed to open the store.
             .partition(|s| s.id < self.store.log.checkpoint().segment);
         self.delete(behind)?;
         let gain: u64 = needed.iter().map(|s| s.len()).sum();
-        // What goes is at least the checkpoint before, as a rule, so one with the same rows would be written time and again:
-        // it must be no more of what it lets go than a segment may hold that is worth collecting.
+        // What goes is at least the checkpoint before, as a rule, so one with the same rows would be written time and
+        // again: it must be no more of what it lets go than a segment may hold that is worth collecting.
         let worth = |rows: u64| rows as f64 <= self.max_live * gain as f64;
         if worth(self.store.row_bytes(worth)?) {
             self.store.checkpoint()?;
@@ -386,7 +391,8 @@ mod tests {
         Change::PutMeta { key, value }
     }
 
-    /// The checkpoint was garbage to itself: as soon as it took 64 bytes for each inode it was written anew in each round.
+    /// The checkpoint was garbage to itself: as soon as it took 64 bytes for each inode it was written anew in each
+    /// round.
     #[test]
     fn an_idle_store_is_left_alone() {
         let io = MemIo::new();

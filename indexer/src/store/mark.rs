@@ -1,8 +1,8 @@
 //! The mark of a clean close: what the log and the index were when the store was put away.
 //!
-//! It lies beside sled's files and goes when the store is opened for writing, or rather turns into a *dirty* mark, which
-//! no longer vouches for the index but still says how far the log was durable. An index that is made anew leaves it there:
-//! a log that is refused must be refused the next time as well. Layout: docs/FORMAT.md, "Mark".
+//! It lies beside sled's files and goes when the store is opened for writing, or rather turns into a *dirty* mark,
+//! which no longer vouches for the index but still says how far the log was durable. An index that is made anew leaves
+//! it there: a log that is refused must be refused the next time as well. Layout: docs/FORMAT.md, "Mark".
 
 use crate::index::{INDEX_FOLDER, RowSum};
 use crate::io::{Io, read_full, write_full};
@@ -102,6 +102,7 @@ impl Mark {
         for _ in 0..count {
             segments.push((r.varint32()?, r.varint()?));
         }
+        // Counters go on from these in steps of one, and must not wrap.
         let countable = seq.max(max_ino).max(max_id).max(since) <= i64::MAX as u64;
         (r.is_empty() && countable).then_some(Self {
             store_id,
@@ -119,6 +120,7 @@ impl Mark {
     /// Reads the mark; None if there is none that can be read.
     pub(crate) fn read(io: &dyn Io) -> Option<Self> {
         let file = io.open(NAME, false).ok()?;
+        // No mark is so long. A damaged length must not take all memory.
         let len = file.len().ok().filter(|len| *len <= 64 << 20)?;
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         let n = read_full(file.as_ref(), &mut bytes, 0).ok()?;
@@ -144,6 +146,7 @@ impl Mark {
             }
             let file = io.create(NEW)?;
             write_full(file.as_ref(), &self.encode(), 0)?;
+            // Before the rename: a name that leads to an empty file would be worse than none.
             file.sync_data()?;
             io.rename(NEW, NAME)?;
             io.sync_dir(INDEX_FOLDER)

@@ -1,7 +1,7 @@
 //! Making, opening and closing a store.
 
 use super::mark::{self, Mark};
-use super::protect::Protection;
+use super::protection::Protection;
 use super::recover::{self, Found};
 use super::{CreateOptions, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, State, Store};
 use crate::index::{INDEX_FOLDER, Index, MemPages, SledPages};
@@ -10,9 +10,9 @@ use crate::log::{self, FOLDER, Log, LogOptions};
 use crate::parity::MAX_PARITY;
 use crate::types::{Inode, Kind, ROOT_INO, Time};
 use crate::{Change, Error, Result};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Store {
@@ -79,7 +79,7 @@ impl Store {
             read_only: options.read_only || options.salvage,
             opened_seq: found.resume.seq,
             opened_segment: newest,
-            noted_segment: parking_lot::Mutex::new(newest),
+            noted_segment: Mutex::new(newest),
             log: Log::new(Arc::clone(&io), log_options, found.resume),
             io,
             state: RwLock::new(State {
@@ -91,9 +91,9 @@ impl Store {
             checkpointing: Mutex::new(()),
             collecting: Mutex::new(()),
             pending: Mutex::default(),
-            held: parking_lot::Mutex::default(),
+            held: Mutex::default(),
             next_id,
-            contents: parking_lot::Mutex::default(),
+            contents: Mutex::default(),
             segment_size: options.segment_size,
             protection,
             on_moved: OnceLock::new(),
@@ -110,8 +110,8 @@ impl Store {
             // Every transaction says how far the log was durable before it; an empty one says so for all of it. Else a
             // bit that flips near the end would look like what a crash leaves, and what follows it would be cut off,
             // should the index and its mark be gone.
-            // All is durable without it, so a full disk is no reason to fail here. A failed sync is: the mark may not vouch
-            // for what the disk may not have.
+            // All is durable without it, so a full disk is no reason to fail here. A failed sync is: the mark may not
+            // vouch for what the disk may not have.
             match self.commit(Vec::new()).and_then(|_empty| self.sync()) {
                 Err(e @ Error::NoSpace { .. }) => tracing::warn!("{e}"),
                 noted => noted?,

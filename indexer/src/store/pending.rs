@@ -39,8 +39,8 @@ impl Drop for PendingBlock {
     }
 }
 
-/// A stored block that a transaction to come will share. Until this is dropped, its bytes stay where they lay when it was
-/// found, even if its last user goes meanwhile: the transaction can name it in any case.
+/// A stored block that a transaction to come will share. Until this is dropped, its bytes stay where they lay when it
+/// was found, even if its last user goes meanwhile: the transaction can name it in any case.
 pub struct HeldBlock {
     store: Arc<Store>,
     extent: Extent,

@@ -1,12 +1,10 @@
 //! Parity for the segments of an open store.
 
 use super::Store;
-use crate::io::Io;
+use super::protection::Known;
 use crate::log::{FOLDER, Segment};
-use crate::parity::{self, Layout, make, parity_name, parity_number};
+use crate::parity::{self, Layout, make, parity_name};
 use crate::{Error, Result};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What making parity did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,53 +13,6 @@ pub struct Protected {
     pub made: u64,
     /// Segments that are damaged and therefore get none, in words.
     pub refused: Vec<String>,
-}
-
-/// The parity file of a segment.
-#[derive(Clone, Copy)]
-struct Known {
-    /// Bytes of the segment that it protects, once somebody asked.
-    covered: Option<u64>,
-    /// Bytes it takes.
-    bytes: u64,
-}
-
-/// Parity files that are there.
-pub(super) struct Protection {
-    percent: u8,
-    files: Mutex<BTreeMap<u32, Known>>,
-    /// Damaged segments, which need not be looked at again and again.
-    refused: Mutex<BTreeSet<u32>>,
-}
-
-impl Protection {
-    pub(super) fn find(io: &dyn Io, percent: u8) -> Result<Self> {
-        let there = io.list(FOLDER).map_err(|e| Error::io("list", FOLDER, e))?;
-        let files = there.iter().filter_map(|e| {
-            let known = Known {
-                covered: None,
-                bytes: e.len,
-            };
-            Some((parity_number(&e.name)?, known))
-        });
-        Ok(Self {
-            percent,
-            files: Mutex::new(files.collect()),
-            refused: Mutex::default(),
-        })
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.files().values().map(|k| k.bytes).sum()
-    }
-
-    fn files(&self) -> MutexGuard<'_, BTreeMap<u32, Known>> {
-        self.files.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn refused(&self) -> MutexGuard<'_, BTreeSet<u32>> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Store {
@@ -86,7 +37,7 @@ impl Store {
         }
         for segment in self.log.segments().into_iter().filter(|s| which(s)) {
             // No segment may go while its parity is made.
-            let _no_collection = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+            let _no_collection = self.collecting.lock();
             if self.log.segment(segment.id).is_none() || self.protection.refused().contains(&segment.id) {
                 continue;
             }
@@ -127,7 +78,7 @@ impl Store {
     /// Deletes all parity.
     pub fn remove_parity(&self) -> Result<()> {
         self.writable()?;
-        let _no_collection = self.collecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _no_collection = self.collecting.lock();
         let ids: Vec<u32> = self.protection.files().keys().copied().collect();
         ids.into_iter().try_for_each(|id| self.unprotect(id))?;
         self.io.sync_dir(FOLDER).map_err(|e| Error::io("sync", FOLDER, e))
@@ -182,6 +133,8 @@ impl Store {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::io::Io;
+    use crate::parity::parity_number;
     use crate::{Change, CreateOptions, Extent, Inode, Kind, MemIo, OpenOptions, Time};
     use std::sync::Arc;
 

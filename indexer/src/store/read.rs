@@ -89,6 +89,7 @@ impl Store {
     /// an entry ever had is a place to go on from, whether or not the entry still exists.
     pub fn listed(&self, parent: u64, after: Cookie, limit: usize) -> Result<Vec<Listed>> {
         let prefix = rows::key(rows::COOKIE, parent);
+        // The entry with the cookie itself was listed already, or is gone.
         let from = rows::cookie_key(parent, Cookie(after.0.saturating_add(1)));
         collect(self, &prefix, &from, limit, |k, v| {
             let cookie = k.get(prefix.len()..).and_then(rows::cookie_of);
@@ -119,6 +120,7 @@ impl Store {
         let state = self.state();
         let mut block = blocks.start;
         while block < blocks.end {
+            // A row has a run of blocks, so neighbours cost one look-up.
             let (run, at) = (block / RUN, block % RUN);
             let n = (RUN - at).min(blocks.end - block) as usize;
             match state.index.get(&rows::run_key(ino, run))? {

@@ -4,20 +4,21 @@ use super::mark::{self, Mark};
 use super::{OpenOptions, OpenReport};
 use crate::counters::Counters;
 use crate::index::{Index, MemPages, Pages, SledPages};
-use crate::io::{Io, read_full};
-use crate::log::{
-    FOLDER, Footer, HEADER_LEN, Handles, Header, Measured, Position, Resume, Segment, segment_name, segment_number,
-};
+use crate::io::Io;
+use crate::log::{FOLDER, Measured, Position, Resume, segment_name};
 use crate::parity::{self, Layout, parity_number};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod checkpoint;
+mod files;
 mod replay;
+mod replayed;
 mod tail;
 
-use replay::Replayed;
+use files::{Files, list};
+use replayed::Replayed;
 
 /// A store's state, ready to be used.
 pub(crate) struct Found {
@@ -51,50 +52,6 @@ impl Found {
     }
 }
 
-/// The segment files and what their headers say (None: damaged).
-struct Files {
-    store_id: [u8; 16],
-    handles: Arc<Handles>,
-    segments: BTreeMap<u32, (Arc<Segment>, Option<Header>)>,
-}
-
-impl Files {
-    /// The segments' lengths by number.
-    fn lengths(&self) -> Vec<(u32, u64)> {
-        let lengths = self.segments.iter().map(|(id, (s, _))| (*id, s.len()));
-        lengths.collect()
-    }
-
-    /// The error if the log's last transaction is not the last one that was known to be durable, or a later one. No record
-    /// may follow that would show it.
-    fn lost_after(&self, last: u64, durable: u64) -> Option<Error> {
-        let (id, (newest, _)) = self.segments.iter().next_back()?;
-        (last < durable).then(|| Error::LogDamaged {
-            segment: *id,
-            offset: newest.len(),
-            why: format!(
-                "transactions {} to {durable}, which were durable, are missing",
-                last + 1
-            ),
-        })
-    }
-
-    /// The error if the log no longer reaches where it was known to be durable.
-    fn lost_since(&self, (id, len): (u32, u64)) -> Option<Error> {
-        let now = match self.segments.get(&id) {
-            Some((segment, _)) => segment.len(),
-            // Garbage collection deletes segments, but never the newest.
-            None if self.segments.keys().any(|newer| *newer > id) => return None,
-            None => 0,
-        };
-        (now < len).then(|| Error::LogDamaged {
-            segment: id,
-            offset: now,
-            why: format!("{} bytes that were durable are missing", len - now),
-        })
-    }
-}
-
 /// Finds a store's state.
 pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> {
     let write = !(options.read_only || options.salvage);
@@ -110,6 +67,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
         }
         report.warnings.push(damage.to_string());
     }
+    // Damage at the end of a sealed segment is no torn tail.
     let sealed = vouched.filter(|l| l.sealed).map(|l| l.segment);
     let head = tail::settle(io.as_ref(), &mut files, floor, sealed, write, &mut report)?;
     let durable_seq = mark.as_ref().map_or(0, |m| m.seq);
@@ -133,6 +91,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
         report.warnings.push(damage.to_string());
     }
     let used = files.segments.keys().chain(replayed.counters.live.keys());
+    // Also above segments that are missing: blocks still refer to their numbers.
     let next_segment = used.max().map_or(Some(1), |id| id.checked_add(1));
     let next_segment = match next_segment {
         Some(id) => id,
@@ -239,74 +198,6 @@ fn new_pages(io: &dyn Io, write: bool) -> Result<Box<dyn Pages>> {
     Ok(Box::new(MemPages::default()))
 }
 
-/// Bytes that no segment has: places in it are numbers of 32 bits.
-const MAX_LEN: u64 = u32::MAX as u64;
-
-/// Lists the segments and reads their headers.
-fn list(io: &dyn Io, options: &OpenOptions) -> Result<Files> {
-    let mut headers = BTreeMap::new();
-    let entries = io.list(FOLDER).map_err(|e| Error::io("list", FOLDER, e))?;
-    let mut numbered: Vec<_> = entries
-        .into_iter()
-        .filter_map(|e| Some((segment_number(&e.name)?, e.len)))
-        .collect();
-    numbered.sort_unstable();
-    let newest = numbered.last().map(|(id, _)| *id);
-    for (id, len) in numbered {
-        let name = segment_name(id);
-        if len > MAX_LEN {
-            return Err(Error::LogDamaged {
-                segment: id,
-                offset: MAX_LEN,
-                why: format!("the file has {len} bytes, no segment has more than {MAX_LEN}"),
-            });
-        }
-        let mut bytes = vec![0; HEADER_LEN];
-        let file = io.open(&name, false).map_err(|e| Error::io("open", &name, e))?;
-        match read_full(file.as_ref(), &mut bytes, 0) {
-            Ok(n) => bytes.truncate(n),
-            // The newest one's decides what is cut off.
-            Err(e) if Some(id) == newest && !options.salvage => return Err(Error::io("read", &name, e)),
-            Err(_) => bytes.clear(),
-        }
-        let header = Header::decode(&bytes, &name)?.filter(|h| h.segment == id);
-        headers.insert(id, (len, header));
-    }
-    if headers.is_empty() {
-        return Err(Error::NotAStore(format!("there are no segment files in {FOLDER}/")));
-    }
-    let ids: Vec<[u8; 16]> = headers.values().filter_map(|(_, h)| h.map(|h| h.store_id)).collect();
-    let store_id = options
-        .store_id
-        .or_else(|| ids.first().copied())
-        .ok_or_else(|| Error::LogDamaged {
-            segment: headers.keys().next().copied().unwrap_or(0),
-            offset: 0,
-            why: "no segment has a readable header".into(),
-        })?;
-    if let Some((id, _)) = headers
-        .iter()
-        .find(|(_, (_, h))| h.is_some_and(|h| h.store_id != store_id))
-    {
-        return Err(Error::LogDamaged {
-            segment: *id,
-            offset: 0,
-            why: "the segment belongs to another store".into(),
-        });
-    }
-    let handles = Arc::default();
-    let segment = |id, len| Arc::new(Segment::new(id, &store_id, len, true, &handles));
-    let segments = headers
-        .into_iter()
-        .map(|(id, (len, header))| (id, (segment(id, len), header)))
-        .collect();
-    Ok(Files {
-        store_id,
-        handles,
-        segments,
-    })
-}
-
 /// What the newest parity file vouches for: parity is made only of what is durable.
 fn vouched(io: &dyn Io, store_id: &[u8; 16]) -> Result<Option<Layout>> {
     let there = io.list(FOLDER).map_err(|e| Error::io("list", FOLDER, e))?;
@@ -317,6 +208,3 @@ fn vouched(io: &dyn Io, store_id: &[u8; 16]) -> Result<Option<Layout>> {
         .and_then(|p| p.ok())
         .map(|p| p.layout))
 }
-
-/// The newest segment, if appending may go on in it, with what it holds.
-type HeadSegment = Option<(Arc<Segment>, Footer)>;

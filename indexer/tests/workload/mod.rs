@@ -34,8 +34,8 @@ pub struct Tree {
     pub packing: Packing,
 }
 
-/// Blocks packed and not swapped in yet: a file that has them, what was packed, the result. It is no part of what a store
-/// shows, so all are equal.
+/// Blocks packed and not swapped in yet: a file that has them, what was packed, the result. It is no part of what a
+/// store shows, so all are equal.
 #[derive(Clone, Default, Debug)]
 pub struct Packing(Vec<(u64, Extent, BlockRef)>);
 

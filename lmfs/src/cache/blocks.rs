@@ -6,8 +6,9 @@ use std::hash::Hash;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -109,6 +110,8 @@ impl<K: Hash + Eq> Clone for Blocks<K> {
 
 struct Inner<K: Hash + Eq> {
     state: Mutex<State<K>>,
+    /// A flight ended.
+    landed: Condvar,
     source: Box<dyn Source<K>>,
     cheap: Pool,
     dear: Pool,
@@ -123,6 +126,12 @@ struct Inner<K: Hash + Eq> {
 struct State<K: Hash + Eq> {
     lru: ByteLru<K>,
     flights: HashMap<K, Flight>,
+}
+
+impl<K: Hash + Eq> State<K> {
+    fn is_awaited(&self) -> bool {
+        self.flights.values().any(Flight::is_awaited)
+    }
 }
 
 /// A block that is being decoded or waits for a thread: one decode, however many wait for it (single-flight).
@@ -156,6 +165,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
         Ok(Blocks {
             inner: Arc::new(Inner {
                 state: Mutex::new(state),
+                landed: Condvar::new(),
                 source,
                 cheap: Pool::new("lmfs-read", 2)?,
                 dear: Pool::new("lmfs-decode", threads)?,
@@ -269,8 +279,26 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
 
     /// Whether a reader waits for a block now.
     pub fn is_awaited(&self) -> bool {
-        let state = self.inner.state.lock();
-        state.flights.values().any(Flight::is_awaited)
+        self.inner.state.lock().is_awaited()
+    }
+
+    /// Waits while readers wait for blocks, for at most `at_most`, and until `is_over`: whoever makes that true calls
+    /// [`Blocks::wake`].
+    pub fn wait_for_readers(&self, at_most: Duration, is_over: &dyn Fn() -> bool) {
+        let deadline = Instant::now() + at_most;
+        let mut state = self.inner.state.lock();
+        while state.is_awaited() && !is_over() {
+            if self.inner.landed.wait_until(&mut state, deadline).timed_out() {
+                return;
+            }
+        }
+    }
+
+    /// Has everybody in [`Blocks::wait_for_readers`] look whether it is over.
+    pub fn wake(&self) {
+        // With the lock, so that nobody is between looking and waiting.
+        let _state = self.inner.state.lock();
+        self.inner.landed.notify_all();
     }
 
     /// How many loads, and other jobs of the decoding threads, panicked.
@@ -320,6 +348,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
             }
             state.flights.remove(&key).map(|flight| flight.waiters)
         };
+        self.landed.notify_all();
         for waiter in waiters.into_iter().flatten() {
             // A waiter that is gone was interrupted.
             let _ = waiter.send(loaded.clone());

@@ -1,4 +1,5 @@
-//! Dictionaries that the store learned: every copy is read, and made anew from another one where the store is written to.
+//! Dictionaries that the store learned: every copy is read, and made anew from another one where the store is written
+//! to.
 
 use std::collections::HashSet;
 

@@ -1,10 +1,10 @@
 //! A limit on how fast the log is read, shared by all threads that read it.
 
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use lmfs_codec::Stop;
+use parking_lot::Mutex;
 
 /// How often a sleeper looks whether it is to stop.
 const BLINK: Duration = Duration::from_millis(100);
@@ -37,7 +37,7 @@ impl Pace {
     pub fn take(&self, bytes: u64, stop: &Stop) {
         let Some(rate) = self.per_second else { return };
         let start = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut next = self.next.lock();
             let start = (*next).max(Instant::now());
             *next = start + Duration::from_secs_f64(bytes as f64 / rate as f64);
             start

@@ -91,7 +91,8 @@ impl Summary {
     }
 }
 
-/// Compares, and repairs if asked. The caller holds the store's lock, and has it open only to compare. `progress` gets bytes done and bytes in all.
+/// Compares, and repairs if asked. The caller holds the store's lock, and has it open only to compare. `progress` gets
+/// bytes done and bytes in all.
 ///
 /// # Errors
 /// The segments cannot be read or written; interrupted.
@@ -117,7 +118,8 @@ pub fn compare(
         source,
     })?;
     let mut summary = Summary::of(report, repair);
-    // Garbage collection may have deleted some meanwhile. One that is missing otherwise was named when the store was opened.
+    // Garbage collection may have deleted some meanwhile. One that is missing otherwise was named when the store was
+    // opened.
     summary
         .damaged
         .retain(|segment| !matches!(io.stat(&segment.file), Err(e) if e.kind() == ErrorKind::NotFound));

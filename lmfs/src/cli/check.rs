@@ -2,16 +2,17 @@
 
 use std::io::{BufWriter, Write};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::bail;
 use lmfs_codec::Stop;
+use parking_lot::Mutex;
 
 use super::interrupt::stop_on_interrupt;
 use super::mount_config::MountConfig;
 use super::output::Meter;
 use super::target::Target;
-use super::{args, output, size};
+use super::{args, output};
+use crate::byte_size;
 use crate::check::{self, Damage, Job, Pace, Report, parity};
 use crate::daemon::control::{Client, Request};
 use crate::progress::Progress;
@@ -98,7 +99,7 @@ fn check(folder: Folder, args: &args::Check, quiet: bool) -> anyhow::Result<Repo
     let stop = stop_on_interrupt()?;
     let pace = Pace::new(args.max_rate);
     let meter = Mutex::new(Meter::new(quiet));
-    let show = |step| meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
+    let show = |step| meter.lock().show(&step);
     let data = wants_data(args);
 
     let lock = Lock::acquire(folder.dir(), PURPOSE)?;
@@ -200,7 +201,7 @@ fn print(report: &Report, quiet: bool, say: &dyn Fn(String) -> anyhow::Result<()
         n => format!("{n} damages"),
     };
     let what = match report.data {
-        true => format!("{} decoded", size::show(report.decoded_bytes)),
+        true => format!("{} decoded", byte_size::show(report.decoded_bytes)),
         false => "structure only, --data decodes every block".to_owned(),
     };
     let resumed = if report.resumed { ", resumed" } else { "" };
@@ -254,7 +255,7 @@ fn print_parity(
     say(format!(
         "parity: {} segments compared, {}{without}",
         parity.segments,
-        size::show(parity.bytes)
+        byte_size::show(parity.bytes)
     ))
 }
 

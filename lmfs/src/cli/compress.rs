@@ -9,12 +9,13 @@ mod rescue;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use lmfs_codec::model::EngineChoice;
 use lmfs_codec::stream::{self, StreamOptions};
 use lmfs_codec::{Level, Stop};
+use parking_lot::Mutex;
 
 use super::args::{Stream, Test, Verbosity};
 use super::interrupt::{end_as_interrupted, stop_or_end_on_interrupt};
@@ -23,9 +24,6 @@ use crate::explain::Shown as _;
 use crate::progress::Progress;
 use job::{Input, Job, Work};
 pub use models::Models;
-
-/// What ends the name of a compressed file.
-pub const SUFFIX: &str = "lmz";
 
 /// Runs `lmfs compress` (or `decompress`, which is the same with `-d`).
 ///
@@ -171,7 +169,7 @@ fn stream_options(job: &Job, threads: usize, block_size: usize, stop: &Stop, qui
                 total,
                 note: String::new(),
             };
-            meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
+            meter.lock().show(&step);
         }));
     }
     options

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use lmfs_codec::Level;
+use parking_lot::Mutex;
 
 use super::compress::Models;
 use super::interrupt::stop_on_interrupt;
@@ -39,7 +39,7 @@ pub fn run(args: &args::Eval, quiet: bool) -> anyhow::Result<ExitCode> {
             total,
             note: String::new(),
         };
-        meter.lock().unwrap_or_else(PoisonError::into_inner).show(&step);
+        meter.lock().show(&step);
     };
     let report = evaluate(&files, &compressors, &options, &progress, &stop_on_interrupt()?)?;
     drop(meter);

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use super::interrupt::stop_on_interrupt;
 use super::output::Meter;
 use super::target::Target;
-use super::{args, output, size};
+use super::{args, output};
+use crate::byte_size;
 use crate::daemon::control::Request;
 use crate::daemon::running::collecting;
 use crate::garbage::{Effort, collect};
@@ -34,7 +35,7 @@ pub fn run(args: &args::Gc, quiet: bool) -> anyhow::Result<ExitCode> {
     } else if !quiet {
         output::line(&format!(
             "{} given back (segments deleted: {}, blocks moved: {})",
-            size::show(report.freed_bytes),
+            byte_size::show(report.freed_bytes),
             output::count(report.deleted_segments),
             output::count(report.moved_blocks)
         ))?;

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::args;
 use super::output;
-use super::{size, trial};
+use super::trial;
+use crate::byte_size;
 use crate::store::{Folder, NewStore};
 
 /// Runs the command.
@@ -64,6 +65,6 @@ fn text(folder: &Folder) -> String {
     };
     format!(
         "made the store {path}: {} blocks, {model}{parity}\nmount it with: lmfs mount {path} MOUNTPOINT",
-        size::show(config.block_size.into())
+        byte_size::show(config.block_size.into())
     )
 }

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
 use lmfs_codec::Stop;
+use parking_lot::Mutex;
 use signal_hook::iterator::Signals;
 
 use crate::process::ending_signals;
@@ -39,7 +39,7 @@ pub fn stop_or_end_on_interrupt() -> anyhow::Result<Stop> {
 
 /// Names the file to remove should the program be ended now; `None` once there is none.
 pub fn unfinished(path: Option<&Path>) {
-    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = path.map(Path::to_owned);
+    *UNFINISHED.lock() = path.map(Path::to_owned);
 }
 
 /// Ends the program as the signal that came would have, so that shells see what ended it. Returns if none came.
@@ -51,7 +51,7 @@ pub fn end_as_interrupted() {
 }
 
 fn end(signal: i32) {
-    if let Some(path) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(path) = UNFINISHED.lock().take() {
         let _ = std::fs::remove_file(path);
     }
     let _ = signal_hook::low_level::emulate_default_handler(signal);

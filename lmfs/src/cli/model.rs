@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use super::args::{Model, ModelCommand};
 use super::interrupt::stop_on_interrupt;
-use super::{output, size, trial};
+use super::{output, trial};
+use crate::byte_size;
 use crate::eval::table::of_numbers;
 use crate::store::Digest;
 
@@ -69,7 +70,7 @@ fn list(as_json: bool) -> anyhow::Result<()> {
     for (model, measured) in &models {
         let mut row = vec![
             format!("builtin:{}", model.name),
-            size::show(model.gguf.len() as u64),
+            byte_size::show(model.gguf.len() as u64),
             format!("{:.0}", measured.decoded_kb_per_second),
         ];
         row.extend(measured.bits_per_byte.values().map(|bits| format!("{bits:.2}")));

@@ -1,5 +1,5 @@
-//! `mount.lmfs`: what mount(8) calls for a line of type lmfs in /etc/fstab, and, as `mount.fuse.lmfs`, for what is mounted
-//! already, which shows that type.
+//! `mount.lmfs`: what mount(8) calls for a line of type lmfs in /etc/fstab, and, as `mount.fuse.lmfs`, for what is
+//! mounted already, which shows that type.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

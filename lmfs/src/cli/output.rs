@@ -9,7 +9,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::size;
+use crate::byte_size;
 use crate::explain::{explain, is_control, on_one_line, visible};
 use crate::progress::Progress;
 
@@ -195,8 +195,8 @@ fn style(known: bool) -> ProgressStyle {
 fn text(progress: &Progress) -> String {
     let bytes = match (progress.done, progress.total) {
         (0, 0) => None,
-        (done, 0) => Some(size::show(done)),
-        (done, total) => Some(format!("{} of {}", size::show(done), size::show(total))),
+        (done, 0) => Some(byte_size::show(done)),
+        (done, total) => Some(format!("{} of {}", byte_size::show(done), byte_size::show(total))),
     };
     let note = Some(progress.note.clone()).filter(|note| !note.is_empty());
     let parts: Vec<String> = bytes.into_iter().chain(note).collect();

@@ -3,15 +3,17 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use lmfs_indexer::{ROOT_INO, Store};
+use parking_lot::Mutex;
 
 use super::interrupt::stop_on_interrupt;
 use super::output::Meter;
 use super::target::{Target, mount_of};
-use super::{args, output, size};
+use super::{args, output};
+use crate::byte_size;
 use crate::daemon::control::{Client, Request};
 use crate::daemon::running::packing;
 use crate::explain::Shown as _;
@@ -103,12 +105,7 @@ fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Summar
         Options::default(),
     );
     let meter = Mutex::new(Meter::new(quiet));
-    let show = |step: &_| {
-        meter
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .show(&packing(step))
-    };
+    let show = |step: &_| meter.lock().show(&packing(step));
     let stop = stop_on_interrupt()?;
     let packed = packer.run(&scope, args.again, usize::from(args.jobs.unwrap_or(0)), &show, &stop);
     drop((packer, meter));
@@ -155,12 +152,12 @@ fn text(summary: &Summary) -> String {
     };
     format!(
         "packed {} in {:.1} s: {} became {}; {} blocks smaller{shared}, {} as they were{learned}; {} given back",
-        size::show(bytes.done_bytes),
+        byte_size::show(bytes.done_bytes),
         summary.seconds,
-        size::show(bytes.before_bytes),
-        size::show(bytes.after_bytes),
+        byte_size::show(bytes.before_bytes),
+        byte_size::show(bytes.after_bytes),
         output::count(summary.blocks_packed),
         output::count(summary.blocks_kept + summary.blocks_changed),
-        size::show(summary.freed_bytes),
+        byte_size::show(summary.freed_bytes),
     )
 }

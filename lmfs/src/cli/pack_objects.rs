@@ -18,18 +18,18 @@ use url::Url;
 
 use super::interrupt::{end_as_interrupted, stop_or_end_on_interrupt};
 use super::output::{self, Meter, say};
-use super::size;
+use crate::byte_size;
 use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
   lmfs pack-objects s3://logs/2025 --level 4 --older-than 7d
   lmfs pack-objects s3://logs --shard 3/16      one of 16 machines
-  lmfs pack-objects /srv/objects --exclusive    local files, while nobody else writes
+  lmfs pack-objects /srv/objects --exclusive    files that nobody else writes
 
 Objects are replaced on the condition that they have not changed. Programs read them through lmfs-object or the Python \
-package, and `lmfs decompress` reads a downloaded one. docs/PLUGIN.md has the details. Keys and endpoints of clouds come \
-from the usual environment variables, such as AWS_ACCESS_KEY_ID.";
+package, and `lmfs decompress` reads a downloaded one. docs/PLUGIN.md has the details. Keys and endpoints of clouds \
+come from the usual environment variables, such as AWS_ACCESS_KEY_ID.";
 
 /// `lmfs pack-objects`
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub struct PackObjects {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub level: u8,
     /// Block size, a power of two from 4KiB to 1MiB. A read decodes whole blocks
-    #[arg(long, value_name = "SIZE", value_parser = size::parse_block_size, default_value = "64KiB")]
+    #[arg(long, value_name = "SIZE", value_parser = byte_size::parse_block_size, default_value = "64KiB")]
     pub block_size: u32,
     /// Only objects that were not modified for so long, such as 12h or 30d
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -189,7 +189,7 @@ fn json(summary: &Summary) -> serde_json::Value {
 }
 
 fn text(summary: &Summary, dry_run: bool) -> String {
-    let (before, after) = (size::show(summary.before), size::show(summary.after));
+    let (before, after) = (byte_size::show(summary.before), byte_size::show(summary.after));
     let packed = output::count(summary.packed);
     let rest = format!(
         "{} were packed before, {} stay as they are, {} changed meanwhile",

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use super::interrupt::stop_on_interrupt;
 use super::output::Meter;
 use super::target::refuse_mountpoint;
-use super::{args, output, size};
+use super::{args, output};
+use crate::byte_size;
 use crate::progress::Progress;
 use crate::store::set_parity;
 
@@ -32,8 +33,8 @@ pub fn run(args: &args::Parity, quiet: bool) -> anyhow::Result<ExitCode> {
             0 => "the store has no parity".to_owned(),
             percent => format!(
                 "new segments get {percent} % parity; all there is takes {} beside {} of log",
-                size::show(done.parity_bytes),
-                size::show(done.log_bytes)
+                byte_size::show(done.parity_bytes),
+                byte_size::show(done.log_bytes)
             ),
         })?;
     }

@@ -8,7 +8,8 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{args, output, size};
+use super::{args, output};
+use crate::byte_size;
 use crate::explain::{Shown as _, on_one_line};
 use crate::fs::FileStat;
 use crate::fs::virtual_xattr::STAT;
@@ -83,8 +84,8 @@ fn text(Shown { path, stat: file }: &Shown) -> String {
     let mut line = format!(
         "{}: {} stored in {}{ratio}; blocks: {}",
         on_one_line(path),
-        size::show(file.size),
-        size::show(file.stored),
+        byte_size::show(file.size),
+        byte_size::show(file.stored),
         if blocks.is_empty() {
             "none".to_owned()
         } else {
@@ -100,14 +101,14 @@ fn text(Shown { path, stat: file }: &Shown) -> String {
         line.push_str(&format!("; behind dictionaries: {}", used.join(", ")));
     }
     if file.shared > 0 {
-        let shared = size::show(file.shared);
+        let shared = byte_size::show(file.shared);
         line.push_str(&format!("; {shared} shared with other blocks"));
     }
     if file.waiting > 0 {
         line.push_str(&format!("; {} wait to be packed", output::count(file.waiting)));
     }
     if file.dirty > 0 {
-        line.push_str(&format!("; {} in memory", size::show(file.dirty)));
+        line.push_str(&format!("; {} in memory", byte_size::show(file.dirty)));
     }
     line
 }

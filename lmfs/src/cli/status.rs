@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use super::target::Target;
-use super::{args, output, size};
+use super::{args, output};
+use crate::byte_size;
 use crate::daemon::control::Request;
 use crate::daemon::status::{PackerStatus, Status};
 use crate::store::{Access, Lock, Opened};
@@ -43,7 +44,7 @@ pub fn run(args: &args::Status) -> anyhow::Result<ExitCode> {
 }
 
 fn text(status: &Status) -> String {
-    let block = size::show(status.block_size.into());
+    let block = byte_size::show(status.block_size.into());
     let mut rows = vec![
         (
             "Store",
@@ -72,7 +73,7 @@ fn text(status: &Status) -> String {
         "Data",
         format!(
             "{} in {} inodes",
-            size::show(status.logical_bytes),
+            byte_size::show(status.logical_bytes),
             output::count(status.inodes)
         ),
     ));
@@ -81,22 +82,25 @@ fn text(status: &Status) -> String {
         .map_or(String::new(), |ratio| format!(", ratio {ratio:.3}"));
     let shared = match status.shared_bytes {
         0 => String::new(),
-        bytes => format!(", and {} more that are shared", size::show(bytes)),
+        bytes => format!(", and {} more that are shared", byte_size::show(bytes)),
     };
-    rows.push(("Stored", format!("{}{ratio}{shared}", size::show(status.stored_bytes))));
+    rows.push((
+        "Stored",
+        format!("{}{ratio}{shared}", byte_size::show(status.stored_bytes)),
+    ));
     rows.push((
         "Log",
         format!(
             "{}, of which {} garbage",
-            size::show(status.log_bytes),
-            size::show(status.dead_bytes)
+            byte_size::show(status.log_bytes),
+            byte_size::show(status.dead_bytes)
         ),
     ));
     if status.parity > 0 || status.parity_bytes > 0 {
-        let bytes = size::show(status.parity_bytes);
+        let bytes = byte_size::show(status.parity_bytes);
         rows.push(("Parity", format!("{bytes} ({} % of new segments)", status.parity)));
     }
-    rows.push(("Index", size::show(status.index_bytes)));
+    rows.push(("Index", byte_size::show(status.index_bytes)));
     rows.push(("Blocks", blocks(status)));
     if !status.dictionaries.is_empty() {
         rows.push(("Dictionaries", dictionaries(status)));
@@ -108,8 +112,8 @@ fn text(status: &Status) -> String {
             "Cache",
             format!(
                 "{} of {}, {} hits, {} misses",
-                size::show(cache.bytes),
-                size::show(cache.capacity),
+                byte_size::show(cache.bytes),
+                byte_size::show(cache.capacity),
                 output::count(cache.hits),
                 output::count(cache.misses)
             ),
@@ -125,7 +129,7 @@ fn blocks(status: &Status) -> String {
     let list: Vec<String> = some
         .map(|(method, n)| {
             let bytes = status.block_bytes.get(method).copied().unwrap_or_default();
-            format!("{method} {} ({})", output::count(*n), size::show(bytes))
+            format!("{method} {} ({})", output::count(*n), byte_size::show(bytes))
         })
         .collect();
     if list.is_empty() {
@@ -140,7 +144,7 @@ fn dictionaries(status: &Status) -> String {
         format!(
             "{} of {} ({}) for {} blocks",
             dictionary.id,
-            size::show(dictionary.bytes),
+            byte_size::show(dictionary.bytes),
             dictionary.kind,
             output::count(dictionary.blocks)
         )
@@ -151,13 +155,17 @@ fn dictionaries(status: &Status) -> String {
         .iter()
         .map(|dictionary| dictionary.stored_bytes)
         .sum();
-    format!("{}; stored in {}", list.join(", "), size::show(stored))
+    format!("{}; stored in {}", list.join(", "), byte_size::show(stored))
 }
 
 fn queue(status: &Status) -> String {
     let waiting = match status.queue_bytes {
         0 => "nothing".to_owned(),
-        bytes => format!("{} in {} blocks", size::show(bytes), output::count(status.queue_blocks)),
+        bytes => format!(
+            "{} in {} blocks",
+            byte_size::show(bytes),
+            output::count(status.queue_blocks)
+        ),
     };
     match &status.packer {
         Some(packer) => format!("{waiting}; {}", packer_text(packer)),
@@ -169,9 +177,9 @@ fn packer_text(packer: &PackerStatus) -> String {
     match (packer.state.as_str(), &packer.last_error) {
         ("packing", _) => format!(
             "packing, {} of {} done at {}/s",
-            size::show(packer.done_bytes),
-            size::show(packer.total_bytes),
-            size::show(packer.bytes_per_second as u64)
+            byte_size::show(packer.done_bytes),
+            byte_size::show(packer.total_bytes),
+            byte_size::show(packer.bytes_per_second as u64)
         ),
         ("off", None) => "packed only by `lmfs pack`".to_owned(),
         ("waiting", None) => "the packer waits for idle files".to_owned(),

@@ -123,8 +123,8 @@ fn shut_down(client: Client, its: &MountStatus, quiet: bool) -> anyhow::Result<(
     }
 }
 
-/// Takes away a mount that is not the daemon's own: a bind mount of it. The daemon and its mount stay, unless this was the
-/// last one.
+/// Takes away a mount that is not the daemon's own: a bind mount of it. The daemon and its mount stay, unless this was
+/// the last one.
 fn take_away(mount: &MountInfo, client: Client, its: &MountStatus, quiet: bool) -> anyhow::Result<()> {
     let point = mount.mountpoint.display();
     let daemon = client.pid();
@@ -148,8 +148,8 @@ fn take_away(mount: &MountInfo, client: Client, its: &MountStatus, quiet: bool) 
     }
 }
 
-/// A mount whose daemon cannot be asked. If it is gone, nothing is in memory any more, so nothing can be lost by taking the
-/// mount away. If it lives, it stores everything and ends by itself once the mount is gone.
+/// A mount whose daemon cannot be asked. If it is gone, nothing is in memory any more, so nothing can be lost by taking
+/// the mount away. If it lives, it stores everything and ends by itself once the mount is gone.
 fn without_daemon(mount: &MountInfo, quiet: bool) -> anyhow::Result<()> {
     let point = mount.mountpoint.display();
     match life(mount) {

@@ -4,9 +4,9 @@
 //! then one `done` or `error`. `alive` comes every second, so a client can tell a busy daemon from a dead one and the
 //! daemon notices a client that went away. Who may connect is decided by the store folder (0700) and the socket (0600).
 //!
-//! The socket's file may be removed, or the folder be one that cannot be written. So the daemon also listens at names that
-//! are no files (abstract sockets, unix(7)): one says which folder it has, one which mount, and neither changes when these
-//! are moved. Anybody may connect there; both sides ask the kernel who the other is.
+//! The socket's file may be removed, or the folder be one that cannot be written. So the daemon also listens at names
+//! that are no files (abstract sockets, unix(7)): one says which folder it has, one which mount, and neither changes
+//! when these are moved. Anybody may connect there; both sides ask the kernel who the other is.
 
 mod client;
 mod server;

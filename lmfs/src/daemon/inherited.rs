@@ -2,20 +2,20 @@
 //!
 //! | inherited | becomes |
 //! |---|---|
-//! | limits of file sizes and processor time | none, or as high as allowed: a low limit would end the daemon in the middle of its work |
+//! | limits of file sizes and processor time | none, or as high as allowed: a low one would end the daemon at work |
 //! | limits of memory and open files | as high as allowed without privileges: an administrator may mean them |
 //! | umask | 077: files of a store are for its owner |
 //! | working directory | `/`: another mount must not be busy because of it |
 //! | badness for the kernel's killer of processes (`oom_score_adj`) | 0 if it was above |
 //! | blocked signals, ignored SIGCHLD | undone for every command ([`process::normalise`]) |
 //! | ignored SIGINT and SIGHUP | ignored: that is what `nohup` and `&` in scripts are for |
-//! | descriptors, session, variables of service managers | not passed on to a daemon in the background ([`super::announce`]) |
+//! | descriptors, session, variables of service managers | not passed on into the background ([`super::announce`]) |
 //! | nice value, scheduling, cgroup, namespaces, the other limits | kept: they say what the daemon may use |
 
 use anyhow::bail;
 use rustix::process::{Resource, getrlimit};
 
-use crate::cli::size;
+use crate::byte_size;
 use crate::process;
 
 /// A segment of the log, and the index beside it, grow to this before others begin.
@@ -38,11 +38,11 @@ pub fn normalise(read_only: bool) -> anyhow::Result<Vec<String>> {
     if let Some(most) = file_size.filter(|&most| most < LARGE_FILE && !read_only) {
         bail!(
             "no file may grow beyond {} here (`ulimit -f`), and those of a store do; raise that limit, or mount with -o ro",
-            size::show(most)
+            byte_size::show(most)
         );
     }
     let left = [
-        file_size.map(|most| format!("no file can grow beyond {} (`ulimit -f`)", size::show(most))),
+        file_size.map(|most| format!("no file can grow beyond {} (`ulimit -f`)", byte_size::show(most))),
         process::lift(Resource::Cpu)
             .map(|seconds| format!("the daemon will be ended after {seconds} s of processor time (`ulimit -t`)")),
         getrlimit(Resource::As).current.map(|most| memory(most, "-v")),
@@ -58,7 +58,7 @@ pub fn normalise(read_only: bool) -> anyhow::Result<Vec<String>> {
 fn memory(most: u64, option: &str) -> String {
     format!(
         "the daemon will be ended if it needs more than {} of memory (`ulimit {option}`)",
-        size::show(most)
+        byte_size::show(most)
     )
 }
 

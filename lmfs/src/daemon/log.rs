@@ -42,8 +42,8 @@ impl Log {
         self.set_aside()
     }
 
-    /// Sets it aside if it has become long, and goes on in a new one. Does nothing unless it is the standard error of this
-    /// process.
+    /// Sets it aside if it has become long, and goes on in a new one. Does nothing unless it is the standard error of
+    /// this process.
     pub fn rotate(&self) {
         let is_ours = |now: &rustix::fs::Stat| {
             let there = self.0.look(NAME);

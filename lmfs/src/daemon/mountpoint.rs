@@ -99,8 +99,9 @@ fn is_dead(mount: &MountInfo, folder: &Folder) -> bool {
     answer.err() == Some(Errno::NOTCONN)
 }
 
-/// Detaches what killed daemons of `store`, whose lock the caller holds, left at `mountpoint`. Until then it gives errors
-/// to whoever looks in; so it is done last before the new mount is made, lest somebody write to the folder beneath.
+/// Detaches what killed daemons of `store`, whose lock the caller holds, left at `mountpoint`. Until then it gives
+/// errors to whoever looks in; so it is done last before the new mount is made, lest somebody write to the folder
+/// beneath.
 ///
 /// # Errors
 /// It cannot be detached.

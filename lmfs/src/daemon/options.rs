@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use crate::cli::size;
+use crate::byte_size;
 use crate::store::Prefer;
 
 /// When files are compressed with the model.
@@ -136,7 +136,7 @@ impl Options {
             ("allow_other", None) => self.allow_other = true,
             ("allow_root", None) => self.allow_root = true,
             ("nonempty", None) => self.nonempty = true,
-            ("cache_size" | "cache-size", Some(value)) => self.cache_size = size::parse(value)?,
+            ("cache_size" | "cache-size", Some(value)) => self.cache_size = byte_size::parse(value)?,
             ("pack", Some(value)) => self.pack = value.parse()?,
             ("prefer", Some(value)) => self.prefer = Some(value.parse()?),
             ("pack_idle" | "pack-idle", Some(value)) => {

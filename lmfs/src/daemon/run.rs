@@ -11,7 +11,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::control::Server;
-use super::running::{Desk, Running, place};
+use super::control_service::ControlService;
+use super::event::Event;
+use super::running::{Running, place};
 use super::status::Status;
 use super::{Announcer, Log, Options, PackMode, guard, inherited, mountpoint, service_manager, unmount};
 use crate::explain::explain;
@@ -44,17 +46,6 @@ pub struct Plan {
     pub options: Options,
 }
 
-/// What a daemon waits for.
-#[derive(Debug)]
-pub enum Event {
-    /// A signal that says to end.
-    Signal(i32),
-    /// The kernel let go of the mount.
-    Ended(Result<(), String>),
-    /// A client wants the mount gone and to know when all is durable.
-    Asked(mpsc::Sender<Result<(), String>>),
-}
-
 /// Mounts the store and serves it until it is unmounted, by whatever means, and everything is durable.
 ///
 /// # Errors
@@ -82,7 +73,7 @@ struct Started {
     keeper: Option<Keeper>,
     packer: Option<Arc<Packer>>,
     fs: Arc<Filesystem>,
-    desk: Arc<Desk>,
+    control: Arc<ControlService>,
     server: Server,
     events: mpsc::Receiver<Event>,
     store: Opened,
@@ -118,8 +109,8 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     .context("cannot open the filesystem")?;
     let packer = make_packer(&store, &fs, options);
 
-    let desk = Arc::new(Desk::new(tell.clone()));
-    let mut server = Server::start(store.folder.dir(), desk.clone())
+    let control = Arc::new(ControlService::new(tell.clone()));
+    let mut server = Server::start(store.folder.dir(), control.clone())
         .with_context(|| format!("cannot make the control socket of {}", store.path().display()))?;
     mountpoint::detach_dead(&mountpoint, store.path())?;
     let session = fuse::mount(fs.clone(), &mountpoint, &fuse_options(&store, options))
@@ -133,7 +124,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
         tracing::warn!("the daemon can only be asked by who finds the store: {error}");
     }
 
-    desk.open(Running {
+    control.open(Running {
         fs: fs.clone(),
         packer: packer.clone(),
         codec: store.codec.clone(),
@@ -155,7 +146,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
         keeper,
         packer: packer.ok(),
         fs,
-        desk,
+        control,
         server,
         events,
         store,
@@ -206,7 +197,21 @@ struct Readers(Weak<Filesystem>);
 
 impl Host for Readers {
     fn is_busy(&self) -> bool {
-        self.0.upgrade().is_some_and(|fs| fs.is_awaited())
+        self.0.upgrade().is_some_and(|fs| fs.blocks().is_awaited())
+    }
+
+    fn wait_for_readers(&self, at_most: Duration, is_over: &dyn Fn() -> bool) {
+        // Without the filesystem meanwhile: it may be shut down.
+        let blocks = self.0.upgrade().map(|fs| fs.blocks().clone());
+        if let Some(blocks) = blocks {
+            blocks.wait_for_readers(at_most, is_over);
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(fs) = self.0.upgrade() {
+            fs.blocks().wake();
+        }
     }
 }
 
@@ -246,7 +251,7 @@ impl Started {
                     // Logged by who finds it, once; `lmfs status` shows it from then on.
                     let _ = self.store.indexer.check_place();
                 }
-                // There always is a sender: the desk.
+                // There always is a sender: the control service.
                 Err(RecvTimeoutError::Disconnected) | Ok(Event::Ended(Ok(()))) => break Ok(()),
                 Ok(Event::Ended(Err(why))) => break Err(anyhow::anyhow!("the mount ended: {why}")),
                 Ok(Event::Signal(signal)) => {
@@ -335,9 +340,9 @@ impl Started {
         self.store.say_ending();
         service_manager::stopping("storing what was written");
         drop((self.background, self.keeper));
-        self.desk.close();
-        // Operations that were under way are answered before the event loops end. Changes asked of a detached busy mount
-        // are refused from the shutdown on; it holds the store, and with it the lock, until this process ends.
+        self.control.close();
+        // Operations that were under way are answered before the event loops end. Changes asked of a detached busy
+        // mount are refused from the shutdown on; it holds the store, and with it the lock, until this process ends.
         if !self.session.wait(Some(GRACE)) {
             tracing::warn!("{} is still used by somebody", self.mount.mountpoint.display());
         }

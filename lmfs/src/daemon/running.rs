@@ -1,18 +1,14 @@
 //! A mounted store at work: what requests from the control socket can ask of it.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
 use lmfs_codec::{Codec, Stop};
 use lmfs_indexer::GcReport;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::control::{Request, Service};
 use super::guard;
-use super::run::Event;
 use super::status::{MountStatus, Status};
 use crate::check::{self, Pace};
 use crate::fs::Filesystem;
@@ -22,9 +18,6 @@ use crate::packer::{self, Packer, Scope};
 use crate::progress::Progress;
 use crate::store::Folder;
 use crate::task::low_priority_pool;
-
-/// How long a request waits for a mount that is just coming up.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A mounted store.
 pub struct Running {
@@ -45,7 +38,8 @@ pub struct Running {
 }
 
 impl Running {
-    fn status(&self) -> Status {
+    /// What it is and does.
+    pub fn status(&self) -> Status {
         let mut status = self.base.clone();
         status.store = self.folder.place().display().to_string();
         status.stopped = self.fs.store().check_place().err().map(|why| why.to_string());
@@ -67,7 +61,11 @@ impl Running {
         status
     }
 
-    fn pack(
+    /// Packs what waits in `inodes` and below, or in all of the store if there are none.
+    ///
+    /// # Errors
+    /// A message for the client's user.
+    pub fn pack(
         &self,
         inodes: Vec<u64>,
         jobs: u16,
@@ -92,7 +90,11 @@ impl Running {
         serde_json::to_value(summary).map_err(|e| e.to_string())
     }
 
-    fn check(
+    /// Reads the log and decodes every block.
+    ///
+    /// # Errors
+    /// A message for the client's user.
+    pub fn check(
         &self,
         resume: bool,
         max_rate: u64,
@@ -132,7 +134,11 @@ impl Running {
         serde_json::to_value(report).map_err(|e| e.to_string())
     }
 
-    fn gc(&self, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
+    /// Collects all garbage.
+    ///
+    /// # Errors
+    /// A message for the client's user.
+    pub fn gc(&self, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
         // What is deleted or replaced only in memory so far is garbage, too.
         let stored = self.fs.sync();
         let tell = &mut |step: &GcReport| progress(collecting(step));
@@ -184,116 +190,5 @@ pub fn packing(step: &packer::Progress) -> Progress {
         done: step.done_bytes,
         total: step.total_bytes,
         note,
-    }
-}
-
-/// Answers requests, from before the mount is up until everything is durable.
-pub struct Desk {
-    state: Mutex<State>,
-    changed: Condvar,
-    events: mpsc::Sender<Event>,
-    /// What stops the requests under way, by number.
-    stops: Mutex<HashMap<u64, Stop>>,
-    next: AtomicU64,
-}
-
-enum State {
-    Starting,
-    Running(Arc<Running>),
-    Ending,
-}
-
-impl Desk {
-    /// A desk for a mount that is not there yet; requests to end are passed to `events`.
-    #[must_use]
-    pub fn new(events: mpsc::Sender<Event>) -> Desk {
-        Desk {
-            state: Mutex::new(State::Starting),
-            changed: Condvar::new(),
-            events,
-            stops: Mutex::default(),
-            next: AtomicU64::new(0),
-        }
-    }
-
-    /// The mount is up.
-    pub fn open(&self, running: Running) {
-        *locked(&self.state) = State::Running(Arc::new(running));
-        self.changed.notify_all();
-    }
-
-    /// Answers nothing any more, stops what is under way, and waits for it (a moment).
-    pub fn close(&self) {
-        let before = std::mem::replace(&mut *locked(&self.state), State::Ending);
-        self.changed.notify_all();
-        if let State::Running(running) = before {
-            locked(&self.stops).values().for_each(Stop::set);
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while Arc::strong_count(&running) > 1 && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    }
-
-    fn running(&self) -> Result<Arc<Running>, String> {
-        let starting = |state: &mut State| matches!(state, State::Starting);
-        let (state, _) = self
-            .changed
-            .wait_timeout_while(locked(&self.state), PATIENCE, starting)
-            .unwrap_or_else(PoisonError::into_inner);
-        match &*state {
-            State::Running(running) => Ok(running.clone()),
-            State::Starting => Err("the store is still being opened; try again".to_owned()),
-            State::Ending => Err("the store is being unmounted".to_owned()),
-        }
-    }
-
-    /// Does some work that ends early when the desk closes.
-    fn stoppable<T>(&self, stop: &Stop, work: impl FnOnce() -> T) -> T {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        locked(&self.stops).insert(number, stop.clone());
-        let result = work();
-        locked(&self.stops).remove(&number);
-        result
-    }
-}
-
-/// A lock that outlives a panic elsewhere: every value behind one is replaced whole.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Service for Desk {
-    fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
-        match request {
-            Request::Status => serde_json::to_value(self.running()?.status()).map_err(|e| e.to_string()),
-            Request::Pack { inodes, jobs, again } => {
-                let running = self.running()?;
-                self.stoppable(stop, || running.pack(inodes, jobs, again, progress, stop))
-            }
-            Request::Gc => {
-                let running = self.running()?;
-                self.stoppable(stop, || running.gc(progress, stop))
-            }
-            Request::Check { resume, max_rate } => {
-                let running = self.running()?;
-                self.stoppable(stop, || running.check(resume, max_rate, progress, stop))
-            }
-            Request::Sync => {
-                self.running()?.fs.sync().map_err(|e| e.to_string())?;
-                Ok(json!({}))
-            }
-            Request::Shutdown => {
-                progress(Progress {
-                    stage: "unmounting".into(),
-                    ..Progress::default()
-                });
-                let (tell, told) = mpsc::channel();
-                let gone = |_| "the daemon is ending already".to_owned();
-                self.events.send(Event::Asked(tell)).map_err(gone)?;
-                told.recv().map_err(|_| "the daemon is ending already".to_owned())??;
-                Ok(json!({}))
-            }
-        }
     }
 }

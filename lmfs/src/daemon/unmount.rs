@@ -113,8 +113,8 @@ fn uses(process: &Path, mountpoint: &Path) -> bool {
     ["cwd", "root", "exe"].iter().any(|link| below(&process.join(link))) || any_in("fd") || any_in("map_files")
 }
 
-/// [`users`] in words, ` (used by vim (1234))`, or nothing. For commands, which have their user's rights: a daemon may not
-/// see what other users' processes have open.
+/// [`users`] in words, ` (used by vim (1234))`, or nothing. For commands, which have their user's rights: a daemon may
+/// not see what other users' processes have open.
 #[must_use]
 pub fn users_text(mountpoint: &Path) -> String {
     let mut users = users(mountpoint);

@@ -1,7 +1,7 @@
 //! Inodes in memory, and open files.
 //!
-//! There is at most one [`Node`] for an inode. Open handles, dirty buffers and operations hold nodes. A node that nobody
-//! holds is dropped, and loaded again from the store when it is asked for.
+//! There is at most one [`Node`] for an inode. Open handles, dirty buffers and operations hold nodes. A node that
+//! nobody holds is dropped, and loaded again from the store when it is asked for.
 //!
 //! Lock order in the whole filesystem: one round of write-back, a node's `flushing`, the namespace, node states in
 //! ascending order of inode numbers, then whatever the store locks. No lock but `flushing` and the round is held while

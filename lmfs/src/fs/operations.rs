@@ -10,8 +10,8 @@ use crate::task::{Asker, wait};
 
 /// Names.
 impl Filesystem {
-    /// The inode that `name` leads to in the directory `parent`. The kernel asks for "." of any inode, and for ".." of a
-    /// directory, when it was given a file handle and has forgotten the inode.
+    /// The inode that `name` leads to in the directory `parent`. The kernel asks for "." of any inode, and for ".." of
+    /// a directory, when it was given a file handle and has forgotten the inode.
     ///
     /// # Errors
     /// ENOENT, ENAMETOOLONG, ENOTDIR; ESTALE for "." and ".." of what was deleted.
@@ -29,8 +29,8 @@ impl Filesystem {
         self.namespace.create(parent, name, what, caller)
     }
 
-    /// Makes a file without a name and opens it; says its attributes and the handle's number. It is deleted with its last
-    /// handle, or after a crash, unless it is `linkable` and got a name by [`Filesystem::link`]. One transaction.
+    /// Makes a file without a name and opens it; says its attributes and the handle's number. It is deleted with its
+    /// last handle, or after a crash, unless it is `linkable` and got a name by [`Filesystem::link`]. One transaction.
     ///
     /// # Errors
     /// ENOENT for a directory that was removed; what the store reports.
@@ -69,13 +69,13 @@ impl Filesystem {
         self.namespace.rename_would_block(parent, name)
     }
 
-    /// Moves a name. What has the new name already is replaced in the same transaction, whole or not at all; data written
-    /// to the source is stored before, so that the new name never leads to less than was written. Waits for a flush
-    /// when [`Filesystem::rename_would_block`].
+    /// Moves a name. What has the new name already is replaced in the same transaction, whole or not at all; data
+    /// written to the source is stored before, so that the new name never leads to less than was written. Waits for a
+    /// flush when [`Filesystem::rename_would_block`].
     ///
     /// # Errors
-    /// ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY as rename(2) says; EINVAL for a directory that would move into itself;
-    /// what the store reports.
+    /// ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY as rename(2) says; EINVAL for a directory that would move into
+    /// itself; what the store reports.
     pub async fn rename_async(
         &self,
         parent: u64,
@@ -154,9 +154,9 @@ impl Filesystem {
         self.attributes.getattr(ino)
     }
 
-    /// Takes the set-group-id bit from a file that its group cannot execute, before somebody outside that group changes its
-    /// contents. `is_in` says whether the caller is in a group, or may do as if. (The change itself takes the bits of
-    /// executables.)
+    /// Takes the set-group-id bit from a file that its group cannot execute, before somebody outside that group changes
+    /// its contents. `is_in` says whether the caller is in a group, or may do as if. (The change itself takes the bits
+    /// of executables.)
     ///
     /// # Errors
     /// What the store reports.
@@ -192,8 +192,8 @@ impl Filesystem {
         self.attributes.virtual_xattr(ino, name).await
     }
 
-    /// The names of an inode's extended attributes; with `all` also of `trusted.*`, which only root sees (man 7 xattr: the
-    /// kernel does not look into this list).
+    /// The names of an inode's extended attributes; with `all` also of `trusted.*`, which only root sees (man 7 xattr:
+    /// the kernel does not look into this list).
     ///
     /// # Errors
     /// What the store reports.
@@ -205,9 +205,9 @@ impl Filesystem {
     /// group, or may do as if: the set-group-id bit stays then.
     ///
     /// # Errors
-    /// EEXIST and ENODATA as `mode` says; E2BIG, ERANGE; EPERM for `user.lmfs.*`; EOPNOTSUPP for a namespace that is not
-    /// kept; EINVAL for a malformed ACL; ENOSPC for a name that listxattr(2) could not tell any more; what the store
-    /// reports.
+    /// EEXIST and ENODATA as `mode` says; E2BIG, ERANGE; EPERM for `user.lmfs.*`; EOPNOTSUPP for a namespace that is
+    /// not kept; EINVAL for a malformed ACL; ENOSPC for a name that listxattr(2) could not tell any more; what the
+    /// store reports.
     pub fn setxattr(
         &self,
         ino: u64,

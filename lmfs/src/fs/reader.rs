@@ -102,6 +102,7 @@ impl Reader {
             let now = now.map_err(|error| LoadError::new(LoadErrorKind::Failed, error))?;
             match now {
                 None => return Ok(None),
+                // It is not where the index says, and will not be the next time.
                 Some(now) if (now.id, now.r) == (extent.id, extent.r) => {
                     let why = "a block's segment is gone, but its extent still points there";
                     return Err(LoadError::new(LoadErrorKind::Failed, why));

@@ -51,8 +51,9 @@ impl Adapter {
     }
 }
 
-/// `operation!(HOW NAME(FS, REQUEST, ARGUMENTS...; REPLY) => RESULT)`: the method `NAME` of [`fuser::Filesystem`] evaluates
-/// RESULT, with the filesystem as FS, and answers REPLY with it: `now`, or `later`, and then RESULT may await.
+/// `operation!(HOW NAME(FS, REQUEST, ARGUMENTS...; REPLY) => RESULT)`: the method `NAME` of [`fuser::Filesystem`]
+/// evaluates RESULT, with the filesystem as FS, and answers REPLY with it: `now`, or `later`, and then RESULT may
+/// await.
 macro_rules! operation {
     (now $name:ident($fs:ident, $req:ident $(, $argument:ident: $type:ty)*; $reply:ty) => $run:expr) => {
         fn $name(&self, $req: &Request, $($argument: $type,)* reply: $reply) {
@@ -185,7 +186,8 @@ impl fuser::Filesystem for Adapter {
         Ok(XattrValue { value: names.flat_map(|name| name.into_iter().chain([0])).collect(), room })
     });
 
-    operation!(now removexattr(fs, _req, ino: INodeNo, name: &OsStr; ReplyEmpty) => fs.removexattr(ino.0, name.as_bytes()));
+    operation!(now removexattr(fs, _req, ino: INodeNo, name: &OsStr; ReplyEmpty) =>
+        fs.removexattr(ino.0, name.as_bytes()));
 
     // Contents.
 
@@ -266,7 +268,8 @@ impl fuser::Filesystem for Adapter {
     }
 
     operation!(now release(
-        fs, _req, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, _lock_owner: Option<LockOwner>, _flush: bool; ReplyEmpty
+        fs, _req, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags, _lock_owner: Option<LockOwner>, _flush: bool;
+        ReplyEmpty
     ) => fs.release(fh.0));
 
     operation!(later fsync(fs, asker, ino: INodeNo, fh: FileHandle, _datasync: bool; ReplyEmpty) => {
@@ -326,7 +329,8 @@ impl fuser::Filesystem for Adapter {
 
     // Directories.
 
-    operation!(now opendir(fs, _req, ino: INodeNo, _flags: OpenFlags; ReplyOpen) => fs.opendir(ino.0).map(Opened::directory));
+    operation!(now opendir(fs, _req, ino: INodeNo, _flags: OpenFlags; ReplyOpen) =>
+        fs.opendir(ino.0).map(Opened::directory));
 
     fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         list::names(&self.fs, fh.0, offset, reply);
@@ -336,7 +340,9 @@ impl fuser::Filesystem for Adapter {
         list::names_with_attributes(&self.fs, fh.0, offset, reply);
     }
 
-    operation!(now releasedir(fs, _req, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags; ReplyEmpty) => fs.releasedir(fh.0));
+    operation!(now releasedir(fs, _req, _ino: INodeNo, fh: FileHandle, _flags: OpenFlags; ReplyEmpty) =>
+        fs.releasedir(fh.0));
 
-    operation!(later fsyncdir(fs, _asker, _ino: INodeNo, _fh: FileHandle, _datasync: bool; ReplyEmpty) => fs.fsyncdir().await);
+    operation!(later fsyncdir(fs, _asker, _ino: INodeNo, _fh: FileHandle, _datasync: bool; ReplyEmpty) =>
+        fs.fsyncdir().await);
 }

@@ -8,9 +8,9 @@ const MAX_WRITE: u32 = 1 << 20;
 /// What is asked of the kernel, each if it can.
 ///
 /// Not `FUSE_ATOMIC_O_TRUNC`: with it, an open for reading with `O_TRUNC` empties a running program's file before the
-/// kernel refuses it (ETXTBSY). Not `FUSE_ASYNC_DIO`: after an asynchronous direct write the kernel does not drop the pages
-/// that a buffered reader filled meanwhile, and with `FOPEN_KEEP_CACHE` they would be read for ever; also, it sends direct
-/// reads in a way that a killed caller cannot leave.
+/// kernel refuses it (ETXTBSY). Not `FUSE_ASYNC_DIO`: after an asynchronous direct write the kernel does not drop the
+/// pages that a buffered reader filled meanwhile, and with `FOPEN_KEEP_CACHE` they would be read for ever; also, it
+/// sends direct reads in a way that a killed caller cannot leave.
 const WANTED: [InitFlags; 8] = [
     InitFlags::FUSE_PARALLEL_DIROPS,
     InitFlags::FUSE_DO_READDIRPLUS,

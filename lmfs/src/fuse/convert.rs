@@ -73,8 +73,8 @@ pub fn set_time(time: TimeOrNow) -> SetTime {
 }
 
 /// What tells an inode from another that has its number. A number is used twice only where a crash, or a store that was
-/// put back to an older state, took the first inode away. The second one has another time of birth, which never changes.
-/// The kernel keeps 32 bits, and wants 0 for the root.
+/// put back to an older state, took the first inode away. The second one has another time of birth, which never
+/// changes. The kernel keeps 32 bits, and wants 0 for the root.
 pub fn generation(attr: &Attr) -> Generation {
     if attr.ino == ROOT {
         return Generation(0);

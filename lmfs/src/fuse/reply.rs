@@ -10,8 +10,8 @@ use fuser::{
 use super::convert::{file_attr, generation};
 use crate::fs::{Attr, StatFs};
 
-/// How long the kernel may believe what it was told. Nobody else changes a mounted store, and where the filesystem does so
-/// on its own (how much space a file takes) it says so.
+/// How long the kernel may believe what it was told. Nobody else changes a mounted store, and where the filesystem does
+/// so on its own (how much space a file takes) it says so.
 pub const TTL: Duration = Duration::from_secs(3600);
 
 /// A reply that can be an error. Dropped unanswered, it answers EIO by itself.
@@ -46,8 +46,8 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// A file's handle. All changes to a file go through the kernel's cache, so what it holds stays true when the file is
-    /// opened again.
+    /// A file's handle. All changes to a file go through the kernel's cache, so what it holds stays true when the file
+    /// is opened again.
     pub fn file(handle: u64) -> Opened {
         Opened {
             handle,

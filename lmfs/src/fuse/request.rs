@@ -37,8 +37,8 @@ pub fn kills(req: &Request) -> bool {
     !is_root(req)
 }
 
-/// Tells of a group whether the caller is in it, or may do as if (root, who has CAP_FSETID). The request names one group;
-/// the others are looked up when they matter.
+/// Tells of a group whether the caller is in it, or may do as if (root, who has CAP_FSETID). The request names one
+/// group; the others are looked up when they matter.
 pub fn is_in(req: &Request) -> impl FnOnce(u32) -> bool + use<> {
     let (uid, gid, pid) = (req.uid(), req.gid(), req.pid());
     move |group| uid == 0 || gid == group || is_supplementary(pid, group)

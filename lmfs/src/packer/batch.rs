@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use lmfs_indexer::{BlockRef, Change, Extent, PendingBlock, Skipped, Store};
 
-use super::Error;
+use super::error::Error;
 use super::plan::Waiting;
 use super::status::Outcome;
 use crate::store::Tag;

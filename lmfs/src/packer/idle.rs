@@ -1,17 +1,20 @@
 //! Packing in the background: whenever files have been left alone for long enough.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lmfs_codec::{Method, Stop};
+use lmfs_codec::Method;
 use lmfs_indexer::{Change, Totals};
+use parking_lot::{Condvar, Mutex};
 use tracing::{debug, error, info, warn};
 
+use super::Packer;
+use super::error::Error;
+use super::plan::Scope;
 use super::run::{Again, Order, run};
-use super::status::queue;
-use super::{Error, Packer, Scope, State, locked};
+use super::status::{State, queue};
 use crate::store::Tag;
 
 /// How often the queue, one number, is looked at.
@@ -45,7 +48,7 @@ impl Packer {
     pub fn spawn_idle(self: &Arc<Self>) -> std::io::Result<Background> {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let (packer, flag) = (Arc::clone(self), Arc::clone(&ended));
-        locked(&self.ledger).rest(State::Waiting);
+        self.ledger.lock().rest(State::Waiting);
         let thread = std::thread::Builder::new()
             .name("lmfs-packer".to_owned())
             .spawn(move || packer.watch(&flag))?;
@@ -78,7 +81,8 @@ impl Packer {
         }
     }
 
-    /// Whether so much was packed since all of the store was last looked at that a new look may find better dictionaries.
+    /// Whether so much was packed since all of the store was last looked at that a new look may find better
+    /// dictionaries.
     pub(super) fn should_look_again(&self, totals: &Totals) -> bool {
         let packed = packed_bytes(totals);
         if packed < LEAST_AGAIN {
@@ -106,12 +110,10 @@ impl Packer {
 
     /// One run over the idle files; returns how long to wait before the next.
     fn pass(&self, ended: &(Mutex<bool>, Condvar), again: Again) -> Duration {
-        let Ok(_turn) = self.turn.try_lock() else {
+        let Some((_turn, stop)) = self.turns.for_background() else {
             return GLANCE;
         };
-        let stop = Stop::new();
-        *locked(&self.background) = stop.clone();
-        if *locked(&ended.0) {
+        if *ended.0.lock() {
             return Duration::ZERO;
         }
         let now = self.host.now();
@@ -157,7 +159,7 @@ impl Packer {
             }
             Err(_) => {
                 error!("the packer panicked; the store is as it was after the last batch");
-                locked(&self.ledger).panicked();
+                self.ledger.lock().panicked();
                 self.options.retry
             }
         }
@@ -166,20 +168,20 @@ impl Packer {
 
 /// Waits for `pause` or the end, and says whether it is the end.
 fn wait((ended, wake): &(Mutex<bool>, Condvar), pause: Duration) -> bool {
-    let guard = locked(ended);
-    let waited = wake.wait_timeout_while(guard, pause, |ended| !*ended);
-    *waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
+    let mut ended = ended.lock();
+    wake.wait_while_for(&mut ended, |ended| !*ended, pause);
+    *ended
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        *locked(&self.ended.0) = true;
+        *self.ended.0.lock() = true;
         self.ended.1.notify_all();
-        locked(&self.packer.background).set();
+        self.packer.turns.stop_background();
         if let Some(thread) = self.thread.take() {
             // The thread catches its panics, and there is nobody to tell here.
             let _ = thread.join();
         }
-        locked(&self.packer.ledger).rest(State::Off);
+        self.packer.ledger.lock().rest(State::Off);
     }
 }

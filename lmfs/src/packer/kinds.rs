@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use lmfs_codec::dictionary::builtin;
 use lmfs_indexer::{Kind, Store};
 
-use super::Error;
+use super::error::Error;
 
 /// Rows looked up at a time.
 const PAGE: usize = 1024;

@@ -12,8 +12,9 @@ use lmfs_indexer::{Error as StoreError, Extent};
 use rayon::prelude::*;
 use tracing::info;
 
+use super::error::Error;
 use super::plan::Plan;
-use super::{Error, Packer, kinds, locked};
+use super::{Packer, kinds};
 use crate::room::{self, Use};
 use crate::store::Tag;
 use crate::store::dictionaries::{self, Info};
@@ -79,7 +80,7 @@ impl Draft {
 
 /// Makes dictionaries for what is planned.
 pub(super) fn learn(packer: &Packer, plan: &Plan, computing: &rayon::ThreadPool, stop: &Stop) -> Result<Lesson, Error> {
-    locked(&packer.shelf).tidy(&packer.store)?;
+    packer.shelf.lock().tidy(&packer.store)?;
     let mut lesson = Lesson::default();
     if plan.bytes < LEAST || !packer.codec.options().mix || !packer.codec.options().dictionaries {
         return Ok(lesson);
@@ -94,7 +95,7 @@ pub(super) fn learn(packer: &Packer, plan: &Plan, computing: &rayon::ThreadPool,
     groups.retain(|(_, group)| group.bytes >= LEAST);
     groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.bytes));
     for (kind, group) in groups {
-        let Some(slot) = locked(&packer.shelf).free_slot(&packer.store)? else {
+        let Some(slot) = packer.shelf.lock().free_slot(&packer.store)? else {
             break;
         };
         if let Some(draft) = learner.best(&group)? {
@@ -249,7 +250,7 @@ impl Learner<'_> {
     fn without(&self, trials: &[Vec<u8>]) -> Result<Vec<usize>, Error> {
         let codec = &self.packer.codec;
         let candidates: Vec<Vec<DictionaryId>> = {
-            let shelf = locked(&self.packer.shelf);
+            let shelf = self.packer.shelf.lock();
             trials.iter().map(|raw| shelf.candidates(raw)).collect()
         };
         self.coded(|stop| {
@@ -290,7 +291,7 @@ impl Learner<'_> {
             kind,
         };
         store.add_dictionary(draft.id.0, &info.to_bytes(), &draft.block)?;
-        locked(&self.packer.shelf).put(draft.id, slot, &draft.text);
+        self.packer.shelf.lock().put(draft.id, slot, &draft.text);
         info!(
             id = %draft.id,
             kind = info.kind,

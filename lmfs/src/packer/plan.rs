@@ -2,14 +2,14 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
-use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lmfs_codec::Stop;
 use lmfs_indexer::{BlockRef, Extent, Inode, Kind, Store, Totals};
+use parking_lot::Mutex;
 
 use super::ahead::Ahead;
-use super::{Error, locked};
+use super::error::Error;
 use crate::store::Tag;
 
 /// Rows looked up at a time.
@@ -82,7 +82,7 @@ impl Plan {
     pub fn make(store: &Store, selection: Selection<'_>, ahead: &Mutex<Ahead>, stop: &Stop) -> Result<Plan, Error> {
         let mut plan = Plan {
             ahead: Ahead::default(),
-            ahead_before: locked(ahead).clone(),
+            ahead_before: ahead.lock().clone(),
             files: VecDeque::new(),
             window: VecDeque::new(),
             bytes: 0,
@@ -109,7 +109,7 @@ impl Plan {
         plan.bytes = plan.bytes.min(plan.most);
         plan.ahead_before = Ahead::default();
         if selection.idle.is_some() {
-            *locked(ahead) = std::mem::take(&mut plan.ahead);
+            *ahead.lock() = std::mem::take(&mut plan.ahead);
         }
         Ok(plan)
     }

@@ -1,20 +1,21 @@
 //! One run: a plan, and threads that work it off.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use lmfs_codec::{Header, Method, Stop};
 use lmfs_indexer::{BlockRef, Error as StoreError, Extent};
+use parking_lot::Mutex;
 use tracing::warn;
 
+use super::Packer;
 use super::batch::{Batch, New};
+use super::error::Error;
 use super::learn::{self, Lesson};
-use super::plan::{Plan, Selection, Waiting};
-use super::status::Outcome;
-use super::{Error, Packer, Progress, Scope, Summary, locked};
+use super::plan::{Plan, Scope, Selection, Waiting};
+use super::status::{Outcome, Progress, Summary};
 use crate::garbage::{self, Effort};
 use crate::room::{self, Use};
 use crate::store::Tag;
@@ -55,6 +56,38 @@ pub(super) struct Ended {
     pub next_idle: Option<SystemTime>,
 }
 
+impl Packer {
+    /// Packs everything in `scope` that waits, however recently it was written, and collects the garbage that this
+    /// makes; with `again` also what is packed already, where it becomes smaller or needs the language model no more.
+    /// `jobs` as in [`Options::jobs`](super::Options::jobs); 0 for those. `progress` is called a few times a second.
+    ///
+    /// A file system in front of the store has to write its buffers out before, if they are to be packed, too.
+    ///
+    /// # Errors
+    /// See [`Error`]. A block that cannot be read or encoded is no error of the run: it stays as it is, is counted in
+    /// [`Summary::blocks_failed`] and logged.
+    pub fn run(
+        &self,
+        scope: &Scope,
+        again: bool,
+        jobs: usize,
+        progress: &(dyn Fn(&Progress) + Sync),
+        stop: &Stop,
+    ) -> Result<Summary, Error> {
+        if self.store.is_read_only() {
+            return Err(Error::ReadOnly);
+        }
+        let _turn = self.turns.for_user(stop).ok_or(Error::Interrupted)?;
+        let order = Order {
+            scope,
+            idle: None,
+            threads: self.options.threads(jobs),
+            again: if again { Again::All } else { Again::Never },
+        };
+        Ok(run(self, &order, progress, stop)?.summary)
+    }
+}
+
 pub(super) fn run(
     packer: &Packer,
     order: &Order<'_>,
@@ -63,7 +96,7 @@ pub(super) fn run(
 ) -> Result<Ended, Error> {
     // A user who asks again may have repaired something; the background does not insist.
     let skip = match order.idle {
-        Some(_) => locked(&packer.ledger).failed.clone(),
+        Some(_) => packer.ledger.lock().failed.clone(),
         None => HashSet::new(),
     };
     let selection = Selection {
@@ -74,7 +107,7 @@ pub(super) fn run(
     };
     let mut plan = Plan::make(&packer.store, selection, &packer.ahead, stop)?;
     let next_idle = plan.next_idle;
-    locked(&packer.ledger).begin(plan.bytes);
+    packer.ledger.lock().begin(plan.bytes);
     let computing = low_priority_pool("lmfs-encode", order.threads).map_err(Error::Threads)?;
     let (lesson, learned) = match learn::learn(packer, &plan, &computing, stop) {
         Ok(lesson) => (lesson, Ok(())),
@@ -88,7 +121,7 @@ pub(super) fn run(
     if order.again == Again::Learned {
         plan.keep(&lesson.files);
     }
-    locked(&packer.ledger).learned(lesson.made, plan.bytes);
+    packer.ledger.lock().learned(lesson.made, plan.bytes);
     let shift = Shift {
         packer,
         computing,
@@ -109,14 +142,14 @@ pub(super) fn run(
     };
     let collected = collect_garbage(packer, effort, stop);
     let result = result.and(collected);
-    let summary = locked(&packer.ledger).end(&result);
+    let summary = packer.ledger.lock().end(&result);
     progress(&summary.progress);
     result.map(|()| Ended { summary, next_idle })
 }
 
 fn collect_garbage(packer: &Packer, effort: Effort, stop: &Stop) -> Result<(), Error> {
     let done = garbage::collect(&packer.store, effort, stop, &mut |_| ())?;
-    locked(&packer.ledger).freed(done.freed_bytes);
+    packer.ledger.lock().freed(done.freed_bytes);
     Ok(())
 }
 
@@ -128,8 +161,8 @@ struct Shift<'a> {
     skip: HashSet<BlockRef>,
     plan: Mutex<Plan>,
     batch: Mutex<Batch>,
-    /// Stored blocks that are being packed or wait in the batch, because files may share them. With `again`, all that this
-    /// run had to do with: how a block is stored does not say then whether it is done.
+    /// Stored blocks that are being packed or wait in the batch, because files may share them. With `again`, all that
+    /// this run had to do with: how a block is stored does not say then whether it is done.
     taken: Mutex<HashSet<u64>>,
     again: bool,
     /// Stops the threads of this run: the caller's stop, or the failure of one of them.
@@ -154,8 +187,9 @@ impl Shift<'_> {
             while all_done.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 if stop.is_set() {
                     self.stop.set();
+                    self.packer.host.wake();
                 }
-                let mut ledger = locked(&self.packer.ledger);
+                let mut ledger = self.packer.ledger.lock();
                 ledger.under_way(self.under_way());
                 let step = ledger.progress();
                 drop(ledger);
@@ -173,7 +207,7 @@ impl Shift<'_> {
             });
             ends.into_iter().next().unwrap_or(Ok(()))
         });
-        let rest = std::mem::take(&mut *locked(&self.batch));
+        let rest = std::mem::take(&mut *self.batch.lock());
         let committed = self.commit(rest);
         worked.and(committed)
     }
@@ -183,6 +217,7 @@ impl Shift<'_> {
         let end = self.blocks();
         if end.is_err() {
             self.stop.set();
+            self.packer.host.wake();
         }
         end
     }
@@ -193,10 +228,10 @@ impl Shift<'_> {
             if self.stop.is_set() {
                 return Err(Error::Interrupted);
             }
-            let next = locked(&self.plan).next(&self.packer.store, &self.skip)?;
+            let next = self.plan.lock().next(&self.packer.store, &self.skip)?;
             let Some(waiting) = next else { return Ok(()) };
             self.block(waiting)?;
-            let due = locked(&self.batch).take_if_due();
+            let due = self.batch.lock().take_if_due();
             if let Some(batch) = due {
                 self.commit(batch)?;
                 collect_garbage(self.packer, Effort::Background, &self.stop)?;
@@ -206,24 +241,23 @@ impl Shift<'_> {
 
     /// Lets readers decode first, but not for ever.
     fn give_way(&self) {
-        let begun = Instant::now();
-        while self.polite && self.packer.host.is_busy() && !self.stop.is_set() && begun.elapsed() < COURTESY {
-            std::thread::sleep(Duration::from_millis(20));
+        if self.polite {
+            self.packer.host.wait_for_readers(COURTESY, &|| self.stop.is_set());
         }
     }
 
     fn block(&self, mut waiting: Waiting) -> Result<(), Error> {
         let id = waiting.extent.id;
-        if !locked(&self.taken).insert(id) {
+        if !self.taken.lock().insert(id) {
             return Ok(());
         }
         let outcome = self.pack(&mut waiting)?;
-        let mut ledger = locked(&self.packer.ledger);
+        let mut ledger = self.packer.ledger.lock();
         match outcome {
             Ok(new) => {
                 ledger.worked(waiting.extent.raw_len.into());
                 drop(ledger);
-                locked(&self.batch).add(&waiting, new);
+                self.batch.lock().add(&waiting, new);
                 return Ok(());
             }
             Err(Some(outcome)) => {
@@ -239,12 +273,12 @@ impl Shift<'_> {
 
     fn done(&self, ids: &[u64]) {
         if !self.again {
-            locked(&self.taken).retain(|id| !ids.contains(id));
+            self.taken.lock().retain(|id| !ids.contains(id));
         }
     }
 
-    /// What a stored block becomes, or else what became of it. Nothing did, for this place, if it was packed or merged for
-    /// another one that shares it.
+    /// What a stored block becomes, or else what became of it. Nothing did, for this place, if it was packed or merged
+    /// for another one that shares it.
     fn pack(&self, waiting: &mut Waiting) -> Result<Result<New, Option<Outcome>>, Error> {
         let store = &self.packer.store;
         let id = waiting.extent.id;
@@ -286,12 +320,12 @@ impl Shift<'_> {
             if let Some(same) = self.same(&waiting.extent, &raw, &stop)? {
                 return Ok(Err(same));
             }
-            let dictionaries = locked(&self.packer.shelf).candidates(&raw);
+            let dictionaries = self.packer.shelf.lock().candidates(&raw);
             codec.encode_with(&raw, &dictionaries, &stop).map(Ok)
         });
         self.coded.fetch_add(stop.coded(), Ordering::Relaxed);
         let encoded = encoded.and_then(|encoded| match encoded {
-            Ok(block) => Ok(Ok((locked(&self.packer.shelf).tag(&block)?, block))),
+            Ok(block) => Ok(Ok((self.packer.shelf.lock().tag(&block)?, block))),
             Err(same) => Ok(Err(same)),
         });
         let (tag, block) = match encoded {
@@ -324,9 +358,9 @@ impl Shift<'_> {
         // Whatever is wrong with another one is no reason not to pack this one.
         let found = store.find_equal(extent.digest, extent.raw_len).unwrap_or_default();
         for other in found.into_iter().filter(|other| other.id != extent.id) {
-            // One that waits may have to wait for long, and its file be none that is to be packed. Of two that are taken,
-            // the older one stays.
-            let taken = || other.id < extent.id && locked(&self.taken).contains(&other.id);
+            // One that waits may have to wait for long, and its file be none that is to be packed. Of two that are
+            // taken, the older one stays.
+            let taken = || other.id < extent.id && self.taken.lock().contains(&other.id);
             if Tag(other.tag).waits() && !taken() {
                 continue;
             }
@@ -343,7 +377,7 @@ impl Shift<'_> {
     fn failed(&self, waiting: &Waiting, error: &dyn std::error::Error) -> Outcome {
         let (ino, block) = (waiting.ino, waiting.block);
         warn!(ino, block, %error, "a block cannot be packed and stays as it is");
-        locked(&self.packer.ledger).failed.insert(waiting.extent.r);
+        self.packer.ledger.lock().failed.insert(waiting.extent.r);
         Outcome::Failed
     }
 
@@ -351,7 +385,7 @@ impl Shift<'_> {
         let ids = batch.ids();
         let outcomes = batch.commit(&self.packer.store)?;
         self.done(&ids);
-        let mut ledger = locked(&self.packer.ledger);
+        let mut ledger = self.packer.ledger.lock();
         for (extent, outcome) in outcomes {
             ledger.count(&extent, outcome);
         }

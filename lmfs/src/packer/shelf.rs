@@ -7,7 +7,7 @@ use lmfs_codec::{Codec, Header, Method};
 use lmfs_indexer::{MAX_DICTIONARIES, Store, Totals};
 use tracing::warn;
 
-use super::Error;
+use super::error::Error;
 use crate::store::Tag;
 use crate::store::dictionaries::{self, Info};
 

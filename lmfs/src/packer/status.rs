@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use lmfs_indexer::{BlockRef, Extent, Totals};
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use super::error::Error;
 use crate::store::Tag;
 
 /// What the packer does now.

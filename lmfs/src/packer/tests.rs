@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lmfs_codec::{Header, Method};
+use lmfs_codec::{Header, Method, Stop};
 use lmfs_indexer::{BlockRef, Change, CreateOptions, Dirent, Extent, Inode, Kind, MemIo, OpenOptions, ROOT_INO, Time};
 
+use super::error::Error;
+use super::status::State;
 use super::*;
 use crate::garbage::Effort;
 use crate::store::{Prefer, Tag, dictionaries};
@@ -15,7 +17,7 @@ const BLOCK: usize = 4096;
 /// A time in seconds since 1970 that the tests call now.
 const NOW: i64 = 1_000_000;
 
-/// A host whose clock stands at [`NOW`], and which does something of the test's when asked whether it is busy.
+/// A host whose clock stands at [`NOW`], and which does something of the test's when asked to wait for readers.
 #[derive(Default)]
 struct TestHost {
     later: AtomicU64,
@@ -28,11 +30,10 @@ impl Host for TestHost {
         UNIX_EPOCH + Duration::from_secs(NOW as u64 + later)
     }
 
-    fn is_busy(&self) -> bool {
-        if let Some(act) = locked(&self.on_ask).as_mut() {
+    fn wait_for_readers(&self, _at_most: Duration, _is_over: &dyn Fn() -> bool) {
+        if let Some(act) = self.on_ask.lock().as_mut() {
             act();
         }
-        false
     }
 }
 
@@ -154,14 +155,14 @@ fn text_becomes_smaller_and_stays_the_same() {
     assert_eq!(queue(&packer.store.totals()), (6, 5 * 4096 + 100));
 
     let last = Mutex::new(Progress::default());
-    let tell = |progress: &Progress| *locked(&last) = progress.clone();
+    let tell = |progress: &Progress| *last.lock() = progress.clone();
     let summary = packer.run(&Scope::All, false, 0, &tell, &Stop::new()).unwrap();
     let after = f.store.totals().stored_bytes;
     assert!(after < before, "{before} bytes before, {after} after");
     assert_eq!(summary.blocks_packed, 6);
     assert_eq!(summary.progress.before_bytes, before);
     assert_eq!(summary.progress.after_bytes, after);
-    assert_eq!(locked(&last).done_bytes, 5 * 4096 + 100);
+    assert_eq!(last.lock().done_bytes, 5 * 4096 + 100);
     assert_eq!(f.contents(10), text(5 * BLOCK + 100));
     assert_eq!(queue(&packer.store.totals()).1, 0);
     assert_eq!(
@@ -208,7 +209,7 @@ fn a_block_that_is_written_meanwhile_keeps_what_was_written() {
     let new = noise(BLOCK);
     // Written when the packer asks the second time whether it may go on: it has looked up the file's blocks by then.
     let (store, extent, asked) = (f.store.clone(), f.stored(&new), AtomicU64::new(0));
-    *locked(&f.host.on_ask) = Some(Box::new(move || {
+    *f.host.on_ask.lock() = Some(Box::new(move || {
         if asked.fetch_add(1, Ordering::Relaxed) == 1 {
             let change = Change::PutExtents {
                 ino: 10,
@@ -241,7 +242,7 @@ fn blocks_that_garbage_collection_moves_while_they_are_packed_are_packed_all_the
     f.file(10, &contents, 100);
     // Everything moves each time that the packer asks whether it may go on: some blocks wait in the batch by then.
     let store = f.store.clone();
-    *locked(&f.host.on_ask) = Some(Box::new(move || {
+    *f.host.on_ask.lock() = Some(Box::new(move || {
         let _done = crate::garbage::collect(&store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
     }));
     let packer = f.packer();
@@ -274,7 +275,7 @@ fn a_cut_block_that_is_written_anew_with_the_same_bytes_while_it_is_packed_stays
     assert!(f.store.commit(vec![cut]).unwrap().skipped.is_empty());
     // Written when the packer asks the second time whether it may go on: the block waits in the batch by then.
     let (store, extent, asked) = (f.store.clone(), f.stored(&text(BLOCK)), AtomicU64::new(0));
-    *locked(&f.host.on_ask) = Some(Box::new(move || {
+    *f.host.on_ask.lock() = Some(Box::new(move || {
         if asked.fetch_add(1, Ordering::Relaxed) == 1 {
             let change = Change::PutExtents {
                 ino: 10,

@@ -8,8 +8,8 @@ use lmfs_indexer::MAX_PARITY;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::digest::Digest;
 use super::error::{Error, Result};
-use super::models::Digest;
 use super::prefer::Prefer;
 
 /// The newest store format this program reads, and the one it writes.

@@ -10,10 +10,11 @@ use lmfs_indexer::{Change, CreateOptions, RealIo};
 use uuid::Uuid;
 
 use super::config::{Config, FORMAT, ModelConfig};
+use super::digest::Digest;
 use super::error::{Error, Result};
 use super::folder::{Folder, discard};
 use super::lock::Lock;
-use super::models::{Digest, ModelFile};
+use super::models::ModelFile;
 use super::prefer::Prefer;
 
 /// Where the log keeps a copy of `config.toml`, so that a lost one can be restored.

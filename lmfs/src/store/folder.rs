@@ -17,8 +17,8 @@ const PARTS: [&str; 6] = ["lock", "models", "segments", "index", "control.sock",
 /// A config is a few hundred bytes; a larger one is not ours.
 const MAX_CONFIG: u64 = 64 << 10;
 
-/// A folder with a readable `config.toml`: a store, neither locked nor opened. It is held open from the moment it is found,
-/// and all that is in it is reached from there: whatever becomes of its path, this is the same folder.
+/// A folder with a readable `config.toml`: a store, neither locked nor opened. It is held open from the moment it is
+/// found, and all that is in it is reached from there: whatever becomes of its path, this is the same folder.
 #[derive(Debug, Clone)]
 pub struct Folder {
     dir: Directory,
@@ -134,8 +134,8 @@ impl Folder {
         self.dir.path().unwrap_or_else(|_| self.path.clone())
     }
 
-    /// Whether this process may believe in owners, set-user-id programs and devices that the store names: nobody else than
-    /// root decides what root mounts, and an ordinary user's mount is restricted by the kernel.
+    /// Whether this process may believe in owners, set-user-id programs and devices that the store names: nobody else
+    /// than root decides what root mounts, and an ordinary user's mount is restricted by the kernel.
     #[must_use]
     pub fn is_trusted(&self) -> bool {
         let others_write = |mode| mode & 0o022 != 0;

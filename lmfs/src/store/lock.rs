@@ -1,9 +1,9 @@
 //! One process at a time: the store's folder is held with flock(2), and `STORE/lock` says by whom.
 //!
 //! A file can be removed or replaced by whoever cleans up or restores a backup, and whoever then locks the new one has
-//! locked nothing. The folder cannot: another folder in its place is another store, of other files. So the folder is what
-//! is locked, and the file as well, for filesystems of other machines where only files can be. What stands in the file is
-//! for people, so a full disk or media that cannot be written keep nobody from taking the lock.
+//! locked nothing. The folder cannot: another folder in its place is another store, of other files. So the folder is
+//! what is locked, and the file as well, for filesystems of other machines where only files can be. What stands in the
+//! file is for people, so a full disk or media that cannot be written keep nobody from taking the lock.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};

@@ -77,8 +77,9 @@ impl Opened {
     /// Locks and opens the store in `folder`.
     ///
     /// # Errors
-    /// In use by another process; not writable, but to be written; a damaged log; IO errors. A model that is missing, altered or computes something
-    /// else here is no error but [`Opened::model_fault`]: everything it did not code stays readable.
+    /// In use by another process; not writable, but to be written; a damaged log; IO errors. A model that is missing,
+    /// altered or computes something else here is no error but [`Opened::model_fault`]: everything it did not code
+    /// stays readable.
     pub fn open(folder: Folder, access: &Access) -> Result<Opened> {
         let lock = Lock::acquire(folder.dir(), &access.purpose)?;
         Opened::open_locked(folder, access, lock)

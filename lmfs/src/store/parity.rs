@@ -24,7 +24,8 @@ pub struct SetParity {
 }
 
 /// Gives the store in `path` this much parity: segments that have none get it now. `progress` gets bytes done and bytes
-/// in all, and ends the work by saying false; what is missing then is made by the next call, or in the background of a mount.
+/// in all, and ends the work by saying false; what is missing then is made by the next call, or in the background of a
+/// mount.
 ///
 /// # Errors
 /// No store, in use, a damaged log, IO errors, interrupted.

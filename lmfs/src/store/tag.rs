@@ -4,8 +4,9 @@ use lmfs_codec::Method;
 
 /// The tag of an [`Extent`](lmfs_indexer::Extent), one byte: the block's method in the low seven bits; the high bit
 /// says that the packer is done with the block though it stayed raw or zstd, because nothing made it smaller. Values
-/// from 8 on in the low seven bits say that the block starts behind a dictionary that the store learned: 8 and twice the
-/// dictionary's slot, and 1 if the method is not `mix` but `model`. So the index's totals say how many blocks need it.
+/// from 8 on in the low seven bits say that the block starts behind a dictionary that the store learned: 8 and twice
+/// the dictionary's slot, and 1 if the method is not `mix` but `model`. So the index's totals say how many blocks need
+/// it.
 ///
 /// So the blocks that still wait for the packer are exactly those tagged [`Tag::FIRST_COPIES`], which makes the queue a
 /// lookup in the index's totals instead of a scan, and a block that is written again is waiting again by itself.

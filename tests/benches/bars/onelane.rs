@@ -40,7 +40,8 @@ pub fn print(kinds: &[Kind]) {
             heads: 12,
             kv_heads: 12,
             context: 512,
-            // Hardly a guess: text that has tokens of several bytes becomes a little shorter, so its blocks are the model's.
+            // Hardly a guess: text that has tokens of several bytes becomes a little shorter, so its blocks are the
+            // model's.
             confidence: 0.05,
         };
         std::fs::write(&path, common::model_of(size, Vocab::Bpe, weights)).unwrap();
@@ -52,8 +53,8 @@ fn row(source: &ModelSource, engine: EngineChoice, text: &[u8], block: usize, sh
     let alone = load(source, EngineChoice::Llama, &LoadOptions::default()).unwrap();
     let ours = load(source, engine, &LoadOptions::default()).unwrap();
     let mut options = Options::default();
-    // Adaptive models alone would be smaller than random weights. 16 lanes, as blocks of 16 KiB and more have: a short block keeps
-    // the time bearable.
+    // Adaptive models alone would be smaller than random weights. 16 lanes, as blocks of 16 KiB and more have: a short
+    // block keeps the time bearable.
     options.lanes = Some(16);
     options.lm_only = matches!(source, ModelSource::Path(_));
     let codec = Codec::new(Some(Arc::clone(&ours)), options).unwrap();

@@ -64,7 +64,8 @@ async fn another_content_is_another_block() {
     }
 }
 
-/// However many read a block at once, it is fetched and decoded for all of them, and a reader that goes away harms none.
+/// However many read a block at once, it is fetched and decoded for all of them, and a reader that goes away harms
+/// none.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_at_the_same_time() {
     let bucket = Arc::new(InMemory::new());

@@ -1,4 +1,5 @@
-//! Requests that fail, answers that are lost, containers that are damaged, objects that are replaced while they are read.
+//! Requests that fail, answers that are lost, containers that are damaged, objects that are replaced while they are
+//! read.
 
 use std::sync::Arc;
 

@@ -90,7 +90,8 @@ fn results(finished: &Finished) -> (BTreeSet<&str>, BTreeSet<&str>) {
     (ended(" ok"), ended(" skipped"))
 }
 
-/// A PATH on which `mount` is `mount -i`: mount(8) would hand a remount of fuse.lmfs to mount.fuse, which knows no lmfs.
+/// A PATH on which `mount` is `mount -i`: mount(8) would hand a remount of fuse.lmfs to mount.fuse, which knows no
+/// lmfs.
 fn mount_without_helpers(scratch: &Scratch) -> std::ffi::OsString {
     let bin = scratch.path("bin");
     fs::create_dir(&bin).unwrap();

@@ -156,7 +156,8 @@ macro_rules! table {
                 = |s| math::rotation(s, frequencies, position, out);
             remember(to: &mut ContextMut<'_>, slot: usize, key: &mut [f32; 64], value: &[f32; 64], r: &Rotation)
                 = |s| attention::remember(s, to, slot, key, value, r);
-            attend(q: &mut [f32], r: &Rotation, context: &Context<'_>, span: Span, scratch: &mut Scratch, out: &mut [f32])
+            attend(q: &mut [f32], r: &Rotation, context: &Context<'_>, span: Span, scratch: &mut Scratch,
+                out: &mut [f32])
                 = |s| attention::attend(s, q, r, context, span, scratch, out);
         )
     };

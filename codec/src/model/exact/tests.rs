@@ -13,8 +13,10 @@ use super::matrix::Matrix;
 use crate::model::exact::ExactModel;
 use crate::model::{LanguageModel, LoadOptions, builtin};
 
-const TEXT: &str = "fn main() { println!(\"Hello, world! It's 42.\"); }\n\n  Ünïcödé: Привет, 日本語 ½ Ⅷ\u{a0}\u{3000}x\r\n\
-    The quick brown fox jumps over the lazy dog; they've said it'LL do.\t\t<tag attr='1'/>\n\n\n{\"key\": [1, 2.5e-3]}  ";
+const TEXT: &str = concat!(
+    "fn main() { println!(\"Hello, world! It's 42.\"); }\n\n  Ünïcödé: Привет, 日本語 ½ Ⅷ\u{a0}\u{3000}x\r\n",
+    "The quick brown fox jumps over the lazy dog; they've said it'LL do.\t\t<tag attr='1'/>\n\n\n{\"key\": [1, 2.5e-3]}  ",
+);
 
 fn scalar() -> &'static Kernel {
     Kernel::all().last().unwrap()

@@ -201,7 +201,8 @@ proptest! {
                 assert!(part == ours, "the containers differ");
                 container.extend(part);
             }
-            let out = decompressed_asynchronously(Jerky::new(container.clone(), usize::MAX, seed), options.clone()).await;
+            let jerky = Jerky::new(container.clone(), usize::MAX, seed);
+            let out = decompressed_asynchronously(jerky, options.clone()).await;
             assert_eq!(out.1, Ok("[]".to_owned()));
             assert!(out.0 == raw.concat(), "the contents differ");
 

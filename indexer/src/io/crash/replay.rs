@@ -5,8 +5,9 @@
 
 use super::image::{Loss, Random, set_len, tear, write};
 use super::{Event, MemIo, Record};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// A file as the disk has it.
 #[derive(Clone, Default)]
@@ -36,7 +37,7 @@ pub struct Replay {
 }
 
 fn lock(record: &Mutex<Record>) -> MutexGuard<'_, Record> {
-    record.lock().unwrap_or_else(PoisonError::into_inner)
+    record.lock()
 }
 
 fn folder(path: &str) -> String {

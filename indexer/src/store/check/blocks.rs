@@ -1,6 +1,6 @@
 //! Checking stored blocks: where they lie, and whether as many blocks of files name each as the index says.
 
-use super::{Finding, Severity};
+use super::report::{Finding, Severity};
 use crate::Result;
 use crate::index::rows::{RUN, Use};
 use crate::log::block_record_len;

@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::ControlFlow;
 
-use super::{Finding, Severity};
+use super::report::{Finding, Severity};
 use crate::Result;
 use crate::index::Index;
 use crate::index::rows::{self, Row};

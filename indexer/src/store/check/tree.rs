@@ -2,7 +2,7 @@
 
 use super::blocks::Blocks;
 use super::listing::{self, Sum};
-use super::{CheckReport, Finding, Severity};
+use super::report::{CheckReport, Finding, Severity};
 use crate::counters::Counters;
 use crate::index::rows::{self, Row, Use};
 use crate::store::Store;
@@ -54,11 +54,13 @@ pub(super) fn check(store: &Store, report: &mut CheckReport, watch: &mut dyn FnM
         by_name: Sum::default(),
         by_cookie: Sum::default(),
     };
+    // Inodes first: the other rows are judged by the inode that they name.
     c.pass(&[rows::INODE])?;
     c.pass(&[])?;
     c.links();
     c.cycles();
     c.blocks.finish(store, &mut c.report.findings)?;
+    // Comparing the two lists entry by entry takes memory for all names, so it is done only if their sums differ.
     if c.by_name != c.by_cookie {
         let mut differences = listing::differences(&store.state().index)?;
         c.report.findings.append(&mut differences);
@@ -187,6 +189,7 @@ impl Check<'_> {
             );
         }
         if actual == Kind::Directory {
+            // ".." leads to one directory only.
             if links > 1 || ino == ROOT_INO {
                 self.found(
                     Severity::Error,
@@ -213,6 +216,7 @@ impl Check<'_> {
             self.report.extents += 1;
             let (len, wrong) = self.blocks.name(used);
             if let Some(seen) = self.inodes.get_mut(&ino) {
+                // The inode's own sum is a copy of this one. It must not drift.
                 seen.found_stored += len;
             }
             if let Some((what, place)) = wrong {
@@ -226,6 +230,7 @@ impl Check<'_> {
         let mut subdirs: HashMap<u64, u32> = HashMap::new();
         for (ino, seen) in &self.inodes {
             if seen.kind == Kind::Directory && *ino != ROOT_INO {
+                // An orphan directory is in no other, though its ".." still names one.
                 *subdirs.entry(seen.parent).or_default() += u32::from(seen.links > 0);
             }
         }
@@ -269,6 +274,7 @@ impl Check<'_> {
                 );
             }
         }
+        // The map has no order of its own, and two checks of one store should say the same.
         findings.sort_by_key(|f| f.ino);
         self.report.findings.append(&mut findings);
     }

@@ -1,7 +1,7 @@
 //! Reading a checkpoint back, and finding those that are there.
 
-use super::Files;
-use super::replay::Replayed;
+use super::files::Files;
+use super::replayed::Replayed;
 use crate::Result;
 use crate::counters::Counters;
 use crate::index::page::Rows;
@@ -90,12 +90,14 @@ pub(super) fn load(io: &dyn Io, files: &Files, at: Position, pages: Box<dyn Page
     let (Some(begin), Some(end)) = (reading.begin, reading.done) else {
         return Err(unusable(at, "the checkpoint is not complete"));
     };
+    // Rows that a bad record took along are missed here. The log is then replayed from an older checkpoint.
     if end.rows != reading.rows {
         return Err(unusable(
             at,
             format!("the checkpoint has {} of {} rows", reading.rows, end.rows),
         ));
     }
+    // Numbers of deleted inodes have no rows, and must not be given out again.
     reading.counters.max_ino = reading.counters.max_ino.max(begin.max_ino);
     reading.counters.max_id = reading.counters.max_id.max(begin.max_id);
     let index = reading.loader.finish()?;

@@ -1,7 +1,8 @@
 //! Applying the log's transactions, in order and without a gap.
 
-use super::Files;
 use super::checkpoint::{complete, load, walk};
+use super::files::Files;
+use super::replayed::Replayed;
 use crate::apply;
 use crate::change::decode_transaction;
 use crate::counters::Counters;
@@ -12,18 +13,6 @@ use crate::store::OpenReport;
 use crate::wire::Reader;
 use crate::{Error, Result};
 use std::ops::ControlFlow;
-
-/// The state after the last transaction.
-pub(super) struct Replayed {
-    pub(super) index: Index,
-    pub(super) counters: Counters,
-    pub(super) seq: u64,
-    pub(super) checkpoint: Position,
-    /// Bytes of transactions since then.
-    pub(super) since: u64,
-    /// How much the rows took after how many of these bytes.
-    pub(super) measured: Measured,
-}
 
 /// Makes empty pages for a new index.
 pub(super) type NewPages<'a> = &'a dyn Fn() -> Result<Box<dyn Pages>>;

@@ -5,7 +5,7 @@
 //! furthest such place was broken by the disk and is reported; from the first broken place after it, everything is
 //! what a crash leaves of unsynced writes, promised to nobody, and is cut off.
 
-use super::{Files, HeadSegment};
+use super::files::{Files, HeadSegment};
 use crate::io::{File, Io, read_full, write_full};
 use crate::log::{FOLDER, Footer, HEADER_LEN, Item, RecordKind, Segment, lock, scan};
 use crate::parity;
@@ -46,6 +46,7 @@ pub(super) fn settle(
     let (segment, header) = (Arc::clone(segment), *header);
     let mut survey = survey(io, &segment, segment.len())?;
     if let Some((_, len)) = floor.filter(|(floor, _)| *floor == id) {
+        // The mark may know more than the log, whose last transaction was written before the last sync.
         survey.durable = survey.durable.max(len);
     }
     if write && let Some((_, error)) = survey.unreadable.take_if(|(at, _)| *at >= survey.durable) {
@@ -68,9 +69,11 @@ pub(super) fn settle(
         report.cut_bytes += segment.len().saturating_sub(cut);
         segment.set_len(cut);
     }
+    // Parity that was made of the sealed segment says so, even if the footer is damaged.
     let sealed = sealed == Some(id) || (survey.sealed.is_some() && cut.is_none());
     if write {
         let name = segment.name();
+        // Before anything is cut, which a copy of the store would suffer, too.
         unshare(io, &segment)?;
         let file = io.open(&name, true).map_err(|e| Error::io("open", &name, e))?;
         lock(file.as_ref(), &name)?;
@@ -84,6 +87,7 @@ pub(super) fn settle(
     }
     let footer = if cut.is_some() || (write && survey.durable < segment.len()) {
         let again = self::survey(io, &segment, segment.len())?;
+        // What was just written must read back. A disk that gives other bytes is not to be written to.
         if again.broken.iter().any(|at| *at >= survey.durable) {
             return Err(other_bytes(&segment));
         }
@@ -129,14 +133,15 @@ fn unshare(io: &dyn Io, segment: &Segment) -> Result<()> {
 /// Writes what a segment holds from `from` on over itself, so that the sync that follows makes it durable.
 ///
 /// A killed process leaves what it wrote in the page cache alone, and there a sync would do. But after a sync that
-/// failed the kernel counts the pages that it could not write as clean: they are read as if all were well until they are
-/// dropped, and the next sync says "fine" and writes nothing (Rebello et al., Can Applications Recover from fsync
+/// failed the kernel counts the pages that it could not write as clean: they are read as if all were well until they
+/// are dropped, and the next sync says "fine" and writes nothing (Rebello et al., Can Applications Recover from fsync
 /// Failures?, USENIX ATC 2020). Only what is written again is sure to reach the disk, or to be an error.
 fn write_again(io: &dyn Io, segment: &Segment, file: &dyn File, from: u64) -> Result<()> {
     const PIECE: usize = 1 << 20;
     let mut at = from;
     while at < segment.len() {
         let bytes = segment.read(io, at, PIECE)?;
+        // The length said that there is more.
         if bytes.is_empty() {
             return Err(other_bytes(segment));
         }

@@ -14,15 +14,17 @@ use lmfs_codec::model::Engine;
 use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, Progress, SeekableReader, StreamOptions};
 use serde::Serialize;
 
-use super::SUFFIX;
 use super::models::Models;
 use super::output::Output;
 use super::protection::Protection;
 use super::rescue::Rescue;
+use crate::byte_size;
 use crate::cli::output::{say, stdout};
-use crate::cli::size;
 use crate::explain::{Shown as _, on_one_line};
 use crate::store::Digest;
+
+/// What ends the name of a compressed file.
+pub const SUFFIX: &str = "lmz";
 
 /// Where bytes come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,7 +145,7 @@ impl Job {
     }
 
     fn report(&self, read: u64, written: u64) -> String {
-        let (input, read_size, written_size) = (&self.input, size::show(read), size::show(written));
+        let (input, read_size, written_size) = (&self.input, byte_size::show(read), byte_size::show(written));
         match self.work {
             Work::Compress => {
                 let percent = written as f64 * 100.0 / read.max(1) as f64;
@@ -454,8 +456,8 @@ impl fmt::Display for Row {
         let model = self
             .model_digest
             .map_or("no model".to_owned(), |digest| format!("model {}", digest.short()));
-        let (bytes, stored) = (size::show(self.bytes), size::show(self.stored_bytes));
-        let block = size::show(self.block_size as u64);
+        let (bytes, stored) = (byte_size::show(self.bytes), byte_size::show(self.stored_bytes));
+        let block = byte_size::show(self.block_size as u64);
         let path = on_one_line(&self.path);
         write!(f, "{path}: {bytes} in {stored}{ratio}; {block} blocks, {model}")
     }

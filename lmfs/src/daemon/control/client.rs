@@ -265,8 +265,8 @@ mod tests {
         crate::testing::until("the work is stopped", || fake.stopped.load(Ordering::SeqCst));
     }
 
-    /// Regression: the kernel gave the device of a mount to the next one, of another store, and `lmfs status` of that one
-    /// asked the daemon that was still ending.
+    /// Regression: the kernel gave the device of a mount to the next one, of another store, and `lmfs status` of that
+    /// one asked the daemon that was still ending.
     #[test]
     fn a_device_is_left_to_the_next_mount() {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

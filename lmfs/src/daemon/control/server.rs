@@ -3,13 +3,14 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use lmfs_codec::Stop;
 use lmfs_indexer::io::Directory;
+use parking_lot::{Condvar, Mutex};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
@@ -45,7 +46,31 @@ pub struct Server {
 /// What answers, whoever asks where.
 struct Shared {
     service: Arc<dyn Service>,
-    clients: AtomicUsize,
+    clients: Mutex<usize>,
+    /// A client left.
+    left: Condvar,
+}
+
+/// A client, as long as this lives.
+struct Client(Arc<Shared>);
+
+impl Client {
+    /// One more; none if there are too many.
+    fn new(shared: &Arc<Shared>) -> Option<Client> {
+        let mut clients = shared.clients.lock();
+        if *clients >= MAX_CLIENTS {
+            return None;
+        }
+        *clients += 1;
+        Some(Client(shared.clone()))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        *self.0.clients.lock() -= 1;
+        self.0.left.notify_all();
+    }
 }
 
 struct Listener {
@@ -68,7 +93,8 @@ impl Server {
             of_mount: None,
             shared: Arc::new(Shared {
                 service,
-                clients: AtomicUsize::new(0),
+                clients: Mutex::new(0),
+                left: Condvar::new(),
             }),
         };
         match listen_inside(dir) {
@@ -117,8 +143,8 @@ impl Server {
         }
     }
 
-    /// Gives the sockets up, while the caller still holds the store's lock: whoever holds it next makes others. Clients that
-    /// are connected already get their answers.
+    /// Gives the sockets up, while the caller still holds the store's lock: whoever holds it next makes others. Clients
+    /// that are connected already get their answers.
     pub fn withdraw(&mut self) {
         self.leave_mount();
         self.of_store.drain(..).for_each(Listener::withdraw);
@@ -130,10 +156,10 @@ impl Server {
 
     /// Stops listening, once the clients that are being answered have their answers, or after `patience`.
     pub fn finish(self, patience: Duration) {
-        let deadline = Instant::now() + patience;
-        while self.shared.clients.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(2));
-        }
+        let mut clients = self.shared.clients.lock();
+        self.shared
+            .left
+            .wait_while_for(&mut clients, |clients| *clients > 0, patience);
     }
 }
 
@@ -163,8 +189,8 @@ impl Listener {
     }
 }
 
-/// Listens in the store's folder, in place of what is there. The socket's file is private from its first moment: its mode
-/// is that of the socket before it had a name.
+/// Listens in the store's folder, in place of what is there. The socket's file is private from its first moment: its
+/// mode is that of the socket before it had a name.
 fn listen_inside(dir: &Directory) -> io::Result<UnixListener> {
     match dir.remove(FILE) {
         Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
@@ -209,20 +235,16 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>, withdrawn: &AtomicBool)
             refuse("only root and the user who mounted the store may ask its daemon");
             continue;
         }
-        if shared.clients.fetch_add(1, Ordering::Relaxed) >= MAX_CLIENTS {
-            shared.clients.fetch_sub(1, Ordering::Relaxed);
+        let Some(client) = Client::new(shared) else {
             refuse("too many clients; try again");
             continue;
-        }
-        let left = shared.clone();
+        };
         let spawned = thread::Builder::new().name("control-client".into()).spawn(move || {
-            if let Err(error) = converse(&stream, &left.service) {
+            if let Err(error) = converse(&stream, &client.0.service) {
                 tracing::debug!("control client: {error}");
             }
-            left.clients.fetch_sub(1, Ordering::Relaxed);
         });
         if let Err(error) = spawned {
-            shared.clients.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!("control socket: cannot start a thread: {error}");
         }
     }

@@ -57,6 +57,7 @@ impl Acl {
             .iter()
             .all(|entry| entry.perm <= 7 && matches!(entry.tag, USER_OBJ | USER | GROUP_OBJ | GROUP | MASK | OTHER));
         let base = [USER_OBJ, GROUP_OBJ, OTHER].into_iter().all(|tag| count(tag) == 1);
+        // Without a mask the group bits would have to show several entries at once.
         let masked = count(MASK) == 1 || (count(MASK) == 0 && count(USER) + count(GROUP) == 0);
         if known && base && masked {
             Ok(acl)
@@ -139,6 +140,7 @@ pub fn set(inode: &mut Inode, name: &[u8], value: &[u8], is_in: impl FnOnce(u32)
         };
     }
     inode.perm = inode.perm & 0o7000 | acl.mode();
+    // chmod(2) would take the bit, too: the list must be no way around it.
     if inode.perm & 0o2000 != 0 && !is_in(inode.gid) {
         inode.perm &= !0o2000;
     }
@@ -156,6 +158,7 @@ impl Attributes {
             return Ok(Vec::new());
         };
         let mut acl = Acl::parse(&default)?;
+        // A default list takes the place of the umask, which the kernel therefore left to us.
         acl.apply(inode.perm, |ours, bits| ours & bits);
         inode.perm = inode.perm & 0o7000 | acl.mode();
         let put = |name: &[u8], value| Change::PutXattr {
@@ -168,6 +171,7 @@ impl Attributes {
             changes.push(put(ACCESS, acl.to_bytes()));
         }
         if inode.kind == Kind::Directory {
+            // Directories below inherit it in turn. A file cannot hand anything down.
             changes.push(put(DEFAULT, default));
         }
         Ok(changes)

@@ -31,6 +31,7 @@ impl Attributes {
         match self.inodes.held(ino) {
             Some(node) => {
                 let state = node.lock();
+                // Copied, so that the index is not asked under the lock of the node.
                 let (inode, dirty) = (state.inode.clone(), state.dirty.bytes());
                 drop(state);
                 let stored = self.stored(&inode)?;
@@ -91,6 +92,7 @@ impl Attributes {
         }
         let ino = node.ino;
         let mut edit = Edit::new([node]);
+        // fchmod(2) of a deleted file succeeds, and there is no row left to store it in.
         let gone = edit.state(ino)?.gone;
         apply(edit.inode(ino)?, set);
         if let Some(perm) = set.perm
@@ -104,13 +106,14 @@ impl Attributes {
         Ok(())
     }
 
-    /// Takes the set-group-id bit from a file that its group cannot execute, before somebody outside that group changes its
-    /// contents. `is_in` says whether the caller is in a group, or may do as if. (The change itself takes the bits of
-    /// executables.)
+    /// Takes the set-group-id bit from a file that its group cannot execute, before somebody outside that group changes
+    /// its contents. `is_in` says whether the caller is in a group, or may do as if. (The change itself takes the bits
+    /// of executables.)
     ///
     /// # Errors
     /// What the store reports.
     pub fn clear_group_bit(&self, ino: u64, is_in: impl FnOnce(u32) -> bool) -> Result<()> {
+        // Where the group may execute the file, the change itself takes the bit.
         let has_bit = |inode: &Inode| inode.kind == Kind::File && inode.perm & 0o2010 == 0o2000;
         let node = self.inodes.get(ino)?;
         let group = {
@@ -159,6 +162,7 @@ fn apply(inode: &mut Inode, set: &SetAttr) {
     if set.uid.is_some() || set.gid.is_some() {
         inode.uid = set.uid.unwrap_or(inode.uid);
         inode.gid = set.gid.unwrap_or(inode.gid);
+        // A mode that is set in the same call says itself which bits stay.
         if inode.kind != Kind::Directory && set.perm.is_none() {
             kill_suid_bits(&mut inode.perm);
         }
@@ -166,6 +170,7 @@ fn apply(inode: &mut Inode, set: &SetAttr) {
     let resolve = |time: SetTime| match time {
         SetTime::Now => now,
         SetTime::At(time) => Time {
+            // The kernel passes on what utimensat(2) got.
             nanos: time.nanos.min(999_999_999),
             ..time
         },

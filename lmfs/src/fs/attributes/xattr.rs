@@ -31,8 +31,8 @@ impl Attributes {
         value.ok_or(Error::new(Errno::NODATA, "no such attribute"))
     }
 
-    /// The names of an inode's extended attributes; with `all` also of `trusted.*`, which only root sees (man 7 xattr: the
-    /// kernel does not look into this list).
+    /// The names of an inode's extended attributes; with `all` also of `trusted.*`, which only root sees (man 7 xattr:
+    /// the kernel does not look into this list).
     ///
     /// # Errors
     /// What the store reports.
@@ -46,9 +46,9 @@ impl Attributes {
     /// group, or may do as if: the set-group-id bit stays then.
     ///
     /// # Errors
-    /// EEXIST and ENODATA as `mode` says; E2BIG, ERANGE; EPERM for `user.lmfs.*`; EOPNOTSUPP for a namespace that is not
-    /// kept; EINVAL for a malformed ACL; ENOSPC for a name that listxattr(2) could not tell any more; what the store
-    /// reports.
+    /// EEXIST and ENODATA as `mode` says; E2BIG, ERANGE; EPERM for `user.lmfs.*`; EOPNOTSUPP for a namespace that is
+    /// not kept; EINVAL for a malformed ACL; ENOSPC for a name that listxattr(2) could not tell any more; what the
+    /// store reports.
     pub fn setxattr(
         &self,
         ino: u64,
@@ -68,6 +68,7 @@ impl Attributes {
         if edit.state(ino)?.gone {
             return Err(Error::stale());
         }
+        // Looked up under the lock of the node, which every change of its attributes takes.
         let exists = self.store().xattr(ino, name)?.is_some();
         match mode {
             XattrMode::Create if exists => {
@@ -78,6 +79,7 @@ impl Attributes {
             }
             _ => {}
         }
+        // A name that is replaced is in the list already.
         if !exists {
             self.check_list(ino, name)?;
         }

@@ -33,6 +33,7 @@ impl Contents {
         let node = self.inodes.get(ino)?;
         let (zero, keep_size) = match mode {
             Allocate::Reserve { keep_size } => {
+                // The system is asked once. Others may take the room before it is written to.
                 if length > room::left(self.store(), Use::Data)? {
                     return Err(Error::new(Errno::NOSPC, "less room than asked for"));
                 }

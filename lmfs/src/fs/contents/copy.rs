@@ -39,7 +39,8 @@ struct Blocks<'a> {
 impl Contents {
     /// Copies up to `length` bytes and says how many: fewer at the end of the source, because it is much, or because
     /// the rest fails, which the next call tells. Blocks that the copy covers whole are shared by both files. Waits for
-    /// the log, and for decodes of the rest. With `kill_suid` the target's set-user-id and set-group-id bits are cleared.
+    /// the log, and for decodes of the rest. With `kill_suid` the target's set-user-id and set-group-id bits are
+    /// cleared.
     ///
     /// # Errors
     /// EIO when the source cannot be read; as for write. Nothing was copied then.

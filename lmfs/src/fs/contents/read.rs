@@ -35,6 +35,7 @@ impl Contents {
         let mut out = vec![0; len];
         let mut later = Vec::new();
         for piece in pieces {
+            // All decodes are asked for before the first is waited for, so that they run side by side.
             if let Some(extent) = self.piece_at_once(&piece, &mut out)? {
                 let fetch = self.reader.fetch(ino, piece.block, &extent, asker);
                 later.push((piece, extent, fetch));
@@ -45,6 +46,7 @@ impl Contents {
             let loaded = fetch.await;
             match self.reader.follow(ino, piece.block, extent, loaded, asker).await {
                 Ok(found) => piece.fill(&mut out, found.as_ref())?,
+                // The others are awaited all the same: they were asked for, and their answers stay in the cache.
                 Err(error) => result = result.and(Err(error.into())),
             }
         }

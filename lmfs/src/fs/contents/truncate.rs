@@ -48,6 +48,7 @@ impl Contents {
         if !cut {
             return Ok(());
         }
+        // A flush under way must not store the size that it found.
         state.truncations += 1;
         state.dirty.remove(kept..u64::MAX);
         if rest > 0 {

@@ -204,6 +204,7 @@ impl WriteBuffer {
         if bytes.is_empty() {
             return;
         }
+        // A new slot belongs to the present incarnation: snapshots from before a cut are not current for it.
         let incarnation = self.incarnations;
         let slot = self.slots.entry(block).or_insert_with(|| {
             self.totals.add(false);
@@ -215,7 +216,9 @@ impl WriteBuffer {
             }
         });
         let before = slot.data.end();
+        // Copies the block if a snapshot holds it, so the flush goes on with the bytes that it took.
         Arc::make_mut(&mut slot.data).write(start, bytes);
+        // What lies in the log is no longer what the block holds.
         slot.appended = None;
         self.bytes += (slot.data.end() - before) as u64;
         let is_partial = !slot.data.covers(0..len);
@@ -259,6 +262,7 @@ impl WriteBuffer {
         };
         let before = slot.data.end();
         Arc::make_mut(&mut slot.data).clip(keep);
+        // A flush that has a snapshot from before must not store the bytes that were cut off.
         slot.incarnation = self.incarnations;
         slot.appended = None;
         let after = slot.data.end();
@@ -282,6 +286,7 @@ impl WriteBuffer {
 
     /// A snapshot is stored: the block leaves the buffer unless it was written to meanwhile. Says whether it left.
     pub fn stored(&mut self, snapshot: &Snapshot) -> bool {
+        // The pointer tells: a write since has made a copy of its own.
         let same = self
             .slots
             .get(&snapshot.block)

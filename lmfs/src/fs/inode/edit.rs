@@ -21,6 +21,7 @@ pub struct Edit<'a> {
 impl<'a> Edit<'a> {
     /// Locks `nodes` in ascending order of their numbers. The same node may be named more than once.
     pub fn new(nodes: impl IntoIterator<Item = &'a Arc<Node>>) -> Edit<'a> {
+        // The order of numbers keeps two edits from waiting for each other.
         let sorted: BTreeMap<u64, &Arc<Node>> = nodes.into_iter().map(|node| (node.ino, node)).collect();
         Edit {
             states: sorted.into_iter().map(|(ino, node)| (ino, node.lock())).collect(),
@@ -85,10 +86,12 @@ impl<'a> Edit<'a> {
             mut changes,
             deleted,
         } = self;
+        // Deleting takes the row away, so a draft of a deleted inode has no place to go.
         for (ino, draft) in drafts.iter().filter(|(ino, _)| !deleted.contains(ino)) {
             let state = states.get(ino).ok_or_else(Error::stale)?;
             changes.push(Change::PutInode(state.storable(draft)));
         }
+        // Memory follows only now. If this fails, nothing was promised and nothing has changed.
         journal.commit(changes)?;
         for (ino, draft) in drafts {
             if let Some(state) = states.get_mut(&ino) {
@@ -98,6 +101,7 @@ impl<'a> Edit<'a> {
         for ino in deleted {
             if let Some(state) = states.get_mut(&ino) {
                 state.gone = true;
+                // Nobody can read these bytes any more, and their memory may be what others wait for.
                 state.dirty.remove(0..u64::MAX);
                 journal.counters().flushed(ino, &mut state.failed, None);
             }

@@ -106,6 +106,7 @@ impl State {
     pub fn storable(&self, inode: &Inode) -> Inode {
         let mut inode = inode.clone();
         if inode.kind == Kind::File {
+            // After a crash a larger size would show zeros where the written bytes were.
             inode.size = self.stored_size;
         }
         inode

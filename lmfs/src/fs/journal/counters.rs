@@ -21,10 +21,11 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Counts a flush of file `ino` that had something to store, or after which nothing is left of what failed. `failed`
-    /// says whether the flush before failed, and is set for the next. The first failure is logged, and the first success
-    /// after it of a file that had failed: that others can be stored says nothing.
+    /// Counts a flush of file `ino` that had something to store, or after which nothing is left of what failed.
+    /// `failed` says whether the flush before failed, and is set for the next. The first failure is logged, and the
+    /// first success after it of a file that had failed: that others can be stored says nothing.
     pub fn flushed(&self, ino: u64, failed: &mut bool, failure: Option<&Error>) {
+        // Each file remembers its own failure. That others can be stored says nothing about it.
         let failed = std::mem::replace(failed, failure.is_some());
         match failure {
             None if failed && self.failing.swap(false, Ordering::Relaxed) => {

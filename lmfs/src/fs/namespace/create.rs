@@ -14,8 +14,8 @@ use crate::fs::types::{Attr, Caller, Create};
 use crate::room::{self, Use};
 
 impl Namespace {
-    /// The inode that `name` leads to in the directory `parent`. The kernel asks for "." of any inode, and for ".." of a
-    /// directory, when it was given a file handle and has forgotten the inode.
+    /// The inode that `name` leads to in the directory `parent`. The kernel asks for "." of any inode, and for ".." of
+    /// a directory, when it was given a file handle and has forgotten the inode.
     ///
     /// # Errors
     /// ENOENT, ENAMETOOLONG, ENOTDIR; ESTALE for "." and ".." of what was deleted.
@@ -51,6 +51,7 @@ impl Namespace {
                 "the target of a symbolic link is too long",
             ));
         }
+        // The last of the disk is for deleting, which appends as well.
         room::check(self.store(), Use::Names)?;
         let _namespace = self.lock.lock();
         if self.store().dirent(parent, name)?.is_some() {
@@ -86,8 +87,8 @@ impl Namespace {
         Ok(self.attributes.attr_of(&inode, 0, 0))
     }
 
-    /// Makes a file without a name. It is deleted with its last handle, or after a crash, unless it is `linkable` and got a
-    /// name by [`Namespace::link`]. One transaction.
+    /// Makes a file without a name. It is deleted with its last handle, or after a crash, unless it is `linkable` and
+    /// got a name by [`Namespace::link`]. One transaction.
     ///
     /// # Errors
     /// ENOENT for a directory that was removed; what the store reports.
@@ -104,6 +105,7 @@ impl Namespace {
         for change in acls {
             edit.push(change);
         }
+        // So that recovery deletes it after a crash, as it has no name to be found by.
         edit.push(Change::PutOrphan(inode.ino));
         edit.commit(&self.journal)?;
         // Who opens the node keeps it in memory, where it says that it may get a name.
@@ -138,6 +140,7 @@ impl Namespace {
             target: what.target.clone(),
             ..Inode::new(ino, what.kind, what.perm & 0o7777, now())
         };
+        // As on Linux: the group goes down the tree, and directories hand the bit on.
         if above.perm & 0o2000 != 0 {
             inode.gid = above.gid;
             if directory {

@@ -74,6 +74,7 @@ impl Namespace {
         if gone {
             return Ok(());
         }
+        // Cookies are above the offsets of the dots.
         let mut after = if offset > DOTS { Cookie(offset) } else { Cookie::START };
         let mut files = 0;
         let ended = loop {

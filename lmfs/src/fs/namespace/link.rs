@@ -14,8 +14,8 @@ impl Namespace {
     /// Gives a file one more name. One transaction.
     ///
     /// # Errors
-    /// EPERM for a directory, ENOENT for a file without a name that was not made to get one, EEXIST, EMLINK; what the store
-    /// reports.
+    /// EPERM for a directory, ENOENT for a file without a name that was not made to get one, EEXIST, EMLINK; what the
+    /// store reports.
     pub fn link(&self, ino: u64, parent: u64, name: &[u8]) -> Result<Attr> {
         self.journal.check_writable()?;
         check_name(name)?;

@@ -2,8 +2,8 @@
 //!
 //! A file that is open when its last name goes becomes an orphan: its rows stay, marked, until the last handle is
 //! released, or until the store is opened again after a crash. Anything else is deleted with its last name. The kernel
-//! may still ask for the attributes of what was deleted (a removed working directory, an `O_PATH` descriptor), so its node
-//! stays in memory until the kernel forgets it.
+//! may still ask for the attributes of what was deleted (a removed working directory, an `O_PATH` descriptor), so its
+//! node stays in memory until the kernel forgets it.
 
 use std::sync::Arc;
 
@@ -41,6 +41,7 @@ impl Namespace {
         if entry.kind != Kind::Directory {
             return Err(Error::new(Errno::NOTDIR, "not a directory"));
         }
+        // Under the lock of the namespace, so that nothing is made in it before it is gone.
         if !self.store().dir_is_empty(entry.ino)? {
             return Err(Error::new(Errno::NOTEMPTY, "the directory is not empty"));
         }
@@ -75,6 +76,7 @@ impl Namespace {
     pub fn delete_unlinked(&self, node: &Arc<Node>) -> Result<()> {
         let mut edit = Edit::new([node]);
         let state = edit.state(node.ino)?;
+        // It may have been opened or linked since the handle was released.
         if state.gone || state.opens > 0 || state.inode.nlink > 0 {
             return Ok(());
         }
@@ -97,6 +99,7 @@ impl Namespace {
             files = orphans.len(),
             "deleting files that were open without a name when the store was last used"
         );
+        // A transaction is one record, and a record is bounded.
         for batch in orphans.chunks(1000) {
             self.journal
                 .commit(batch.iter().map(|ino| Change::DelInode(*ino)).collect())?;
@@ -108,6 +111,7 @@ impl Namespace {
 /// Takes one link from an inode that `parent` named. When it was the last, the inode is deleted (true), or marked as an
 /// orphan while it is open.
 pub fn drop_link(edit: &mut Edit<'_>, parent: u64, ino: u64, time: Time) -> Result<bool> {
+    // The kernel asked for the inode to remove it, so it refers to it again.
     edit.state(ino)?.forgotten = false;
     let inode = edit.inode(ino)?;
     inode.ctime = time;
@@ -122,6 +126,7 @@ pub fn drop_link(edit: &mut Edit<'_>, parent: u64, ino: u64, time: Time) -> Resu
         }
     }
     if edit.state(ino)?.opens > 0 {
+        // Recovery deletes it if the last handle is never released.
         edit.push(Change::PutOrphan(ino));
         return Ok(false);
     }

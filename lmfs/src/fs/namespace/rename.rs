@@ -25,13 +25,13 @@ impl Namespace {
             .is_some_and(|entry| self.write_back.is_dirty(entry.ino))
     }
 
-    /// Moves a name. What has the new name already is replaced in the same transaction, whole or not at all; data written
-    /// to the source is stored before, so that the new name never leads to less than was written. Waits for a flush
-    /// when [`Namespace::rename_would_block`].
+    /// Moves a name. What has the new name already is replaced in the same transaction, whole or not at all; data
+    /// written to the source is stored before, so that the new name never leads to less than was written. Waits for a
+    /// flush when [`Namespace::rename_would_block`].
     ///
     /// # Errors
-    /// ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY as rename(2) says; EINVAL for a directory that would move into itself;
-    /// what the store reports.
+    /// ENOENT, EEXIST, ENOTDIR, EISDIR, ENOTEMPTY as rename(2) says; EINVAL for a directory that would move into
+    /// itself; what the store reports.
     pub async fn rename(
         &self,
         parent: u64,
@@ -48,6 +48,7 @@ impl Namespace {
             parent: new_parent,
             name: new_name,
         };
+        // Before the namespace is locked, because a flush takes the file's turn first.
         self.store_source(from, to, mode, asker).await?;
         let _namespace = self.lock.lock();
         let source = self.store().dirent(parent, name)?.ok_or_else(Error::not_found)?;
@@ -57,6 +58,7 @@ impl Namespace {
                 Err(Error::new(Errno::EXIST, "the new name exists"))
             }
             (RenameMode::Exchange, None) => Err(Error::not_found()),
+            // rename(2): two names of one file both stay.
             (_, Some(target)) if target.ino == source.ino => Ok(()),
             (RenameMode::Exchange, Some(target)) => self.exchange(from, source, to, target),
             (RenameMode::Whiteout { owner, .. }, target) => self.replace(from, source, to, target, Some(owner)),
@@ -89,6 +91,7 @@ impl Namespace {
         target: Option<Dirent>,
         whiteout: Option<Caller>,
     ) -> Result<()> {
+        // Only a whiteout makes an inode. A plain rename must work on a full disk, since programs save files by it.
         if whiteout.is_some() {
             room::check(self.store(), Use::Names)?;
         }
@@ -106,6 +109,7 @@ impl Namespace {
         let time = now();
         let mut gone = false;
         if let Some(target) = target {
+            // First, so that the entry below replaces what is no longer counted.
             gone = drop_link(&mut edit, to.parent, target.ino, time)?;
         }
         move_inode(&mut edit, source, from, to)?;
@@ -136,6 +140,7 @@ impl Namespace {
 
     fn exchange(&self, from: EntryName<'_>, source: Dirent, to: EntryName<'_>, target: Dirent) -> Result<()> {
         self.check_ancestry(source, to)?;
+        // Each of the two may be a directory above the other.
         self.check_ancestry(target, from)?;
         let nodes = self.nodes_of([from.parent, to.parent, source.ino, target.ino].map(Some))?;
         let mut edit = Edit::new(&nodes);

@@ -1,8 +1,8 @@
 //! Directory scans: a program that reads the files of a directory one after another finds the next ones decoded.
 //!
-//! Directories that were listed lately are remembered. Their files are then read in the order of their names, as they were
-//! listed (shells, tar, grep), or of their inode numbers, which cp and fts(3) sort by. Who reads two files in a row in
-//! either order is taken to go on, the more surely the longer it goes.
+//! Directories that were listed lately are remembered. Their files are then read in the order of their names, as they
+//! were listed (shells, tar, grep), or of their inode numbers, which cp and fts(3) sort by. Who reads two files in a
+//! row in either order is taken to go on, the more surely the longer it goes.
 
 use std::collections::VecDeque;
 

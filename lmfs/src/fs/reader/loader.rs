@@ -62,6 +62,7 @@ impl Source<Address> for Loader {
                 error => LoadError::new(LoadErrorKind::Failed, error),
             }),
         };
+        // A block that moved is looked up again, and a shutdown is no damage.
         if let Err(error) = &loaded
             && error.kind != LoadErrorKind::Moved
             && !self.stop.is_set()

@@ -36,9 +36,9 @@ struct Pattern {
 }
 
 impl Reader {
-    /// Notes a read of a file of `len` bytes through a handle's pattern. If it is one of a sequence, it decodes ahead: the
-    /// blocks that follow in the file, and where it ends, those of the files that come next in a directory scan. Only
-    /// blocks that are expensive to decode are: for the others, the kernel's read-ahead is enough.
+    /// Notes a read of a file of `len` bytes through a handle's pattern. If it is one of a sequence, it decodes ahead:
+    /// the blocks that follow in the file, and where it ends, those of the files that come next in a directory scan.
+    /// Only blocks that are expensive to decode are: for the others, the kernel's read-ahead is enough.
     pub fn read_ahead(&self, (ino, len): (u64, u64), pattern: &ReadAhead, offset: u64, size: u64) {
         let bs = self.block_size;
         let mut pattern = pattern.0.lock();
@@ -48,6 +48,7 @@ impl Reader {
             pattern.next = pattern.next.max(end);
         } else {
             let keys = std::mem::take(&mut pattern.keys);
+            // A jump: what was expected is not wanted any more, and its decodes would hold up others.
             self.blocks.cancel_read_ahead(keys);
             *pattern = Pattern {
                 next: end,
@@ -57,6 +58,7 @@ impl Reader {
             };
         }
         let most = self.ahead;
+        // One read is no sequence, unless it is of the whole file.
         if pattern.run < len.min(RUN_UP * bs) || most == 0 {
             return;
         }

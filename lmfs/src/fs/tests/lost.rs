@@ -175,8 +175,8 @@ fn memory_full_of_blocks_that_cannot_be_stored_stops_only_who_would_make_more() 
     assert_eq!(errno(disk.fs.fsync(ino)), Errno::IO);
 }
 
-/// Regression: every flush of any other file said in the log that data could be stored again, and the next tick that it could
-/// not: two lines a second.
+/// Regression: every flush of any other file said in the log that data could be stored again, and the next tick that it
+/// could not: two lines a second.
 #[test]
 fn only_a_file_that_failed_says_that_data_can_be_stored_again() {
     let disk = Disk::new();

@@ -27,8 +27,10 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (at.clone(), 1..9000_usize, 1..=255_u8).prop_map(|(offset, len, byte)| Step::Write { offset, len, byte }),
         2 => at.clone().prop_map(Step::Truncate),
         2 => (at.clone(), 1..9000_u64).prop_map(|(offset, len)| Step::Punch { offset, len }),
-        1 => (at.clone(), 1..9000_u64, any::<bool>()).prop_map(|(offset, len, keep_size)| Step::Zero { offset, len, keep_size }),
-        1 => (0..8_u64, 0..8_u64, 1..20_000_u64).prop_map(|(from, to, len)| Step::Copy { from: from * 4096, to: to * 4096, len }),
+        1 => (at.clone(), 1..9000_u64, any::<bool>())
+            .prop_map(|(offset, len, keep_size)| Step::Zero { offset, len, keep_size }),
+        1 => (0..8_u64, 0..8_u64, 1..20_000_u64)
+            .prop_map(|(from, to, len)| Step::Copy { from: from * 4096, to: to * 4096, len }),
         4 => (at, 1..9000_u32).prop_map(|(offset, len)| Step::Read { offset, len }),
         2 => Just(Step::Flush),
         2 => Just(Step::Fsync),

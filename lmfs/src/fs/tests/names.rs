@@ -246,8 +246,8 @@ fn listed_names(disk: &Disk, fh: u64, offset: u64, most: usize) -> Vec<(u64, Str
     names
 }
 
-/// Regression: an offset meant something only to the handle that had given it out, and only until it was read again from
-/// the start.
+/// Regression: an offset meant something only to the handle that had given it out, and only until it was read again
+/// from the start.
 #[test]
 fn an_offset_means_the_same_in_every_handle_and_after_a_restart() {
     let disk = Disk::new();

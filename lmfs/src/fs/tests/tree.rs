@@ -40,7 +40,8 @@ pub enum Step {
     Sync,
     Pack,
     Reopen,
-    /// `fsync` of a directory, then the process dies: all names and attributes are there, data of other files need not be.
+    /// `fsync` of a directory, then the process dies: all names and attributes are there, data of other files need not
+    /// be.
     Crash,
 }
 
@@ -64,23 +65,27 @@ fn step() -> impl Strategy<Value = Step> {
     let xattr = prop::sample::select(vec![XattrMode::Any, XattrMode::Create, XattrMode::Replace]);
     let open = 0..4_usize;
     prop_oneof![
-        8 => (path(), prop::sample::select(vec![0o755, 0o2775, 0o700])).prop_map(|(path, perm)| Step::Mkdir(path, perm)),
+        8 => (path(), prop::sample::select(vec![0o755, 0o2775, 0o700]))
+            .prop_map(|(path, perm)| Step::Mkdir(path, perm)),
         8 => path().prop_map(Step::Create),
         2 => (path(), any::<u8>()).prop_map(|(path, target)| Step::Symlink(path, target)),
         4 => (path(), path()).prop_map(|(from, to)| Step::Link(from, to)),
         9 => (path(), path(), rename).prop_map(|(from, to, mode)| Step::Rename(from, to, mode)),
         4 => path().prop_map(Step::Unlink),
         3 => path().prop_map(Step::Rmdir),
-        6 => (path(), 0..20_000_u64, 1..9000_usize, any::<u8>()).prop_map(|(p, at, len, byte)| Step::Write(p, at, len, byte)),
+        6 => (path(), 0..20_000_u64, 1..9000_usize, any::<u8>())
+            .prop_map(|(p, at, len, byte)| Step::Write(p, at, len, byte)),
         3 => (path(), 0..30_000_u64).prop_map(|(path, size)| Step::Truncate(path, size)),
         2 => (path(), 0..=0o7777_u32).prop_map(|(path, perm)| Step::Chmod(path, perm)),
-        2 => (path(), -2_000_000_000..2_000_000_000_i64, 0..1_000_000_000_u32).prop_map(|(p, s, n)| Step::Mtime(p, s, n)),
+        2 => (path(), -2_000_000_000..2_000_000_000_i64, 0..1_000_000_000_u32)
+            .prop_map(|(p, s, n)| Step::Mtime(p, s, n)),
         3 => (path(), 0..3_u8, 0..200_usize, xattr).prop_map(|(p, name, len, mode)| Step::SetXattr(p, name, len, mode)),
         2 => (path(), 0..3_u8).prop_map(|(path, name)| Step::RemoveXattr(path, name)),
         4 => path().prop_map(Step::Open),
         2 => (path(), any::<bool>()).prop_map(|(path, linkable)| Step::Tmpfile(path, linkable)),
         3 => (open.clone(), path()).prop_map(|(number, path)| Step::LinkOpen(number, path)),
-        3 => (open.clone(), 0..20_000_u64, 1..9000_usize, any::<u8>()).prop_map(|(f, at, len, byte)| Step::WriteOpen(f, at, len, byte)),
+        3 => (open.clone(), 0..20_000_u64, 1..9000_usize, any::<u8>())
+            .prop_map(|(f, at, len, byte)| Step::WriteOpen(f, at, len, byte)),
         2 => open.clone().prop_map(Step::ReadOpen),
         2 => open.prop_map(Step::Close),
         2 => path().prop_map(Step::List),
@@ -92,7 +97,10 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: if std::env::var_os("LMFS_SOAK").is_some() { 2000 } else { 48 }, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: if std::env::var_os("LMFS_SOAK").is_some() { 2000 } else { 48 },
+        ..ProptestConfig::default()
+    })]
     #[test]
     fn a_tree_behaves_like_a_plain_directory(steps in prop::collection::vec(step(), 1..120)) {
         let mut world = World::new();

@@ -204,7 +204,7 @@ fn an_interrupted_request_ends_at_once_and_takes_its_decodes_back() {
         interrupt.set();
         read.recv_timeout(Duration::from_secs(60)).unwrap().unwrap();
     }
-    assert!(!disk.fs.is_awaited());
+    assert!(!disk.fs.blocks().is_awaited());
     gate.open();
     assert_eq!(disk.all(files[0]), [b'a'; 2 * BLOCK as usize]);
     let decodes = disk.fs.stats().cache.decodes;

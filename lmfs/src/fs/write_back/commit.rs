@@ -48,6 +48,7 @@ impl WriteBack {
         let mut inode = state.inode.clone();
         inode.size = stored_size;
         let mut changes = Vec::new();
+        // An earlier size may have left blocks beyond it. The file must not grow over them.
         if stored_size > state.stored_size {
             changes.extend(self.cut_beyond(ino, state.stored_size)?);
         }
@@ -76,6 +77,7 @@ impl WriteBack {
     /// lies beyond the size, and no size beyond contents that can be stored. What was written only during the slice
     /// does not hold it back, nor does a block that waits in memory for its rest: it has been part of the file before.
     fn size_after(&self, state: &State, found: &Found, tried: usize) -> u64 {
+        // The file was cut meanwhile: the size that was found is not the file's any more.
         if found.truncations != state.truncations {
             return state.stored_size;
         }

@@ -63,9 +63,11 @@ impl WriteBack {
     pub async fn make_room(self: &Arc<Self>, room: Room, ino: u64, range: &Range<u64>, asker: Asker) -> Result<bool> {
         let parts = room == Room::FullOfParts;
         let cold = if parts { Cold::Decode } else { Cold::Leave };
+        // What can be stored at once makes room at once, for all who wait.
         let stored = self.round(Duration::ZERO, cold).await;
         loop {
             let mut progress = pin!(self.progress.notified());
+            // Before looking, so that no notice is missed between looking and waiting.
             progress.as_mut().enable();
             let is_full = if parts { self.is_full_of_parts() } else { self.is_full() };
             if !is_full {
@@ -77,6 +79,8 @@ impl WriteBack {
             progress.await;
         }
         stored?;
+        // No flush is under way, and memory is still full: of blocks whose rest cannot be read. This write may go on if
+        // the rest of its own blocks can.
         for edge in [range.start, range.end] {
             if !edge.is_multiple_of(self.limits.block_size) {
                 let block = edge / self.limits.block_size;

@@ -38,7 +38,8 @@ pub(super) enum Span {
     All,
     /// All but the last block, to which a sequential writer will come back.
     ButLast,
-    /// What it comes to within [`Options::commit_age`](crate::fs::options::Options::commit_age), and one block at least.
+    /// What it comes to within [`Options::commit_age`](crate::fs::options::Options::commit_age), and one block at
+    /// least.
     Short,
 }
 
@@ -197,8 +198,8 @@ impl WriteBack {
         })
     }
 
-    /// A stored block with these bytes that is in memory, too: a flush waits neither for the disk nor for a decode to save
-    /// space. What else is equal is left to the packer.
+    /// A stored block with these bytes that is in memory, too: a flush waits neither for the disk nor for a decode to
+    /// save space. What else is equal is left to the packer.
     fn equal(&self, raw: &[u8], header: &Header) -> Result<Option<HeldBlock>> {
         let found = self.store().find_equal(header.raw_crc, header.raw_len)?;
         match found.iter().find(|found| self.reader.is_cached_as(found, raw)) {

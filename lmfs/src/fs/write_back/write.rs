@@ -95,6 +95,7 @@ impl WriteBack {
         if kill_suid {
             kill_suid_bits(&mut state.inode.perm);
         }
+        // Once per flush: the queue would otherwise grow by one for every write.
         if state.dirty.bytes() >= self.limits.flush_at && !state.flush_queued {
             state.flush_queued = true;
             drop(state);
@@ -126,6 +127,7 @@ impl WriteBack {
         state.inode.mtime = time;
         state.inode.ctime = time;
         if !state.dirty.is_empty() && state.dirty_since.is_none() {
+            // The oldest bytes set the age, so that a file that is always written to is stored as well.
             state.dirty_since = Some(Instant::now());
             self.dirty.wrote(node);
         }

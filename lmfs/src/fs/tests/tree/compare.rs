@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::super::*;
 
-/// Asserts that both hold the same names, kinds, modes, links, contents, targets and attributes. Of the files in `unflushed`
-/// a crash may have lost contents, though not made any up: these are taken over into the plain tree.
+/// Asserts that both hold the same names, kinds, modes, links, contents, targets and attributes. Of the files in
+/// `unflushed` a crash may have lost contents, though not made any up: these are taken over into the plain tree.
 pub fn same_trees(disk: &Disk, root: &Path, unflushed: &HashSet<u64>) {
     let mut walk = Walk {
         disk,
