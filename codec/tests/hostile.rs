@@ -297,7 +297,7 @@ fn a_stop_ends_a_search_for_something_intact() {
 #[test]
 fn many_gaps_take_bounded_memory() {
     let _alone = alone();
-    let block = plain().first_copy(b"a").unwrap();
+    let block = plain().stage(b"a").unwrap();
     let begin = container(b"")[..ContainerHeader::MIN_LEN].to_vec();
     let peak = |times: usize| {
         let bytes = [&begin[..], &[&block[..], b"?"].concat().repeat(times)].concat();

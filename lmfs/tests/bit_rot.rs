@@ -161,7 +161,7 @@ fn fixture() -> Fixture {
             },
         ]);
         for (block, raw) in (0..).zip(bytes.chunks(BLOCK)) {
-            put(ino, block, &codec.first_copy(raw).unwrap(), raw.len());
+            put(ino, block, &codec.stage(raw).unwrap(), raw.len());
         }
         if ino == 8 {
             store.checkpoint().unwrap();

@@ -35,12 +35,12 @@ pub fn blocks(content: &[u8], block_size: usize, code: impl Fn(&[u8]) -> Result<
 
 /// A block made quickly, which has been decoded and compared.
 pub fn quickly(codec: &Codec, raw: &[u8]) -> Result<Vec<u8>> {
-    let block = codec.first_copy(raw)?;
+    let block = codec.stage(raw)?;
     if codec.decode(&block, &Stop::new())? == raw {
         return Ok(block);
     }
     Err(lmfs_codec::Error::Verification(
-        "a first copy decodes to other bytes".into(),
+        "a staged block decodes to other bytes".into(),
     ))
 }
 

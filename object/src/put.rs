@@ -66,7 +66,7 @@ impl Shared {
         let mut container = Container::new(&header);
         let groups = std::iter::from_fn(|| (content.len() > 0).then(|| content.take(encode::group(block_size))));
         let mut coded = stream::iter(groups)
-            .map(|group| self.first_copies(group, block_size))
+            .map(|group| self.stage_group(group, block_size))
             .buffered(self.options.threads);
         while let Some(coded) = coded.try_next().await? {
             let coded = coded.map_err(|error| failed(location, error))?;
@@ -77,7 +77,7 @@ impl Shared {
     }
 
     /// Codes a group of content on the pool, beginning now.
-    pub fn first_copies(
+    pub fn stage_group(
         &self,
         group: Bytes,
         block_size: usize,

@@ -21,7 +21,7 @@ pub struct Shared {
     pub pool: Arc<Pool>,
     pub blocks: Arc<Blocks>,
     pub known: Known,
-    /// Makes first copies.
+    /// Makes staged blocks.
     pub first: Codec,
 }
 

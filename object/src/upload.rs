@@ -100,7 +100,7 @@ impl Upload {
     /// Begins to code the next bytes.
     fn code(&mut self, len: usize) {
         let group = self.arriving.take(len);
-        let coding = self.upload.store.first_copies(group, self.block_size).boxed();
+        let coding = self.upload.store.stage_group(group, self.block_size).boxed();
         self.upload.coding.lock().push_back(coding);
         self.groups += 1;
     }

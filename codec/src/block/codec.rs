@@ -71,9 +71,9 @@ impl Codec {
     ///
     /// # Errors
     /// [`Error::TooLarge`] beyond [`MAX_BLOCK`] bytes.
-    pub fn first_copy(&self, raw: &[u8]) -> Result<Vec<u8>> {
+    pub fn stage(&self, raw: &[u8]) -> Result<Vec<u8>> {
         fits(raw)?;
-        let frame = zstd::compress(raw, self.options().first_copy_level)?;
+        let frame = zstd::compress(raw, self.options().staging_level)?;
         Ok(frame.map_or_else(|| stored(raw), |frame| self.assemble(raw, Method::Zstd, 0, &frame)))
     }
 
@@ -123,7 +123,7 @@ impl Codec {
         let options = self.options();
         let mut blocks = Vec::new();
         if !options.lm_only {
-            let quick = zstd::compress(raw, options.first_copy_level)?;
+            let quick = zstd::compress(raw, options.staging_level)?;
             let hopeless = match route::classify(raw, quick.as_ref().map(Vec::len)) {
                 Content::Dense => true,
                 Content::Doubtful => options.mix && !sample::mix_gains(&self.shared.predicting, raw, stop)?,
@@ -337,7 +337,7 @@ mod tests {
         fn any_bytes_round_trip(raw: Vec<u8>, repeat in 1_usize..50) {
             let raw = raw.repeat(repeat);
             let (codec, stop) = (plain(), Stop::new());
-            for block in [codec.encode(&raw, &stop).unwrap(), codec.first_copy(&raw).unwrap()] {
+            for block in [codec.encode(&raw, &stop).unwrap(), codec.stage(&raw).unwrap()] {
                 assert!(block.len() <= raw.len() + Header::LEN);
                 assert_eq!(codec.decode(&block, &stop).unwrap(), raw);
             }
@@ -567,8 +567,8 @@ mod tests {
     #[test]
     fn more_than_a_block_holds_is_refused() {
         let raw = vec![0; MAX_BLOCK + 1];
-        assert!(matches!(plain().first_copy(&raw), Err(Error::TooLarge { .. })));
-        assert!(plain().first_copy(&raw[1..]).is_ok());
+        assert!(matches!(plain().stage(&raw), Err(Error::TooLarge { .. })));
+        assert!(plain().stage(&raw[1..]).is_ok());
     }
 
     #[test]

@@ -30,8 +30,8 @@ pub struct Options {
     pub model_worth: u32,
     /// zstd level of [`Codec::encode`](crate::Codec::encode), 1 to 22.
     pub zstd_level: i32,
-    /// zstd level of [`Codec::first_copy`](crate::Codec::first_copy).
-    pub first_copy_level: i32,
+    /// zstd level of [`Codec::stage`](crate::Codec::stage).
+    pub staging_level: i32,
     /// Lanes of a model block; `None` chooses by the block's length: one a kilobyte,
     /// [`most_lanes`](Options::most_lanes) at most.
     pub lanes: Option<usize>,
@@ -55,7 +55,7 @@ impl Default for Options {
             lm_only: false,
             model_worth: MODEL_WORTH,
             zstd_level: 19,
-            first_copy_level: 1,
+            staging_level: 1,
             lanes: None,
             most_lanes: None,
             max_states: threads,
@@ -66,7 +66,7 @@ impl Default for Options {
 impl Options {
     pub(super) fn check(&self) -> Result<()> {
         let levels = 1..=22;
-        if let Some(level) = [self.zstd_level, self.first_copy_level]
+        if let Some(level) = [self.zstd_level, self.staging_level]
             .iter()
             .find(|level| !levels.contains(*level))
         {

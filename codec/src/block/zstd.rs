@@ -8,7 +8,7 @@ use zstd::zstd_safe::CParameter;
 use crate::{Error, Result};
 
 thread_local! {
-    // A context is some 100 KiB to set up: kept per thread, because the first copy of a write is made in microseconds.
+    // A context is some 100 KiB to set up: kept per thread, because a write is staged in microseconds.
     static COMPRESSOR: RefCell<Option<(i32, Compressor<'static>)>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
 }

@@ -91,14 +91,14 @@ mod tests {
         let mut container = header.to_bytes();
         let mut assembler = Assembler::new(&header);
         for raw in content.chunks(4096) {
-            let block = codec.first_copy(raw).unwrap();
+            let block = codec.stage(raw).unwrap();
             assembler.push(&block).unwrap();
             container.extend(block);
         }
         assert_eq!(assembler.content_len(), 40_000);
         assert_eq!(assembler.content_crc(), crc32fast::hash(&content));
         // The last block was shorter: nothing may follow it.
-        assert!(assembler.push(&codec.first_copy(b"more").unwrap()).is_err());
+        assert!(assembler.push(&codec.stage(b"more").unwrap()).is_err());
         container.extend(assembler.finish());
 
         let codec_of = move |_: &_| Ok(codec.clone());
@@ -116,8 +116,8 @@ mod tests {
         let header = ContainerHeader::new(&codec, 4096).unwrap();
         let mut assembler = Assembler::new(&header);
         assert!(assembler.push(b"no block").is_err());
-        assert!(assembler.push(&codec.first_copy(b"").unwrap()).is_err());
-        assert!(assembler.push(&codec.first_copy(&[0; 4097]).unwrap()).is_err());
-        assembler.push(&codec.first_copy(&[0; 4096]).unwrap()).unwrap();
+        assert!(assembler.push(&codec.stage(b"").unwrap()).is_err());
+        assert!(assembler.push(&codec.stage(&[0; 4097]).unwrap()).is_err());
+        assembler.push(&codec.stage(&[0; 4096]).unwrap()).unwrap();
     }
 }

@@ -556,7 +556,7 @@ fn the_worked_examples_are_what_is_written_and_read() {
     let [block, container] = &dumps[..] else {
         panic!("{} dumps", dumps.len())
     };
-    assert_eq!(&codec().first_copy(b"hello").unwrap(), block);
+    assert_eq!(&codec().stage(b"hello").unwrap(), block);
     assert_eq!(codec().decode(block, &Stop::new()).unwrap(), b"hello");
     assert_eq!(&compress(b"hello"), container);
     assert_eq!(decompress(container, false).0, b"hello");

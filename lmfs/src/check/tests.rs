@@ -76,7 +76,7 @@ fn made() -> Files {
             },
         ];
         let extents = bytes.chunks(BLOCK).map(|raw| {
-            let new = store.append_block(&codec.first_copy(raw).unwrap()).unwrap();
+            let new = store.append_block(&codec.stage(raw).unwrap()).unwrap();
             Some(Extent::new(new, 0, raw.len() as u32))
         });
         let extents = extents.collect();

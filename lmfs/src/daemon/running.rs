@@ -181,7 +181,7 @@ pub fn packing(step: &packer::Progress) -> Progress {
     let note = match step.before_bytes {
         0 => String::new(),
         before => format!(
-            "{:.1} % of the first copies",
+            "{:.1} % of their staged size",
             step.after_bytes as f64 * 100.0 / before as f64
         ),
     };

@@ -123,7 +123,7 @@ pub struct PackerStatus {
     pub total_bytes: u64,
     /// Bytes it is done with.
     pub done_bytes: u64,
-    /// Bytes these took as first copies.
+    /// Bytes these took as they were staged.
     pub before_bytes: u64,
     /// Bytes they take now.
     pub after_bytes: u64,

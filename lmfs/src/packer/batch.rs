@@ -45,7 +45,7 @@ impl Batch {
         (old || self.swaps.len() >= BLOCKS).then(|| std::mem::take(self))
     }
 
-    /// Makes the new blocks durable, then swaps them in, then makes that durable. Returns the first copies and what
+    /// Makes the new blocks durable, then swaps them in, then makes that durable. Returns the staged blocks and what
     /// became of each.
     pub fn commit(self, store: &Store) -> Result<Vec<(Extent, Outcome)>, Error> {
         if self.swaps.is_empty() {

@@ -135,7 +135,7 @@ pub(super) fn run(
         coded: AtomicU64::new(0),
     };
     let result = learned.and_then(|()| shift.work(order.threads, progress, stop));
-    // What a full disk needs most is the space of the first copies that are packed already.
+    // What a full disk needs most is the space of what was staged and is packed already.
     let effort = match order.idle {
         Some(_) => Effort::Background,
         None => Effort::Thorough,

@@ -33,7 +33,7 @@ pub struct Progress {
     pub total_bytes: u64,
     /// Bytes of the blocks that it is done with.
     pub done_bytes: u64,
-    /// Bytes that these blocks took as first copies.
+    /// Bytes that these blocks took as they were staged.
     pub before_bytes: u64,
     /// Bytes that they take now.
     pub after_bytes: u64,
@@ -51,7 +51,7 @@ pub struct Summary {
     pub blocks_packed: u64,
     /// Blocks that need no room of their own any more, because another stored block has the same bytes.
     pub blocks_shared: u64,
-    /// Blocks for which nothing smaller than the first copy was found.
+    /// Blocks for which nothing smaller was found than they were staged as.
     pub blocks_kept: u64,
     /// Blocks that were written while they were packed, and so stayed as they are.
     pub blocks_changed: u64,
@@ -104,7 +104,7 @@ pub(super) enum Outcome {
     Packed(u64),
     /// Another stored block has the same bytes.
     Shared,
-    /// Its first copy is the smallest.
+    /// It is smallest as it was staged.
     Kept,
     /// It is gone or was written anew.
     Changed,

@@ -66,7 +66,7 @@ impl Fixture {
     }
 
     fn stored(&self, raw: &[u8]) -> Extent {
-        let bytes = self.codec.first_copy(raw).unwrap();
+        let bytes = self.codec.stage(raw).unwrap();
         let header = Header::parse(&bytes).unwrap();
         let Tag(tag) = Tag::written(header.method);
         let new = self.store.append_block(&bytes).unwrap();
@@ -523,7 +523,7 @@ fn equal_blocks_become_one_and_a_shared_block_is_packed_once() {
         assert_eq!(f.store.stored_bytes(ino).unwrap(), takes);
     }
 
-    // Copies share a first copy. It is packed once, for all of them.
+    // Copies share a staged block. It is packed once, for all of them.
     f.file(20, &text(BLOCK + 100)[100..], 0);
     f.file(21, b"x", 0);
     let copy = Change::CopyExtents {

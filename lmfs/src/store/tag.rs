@@ -8,7 +8,7 @@ use lmfs_codec::Method;
 /// the dictionary's slot, and 1 if the method is not `mix` but `model`. So the index's totals say how many blocks need
 /// it.
 ///
-/// So the blocks that still wait for the packer are exactly those tagged [`Tag::FIRST_COPIES`], which makes the queue a
+/// So the blocks that still wait for the packer are exactly those tagged [`Tag::STAGED`], which makes the queue a
 /// lookup in the index's totals instead of a scan, and a block that is written again is waiting again by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tag(pub u8);
@@ -23,7 +23,7 @@ impl Tag {
     pub const SLOTS: u8 = (Tag::SETTLED - Tag::BEHIND) / 2;
 
     /// The tags of blocks that wait for the packer.
-    pub const FIRST_COPIES: [Tag; 2] = [Tag(Method::Raw as u8), Tag(Method::Zstd as u8)];
+    pub const STAGED: [Tag; 2] = [Tag(Method::Raw as u8), Tag(Method::Zstd as u8)];
 
     /// The tag of a block that a write has just stored.
     pub fn written(method: Method) -> Tag {
@@ -61,7 +61,7 @@ impl Tag {
 
     /// Whether the packer has not seen the block yet.
     pub fn waits(self) -> bool {
-        Tag::FIRST_COPIES.contains(&self)
+        Tag::STAGED.contains(&self)
     }
 }
 

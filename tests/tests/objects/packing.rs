@@ -40,7 +40,7 @@ fn prose() -> Bytes {
     Bytes::from(text).slice(..80_000)
 }
 
-/// First copies and plain objects become smaller, keep their contents and attributes, and are packed once.
+/// Staged blocks and plain objects become smaller, keep their contents and attributes, and are packed once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_bucket_becomes_smaller_and_stays_so() {
     let bucket = Arc::new(InMemory::new());

@@ -439,13 +439,13 @@ mod tests {
             fingerprint: [0; 8],
         };
         let codec = Codec::new(None, Options::default()).unwrap();
-        let small = codec.first_copy(b"a").unwrap();
+        let small = codec.stage(b"a").unwrap();
         for len in [1_usize << 18, 1 << 20, 1 << 22] {
             let lost = len * 26 / 30;
             let blocks = (lost / 26) as u32;
             let before = [
                 &header.to_bytes()[..],
-                &codec.first_copy(&[7; 4096]).unwrap(),
+                &codec.stage(&[7; 4096]).unwrap(),
                 &vec![0; lost],
             ]
             .concat();

@@ -46,7 +46,7 @@ fn the_reader_decodes_what_the_journal_has() {
     let (journal, ino) = journal();
     let reader = reader(&journal);
     let store = journal.store();
-    let bytes = codec().first_copy(&[7; BLOCK as usize]).unwrap();
+    let bytes = codec().stage(&[7; BLOCK as usize]).unwrap();
     let tag = lmfs_codec::Header::parse(&bytes).unwrap().method as u8;
     let extent = lmfs_indexer::Extent::new(store.append_block(&bytes).unwrap(), tag, BLOCK);
     let extents = vec![Some(extent)];

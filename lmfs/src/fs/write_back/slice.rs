@@ -180,7 +180,7 @@ impl WriteBack {
 
     /// Stores a block's bytes, unless they are stored already.
     fn append(&self, raw: &[u8]) -> Result<Appended> {
-        let encoded = self.codec.first_copy(raw)?;
+        let encoded = self.codec.stage(raw)?;
         let header = Header::parse(&encoded)?;
         room::check(self.store(), Use::Data)?;
         if let Some(held) = self.equal(raw, &header)? {
