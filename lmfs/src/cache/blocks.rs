@@ -38,7 +38,7 @@ pub enum Cost {
     /// Microseconds: raw and zstd.
     Cheap,
     /// Up to seconds: whatever asks a model.
-    Dear,
+    Expensive,
 }
 
 /// Why a block could not be had.
@@ -114,7 +114,7 @@ struct Inner<K: Hash + Eq> {
     landed: Condvar,
     source: Box<dyn Source<K>>,
     cheap: Pool,
-    dear: Pool,
+    expensive: Pool,
     capacity: usize,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -168,7 +168,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
                 landed: Condvar::new(),
                 source,
                 cheap: Pool::new("lmfs-read", 2)?,
-                dear: Pool::new("lmfs-decode", threads)?,
+                expensive: Pool::new("lmfs-decode", threads)?,
                 capacity,
                 hits: AtomicU64::new(0),
                 misses: AtomicU64::new(0),
@@ -304,13 +304,13 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
     /// How many loads, and other jobs of the decoding threads, panicked.
     pub fn panics(&self) -> u64 {
         let loads = self.inner.panics.load(Ordering::Relaxed);
-        loads + self.inner.cheap.panics() + self.inner.dear.panics()
+        loads + self.inner.cheap.panics() + self.inner.expensive.panics()
     }
 
     /// Finishes what readers wait for and ends the threads.
     pub fn shutdown(&self) {
         self.inner.cheap.shutdown();
-        self.inner.dear.shutdown();
+        self.inner.expensive.shutdown();
     }
 }
 
@@ -318,7 +318,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
     fn pool(&self, cost: Cost) -> &Pool {
         match cost {
             Cost::Cheap => &self.cheap,
-            Cost::Dear => &self.dear,
+            Cost::Expensive => &self.expensive,
         }
     }
 

@@ -53,7 +53,7 @@ fn many_readers_of_one_block_cause_one_decode() {
             let (blocks, barrier) = (blocks.clone(), barrier.clone());
             std::thread::spawn(move || {
                 barrier.wait();
-                blocks.fetch_wait(5, Cost::Dear).unwrap()
+                blocks.fetch_wait(5, Cost::Expensive).unwrap()
             })
         })
         .collect();
@@ -73,9 +73,9 @@ fn a_failure_reaches_all_who_wait_and_is_not_cached() {
         assert_eq!(error.kind, LoadErrorKind::Damaged);
     }
     assert_eq!(loads.load(Ordering::SeqCst), 2);
-    let error = blocks.fetch_wait(14, Cost::Dear).unwrap_err();
+    let error = blocks.fetch_wait(14, Cost::Expensive).unwrap_err();
     assert_eq!(error.kind, LoadErrorKind::Failed);
-    assert_eq!(*blocks.fetch_wait(1, Cost::Dear).unwrap(), vec![1; 1000]);
+    assert_eq!(*blocks.fetch_wait(1, Cost::Expensive).unwrap(), vec![1; 1000]);
     assert_eq!(blocks.stats().failures, 3);
     assert_eq!(blocks.panics(), 1);
 }
@@ -85,7 +85,7 @@ fn cheap_blocks_do_not_wait_behind_dear_ones() {
     let (blocks, _) = blocks(1 << 20);
     let (send, receive) = mpsc::channel();
     for key in 20..40 {
-        blocks.tell(key, Cost::Dear, ME, &send);
+        blocks.tell(key, Cost::Expensive, ME, &send);
     }
     blocks.tell(1, Cost::Cheap, ME, &send);
     let order: Vec<u64> = receive.iter().take(21).collect();
@@ -98,12 +98,12 @@ fn read_ahead_can_be_taken_back_and_a_reader_makes_it_urgent() {
     let (blocks, loads) = blocks(1 << 20);
     let (send, receive) = mpsc::channel();
     for key in 20..24 {
-        blocks.tell(key, Cost::Dear, ME, &send);
+        blocks.tell(key, Cost::Expensive, ME, &send);
     }
     for key in 30..40 {
-        blocks.read_ahead(key, Cost::Dear);
+        blocks.read_ahead(key, Cost::Expensive);
     }
-    blocks.tell(39, Cost::Dear, ME, &send);
+    blocks.tell(39, Cost::Expensive, ME, &send);
     blocks.cancel_read_ahead(30..40);
     let mut order: Vec<u64> = receive.iter().take(5).collect();
     order.sort_unstable();
@@ -115,10 +115,10 @@ fn read_ahead_can_be_taken_back_and_a_reader_makes_it_urgent() {
 #[test]
 fn a_moved_block_stays_in_memory_under_its_new_place() {
     let (blocks, loads) = blocks(1 << 20);
-    blocks.fetch_wait(3, Cost::Dear).unwrap();
+    blocks.fetch_wait(3, Cost::Expensive).unwrap();
     blocks.moved(&3, 300);
     assert!(blocks.cached(&3).is_none());
-    assert_eq!(*blocks.fetch_wait(300, Cost::Dear).unwrap(), vec![3; 1000]);
+    assert_eq!(*blocks.fetch_wait(300, Cost::Expensive).unwrap(), vec![3; 1000]);
     assert_eq!(loads.load(Ordering::SeqCst), 1);
 }
 
@@ -141,10 +141,10 @@ fn a_load_that_hangs_stops_nobody_else_and_is_known_to_be_awaited() {
     let blocks = Blocks::new(Box::new(Hanging(gate.clone())), 1 << 20, 2).unwrap();
     assert!(!blocks.is_awaited());
     let (send, receive) = mpsc::channel();
-    blocks.tell(1, Cost::Dear, ME, &send);
+    blocks.tell(1, Cost::Expensive, ME, &send);
     assert!(blocks.is_awaited());
     for key in [2, 4, 6] {
-        let cost = if key == 4 { Cost::Cheap } else { Cost::Dear };
+        let cost = if key == 4 { Cost::Cheap } else { Cost::Expensive };
         assert_eq!(*blocks.fetch_wait(key, cost).unwrap(), [u8::try_from(key).unwrap()]);
     }
     assert!(receive.try_recv().is_err(), "it still hangs");
@@ -161,12 +161,12 @@ fn a_user_with_many_reads_delays_another_by_one() {
     let (blocks, _) = blocks(1 << 20);
     let (send, receive) = mpsc::channel();
     for key in 20..60 {
-        blocks.tell(key, Cost::Dear, ME, &send);
+        blocks.tell(key, Cost::Expensive, ME, &send);
     }
     // The same block as one of the others', and one of its own.
     let other = Asker { uid: 2, pid: 1 };
-    blocks.tell(59, Cost::Dear, other, &send);
-    blocks.tell(100, Cost::Dear, other, &send);
+    blocks.tell(59, Cost::Expensive, other, &send);
+    blocks.tell(100, Cost::Expensive, other, &send);
     let order: Vec<u64> = receive.iter().take(42).collect();
     for key in [59, 100] {
         let place = order.iter().position(|done| *done == key).unwrap();
@@ -178,10 +178,10 @@ fn a_user_with_many_reads_delays_another_by_one() {
 #[test]
 fn what_nobody_waits_for_any_more_is_not_decoded() {
     let (blocks, loads) = blocks(1 << 20);
-    let fetches: Vec<_> = (20..60).map(|key| blocks.fetch(key, Cost::Dear, ME)).collect();
+    let fetches: Vec<_> = (20..60).map(|key| blocks.fetch(key, Cost::Expensive, ME)).collect();
     drop(fetches);
     assert!(!blocks.is_awaited());
-    blocks.fetch_wait(1, Cost::Dear).unwrap();
+    blocks.fetch_wait(1, Cost::Expensive).unwrap();
     blocks.shutdown();
     let decoded = loads.load(Ordering::SeqCst);
     assert!(decoded <= 3, "{decoded} blocks were decoded, of which one was wanted");

@@ -53,6 +53,6 @@ impl Address {
 pub fn cost(extent: &Extent) -> Cost {
     match Tag(extent.tag).method() {
         Some(Method::Raw | Method::Zstd) => Cost::Cheap,
-        _ => Cost::Dear,
+        _ => Cost::Expensive,
     }
 }

@@ -91,11 +91,11 @@ impl Reader {
         let keys: Vec<Address> = blocks
             .zip(extents)
             .filter_map(|(block, extent)| Some((block, extent?)))
-            .filter(|(_, extent)| cost(extent) == Cost::Dear)
+            .filter(|(_, extent)| cost(extent) == Cost::Expensive)
             .map(|(block, extent)| Address::new(ino, block, &extent))
             .collect();
         for &key in &keys {
-            self.blocks.read_ahead(key, Cost::Dear);
+            self.blocks.read_ahead(key, Cost::Expensive);
         }
         keys
     }
