@@ -5,6 +5,7 @@ mod check;
 mod compress;
 mod eval;
 mod gc;
+mod generate;
 mod init;
 mod interrupt;
 mod level;
@@ -90,6 +91,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Train(args) => train::run(args, quiet),
         Command::Model(args) => model::run(args),
         Command::Eval(args) => eval::run(args, quiet),
+        Command::Generate(args) => generate::run(args, quiet),
         Command::Manual(args) => manual::run(args),
     }
 }
@@ -98,7 +100,12 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 fn names_its_files(command: &Command) -> bool {
     matches!(
         command,
-        Command::Compress(_) | Command::Decompress(_) | Command::Model(_) | Command::Manual(_)
+        Command::Compress(_)
+            | Command::Decompress(_)
+            | Command::Eval(_)
+            | Command::Generate(_)
+            | Command::Model(_)
+            | Command::Manual(_)
     )
 }
 

@@ -20,9 +20,17 @@
 //! ```
 
 mod compressor;
+mod content;
 mod files;
+mod flac;
+mod peers;
+mod picture;
+mod png;
+mod program;
 mod report;
+mod sound;
 pub(crate) mod table;
+mod tiff;
 
 use std::path::PathBuf;
 
@@ -32,9 +40,16 @@ use rayon::prelude::*;
 use crate::process::processor_time;
 use crate::store::DEFAULT_BLOCK_SIZE;
 
-pub use compressor::{Compressed, Compressor, Gzip, Lmfs, Xz, Zstd};
+pub use compressor::{Compressed, Compressor, Fault, Form, Lmfs};
+pub use content::{Class, Content, SAMPLE, recognise};
 pub use files::{Input, find_files};
+pub use flac::Flac;
+pub use peers::{Gzip, Xz, Zstd};
+pub use picture::{PATCH, Picture};
+pub use png::{Png, encode_png};
+pub use program::Program;
 pub use report::{Report, Row, Size};
+pub use sound::Sound;
 
 /// Why an evaluation could not be made.
 #[derive(Debug, thiserror::Error)]

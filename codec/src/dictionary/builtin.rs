@@ -95,6 +95,11 @@ impl Builtin {
 }
 
 impl Entry {
+    /// Bytes that it takes in the program.
+    pub fn stored_len(&self) -> usize {
+        HEADER + self.stream.len()
+    }
+
     /// The text.
     ///
     /// # Errors

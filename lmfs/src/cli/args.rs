@@ -1,6 +1,7 @@
 //! What can be typed: every command with its options and help.
 
 mod files;
+mod measure;
 mod store;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 pub use super::pack_objects::PackObjects;
 use files::READING_MODEL;
 pub use files::{Eval, List, Model, ModelChoice, ModelCommand, Stream, Test, Train};
+pub use measure::{Generate, Paper};
 pub use store::{Check, Gc, Init, Mount, Pack, Parity, Rebuild, Stat, Status, Umount};
 
 const LONG_ABOUT: &str = "\
@@ -101,6 +103,8 @@ pub enum Command {
     Model(Model),
     /// Compare lmfs with gzip, zstd and xz on your own data
     Eval(Eval),
+    /// Write what a compressor expects after a prompt: compression run backwards
+    Generate(Generate),
     /// Write the man pages and shell completions (called by `make install`)
     #[command(hide = true)]
     Manual(Manual),

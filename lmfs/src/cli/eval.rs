@@ -1,5 +1,7 @@
 //! `lmfs eval`: what lmfs would save on real data, beside other programs.
 
+mod paper;
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +21,12 @@ use crate::progress::Progress;
 /// Files that cannot be read, a model that cannot be used.
 pub fn run(args: &args::Eval, quiet: bool) -> anyhow::Result<ExitCode> {
     let files = find_files(&args.paths)?;
+    let stop = stop_on_interrupt()?;
+    if args.paper.asked() {
+        let (engine, threads) = (args.choice.engine, usize::from(args.threads));
+        paper::run(&args.paper, engine, threads, args.json, &files, quiet, &stop)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let codec = Models::new(args.choice.model.as_deref(), args.choice.engine, Level::DEFAULT)?.for_writing()?;
     let lmfs = Lmfs::new("lmfs", codec);
     let compressors: [&dyn Compressor; 4] = [&lmfs, &Gzip, &Zstd, &Xz];
@@ -41,7 +49,7 @@ pub fn run(args: &args::Eval, quiet: bool) -> anyhow::Result<ExitCode> {
         };
         meter.lock().show(&step);
     };
-    let report = evaluate(&files, &compressors, &options, &progress, &stop_on_interrupt()?)?;
+    let report = evaluate(&files, &compressors, &options, &progress, &stop)?;
     drop(meter);
     if args.json {
         output::json(&report)

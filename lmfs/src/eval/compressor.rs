@@ -1,11 +1,9 @@
-//! What is compared: lmfs, and its peers at their best.
+//! What is compared: anything that makes bytes smaller and gives them back.
 
-use std::io::Write;
+use lmfs_codec::{Codec, Header, MAX_BLOCK, Method, Stop};
 
-use flate2::write::GzEncoder;
-use liblzma::stream::{Check, Filters, LzmaOptions, PRESET_EXTREME, Stream};
-use liblzma::write::XzEncoder;
-use lmfs_codec::{Codec, Header, Method, Stop};
+/// Whatever a compressor reports, as text for the user.
+pub type Fault = Box<dyn std::error::Error + Send + Sync>;
 
 /// What became of some bytes.
 #[derive(Clone, Copy, Debug)]
@@ -16,13 +14,31 @@ pub struct Compressed {
     pub method: Option<Method>,
 }
 
-impl From<Vec<u8>> for Compressed {
-    fn from(bytes: Vec<u8>) -> Compressed {
-        Compressed {
-            bytes: bytes.len(),
-            method: None,
-        }
-    }
+/// What some bytes are, for compressors that make use of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Anything.
+    Bytes,
+    /// Rows of pixels behind a header of some bytes. A channel is one byte.
+    Picture {
+        /// Bytes in front of the first row.
+        header: usize,
+        /// Pixels of a row.
+        width: usize,
+        /// Bytes of a pixel, 1 to 4.
+        channels: usize,
+    },
+    /// Samples of sound behind a header of some bytes.
+    Sound {
+        /// Bytes in front of the first sample.
+        header: usize,
+        /// Samples of a moment.
+        channels: usize,
+        /// 8 (unsigned) or 16 (signed, little-endian).
+        bits: usize,
+        /// Moments of a second.
+        rate: usize,
+    },
 }
 
 /// Anything with a size to compare.
@@ -30,22 +46,53 @@ pub trait Compressor: Sync {
     /// The column's head: short, unique in a report.
     fn name(&self) -> &str;
 
-    /// Compresses one block or one whole file.
+    /// Compresses one block or one whole file, decodes the result and compares it.
     ///
     /// # Errors
-    /// Whatever the compressor reports, as text for the user.
-    fn compress(&self, raw: &[u8], stop: &Stop) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>>;
+    /// Whatever the compressor reports; bytes that do not come back.
+    fn compress(&self, raw: &[u8], stop: &Stop) -> Result<Compressed, Fault>;
+
+    /// The same where it is known what the bytes are.
+    ///
+    /// # Errors
+    /// As [`compress`](Self::compress).
+    fn compress_as(&self, raw: &[u8], _form: Form, stop: &Stop) -> Result<Compressed, Fault> {
+        self.compress(raw, stop)
+    }
 
     /// Whether it makes anything else of a whole file than of its blocks.
     fn takes_whole_files(&self) -> bool {
         true
     }
+
+    /// Whether chunks of a few kilobytes are worth trying.
+    fn takes_chunks(&self) -> bool {
+        true
+    }
+
+    /// Bytes of everything learned beforehand that decoding needs: models, weights, dictionaries.
+    fn model_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// The size of `packed`, once `back`, which was decoded from it, is what it was made of.
+pub(super) fn checked(packed: Vec<u8>, back: &[u8], raw: &[u8]) -> Result<Compressed, Fault> {
+    if back != raw {
+        return Err("what it decodes to is not what it compressed".into());
+    }
+    Ok(Compressed {
+        bytes: packed.len(),
+        method: None,
+    })
 }
 
 /// lmfs itself, with one [`Codec`]: the blocks that a store holds.
 pub struct Lmfs {
     name: String,
     codec: Codec,
+    model_bytes: u64,
+    whole: bool,
 }
 
 impl Lmfs {
@@ -54,7 +101,17 @@ impl Lmfs {
         Lmfs {
             name: name.into(),
             codec,
+            model_bytes: 0,
+            whole: false,
         }
+    }
+
+    /// The same, with whole files in the largest blocks there are, and what was learned beforehand counted.
+    #[must_use]
+    pub fn unchunked(mut self, model_bytes: u64) -> Lmfs {
+        self.model_bytes = model_bytes;
+        self.whole = true;
+        self
     }
 }
 
@@ -64,63 +121,27 @@ impl Compressor for Lmfs {
     }
 
     /// Encodes and, as the codec does before it returns, decodes and compares.
-    fn compress(&self, raw: &[u8], stop: &Stop) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
-        let block = self.codec.encode(raw, stop)?;
-        Ok(Compressed {
-            bytes: block.len(),
-            method: Some(Header::parse(&block)?.method),
-        })
+    fn compress(&self, raw: &[u8], stop: &Stop) -> Result<Compressed, Fault> {
+        let mut bytes = 0;
+        let mut methods = Vec::new();
+        for raw in raw.chunks(MAX_BLOCK) {
+            let block = self.codec.encode(raw, stop)?;
+            bytes += block.len();
+            methods.push(Header::parse(&block)?.method);
+        }
+        methods.dedup();
+        let method = match methods.as_slice() {
+            [only] => Some(*only),
+            _ => None,
+        };
+        Ok(Compressed { bytes, method })
     }
 
     fn takes_whole_files(&self) -> bool {
-        false
-    }
-}
-
-/// `gzip -9`
-pub struct Gzip;
-
-impl Compressor for Gzip {
-    fn name(&self) -> &str {
-        "gzip -9"
+        self.whole
     }
 
-    fn compress(&self, raw: &[u8], _: &Stop) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
-        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::best());
-        encoder.write_all(raw)?;
-        Ok(encoder.finish()?.into())
-    }
-}
-
-/// `zstd -19`, without the four bytes of a checksum.
-pub struct Zstd;
-
-impl Compressor for Zstd {
-    fn name(&self) -> &str {
-        "zstd -19"
-    }
-
-    fn compress(&self, raw: &[u8], _: &Stop) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
-        Ok(zstd::bulk::compress(raw, 19)?.into())
-    }
-}
-
-/// `xz -9e`, with the short checksum (CRC-32), which saves it four bytes.
-pub struct Xz;
-
-impl Compressor for Xz {
-    fn name(&self) -> &str {
-        "xz -9e"
-    }
-
-    fn compress(&self, raw: &[u8], _: &Stop) -> Result<Compressed, Box<dyn std::error::Error + Send + Sync>> {
-        let mut options = LzmaOptions::new_preset(9 | PRESET_EXTREME)?;
-        // A dictionary beyond the input saves no byte and costs ten times its size in memory, in every thread.
-        let len = u32::try_from(raw.len()).unwrap_or(u32::MAX);
-        options.dict_size(len.clamp(4 << 10, 64 << 20));
-        let stream = Stream::new_stream_encoder(Filters::new().lzma2(&options), Check::Crc32)?;
-        let mut encoder = XzEncoder::new_stream(Vec::new(), stream);
-        encoder.write_all(raw)?;
-        Ok(encoder.finish()?.into())
+    fn model_bytes(&self) -> u64 {
+        self.model_bytes
     }
 }

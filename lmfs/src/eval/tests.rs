@@ -119,3 +119,70 @@ fn a_stop_interrupts_and_nothing_is_an_error() {
         Err(Error::Read { .. })
     ));
 }
+
+#[test]
+fn pictures_and_sounds_take_less_than_as_bytes() {
+    let stop = Stop::new();
+    // A slope with some grain.
+    let rows = (0..64 * 300_u32).map(|i| ((i % 64) * 2 + i / 64 / 3 + (i.wrapping_mul(2_654_435_761) >> 30)) as u8);
+    let picture = Picture::new(64, 300, 1, rows.collect()).unwrap();
+    let (file, header, channels) = picture.to_netpbm();
+    let form = Form::Picture {
+        header,
+        width: 64,
+        channels,
+    };
+    let png = Png.compress_as(&file, form, &stop).unwrap().bytes;
+    assert!(png < Gzip.compress(&file, &stop).unwrap().bytes, "{png} bytes");
+    assert_eq!(Picture::decode(&encode_png(&picture).unwrap()).unwrap(), picture);
+
+    let wave = |i: usize| ((i as f64 * 0.03).sin() * 9000.0 + (i as f64 * 0.11).sin() * 2000.0) as i16;
+    let sound = Sound {
+        channels: 1,
+        bits: 16,
+        rate: 16_000,
+        samples: (0..20_000).map(wave).collect(),
+    };
+    let (file, header) = sound.to_wav();
+    let form = Form::Sound {
+        header,
+        channels: 1,
+        bits: 16,
+        rate: 16_000,
+    };
+    let flac = Flac.compress_as(&file, form, &stop).unwrap().bytes;
+    assert!(flac * 2 < Gzip.compress(&file, &stop).unwrap().bytes, "{flac} bytes");
+}
+
+#[test]
+fn every_peer_takes_any_bytes_in_any_form() {
+    let stop = Stop::new();
+    let (picture, sound) = (
+        Form::Picture {
+            header: 5,
+            width: 7,
+            channels: 3,
+        },
+        Form::Sound {
+            header: 3,
+            channels: 2,
+            bits: 16,
+            rate: 44_100,
+        },
+    );
+    // Regression: 4,109 samples are a frame of 4,096 and one that is too short to be decoded.
+    for raw in [&b""[..], b"a", b"some bytes", &[0; 4109], &[0; 5000]] {
+        for form in [Form::Bytes, picture, sound] {
+            for peer in [&Gzip as &dyn Compressor, &Zstd, &Xz, &Png, &Flac] {
+                let made = peer.compress_as(raw, form, &stop);
+                assert!(
+                    made.is_ok(),
+                    "{} of {} bytes: {}",
+                    peer.name(),
+                    raw.len(),
+                    made.unwrap_err()
+                );
+            }
+        }
+    }
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use lmfs_codec::model::EngineChoice;
 
+use super::measure::Paper;
 use crate::byte_size;
 use crate::cli::level::LevelFlags;
 
@@ -156,6 +157,9 @@ pub struct Eval {
     /// The model and its engine.
     #[command(flatten)]
     pub choice: ModelChoice,
+    /// The paper's experiments.
+    #[command(flatten)]
+    pub paper: Paper,
     /// Do not measure the other programs on whole files
     #[arg(long)]
     pub blocks_only: bool,
