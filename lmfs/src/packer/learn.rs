@@ -37,6 +37,8 @@ const RECORD: usize = 18;
 const COPIES: usize = 2;
 /// Files whose contents are looked at for their kind because their names say nothing, at most.
 const LOOKED_INTO: usize = 2000;
+/// Digests of blocks that are remembered to find equal ones.
+const REMEMBERED: usize = 1 << 20;
 /// Extents looked up at a time.
 const PAGE: u64 = 1024;
 
@@ -61,6 +63,8 @@ struct Group {
 struct Seen {
     samples: Vec<Vec<u8>>,
     trials: Vec<Vec<u8>>,
+    /// Bytes of all blocks of the group, of equal ones once.
+    bytes: u64,
 }
 
 /// A dictionary that would be worth it.
@@ -179,6 +183,8 @@ impl Learner<'_> {
         let store = &self.packer.store;
         let mut chosen = Vec::new();
         let mut number = 0_usize;
+        let mut seen = Seen::default();
+        let mut known = HashSet::new();
         for (ino, blocks) in &group.files {
             let mut at = blocks.start;
             while at < blocks.end {
@@ -187,6 +193,12 @@ impl Learner<'_> {
                     let Some(extent) = extent.filter(|extent| self.again || Tag(extent.tag).waits()) else {
                         continue;
                     };
+                    // Equal blocks are stored once, whatever they start behind.
+                    let digest = (extent.digest, extent.raw_len);
+                    if extent.digest != 0 && known.len() < REMEMBERED && !known.insert(digest) {
+                        continue;
+                    }
+                    seen.bytes += u64::from(extent.raw_len);
                     if number.is_multiple_of(every) {
                         chosen.push((*ino, block, extent));
                     }
@@ -203,7 +215,6 @@ impl Learner<'_> {
             return Ok(Seen::default());
         }
         let apart = (chosen.len() / TRIALS).max(5);
-        let mut seen = Seen::default();
         for (number, (ino, block, extent)) in chosen.into_iter().enumerate() {
             self.go_on()?;
             if let Some(raw) = self.raw(ino, block, &extent)? {
@@ -223,11 +234,11 @@ impl Learner<'_> {
             return Ok(None);
         }
         let raw: usize = seen.trials.iter().map(Vec::len).sum();
-        let scale = group.bytes as f64 / raw.max(1) as f64;
+        let scale = seen.bytes as f64 / raw.max(1) as f64;
         let without = self.without(&seen.trials)?;
         let mut best: Option<Draft> = None;
         for size in SIZES {
-            if size as u64 > group.bytes / PART {
+            if size as u64 > seen.bytes / PART {
                 break;
             }
             let text = train(&seen.samples, size);
