@@ -1,9 +1,9 @@
 //! The bit predictor: small adaptive models of the block, mixed with a language model's sse.
 //!
-//! One predictor serves all lanes of a block. Every bit of every byte is predicted from the histories of a dozen
-//! contexts (byte orders, words, fields, columns), from a match model and from the language model if there is one; an
-//! online-trained mixer weighs them and adaptive maps correct the result. All arithmetic is on integers of fixed width,
-//! so encoder and decoder compute the same bits everywhere. docs/FORMAT.md, "Mixing and coding", is normative.
+//! One predictor serves all lanes of a block. Every bit of every byte is predicted from the histories of nine contexts
+//! (byte orders, words, fields, columns), from a match model and from the language model if there is one; an
+//! online-trained mixer weighs them and an adaptive map corrects the result. All arithmetic is on integers of fixed
+//! width, so encoder and decoder compute the same bits everywhere. docs/FORMAT.md, "Mixing and coding", is normative.
 //!
 //! A lane's byte is coded in one go: eight calls of [`Predictor::predict_bit`], each followed by
 //! [`update`](crate::entropy::token_tree::DecisionModel::update), or of

@@ -10,6 +10,8 @@
 //! The stream has no terminator: [`Encoder::finish`] writes the fewest bytes that name a number inside the last
 //! interval, and the decoder reads zeros after the end. docs/FORMAT.md, "Mixing and coding", is normative.
 
+use std::hint::black_box;
+
 /// Binary digits of a probability: probabilities are `p / 65536` with `0 < p < 65536`.
 pub const PROBABILITY_BITS: u32 = 16;
 /// Smallest range kept between decisions; below it a byte is shifted out.
@@ -178,13 +180,16 @@ impl<'a> Decoder<'a> {
     #[inline]
     pub fn decode(&mut self, p1: u32) -> bool {
         let bound = split(self.range, p1);
-        let bit = self.code < bound;
-        if bit {
+        // Opaque in each branch, so that what follows starts from the branch that the CPU expects and does not wait for
+        // `bound`.
+        let bit = if self.code < bound {
             self.range = bound;
+            black_box(true)
         } else {
             self.code -= bound;
             self.range -= bound;
-        }
+            black_box(false)
+        };
         while self.range < RENORMALIZE {
             self.code = self.code << 8 | self.next();
             self.range <<= 8;

@@ -1,10 +1,11 @@
 //! What a lane remembers of its own bytes, and the contexts made of it.
 
 use super::layout::salt;
-use super::math::hash;
+use super::math::{context_hash, hash};
+use crate::simd::WAYS;
 
 /// Contexts whose bit histories are kept.
-pub(super) const CONTEXTS: usize = 12;
+pub(super) const CONTEXTS: usize = 9;
 
 /// One lane: a run of the block's bytes, predicted in order.
 #[derive(Clone, Default)]
@@ -95,64 +96,60 @@ impl Lane {
         }
     }
 
-    /// Hashes of the contexts of the next byte.
+    /// Hashes of the contexts of the next byte, followed by zeros.
     #[inline(always)]
-    pub(super) fn contexts(&self, block: &[u8], stride: u32, out: &mut [u64; CONTEXTS]) {
+    pub(super) fn contexts(&self, block: &[u8], stride: u32) -> [u32; WAYS] {
         let last = self.last;
         let o1 = last & 0xFF;
         let o2 = last & 0xFFFF;
-        let mut contexts = [
-            0,
-            o1,
-            o2,
-            last & 0xFF_FFFF,
-            last & 0xFFFF_FFFF,
-            last & 0xFF_FFFF_FFFF,
-            0,
-            0,
-            0,
-            0,
-            0,
-            0,
-        ];
-        if stride == 0 {
+        let o3 = last & 0xFF_FFFF;
+        let contexts: [u64; CONTEXTS] = if stride == 0 {
             let above = u64::from(self.above(block));
             let field = u64::from(self.field);
-            contexts[6] = self.word ^ self.word_before2.rotate_left(20) ^ o1 << 56;
-            contexts[7] = self.word ^ o1 << 56;
-            contexts[8] = self.word ^ self.word_before.rotate_left(20) ^ o1 << 56;
-            contexts[9] = above | o1 << 8 | field << 16;
-            contexts[10] = field | o2 << 32;
-            contexts[11] = above | o2 << 8;
+            [
+                0,
+                o1,
+                o2,
+                o3,
+                last & 0xFFFF_FFFF,
+                self.word ^ self.word_before2.rotate_left(20) ^ o1 << 56,
+                self.word ^ o1 << 56,
+                above | o1 << 8 | field << 16,
+                above | o2 << 8,
+            ]
         } else {
             let column = u64::from((self.at - self.start) % stride);
             let above = self.back(block, stride);
             let above2 = self.back(block, 2 * stride);
             let above3 = self.back(block, 3 * stride);
-            let left = self.back(block, stride + 1);
             let right = self.back(block, stride - 1);
-            contexts[0] = column;
             // Magnitudes: how many bits the last few bytes of this column have.
             let size = |byte: u64| u64::from(64 - byte.leading_zeros());
             let phase = column & 3 | o1 << 2;
-            contexts[5] = above | right << 8 | left << 16 | o1 << 24;
-            contexts[6] = above | above2 << 8 | above3 << 16 | o1 << 24;
-            contexts[7] = above | o1 << 8 | column << 16;
-            contexts[8] = above | above2 << 8 | column << 16;
-            contexts[9] = above | right << 8 | o1 << 16;
-            contexts[10] = phase << 32
-                | size(above) + size(above2) + size(above3) + size(self.back(block, 4 * stride)) << 8
-                | size(right) << 16;
-            contexts[11] = last >> 8 & 0xFF | column << 16 | above << 8;
-        }
+            [
+                column,
+                o1,
+                o2,
+                o3,
+                above | above2 << 8 | above3 << 16 | o1 << 24,
+                above | o1 << 8 | column << 16,
+                above | above2 << 8 | column << 16,
+                phase << 32
+                    | size(above) + size(above2) + size(above3) + size(self.back(block, 4 * stride)) << 8
+                    | size(right) << 16,
+                last >> 8 & 0xFF | column << 16 | above << 8,
+            ]
+        };
         // What a language model's token may begin with depends on the token that ended, so beginnings are kept apart.
         let salt = if self.token_len == 0 {
             salt::CONTEXT_AT_START
         } else {
             salt::CONTEXT
         };
+        let mut hashes = [0; WAYS];
         for i in 0..CONTEXTS {
-            out[i] = hash(contexts[i], i as u64 + salt);
+            hashes[i] = context_hash(contexts[i], i as u64 + salt);
         }
+        hashes
     }
 }

@@ -1,41 +1,43 @@
-//! The context models: bit histories of twelve contexts, what they mean, and a direct order-1 model.
+//! The context models: bit histories of nine contexts, and what they mean.
 
 use super::block::{Block, ByteState};
-use super::context::CONTEXTS;
+use super::context::{CONTEXTS, Lane};
 use super::history::HISTORIES;
-use super::history_table::{HistoryTable, Slot};
-use super::layout::{ORDER1_RATE, STATE_MAP_RATE};
-use super::math::hash;
-use super::state_map::{self, Cell, StateMap};
-use crate::simd::WAYS;
+use super::history_table::{HistoryTable, Keys, Slot, keys};
+use super::layout::{STATE_MAP_RATE, STATE_MAP_STEP};
+use super::state_map::{self, StateMaps};
 use crate::simd::whole::Whole;
+use crate::simd::{Plain, WAYS};
 
-/// Contexts of the order-1 model: the byte before and the bits so far.
-const ORDER1_CONTEXTS: usize = 1 << 16;
-/// The contexts of the orders 2 to 6, which tell how much of what came before is known.
-const ORDERS: std::ops::Range<usize> = 2..7;
+/// The contexts that tell how much of what came before is known: the orders 1 to 4, or with a stride three of them and
+/// what is above.
+const ORDERS: std::ops::Range<usize> = 1..5;
 
 pub(super) struct ContextModels {
     table: HistoryTable,
-    pub(super) maps: Box<[StateMap; CONTEXTS]>,
-    order1: Vec<Cell>,
+    pub(super) maps: StateMaps,
     /// By lane.
     foreseen: Vec<Foreseen>,
     half: HalfByte,
-    bit: Bit,
+    /// Bits until the maps learn again.
+    rest: u32,
 }
 
-/// Hashes of the contexts of the half bytes that a lane may come to next, by the last bit before them.
+/// The half byte that a lane comes to next, if a bit turns out as it is likely to.
 #[derive(Clone, Default)]
 struct Foreseen {
-    hashes: [[u64; CONTEXTS]; 2],
-    /// Bits of the lane until there.
+    /// Hashes of the contexts of its byte.
+    hashes: [u32; WAYS],
+    keys: Keys,
+    /// That bit.
+    bit: bool,
+    /// Bits of the lane until the half byte.
     bits: u64,
 }
 
 /// What lives for a half byte, and the hashes that live for the whole byte.
 struct HalfByte {
-    hashes: [u64; CONTEXTS],
+    hashes: [u32; WAYS],
     found: [u32; CONTEXTS],
     /// Copies of the slots found. They are written back at the end of the half byte.
     slots: [Slot; CONTEXTS],
@@ -43,23 +45,23 @@ struct HalfByte {
     node: usize,
 }
 
-/// What lives for a bit.
-struct Bit {
-    states: [u8; CONTEXTS],
-    cells: [i32; WAYS],
-    order1: usize,
+impl HalfByte {
+    /// The history of context `i` at the present bit.
+    #[inline(always)]
+    fn state(&self, i: usize) -> u8 {
+        self.slots[i][self.node & 15]
+    }
 }
 
 /// What a dictionary leaves behind.
 pub(super) struct WarmContexts {
     table: HistoryTable,
-    maps: Box<[StateMap; CONTEXTS]>,
-    order1: Vec<Cell>,
+    maps: StateMaps,
 }
 
 impl WarmContexts {
     pub(super) fn bytes(&self) -> usize {
-        self.table.bytes() + size_of_val(&*self.maps) + size_of_val(&*self.order1)
+        self.table.bytes() + StateMaps::BYTES
     }
 }
 
@@ -67,36 +69,28 @@ impl ContextModels {
     pub(super) fn new() -> Self {
         ContextModels {
             table: HistoryTable::new(),
-            maps: Box::new([state_map::untrained(); CONTEXTS]),
-            order1: Vec::new(),
+            maps: StateMaps::untrained(),
             foreseen: Vec::new(),
             half: HalfByte {
-                hashes: [0; CONTEXTS],
+                hashes: [0; WAYS],
                 found: [0; CONTEXTS],
                 slots: [[0; 16]; CONTEXTS],
                 node: 1,
             },
-            bit: Bit {
-                states: [0; CONTEXTS],
-                cells: [0; WAYS],
-                order1: 0,
-            },
+            rest: 0,
         }
     }
 
     /// Forgets all histories. What histories mean stays.
     pub(super) fn reset(&mut self, log2_lines: u32, lanes: usize) {
         self.table.reset(log2_lines);
-        self.order1.clear();
-        self.order1.resize(ORDER1_CONTEXTS, Cell::new(32768));
         self.start(lanes);
     }
 
     /// Starts one lane with what a dictionary left behind, in a table of at least 2^`log2_lines` lines.
     pub(super) fn reset_warm(&mut self, warm: &WarmContexts, log2_lines: u32) {
         self.table.copy_from(&warm.table, log2_lines);
-        *self.maps = *warm.maps;
-        self.order1.clone_from(&warm.order1);
+        self.maps.copy_from(&warm.maps);
         self.start(1);
     }
 
@@ -104,6 +98,7 @@ impl ContextModels {
         self.foreseen.clear();
         self.foreseen.resize(lanes, Foreseen::default());
         self.half.node = 1;
+        self.rest = 0;
     }
 
     /// Takes out what a dictionary left behind.
@@ -111,7 +106,6 @@ impl ContextModels {
         WarmContexts {
             table: std::mem::replace(&mut self.table, HistoryTable::new()),
             maps: self.maps.clone(),
-            order1: std::mem::take(&mut self.order1),
         }
     }
 
@@ -128,62 +122,54 @@ impl ContextModels {
     /// Finds the slots of the half byte that starts. At the first of a byte it also computes its contexts.
     #[inline(always)]
     pub(super) fn begin_half_byte<S: Whole>(&mut self, v: S, block: &Block, lane: usize, byte: ByteState) {
-        let foreseen = &mut self.foreseen[lane];
+        let foreseen = &self.foreseen[lane];
         let me = &block.lanes[lane];
-        // What was foreseen is in the order of the last bit. A token's first byte has contexts of its own.
-        let is_foreseen = foreseen.bits == me.bits(byte.bits) && (byte.bits != 0 || me.token_len != 0);
         let last_bit = if byte.bits == 0 {
             me.last
         } else {
             u64::from(byte.partial)
-        } as usize
-            & 1;
-        let hashes = &mut foreseen.hashes[last_bit];
-        if !is_foreseen && byte.bits == 0 {
-            me.contexts(&block.bytes, block.stride, hashes);
-        } else if !is_foreseen {
-            second_half(hashes, &self.half.hashes, byte.partial);
-        }
-        if byte.bits == 0 {
-            self.half.hashes = *hashes;
-        }
-        self.table.find(v, hashes, &mut self.half.found, &mut self.half.slots);
+        } & 1
+            == 1;
+        // A token's first byte has contexts of its own.
+        let is_foreseen =
+            foreseen.bits == me.bits(byte.bits) && foreseen.bit == last_bit && (byte.bits != 0 || me.token_len != 0);
+        let keys = if is_foreseen {
+            self.half.hashes = foreseen.hashes;
+            &foreseen.keys
+        } else {
+            if byte.bits == 0 {
+                self.half.hashes = me.contexts(&block.bytes, block.stride);
+            }
+            &keys(v, &self.half.hashes, byte.partial)
+        };
+        self.table.find(v, keys, &mut self.half.found, &mut self.half.slots);
     }
 
-    /// The cells of all contexts for the next bit.
+    /// The mixer's inputs for the next bit: those of all contexts, and `others`.
     #[inline(always)]
-    pub(super) fn predict<S: Whole>(&mut self, v: S) -> S::I {
-        for i in 0..CONTEXTS {
-            self.bit.states[i] = self.half.slots[i][self.half.node & 15];
-        }
-        let cells = state_map::cells(v, &self.maps, &self.bit.states);
-        // Through memory: the update comes after the coder, and vectors do not stay in registers for so long.
-        v.store_int(cells, &mut self.bit.cells);
-        cells
+    pub(super) fn predict<S: Whole>(&self, v: S, others: [u32; 4]) -> [S::I; 2] {
+        state_map::inputs(v, self.maps.pairs(v, |i| self.half.state(i), others))
     }
 
-    /// How many of the orders 2 to 6 have seen anything.
+    /// How many of the contexts that tell have seen anything.
     #[inline(always)]
     pub(super) fn known_orders(&self) -> u32 {
-        self.bit.states[ORDERS].iter().map(|&state| u32::from(state != 0)).sum()
-    }
-
-    /// The order-1 model's stretched prediction; `context` is below 2^16.
-    #[inline(always)]
-    pub(super) fn predict_order1(&mut self, context: u32) -> i32 {
-        self.bit.order1 = context as usize;
-        self.order1[self.bit.order1].stretched()
+        ORDERS.map(|i| u32::from(self.half.state(i) != 0)).sum()
     }
 
     #[inline(always)]
     pub(super) fn update<S: Whole>(&mut self, v: S, bit: bool) {
-        let cells = v.load_int(&self.bit.cells);
-        state_map::update(v, cells, &mut self.maps, &self.bit.states, bit, STATE_MAP_RATE);
+        // What histories mean changes slowly, so every third bit is enough.
+        if self.rest == 0 {
+            self.rest = STATE_MAP_STEP;
+            let half = &self.half;
+            self.maps.update(v, |i| half.state(i), bit, STATE_MAP_RATE);
+        }
+        self.rest = self.rest.wrapping_sub(1);
         let next = &HISTORIES.next[usize::from(bit)];
         for i in 0..CONTEXTS {
-            self.half.slots[i][self.half.node & 15] = next[usize::from(self.bit.states[i])];
+            self.half.slots[i][self.half.node & 15] = next[usize::from(self.half.state(i))];
         }
-        self.order1[self.bit.order1].update(bit, ORDER1_RATE);
     }
 
     /// Goes on to the next bit of the half byte.
@@ -199,39 +185,41 @@ impl ContextModels {
         self.table.store(&self.half.found, &self.half.slots);
     }
 
-    /// Asks for the slots of the half bytes that may come after the bit being coded, so that waiting for memory
+    /// Asks for the slots of the half byte that comes if the bit being coded is `bit`, so that waiting for memory
     /// overlaps with coding it. `at_byte` sees the lane as it would stand if that bit ended its byte.
     #[inline(always)]
-    pub(super) fn foresee(
+    pub(super) fn foresee<S: Whole>(
         &mut self,
+        v: S,
         block: &mut Block,
         lane: usize,
         byte: ByteState,
-        at_byte: impl Fn(&super::context::Lane),
+        bit: bool,
+        at_byte: impl Fn(&Lane),
     ) {
         let foreseen = &mut self.foreseen[lane];
-        for bit in 0..2 {
-            let partial = byte.partial << 1 | bit;
-            let hashes = &mut foreseen.hashes[bit as usize];
-            if byte.bits == 3 {
-                second_half(hashes, &self.half.hashes, partial);
-            } else {
-                let me = &block.lanes[lane];
-                let at = me.at as usize;
-                let mut then = me.clone();
-                then.push(partial as u8);
-                if then.at as usize >= block.bytes.len() {
-                    return;
-                }
-                // Contexts may look at the byte itself.
-                block.bytes[at] = partial as u8;
-                then.contexts(&block.bytes, block.stride, hashes);
-                block.bytes[at] = 0;
-                at_byte(&then);
+        let mut partial = byte.partial << 1 | u32::from(bit);
+        if byte.bits == 3 {
+            foreseen.hashes = self.half.hashes;
+        } else {
+            let me = &block.lanes[lane];
+            let at = me.at as usize;
+            let mut then = me.clone();
+            then.push(partial as u8);
+            if then.at as usize >= block.bytes.len() {
+                return;
             }
-            self.table.prefetch(hashes);
+            // Contexts may look at the byte itself.
+            block.bytes[at] = partial as u8;
+            foreseen.hashes = then.contexts(&block.bytes, block.stride);
+            block.bytes[at] = 0;
+            at_byte(&then);
+            partial = ByteState::START.partial;
         }
+        foreseen.keys = keys(v, &foreseen.hashes, partial);
+        foreseen.bit = bit;
         foreseen.bits = block.lanes[lane].bits(byte.bits).wrapping_add(1);
+        self.table.prefetch(&foreseen.keys);
     }
 
     /// Asks for the slots of the byte that comes next in a lane.
@@ -239,17 +227,8 @@ impl ContextModels {
     pub(super) fn prefetch(&self, block: &Block, lane: usize) {
         let lane = &block.lanes[lane];
         if (lane.at as usize) < block.bytes.len() {
-            let mut hashes = [0; CONTEXTS];
-            lane.contexts(&block.bytes, block.stride, &mut hashes);
-            self.table.prefetch(&hashes);
+            let hashes = lane.contexts(&block.bytes, block.stride);
+            self.table.prefetch(&keys(Plain, &hashes, ByteState::START.partial));
         }
-    }
-}
-
-/// Hashes of a byte's second half, from those of the first and its bits.
-#[inline(always)]
-fn second_half(hashes: &mut [u64; CONTEXTS], first: &[u64; CONTEXTS], partial: u32) {
-    for (to, first) in hashes.iter_mut().zip(first) {
-        *to = hash(*first, u64::from(partial));
     }
 }

@@ -5,29 +5,27 @@ use std::sync::LazyLock;
 
 use super::apm::Apm;
 use super::context::CONTEXTS;
-use super::layout::{EXTRA, FINAL_MAPS, FINAL_SETS, INPUTS, LANGUAGE_MODEL, Rules, STORED_ORDER, WeightSets};
+use super::layout::{EXTRA, FINAL_MAP_BITS, INPUTS, LANGUAGE_MODEL, Rules, STORED_ORDER, WeightSets};
 use super::match_model;
 use super::mixer::{Set, WEIGHT_BITS};
-use super::state_map::{Cell, StateMap, untrained};
+use super::state_map::{Cell, StateMaps};
 use super::token_end;
 
-/// Maps of histories, mixing weights, final maps and the quality of matches.
+/// Maps of histories, mixing weights, final map and the quality of matches.
 pub(super) struct InitialWeights {
     pub(super) rules: Rules,
-    pub(super) maps: Box<[StateMap; CONTEXTS]>,
-    pub(super) first_layer: Vec<Set<2>>,
-    pub(super) final_layer: Vec<Set<1>>,
-    pub(super) final_maps: [Vec<u16>; 2],
+    pub(super) maps: StateMaps,
+    pub(super) sets: Vec<Set<2>>,
+    pub(super) final_map: Vec<u16>,
     pub(super) matches: [Cell; match_model::QUALITIES],
-    pub(super) end_first_layer: Vec<Set<1>>,
-    pub(super) end_final_layer: Vec<Set<1>>,
+    pub(super) end_sets: Vec<Set<1>>,
 }
 
 /// Pixels have no part in training: their inputs start with one over this.
 const PIXEL_SHARE: i32 = 8;
 
-/// Weights are stored in units of 1/4096, so in 16 bits.
-const STORED_SHIFT: u32 = WEIGHT_BITS - 12;
+/// Weights are stored in units of 1/8192, so in 16 bits.
+const STORED_SHIFT: u32 = WEIGHT_BITS - 13;
 
 /// What predictors start with, without and with a language model. A file of a wrong length does not compile.
 static MIX: [u8; stored(false)] = *include_bytes!("initial_weights/mix.bin");
@@ -45,14 +43,10 @@ const fn sum(sets: &[u32], used: usize) -> usize {
 
 /// Bytes of a file.
 const fn stored(language_model: bool) -> usize {
-    let Rules {
-        mixers, final_mixers, ..
-    } = Rules::of(language_model);
-    let mix = sum(&WeightSets::SIZES, mixers) * INPUTS + sum(&FINAL_SETS, final_mixers) * mixers;
-    let final_maps = sum(&FINAL_MAPS, FINAL_MAPS.len()) * Apm::<8>::NODES;
-    let ends = sum(&token_end::SETS, token_end::MIXERS) * token_end::INPUTS
-        + token_end::FINAL_SETS as usize * token_end::MIXERS;
-    2 * (CONTEXTS * 256 + mix + final_maps + match_model::QUALITIES + ends)
+    let mix = sum(&WeightSets::SIZES, Rules::of(language_model).mixers) * INPUTS;
+    let final_map = Apm::<8>::NODES << FINAL_MAP_BITS;
+    let ends = sum(&token_end::SETS, token_end::MIXERS) * token_end::INPUTS;
+    2 * (CONTEXTS * 256 + mix + final_map + match_model::QUALITIES + ends)
 }
 
 impl InitialWeights {
@@ -66,89 +60,64 @@ impl InitialWeights {
     /// What training starts from.
     pub(super) fn untrained(language_model: bool) -> Self {
         let rules = Rules::of(language_model);
-        let mut first = Set::ZERO;
-        let weights = first.flat_mut();
-        weights[LANGUAGE_MODEL] = if language_model { (1 << WEIGHT_BITS) / 2 } else { 0 };
-        weights[..CONTEXTS].fill((1 << WEIGHT_BITS) / if language_model { 8 } else { 5 });
+        // The weights of an input add up over the selectors.
+        let one = (1 << WEIGHT_BITS) / rules.mixers as i32;
+        let mut set = Set::ZERO;
+        let weights = set.flat_mut();
+        weights[LANGUAGE_MODEL[0]] = if language_model { one / 2 } else { 0 };
+        weights[..CONTEXTS].fill(one / if language_model { 8 } else { 5 });
         if !language_model {
-            for pixels in [LANGUAGE_MODEL, LANGUAGE_MODEL + 1, EXTRA, EXTRA + 1] {
-                weights[pixels] = (1 << WEIGHT_BITS) / PIXEL_SHARE;
+            for pixels in LANGUAGE_MODEL.into_iter().chain(EXTRA) {
+                weights[pixels] = one / PIXEL_SHARE;
             }
         }
-        let mut last = Set::ZERO;
-        last.flat_mut()[..rules.mixers].fill((1 << WEIGHT_BITS) / rules.mixers as i32);
-        let (mut end_first, mut end_last) = (Set::ZERO, Set::ZERO);
-        end_first.flat_mut()[0] = 1 << WEIGHT_BITS;
-        end_last.flat_mut()[..token_end::MIXERS].fill((1 << WEIGHT_BITS) / 2);
+        let mut end_set = Set::ZERO;
+        end_set.flat_mut()[0] = (1 << WEIGHT_BITS) / token_end::MIXERS as i32;
         InitialWeights {
             rules,
-            maps: Box::new([untrained(); CONTEXTS]),
-            first_layer: vec![first; sum(&WeightSets::SIZES, rules.mixers)],
-            final_layer: vec![last; sum(&FINAL_SETS, rules.final_mixers)],
-            final_maps: FINAL_MAPS.map(Apm::<8>::identity),
+            maps: StateMaps::untrained(),
+            sets: vec![set; sum(&WeightSets::SIZES, rules.mixers)],
+            final_map: Apm::<8>::identity(1 << FINAL_MAP_BITS),
             matches: match_model::untrained(),
-            end_first_layer: vec![end_first; sum(&token_end::SETS, token_end::MIXERS)],
-            end_final_layer: vec![end_last; token_end::FINAL_SETS as usize],
+            end_sets: vec![end_set; sum(&token_end::SETS, token_end::MIXERS)],
         }
     }
 
-    /// Mixers in use, and final ones.
-    pub(super) fn mixers(&self) -> (usize, usize) {
-        (self.rules.mixers, self.rules.final_mixers)
-    }
-
-    /// All numbers in 16 bits, little-endian: maps of histories, first layer, final layer, final maps, qualities of
-    /// matches, and the two layers of token ends.
+    /// All numbers in 16 bits, little-endian: maps of histories, weights, final map, qualities of matches, and the
+    /// weights of token ends.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let weight = |w: &i32| ((w + (1 << (STORED_SHIFT - 1))) >> STORED_SHIFT).clamp(-32768, 32767) as i16 as u16;
         let cell = |cell: &Cell| cell.p() as u16;
-        let mut numbers: Vec<u16> = self.maps.iter().flatten().map(cell).collect();
-        for set in &self.first_layer {
+        let mut numbers: Vec<u16> = self.maps.probabilities().collect();
+        for set in &self.sets {
             numbers.extend(STORED_ORDER.map(|place| weight(&set.flat()[place])));
         }
-        for set in &self.final_layer {
-            numbers.extend(set.flat()[..self.rules.mixers].iter().map(weight));
-        }
-        numbers.extend(self.final_maps.iter().flatten());
+        numbers.extend(&self.final_map);
         numbers.extend(self.matches.iter().map(cell));
-        numbers.extend(self.end_first_layer.iter().flat_map(Set::flat).map(weight));
-        for set in &self.end_final_layer {
-            numbers.extend(set.flat()[..token_end::MIXERS].iter().map(weight));
-        }
+        numbers.extend(self.end_sets.iter().flat_map(Set::flat).map(weight));
         numbers.into_iter().flat_map(u16::to_le_bytes).collect()
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
     pub(super) fn from_bytes(bytes: &[u8], language_model: bool) -> Self {
         let mut state = Self::untrained(language_model);
-        let mixers = state.rules.mixers;
         let mut numbers = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
         let mut next = || numbers.next().unwrap_or_default();
         let weight = |number: u16| i32::from(number as i16) << STORED_SHIFT;
-        for cell in state.maps.iter_mut().flatten() {
-            *cell = Cell::new(next());
-        }
-        for set in &mut state.first_layer {
+        state.maps = StateMaps::new((0..CONTEXTS * 256).map(|_| next()));
+        for set in &mut state.sets {
             for place in STORED_ORDER {
                 set.flat_mut()[place] = weight(next());
             }
         }
-        for set in &mut state.final_layer {
-            set.flat_mut()[..mixers].iter_mut().for_each(|w| *w = weight(next()));
-        }
-        for node in state.final_maps.iter_mut().flatten() {
+        for node in &mut state.final_map {
             *node = next();
         }
         for cell in &mut state.matches {
             *cell = Cell::new(next());
         }
-        for w in state.end_first_layer.iter_mut().flat_map(Set::flat_mut) {
+        for w in state.end_sets.iter_mut().flat_map(Set::flat_mut) {
             *w = weight(next());
-        }
-        for set in &mut state.end_final_layer {
-            set.flat_mut()[..token_end::MIXERS]
-                .iter_mut()
-                .for_each(|w| *w = weight(next()));
         }
         state
     }

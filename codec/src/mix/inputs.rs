@@ -1,11 +1,8 @@
 //! The mixer's inputs by name.
 
-use super::context::CONTEXTS;
-use super::layout::{CONSTANT, EXTRA, LANGUAGE_MODEL, MATCH, ONE, ORDER1};
+use super::layout::ONE;
 use super::math::{squash, stretch};
-use super::state_map;
-use crate::simd::WAYS;
-use crate::simd::whole::Whole;
+use super::state_map::pair;
 
 /// All inputs but those of the contexts.
 #[derive(Clone, Copy, Default)]
@@ -14,8 +11,6 @@ pub(super) struct Inputs {
     pub(super) language_model: [i32; 2],
     /// The match model's, likewise.
     pub(super) matched: [i32; 2],
-    /// The order-1 model's, stretched.
-    pub(super) order1: i32,
     /// What the language model's prediction turned out to mean in two contexts, stretched.
     pub(super) extra: [i32; 2],
 }
@@ -47,20 +42,10 @@ impl Inputs {
         self.extra = [c, d];
     }
 
-    /// The two vectors of inputs, with those of the contexts' cells.
+    /// As pairs, in the order of their places in the vectors.
     #[inline(always)]
-    pub(super) fn vectors<S: Whole>(&self, v: S, cells: S::I) -> [S::I; 2] {
-        const _: () = assert!(MATCH == LANGUAGE_MODEL + 2 && LANGUAGE_MODEL == CONTEXTS);
-        const _: () = assert!(ORDER1 == WAYS + CONTEXTS && CONSTANT == ORDER1 + 1 && EXTRA == ORDER1 + 2);
-        let first = [
-            self.language_model[0],
-            self.language_model[1],
-            self.matched[0],
-            self.matched[1],
-        ];
-        let second = [self.order1, ONE, self.extra[0], self.extra[1]];
-        let behind = |four: [i32; 4]| v.generate(|i| if i < CONTEXTS { 0 } else { four[i & 3] });
-        let [stretched, linear] = state_map::inputs(v, cells);
-        [v.or(stretched, behind(first)), v.or(linear, behind(second))]
+    pub(super) fn pairs(&self) -> [u32; 4] {
+        let of = |[low, high]: [i32; 2]| pair(low, high);
+        [of(self.language_model), of(self.matched), pair(ONE, 0), of(self.extra)]
     }
 }

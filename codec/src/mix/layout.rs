@@ -3,37 +3,28 @@
 use super::context::CONTEXTS;
 use crate::simd::WAYS;
 
-/// Inputs of the mixer, in two vectors: [`Inputs`](super::inputs::Inputs) names them.
-pub(super) const INPUTS: usize = 2 * WAYS;
-/// The first places behind those of the contexts, in either vector.
-pub(super) const LANGUAGE_MODEL: usize = CONTEXTS;
-pub(super) const MATCH: usize = CONTEXTS + 2;
-pub(super) const ORDER1: usize = WAYS + CONTEXTS;
-pub(super) const CONSTANT: usize = ORDER1 + 1;
-pub(super) const EXTRA: usize = ORDER1 + 2;
+/// Inputs of the mixer: two of each context and seven more, which [`Inputs`](super::inputs::Inputs) names.
+pub(super) const INPUTS: usize = 2 * CONTEXTS + 7;
+/// Their places in two vectors, which begin with those of the contexts and end with these.
+pub(super) const LANGUAGE_MODEL: [usize; 2] = [WAYS - 4, 2 * WAYS - 4];
+const MATCH: [usize; 2] = [WAYS - 3, 2 * WAYS - 3];
+const CONSTANT: usize = WAYS - 2;
+pub(super) const EXTRA: [usize; 2] = [WAYS - 1, 2 * WAYS - 1];
 
-/// The order of the inputs in the files of initial weights: language model, contexts stretched, contexts linear, match,
-/// order 1, constant, extra.
+/// The places of the inputs in the order of the files of initial weights: language model, contexts stretched, contexts
+/// linear, match, constant, extra.
 pub(super) const STORED_ORDER: [usize; INPUTS] = {
-    const STRETCHED: usize = 2;
-    const LINEAR: usize = STRETCHED + CONTEXTS;
-    const MATCHED: usize = LINEAR + CONTEXTS;
     let mut places = [0; INPUTS];
     let mut i = 0;
-    while i < INPUTS {
-        places[i] = if i < STRETCHED {
-            LANGUAGE_MODEL + i
-        } else if i < LINEAR {
-            i - STRETCHED
-        } else if i < MATCHED {
-            WAYS + i - LINEAR
-        } else if i < ORDER1 {
-            MATCH + i - MATCHED
-        } else {
-            i
-        };
+    while i < CONTEXTS {
+        places[2 + i] = i;
+        places[2 + CONTEXTS + i] = WAYS + i;
         i += 1;
     }
+    [places[0], places[1]] = LANGUAGE_MODEL;
+    [places[INPUTS - 5], places[INPUTS - 4]] = MATCH;
+    places[INPUTS - 3] = CONSTANT;
+    [places[INPUTS - 2], places[INPUTS - 1]] = EXTRA;
     places
 };
 
@@ -42,18 +33,17 @@ pub(super) const ONE: i32 = 256;
 
 /// Classes of the language model's confidence, of the match's length, and bits of a byte: all from 0 to 7.
 const EIGHT: u32 = 8;
-/// How many of the orders 2 to 6 are known: 0 to 5, in a range of its own.
-const KNOWN_ORDERS: u32 = 6;
+/// How many of four contexts are known: 0 to 4, in a range of its own.
+const KNOWN_ORDERS: u32 = 5;
 
-/// The weight sets that the first-layer mixers choose from, one choice each. Without a language model there are
-/// [`MIXERS_ALONE`] of them.
+/// The weight sets that apply, one of each selector. Without a language model there are [`MIXERS_ALONE`] of them.
 #[derive(Clone, Copy)]
 pub(super) struct WeightSets {
     /// Confidence of the language model (0 without one) and length of the match.
     pub(super) confidence_and_match: u32,
     /// The bits of the byte so far, behind a leading one.
     pub(super) partial_byte: u32,
-    /// How many of the orders 2 to 6 are known, and the number of the bit.
+    /// How many of the contexts 1 to 4 are known, and the number of the bit.
     pub(super) known_orders: u32,
     /// The byte before. With a language model: bytes of the token so far, confidence, and number of the bit.
     pub(super) byte_or_token: u32,
@@ -92,27 +82,19 @@ pub(super) fn pair(high: u32, low: u32) -> u32 {
     high * EIGHT + low
 }
 
-/// First-layer mixers with a language model, and without.
+/// Selectors of weight sets with a language model, and without.
 pub(super) const MIXERS: usize = 8;
 pub(super) const MIXERS_ALONE: usize = 4;
-/// Final mixers with a language model, and without.
-pub(super) const FINAL_MIXERS: usize = 2;
-pub(super) const FINAL_MIXERS_ALONE: usize = 1;
-/// Weight sets of the final mixers: [`confidence_and_match`](WeightSets::confidence_and_match),
-/// [`partial_byte`](WeightSets::partial_byte).
-pub(super) const FINAL_SETS: [u32; FINAL_MIXERS] = [EIGHT * EIGHT, 256];
-/// Contexts of the two final maps: match length with the bits so far; hash of the byte before with the bits so far.
-pub(super) const FINAL_MAPS: [u32; 2] = [1 << 11, 1 << FINAL_MAP_BITS];
+/// Binary logarithm of the contexts of the final map, which are hashes of the byte before with the bits so far.
 pub(super) const FINAL_MAP_BITS: u32 = 10;
 
 /// What differs between blocks with and without a language model.
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
     pub(super) language_model: bool,
-    /// Mixers in use: the first of [`WeightSets::SIZES`] and of [`FINAL_SETS`].
+    /// Selectors in use: the first of [`WeightSets::SIZES`].
     pub(super) mixers: usize,
-    pub(super) final_mixers: usize,
-    /// Learning rate of the first layer, in units of 1/65536.
+    /// Learning rate of the mixer, in units of 1/65536.
     pub(super) rate: i32,
 }
 
@@ -122,25 +104,27 @@ impl Rules {
             Rules {
                 language_model,
                 mixers: MIXERS,
-                final_mixers: FINAL_MIXERS,
-                rate: 250,
+                rate: 20,
             }
         } else {
             Rules {
                 language_model,
                 mixers: MIXERS_ALONE,
-                final_mixers: FINAL_MIXERS_ALONE,
-                rate: 400,
+                rate: 55,
             }
         }
     }
+
+    /// Those for data with a stride: the initial weights know little about it.
+    pub(super) const fn with_stride(self) -> Rules {
+        Rules { rate: 165, ..self }
+    }
 }
 
-/// Learning rate of the final mixers, in units of 1/65536.
-pub(super) const FINAL_RATE: i32 = 80;
 /// Binary logarithms of how many bits each kind of adaptive probability looks back on.
-pub(super) const STATE_MAP_RATE: u32 = 8;
-pub(super) const ORDER1_RATE: u32 = 5;
+pub(super) const STATE_MAP_RATE: u32 = 7;
+/// The maps of histories learn from one bit in so many.
+pub(super) const STATE_MAP_STEP: u32 = 3;
 pub(super) const FINAL_MAP_RATE: u32 = 6;
 pub(super) const MATCH_RATE: u32 = 6;
 pub(super) const SSE_RATE: u32 = 5;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::block::{Block, ByteState};
 use super::context::Lane;
 use super::layout::{MATCH_RATE, salt};
-use super::math::hash;
+use super::math::{hash, stretch};
 use super::state_map::Cell;
 use crate::simd::prefetch;
 
@@ -161,7 +161,7 @@ impl MatchModel {
         }
         let bit = self.expected >> (7 - byte.bits) & 1;
         self.used = self.matches[lane].len.min(MAX_LEN - 1) as usize;
-        let x = self.quality[self.used].stretched();
+        let x = stretch(self.quality[self.used].p());
         if bit == 1 { x } else { -x }
     }
 

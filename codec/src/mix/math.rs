@@ -114,6 +114,12 @@ pub(super) fn hash(value: u64, salt: u64) -> u64 {
     (x ^ x >> 29).wrapping_mul(0xAEF1_7502_108E_F2D9)
 }
 
+/// 32 bits of hash of a context.
+#[inline(always)]
+pub(super) fn context_hash(value: u64, salt: u64) -> u32 {
+    ((value ^ salt.wrapping_mul(0x9FB2_1C65_1E98_DF25)).wrapping_mul(0xD1B5_4A32_D192_ED03) >> 32) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

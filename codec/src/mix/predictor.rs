@@ -84,6 +84,9 @@ impl Predictor {
         self.import_initial(language_model);
         self.next_block(lanes);
         self.block.stride = layout.stride();
+        if self.block.stride != 0 {
+            self.rules = self.rules.with_stride();
+        }
         self.pixels.reset(!language_model && self.block.stride != 0);
     }
 
@@ -100,7 +103,7 @@ impl Predictor {
         self.pixels.reset(false);
     }
 
-    /// Prepares for a block, but keeps what was learned about histories, weights and final maps: for training.
+    /// Prepares for a block, but keeps what was learned about histories, weights and the final map: for training.
     pub fn next_block(&mut self, lanes: &[usize]) {
         let bits = block_bits(lanes.iter().sum());
         self.reset_tables(lanes, (bits, bits));
@@ -144,17 +147,11 @@ impl Predictor {
 
     /// Takes over what training learned.
     fn import(&mut self, weights: &InitialWeights) {
-        *self.contexts.maps = *weights.maps;
+        self.contexts.maps.copy_from(&weights.maps);
         self.matches.import(&weights.matches);
-        self.mixing
-            .mixer
-            .import(weights.mixers(), &weights.first_layer, &weights.final_layer);
-        for (map, nodes) in self.mixing.final_maps.iter_mut().zip(&weights.final_maps) {
-            map.import(nodes);
-        }
-        self.model
-            .token_end
-            .import(&weights.end_first_layer, &weights.end_final_layer);
+        self.mixing.mixer.import(weights.rules.mixers, &weights.sets);
+        self.mixing.final_map.import(&weights.final_map);
+        self.model.token_end.import(&weights.end_sets);
     }
 
     /// Starts a block with a language model with what [`export`](Self::export) gave instead of the built-in weights: to
@@ -165,17 +162,13 @@ impl Predictor {
 
     /// What was learned since [`reset`](Self::reset), in the form of the built-in weights.
     pub fn export(&self) -> Vec<u8> {
-        let mixer = &self.mixing.mixer;
-        let (end_first_layer, end_final_layer) = self.model.token_end.weights();
         InitialWeights {
             rules: self.rules,
             maps: self.contexts.maps.clone(),
-            first_layer: mixer.first_layer_in_use().to_vec(),
-            final_layer: mixer.final_layer_in_use().to_vec(),
-            final_maps: self.mixing.final_maps.each_ref().map(|map| map.nodes.clone()),
+            sets: self.mixing.mixer.in_use().to_vec(),
+            final_map: self.mixing.final_map.nodes.clone(),
             matches: self.matches.quality,
-            end_first_layer: end_first_layer.to_vec(),
-            end_final_layer: end_final_layer.to_vec(),
+            end_sets: self.model.token_end.weights().to_vec(),
         }
         .to_bytes()
     }
@@ -209,13 +202,10 @@ impl Predictor {
         let ByteState { partial, bits } = self.byte;
         let mut inputs = Inputs::default();
         let confidence = language_model.map_or(0, |p| inputs.set_language_model(p));
-        let cells = self.contexts.predict(v);
         inputs.set_match(self.matches.predict(lane, self.byte));
         let match_class = self.matches.class(lane);
         let me = &self.block.lanes[lane];
         let byte_before = u32::from(me.last as u8);
-        let order1 = byte_before << 8 | partial;
-        inputs.order1 = self.contexts.predict_order1(order1);
         if let Some(sse) = self.model.sse.as_mut().filter(|_| language_model.is_some()) {
             let partial = u64::from(partial) << 32;
             let token = me.token_before ^ me.token.rotate_left(13) ^ partial;
@@ -241,15 +231,19 @@ impl Predictor {
             expected_byte: self.matches.expected() & 255,
             token_before: (me.token_before >> 56) as u32,
         };
-        let final_contexts = self.mixing.choose(match_class, partial, order1);
-        let mixed = self.mixing.mix(v, inputs.vectors(v, cells), &sets);
+        let final_context = self.mixing.final_context(byte_before << 8 | partial);
+        let inputs = self.contexts.predict(v, inputs.pairs());
+        let mixed = self.mixing.mix(v, inputs, &sets);
         if self.byte.ends_half() {
             // Now, so that mixing, coding and learning hide the wait for the memory of what comes next.
             let matches = &self.matches;
+            let likely = self.mixing.mixer.mixed >= 0;
             self.contexts
-                .foresee(&mut self.block, lane, self.byte, |then| matches.prefetch(then));
+                .foresee(v, &mut self.block, lane, self.byte, likely, |then| {
+                    matches.prefetch(then)
+                });
         }
-        self.mixing.refine(mixed, final_contexts)
+        self.mixing.refine(mixed, final_context)
     }
 
     /// [`update`](DecisionModel::update) with the vectors that are at hand. The order is part of the format where parts
@@ -265,7 +259,7 @@ impl Predictor {
         if let Some(sse) = &mut self.model.sse {
             sse.update(bit);
         }
-        self.mixing.update_final_maps(bit);
+        self.mixing.update_final_map(bit);
         self.append(lane, bit);
     }
 

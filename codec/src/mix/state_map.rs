@@ -2,123 +2,154 @@
 
 use super::context::CONTEXTS;
 use super::history::HISTORIES;
+use super::inputs::linear;
 use super::math::{FINE, small_side, stretch};
 use crate::simd::WAYS;
 use crate::simd::whole::Whole;
 
-/// A probability of 20 binary digits over its stretched value in halves of a unit, offset by 2048.
-///
-/// The stretched value is kept beside the probability so that finding it does not stand between reading a history
-/// and mixing.
+/// A probability of 20 binary digits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Cell(u32);
 
 impl Cell {
     /// A cell of probability `p / 65536`.
-    pub(super) fn new(p: u16) -> Self {
-        Self::pack(u32::from(p) << 4)
-    }
-
-    #[inline(always)]
-    fn pack(p20: u32) -> Self {
-        Cell(p20 << 12 | ((stretch(p20 >> 4) >> 1) + 2048) as u32)
+    pub(super) const fn new(p: u16) -> Self {
+        Cell((p as u32) << 4)
     }
 
     /// The probability, in units of 1/65536.
     #[inline(always)]
-    pub(super) fn p(self) -> i32 {
-        (self.0 >> 16) as i32
-    }
-
-    /// The stretched probability.
-    #[inline(always)]
-    pub(super) fn stretched(self) -> i32 {
-        (((self.0 & 0xFFF) as i32) << 1) - 4096
+    pub(super) fn p(self) -> u32 {
+        self.0 >> 4
     }
 
     /// Moves by 2^-`rate` of the way to `bit`.
     #[inline(always)]
     pub(super) fn update(&mut self, bit: bool, rate: u32) {
-        let p = (self.0 >> 12) as i32;
-        let target = if bit { (1 << 20) - 1 } else { 0 };
-        *self = Self::pack((p + ((target - p) >> rate)) as u32);
+        let p = self.0.cast_signed();
+        let target: i32 = if bit { (1 << 20) - 1 } else { 0 };
+        self.0 = p.wrapping_add(target.wrapping_sub(p) >> rate).cast_unsigned();
     }
 }
 
-/// Probabilities of all histories in one context.
-pub(super) type StateMap = [Cell; 256];
-
-const _: () = assert!(CONTEXTS <= WAYS, "a vector has a place for each context");
-
-/// The cells of `states`; those beyond the contexts stay at one half.
+/// Two inputs of the mixer, 16 bits each: the stretched one in the lower half, the linear one in the upper.
 #[inline(always)]
-pub(super) fn cells<S: Whole>(s: S, maps: &[StateMap; CONTEXTS], states: &[u8; CONTEXTS]) -> S::I {
-    const HALF: i32 = (32768_u32 << 16 | 2048).cast_signed();
-    s.generate(|i| {
-        if i < CONTEXTS {
-            maps[i][usize::from(states[i])].0.cast_signed()
-        } else {
-            HALF
-        }
-    })
+pub(super) fn pair(stretched: i32, linear: i32) -> u32 {
+    linear.cast_unsigned() << 16 | stretched.cast_unsigned() & 0xFFFF
 }
 
-/// The mixer's inputs: stretched probabilities of [`cells`], then p - 1/2 in units of 1/1024; zeros beyond the
-/// contexts.
+/// Probabilities of all histories in all contexts.
+///
+/// The inputs that they give are kept beside them, so that no more than these stand between a history and mixing.
+#[derive(Clone)]
+pub(super) struct StateMaps {
+    cells: Box<[[Cell; 256]; CONTEXTS]>,
+    pairs: Box<[[u32; 256]; CONTEXTS]>,
+}
+
+const _: () = assert!(CONTEXTS + 4 <= WAYS, "a vector has a place for each context");
+
+impl StateMaps {
+    /// What is expected of histories before anything was learned: their share of ones.
+    pub(super) fn untrained() -> Self {
+        let expected = |[zeros, ones]: [u8; 2]| {
+            let (zeros, ones) = (u32::from(zeros), u32::from(ones));
+            ((65536 * (5 * ones + 2)) / (5 * (zeros + ones) + 4)) as u16
+        };
+        let map = HISTORIES.counts.map(expected);
+        StateMaps::new(map.into_iter().cycle())
+    }
+
+    /// Maps with these probabilities, context by context, in units of 1/65536.
+    pub(super) fn new(mut p: impl Iterator<Item = u16>) -> Self {
+        let half = Cell::new(32768);
+        let mut maps = StateMaps {
+            cells: Box::new([[half; 256]; CONTEXTS]),
+            pairs: Box::new([[0; 256]; CONTEXTS]),
+        };
+        let cells = maps.cells.iter_mut().flatten();
+        for ((cell, pair_of), p) in cells.zip(maps.pairs.iter_mut().flatten()).zip(&mut p) {
+            *cell = Cell::new(p);
+            *pair_of = pair(stretch(u32::from(p)), linear(i32::from(p)));
+        }
+        maps
+    }
+
+    /// The probabilities, as [`new`](Self::new) takes them.
+    pub(super) fn probabilities(&self) -> impl Iterator<Item = u16> {
+        self.cells.iter().flatten().map(|cell| cell.p() as u16)
+    }
+
+    /// Bytes of memory.
+    pub(super) const BYTES: usize = 2 * CONTEXTS * 256 * 4;
+
+    /// Takes over another's probabilities.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        *self.cells = *other.cells;
+        *self.pairs = *other.pairs;
+    }
+
+    /// The pairs of `states`, zeros, and the four of `others`.
+    #[inline(always)]
+    pub(super) fn pairs<S: Whole>(&self, s: S, states: impl Fn(usize) -> u8, others: [u32; 4]) -> S::I {
+        s.generate(|i| {
+            let pair = if i < CONTEXTS {
+                self.pairs[i][usize::from(states(i))]
+            } else if i < WAYS - 4 {
+                0
+            } else {
+                others[i & 3]
+            };
+            pair.cast_signed()
+        })
+    }
+
+    /// [`Cell::update`] of the cells of `states`.
+    #[inline(always)]
+    pub(super) fn update<S: Whole>(&mut self, s: S, states: impl Fn(usize) -> u8, bit: bool, rate: u32) {
+        let target = s.splat_int(if bit { (1 << 20) - 1 } else { 0 });
+        let p = s.generate(|i| {
+            if i < CONTEXTS {
+                self.cells[i][usize::from(states(i))].0.cast_signed()
+            } else {
+                0
+            }
+        });
+        let p20 = s.add_int(p, s.shift_right_by(s.sub_int(target, p), rate));
+        let p16 = s.shift_right::<4>(p20);
+        // The stretch_index: q is at most 32768, so nothing wraps.
+        let q = s.min_int(p16, s.sub_int(s.splat_int(65536), p16));
+        let fine = s.splat_int(FINE.cast_signed());
+        let coarse = s.add_int(fine, s.shift_right::<4>(s.sub_int(q, fine)));
+        let mut index = [0; WAYS];
+        s.store_int(s.min_int(q, coarse), &mut index);
+        let x = s.generate(|i| {
+            if i < CONTEXTS {
+                small_side(index[i].cast_unsigned())
+            } else {
+                0
+            }
+        });
+        // All ones where the probability is above one half: negates the table's value.
+        let upper = s.shift_right::<31>(s.sub_int(s.splat_int(32767), p16));
+        let stretched = s.and(s.sub_int(s.xor(x, upper), upper), s.splat_int(0xFFFF));
+        let linear = s.shift_right::<6>(s.sub_int(p16, s.splat_int(32768)));
+        let (mut cells, mut pairs) = ([0; WAYS], [0; WAYS]);
+        s.store_unsigned(p20, &mut cells);
+        s.store_unsigned(s.or(s.shift_left::<16>(linear), stretched), &mut pairs);
+        for i in 0..CONTEXTS {
+            let state = usize::from(states(i));
+            self.cells[i][state] = Cell(cells[i]);
+            self.pairs[i][state] = pairs[i];
+        }
+    }
+}
+
+/// The two vectors of inputs in a vector of pairs.
 #[inline(always)]
-pub(super) fn inputs<S: Whole>(s: S, cells: S::I) -> [S::I; 2] {
-    let stretched = s.shift_left::<1>(s.and(cells, s.splat_int(0xFFF)));
-    let p = s.shift_right_unsigned::<16>(cells);
+pub(super) fn inputs<S: Whole>(s: S, pairs: S::I) -> [S::I; 2] {
     [
-        s.sub_int(stretched, s.splat_int(4096)),
-        s.shift_right::<6>(s.sub_int(p, s.splat_int(32768))),
+        s.shift_right::<16>(s.shift_left::<16>(pairs)),
+        s.shift_right::<16>(pairs),
     ]
-}
-
-/// [`Cell::update`] of all cells.
-#[inline(always)]
-pub(super) fn update<S: Whole>(
-    s: S,
-    cells: S::I,
-    maps: &mut [StateMap; CONTEXTS],
-    states: &[u8; CONTEXTS],
-    bit: bool,
-    rate: u32,
-) {
-    let target = s.splat_int(if bit { (1 << 20) - 1 } else { 0 });
-    let p = s.shift_right_unsigned::<12>(cells);
-    let p20 = s.add_int(p, s.shift_right_by(s.sub_int(target, p), rate));
-    let p16 = s.shift_right::<4>(p20);
-    // The stretch_index: q is at most 32768, so nothing wraps.
-    let q = s.min_int(p16, s.sub_int(s.splat_int(65536), p16));
-    let fine = s.splat_int(FINE.cast_signed());
-    let coarse = s.add_int(fine, s.shift_right::<4>(s.sub_int(q, fine)));
-    let mut index = [0; WAYS];
-    s.store_int(s.min_int(q, coarse), &mut index);
-    let x = s.generate(|i| {
-        if i < CONTEXTS {
-            small_side(index[i].cast_unsigned())
-        } else {
-            0
-        }
-    });
-    // All ones where the probability is above one half: negates the table's value.
-    let upper = s.shift_right::<31>(s.sub_int(s.splat_int(32767), p16));
-    let stretched = s.sub_int(s.xor(x, upper), upper);
-    let stretched = s.add_int(s.shift_right::<1>(stretched), s.splat_int(2048));
-    let mut to = [0; WAYS];
-    s.store_int(s.or(s.shift_left::<12>(p20), stretched), &mut to);
-    for i in 0..CONTEXTS {
-        maps[i][usize::from(states[i])] = Cell(to[i].cast_unsigned());
-    }
-}
-
-/// What is expected of histories before anything was learned: their share of ones.
-pub(super) fn untrained() -> StateMap {
-    let mut map = [Cell::new(32768); 256];
-    for (cell, [zeros, ones]) in map.iter_mut().zip(HISTORIES.counts) {
-        let (zeros, ones) = (u32::from(zeros), u32::from(ones));
-        *cell = Cell::new(((65536 * (5 * ones + 2)) / (5 * (zeros + ones) + 4)) as u16);
-    }
-    map
 }

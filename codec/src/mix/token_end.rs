@@ -18,10 +18,8 @@ pub(super) const INPUTS: usize = WAYS;
 pub(super) const MIXERS: usize = 2;
 /// Weight sets of the mixers: contexts known and match length; language model and match.
 pub(super) const SETS: [u32; MIXERS] = [6 * 8, 16 * 3];
-pub(super) const FINAL_SETS: u32 = 8;
-/// Learning rates of the two layers, in units of 1/65536.
-const RATE: i32 = 400;
-const FINAL_RATE: i32 = 200;
+/// Learning rate of the mixer, in units of 1/65536.
+const RATE: i32 = 100;
 /// How many decisions a counter looks back on.
 const COUNT_LIMIT: u32 = 250;
 /// The least probability of either outcome, in units of 1/65536.
@@ -62,7 +60,7 @@ impl TokenEnd {
         TokenEnd {
             cells: Vec::new(),
             log2: 0,
-            mixer: Mixer::new(&SETS, &[FINAL_SETS]),
+            mixer: Mixer::new(&SETS),
             inputs: [0; INPUTS],
             found: [0; CONTEXTS],
             decided: Vec::new(),
@@ -72,13 +70,13 @@ impl TokenEnd {
     }
 
     /// Takes over weights.
-    pub(super) fn import(&mut self, first_layer: &[Set<1>], final_layer: &[Set<1>]) {
-        self.mixer.import((MIXERS, 1), first_layer, final_layer);
+    pub(super) fn import(&mut self, sets: &[Set<1>]) {
+        self.mixer.import(MIXERS, sets);
     }
 
-    /// The weights of both layers.
-    pub(super) fn weights(&self) -> (&[Set<1>], &[Set<1>]) {
-        (self.mixer.first_layer_in_use(), self.mixer.final_layer_in_use())
+    /// The weights.
+    pub(super) fn weights(&self) -> &[Set<1>] {
+        self.mixer.in_use()
     }
 
     /// Prepares for a block of `len` bytes.
@@ -150,13 +148,13 @@ impl TokenEnd {
         let level = ((s + 2048) >> 8).clamp(0, 15) as u32;
         let sets = [known * 8 + hint.class, level * 3 + u32::from(then), 0, 0, 0, 0, 0, 0];
         let inputs = [v.load_int(&self.inputs)];
-        let p = self.mixer.predict(v, inputs, &sets, [hint.class, 0]);
+        let p = self.mixer.predict(v, inputs, &sets);
         p.clamp(LEAST, 65536 - LEAST) as u32
     }
 
     #[inline(always)]
     pub(super) fn update<S: Whole>(&mut self, v: S, end: bool) {
-        self.mixer.update(v, end, RATE, FINAL_RATE);
+        self.mixer.update(v, end, RATE);
         self.sse.update(end);
         for &place in &self.found {
             self.cells[place].counter.update(end, COUNT_LIMIT);

@@ -20,26 +20,10 @@ pub trait Whole: Simd {
     fn shift_right_unsigned<const N: u32>(self, x: Self::I) -> Self::I;
     /// The smaller of a and b.
     fn min_int(self, a: Self::I, b: Self::I) -> Self::I;
-    /// The larger of a and b.
-    fn max_int(self, a: Self::I, b: Self::I) -> Self::I;
-    /// The sum of the first eight elements, wrapping.
-    fn sum_of_8(self, x: Self::I) -> i32;
-    /// The sums of the elements of each vector, wrapping, followed by zeros.
-    fn sums(self, x: [Self::I; 4]) -> Self::I;
-    /// The same of eight vectors.
-    fn sums_of_8(self, x: [Self::I; 8]) -> Self::I;
+    /// The sum of all elements, wrapping.
+    fn sum(self, x: Self::I) -> i32;
     /// Which rows begin with `byte`: bit 16 of the result for row 1 and so on; the other bits are not set.
     fn heads(self, rows: &[[u8; WAYS]; 4], byte: u8) -> u64;
-}
-
-/// The sums of the elements of each vector, wrapping, followed by zeros.
-#[inline(always)]
-fn sums<const N: usize>(x: [[i32; WAYS]; N]) -> [i32; WAYS] {
-    let mut sums = [0; WAYS];
-    for (sum, x) in sums.iter_mut().zip(x) {
-        *sum = x.iter().fold(0, |sum: i32, &x| sum.wrapping_add(x));
-    }
-    sums
 }
 
 impl Whole for Plain {
@@ -72,20 +56,8 @@ impl Whole for Plain {
         map(a, b, i32::min)
     }
     #[inline(always)]
-    fn max_int(self, a: Self::I, b: Self::I) -> Self::I {
-        map(a, b, i32::max)
-    }
-    #[inline(always)]
-    fn sum_of_8(self, x: Self::I) -> i32 {
-        x.iter().take(8).fold(0, |sum, &x| sum.wrapping_add(x))
-    }
-    #[inline(always)]
-    fn sums(self, x: [Self::I; 4]) -> Self::I {
-        sums(x)
-    }
-    #[inline(always)]
-    fn sums_of_8(self, x: [Self::I; 8]) -> Self::I {
-        sums(x)
+    fn sum(self, x: Self::I) -> i32 {
+        x.iter().fold(0, |sum: i32, &x| sum.wrapping_add(x))
     }
     #[inline(always)]
     fn heads(self, rows: &[[u8; WAYS]; 4], byte: u8) -> u64 {
@@ -117,16 +89,6 @@ mod x86_64 {
                 }
             )*
         };
-    }
-
-    /// Sums of the elements of four vectors of 8.
-    #[inline(always)]
-    fn sums_256(x: [__m256i; 4]) -> __m128i {
-        // SAFETY: only called where the CPU has AVX2.
-        unsafe {
-            let sums = _mm256_hadd_epi32(_mm256_hadd_epi32(x[0], x[1]), _mm256_hadd_epi32(x[2], x[3]));
-            _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums))
-        }
     }
 
     /// The sum of the elements of a vector of 8.
@@ -177,16 +139,7 @@ mod x86_64 {
                 _mm512_sra_epi32(x, _mm_cvtsi32_si128((n & 31).cast_signed()));
             fn shift_right_unsigned<const N>(x: __m512i) -> __m512i = _mm512_srli_epi32::<N>(x);
             fn min_int(a: __m512i, b: __m512i) -> __m512i = _mm512_min_epi32(a, b);
-            fn max_int(a: __m512i, b: __m512i) -> __m512i = _mm512_max_epi32(a, b);
-            fn sum_of_8(x: __m512i) -> i32 = sum_256(_mm512_castsi512_si256(x));
-            // No map of arrays: closures are not compiled with the features of the function around them.
-            fn sums(x: [__m512i; 4]) -> __m512i =
-                _mm512_zextsi128_si512(sums_256([fold_512(x[0]), fold_512(x[1]), fold_512(x[2]), fold_512(x[3])]));
-            fn sums_of_8(x: [__m512i; 8]) -> __m512i = {
-                let low = sums_256([fold_512(x[0]), fold_512(x[1]), fold_512(x[2]), fold_512(x[3])]);
-                let high = sums_256([fold_512(x[4]), fold_512(x[5]), fold_512(x[6]), fold_512(x[7])]);
-                _mm512_zextsi256_si512(_mm256_set_m128i(high, low))
-            };
+            fn sum(x: __m512i) -> i32 = sum_256(fold_512(x));
             fn heads(rows: &[[u8; WAYS]; 4], byte: u8) -> u64 = {
                 let rows = _mm512_loadu_si512(rows.as_ptr().cast());
                 _mm512_cmpeq_epi8_mask(rows, _mm512_set1_epi8(byte.cast_signed())) & HEADS
@@ -233,17 +186,7 @@ mod x86_64 {
                 [_mm256_sra_epi32(x[0], n), _mm256_sra_epi32(x[1], n)]
             };
             fn min_int(a: Self::I, b: Self::I) -> Self::I = both!(_mm256_min_epi32(a, b));
-            fn max_int(a: Self::I, b: Self::I) -> Self::I = both!(_mm256_max_epi32(a, b));
-            fn sum_of_8(x: Self::I) -> i32 = sum_256(x[0]);
-            fn sums(x: [Self::I; 4]) -> Self::I = {
-                let sums = sums_256([fold(x[0]), fold(x[1]), fold(x[2]), fold(x[3])]);
-                [_mm256_zextsi128_si256(sums), _mm256_setzero_si256()]
-            };
-            fn sums_of_8(x: [Self::I; 8]) -> Self::I = {
-                let low = sums_256([fold(x[0]), fold(x[1]), fold(x[2]), fold(x[3])]);
-                let high = sums_256([fold(x[4]), fold(x[5]), fold(x[6]), fold(x[7])]);
-                [_mm256_set_m128i(high, low), _mm256_setzero_si256()]
-            };
+            fn sum(x: Self::I) -> i32 = sum_256(fold(x));
             fn heads(rows: &[[u8; WAYS]; 4], byte: u8) -> u64 = {
                 let byte = _mm256_set1_epi8(byte.cast_signed());
                 let equal = |half: *const [u8; 16]| {
@@ -268,7 +211,7 @@ mod tests {
     fn all<S: Whole>(s: S, a: &[i32; WAYS], b: &[i32; WAYS], rows: &[[u8; WAYS]; 4]) -> Vec<i32> {
         let n = b[0].cast_unsigned() & 31;
         let (a, from_b) = (s.load_int(a), s.generate(|i| b[i] ^ i as i32));
-        let (b, c) = (s.load_int(b), s.add_int(a, from_b));
+        let b = s.load_int(b);
         let results = [
             from_b,
             s.mul_int(a, b),
@@ -277,9 +220,6 @@ mod tests {
             s.shift_right_by(a, n),
             s.shift_right_unsigned::<9>(a),
             s.min_int(a, b),
-            s.max_int(a, b),
-            s.sums([a, b, c, a]),
-            s.sums_of_8([b, a, c, b, c, a, a, b]),
         ];
         let mut out = Vec::new();
         for result in results {
@@ -287,7 +227,7 @@ mod tests {
             s.store_int(result, &mut to);
             out.extend(to);
         }
-        out.push(s.sum_of_8(a));
+        out.push(s.sum(a));
         let heads = s.heads(rows, rows[0][0]);
         out.extend([heads as i32, (heads >> 32) as i32]);
         out
