@@ -12,6 +12,7 @@ use crate::{
     BlockRef, Change, CheckOptions, Cookie, CreateOptions, Dictionary, DictionaryChange, Dirent, Error, Extent,
     GcOptions, Inode, Kind, MemIo, OpenOptions, ROOT_INO, Result, Store, Time,
 };
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 const GOOD: u64 = 2;
@@ -611,5 +612,124 @@ fn dictionaries_that_point_elsewhere_harm_nobody() {
             )
             .unwrap();
         assert_good(&store, &what);
+    }
+}
+
+/// A checkpoint of a store whose file has its block twice, with other rows of stored blocks and users.
+fn with_rows(alter: fn(&[u8], &[u8]) -> Option<Vec<u8>>) -> MemIo {
+    let (_, made) = store();
+    let _twice = made.commit(vec![copy(GOOD, 1)]).unwrap();
+    let (mut page, mut count) = (Writer::default(), 0);
+    let mut push = |key: &[u8], value: &[u8]| {
+        if let Some(value) = alter(key, value) {
+            page.push(key, &value);
+            count += 1;
+        }
+        ControlFlow::<()>::Continue(())
+    };
+    made.state().index.scan(b"", &mut push).unwrap();
+    let (seq, max_ino, max_id) = (made.seq(), made.max_ino(), made.max_id());
+    with_checkpoint(Begin { seq, max_ino, max_id }, &page.take(), count)
+}
+
+/// Block 0 of the good file once more, as another block.
+fn copy(ino: u64, first: u64) -> Change {
+    Change::CopyExtents {
+        ino,
+        first,
+        from: GOOD,
+        from_first: 0,
+        count: 1,
+    }
+}
+
+fn with_users(value: &[u8], users: u64) -> Option<Vec<u8>> {
+    let mut blocks = rows::decode_blocks(0, value).unwrap();
+    blocks.iter_mut().flatten().for_each(|stored| stored.users = users);
+    rows::encode_blocks(0, &blocks)
+}
+
+#[test]
+fn counts_and_rows_of_users_that_lie_are_found_and_harm_nothing_else() {
+    type Alter = fn(&[u8], &[u8]) -> Option<Vec<u8>>;
+    let cases: [(&str, Alter, &str); 5] = [
+        ("as it is", |_, value| Some(value.to_vec()), ""),
+        (
+            "too many users",
+            |key, value| match key.first() {
+                Some(&rows::BLOCKS) => with_users(value, 9),
+                _ => Some(value.to_vec()),
+            },
+            "2 blocks of files name the stored block 1, the index says 9",
+        ),
+        (
+            "too few users",
+            |key, value| match key.first() {
+                Some(&rows::BLOCKS) => with_users(value, 1),
+                _ => Some(value.to_vec()),
+            },
+            "2 blocks of files name the stored block 1, the index says 1",
+        ),
+        (
+            "a stored block that is not there",
+            |key, value| (key.first() != Some(&rows::BLOCKS)).then(|| value.to_vec()),
+            "names a stored block that does not exist",
+        ),
+        (
+            "users that cannot be found",
+            |key, value| (key.first() != Some(&rows::USERS)).then(|| value.to_vec()),
+            "which files use which stored blocks is wrong",
+        ),
+    ];
+    for (what, alter, finding) in cases {
+        let store = open(&with_rows(alter), false).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let found = store
+            .check(&CheckOptions::default(), &mut |_, _| true)
+            .unwrap()
+            .findings;
+        assert_eq!(found.is_empty(), finding.is_empty(), "{what}: {found:?}");
+        assert!(
+            finding.is_empty() || found.iter().any(|f| f.what.contains(finding)),
+            "{what}: {found:?}"
+        );
+        // The other user goes, is copied and coded anew: what is left can be read or is an error, and is never wrong.
+        let extent = store.extent(GOOD, 0).unwrap().unwrap();
+        let new = store.append_again(extent.id, b"longer bytes").unwrap();
+        let swap = Change::SwapBlock {
+            id: extent.id,
+            old: extent.r,
+            new,
+            tag: 1,
+            hint: 0,
+        };
+        let steps = [
+            swap,
+            Change::TruncateExtents { ino: GOOD, from: 1 },
+            copy(GOOD, 2),
+            Change::MergeBlock {
+                id: 1,
+                into: 7,
+                hint: 0,
+            },
+            Change::DelInode(GOOD),
+        ];
+        for change in steps {
+            if let Err(e) = store.commit(vec![change]) {
+                assert!(matches!(e, Error::InvalidChange(_) | Error::Index(_)), "{what}: {e}");
+            }
+            if let Some(extent) = store.extent(GOOD, 0).unwrap() {
+                match store.read_block(&extent) {
+                    Ok(bytes) => assert!(bytes == b"bytes" || bytes == b"longer bytes", "{what}"),
+                    Err(e) => assert!(matches!(e, Error::Damaged { .. }), "{what}: {e}"),
+                }
+            }
+        }
+        let gc = GcOptions {
+            max_live: 1.0,
+            seal_head: true,
+        };
+        let collected = store.gc(&gc, &mut |_| true);
+        assert!(collected.is_ok(), "{what}: {collected:?}");
+        store.close().unwrap();
     }
 }
