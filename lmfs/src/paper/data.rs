@@ -327,15 +327,15 @@ impl Column {
         (!piece.raw.is_empty()).then(|| DataSet::new(name, about, self.files, vec![piece], true))
     }
 
-    /// One piece a file. The smallest files come first, so that as many as possible are below the limit. One is taken
-    /// in any case.
+    /// One piece a file, the largest first of those that fit into the limit. Where none does, the smallest is taken.
     fn whole(mut self, name: &'static str, about: &'static str, options: &Options) -> Option<DataSet> {
-        self.pieces.sort_by_key(|piece| piece.raw.len());
-        let mut sum = 0;
+        self.pieces.sort_by_key(|piece| std::cmp::Reverse(piece.raw.len()));
+        let smallest = self.pieces.last().map_or(0, |piece| piece.raw.len() as u64);
+        let mut room = options.limit.max(smallest);
         self.pieces.retain(|piece| {
-            let first = sum == 0;
-            sum += piece.raw.len() as u64;
-            first || sum <= options.limit
+            let left = room.checked_sub(piece.raw.len() as u64);
+            room = left.unwrap_or(room);
+            left.is_some()
         });
         let files = self.pieces.len() as u64;
         (files > 0).then(|| DataSet::new(name, about, files, self.pieces, false))
@@ -365,6 +365,22 @@ mod tests {
         assert_eq!(share(50_000, 100_000, 20_000), 10_240);
         assert_eq!(share(100, 100_000, 20_000), 100);
         assert_eq!(share(0, 0, 0), 0);
+    }
+
+    /// Regression: the smallest came first, and a picture of 163 bytes stood for all pictures.
+    #[test]
+    fn whole_files_are_the_largest_that_fit() {
+        let sizes = |limit| {
+            let mut column = Column::default();
+            for len in [10, 50, 30] {
+                column.add_piece(vec![0; len], Form::Bytes);
+            }
+            let set = column.whole("set", "", &Options { limit, noise: false }).unwrap();
+            set.pieces.iter().map(|piece| piece.raw.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(1000), [50, 30, 10]);
+        assert_eq!(sizes(45), [30, 10]);
+        assert_eq!(sizes(5), [10]);
     }
 
     #[test]

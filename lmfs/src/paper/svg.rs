@@ -80,8 +80,9 @@ pub fn plot(x_label: &str, y_label: &str, series: &[Series<'_>], tick: fn(f64) -
             continue;
         }
         last = at;
+        let anchor = if at > left + width - 20.0 { "end" } else { "middle" };
         add(format_args!(
-            "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\n",
+            "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>\n",
             above + height + 15.0,
             escaped(&tick(value))
         ));
