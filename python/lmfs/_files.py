@@ -9,8 +9,9 @@ from typing import IO, Any, Callable, Iterable
 
 from . import _core
 
-#: Stored bytes that are read and decoded at a time.
+#: Stored bytes that are read and decoded at a time, and the most content of them.
 PIECE = 8 << 20
+CONTENT = 256 << 20
 #: More blocks than these are not kept: who reads so much at once goes on behind it.
 KEEP = 4
 
@@ -71,10 +72,10 @@ class Blocks:
     def _piece(self, start: int, end: int, length: int) -> int:
         """The end of about as many blocks as are decoded at a time."""
         stored = self.layout.stored(start, end)
-        if stored[1] - stored[0] <= PIECE and end - start <= 8 * PIECE:
+        if stored[1] - stored[0] <= PIECE and end - start <= CONTENT:
             return end
         first, length, begin, stop = self.layout.block(start)
-        count = max(1, min(8 * PIECE // length, PIECE // (stop - begin)))
+        count = max(1, min(CONTENT // length, PIECE // (stop - begin)))
         first, length, _, _ = self.layout.block(min(end - 1, first + (count - 1) * length))
         return min(end, first + length)
 

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use lmfs_codec::{Error, Result, Stop};
+use parking_lot::Mutex;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
@@ -36,7 +37,7 @@ pub fn interruptible_by<T: Send + 'static>(
     let thread = thread::Builder::new().name("lmfs".into()).spawn(body)?;
     let mut interrupted = None;
     // Only one thread receives, but Python's lock can only be given up around what may be shared.
-    let receiver = parking_lot::Mutex::new(receiver);
+    let receiver = Mutex::new(receiver);
     loop {
         match py.detach(|| receiver.lock().recv_timeout(TICK)) {
             Ok(done) => {
@@ -54,56 +55,78 @@ pub fn interruptible_by<T: Send + 'static>(
             Err(RecvTimeoutError::Disconnected) => {
                 // It ended without an answer.
                 let _ = thread.join();
-                return Err(PyRuntimeError::new_err(
-                    "a thread that codes blocks ended unexpectedly",
-                ));
+                return Err(PyRuntimeError::new_err("a thread that codes blocks ended unexpectedly"));
             }
         }
     }
 }
 
-/// Runs work on several threads and returns what came of it in order; the first error of any ends it.
-pub fn in_parallel<I: Sync, O: Send>(
-    inputs: &[I],
+/// Fills a buffer piece by piece on several threads, without the interpreter's lock. Each piece has an input and a length.
+/// The calling thread looks for signals meanwhile.
+pub fn fill<I: Send>(
+    py: Python<'_>,
+    out: &mut [u8],
+    pieces: Vec<(I, usize)>,
     threads: usize,
-    stop: &Stop,
-    work: impl Fn(&I, &Stop) -> Result<O> + Sync,
-) -> Result<Vec<O>> {
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let part = stop.child();
-    let run = || {
-        let mut done = Vec::new();
-        while let Some((number, input)) = {
-            let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            inputs.get(number).map(|input| (number, input))
-        } {
-            let output = work(input, &part);
-            if output.is_err() {
-                part.set();
-            }
-            done.push((number, output));
-        }
-        done
-    };
-    let mut all: Vec<(usize, Result<O>)> = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(inputs.len()))
-            .map(|_| scope.spawn(run))
-            .collect();
-        let mut all = run();
-        for other in others {
-            match other.join() {
-                Ok(done) => all.extend(done),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        all
-    });
-    all.sort_by_key(|(number, _)| *number);
-    // That others were ended is not why.
-    if let Some(at) = all.iter().position(
-        |(_, output)| matches!(output, Err(error) if !matches!(error, Error::Interrupted)),
-    ) {
-        return all.swap_remove(at).1.map(|_| Vec::new());
+    work: impl Fn(&I, &mut [u8], &Stop) -> Result<()> + Sync,
+) -> PyResult<()> {
+    let mut rest = out;
+    let mut jobs = Vec::new();
+    for (input, len) in pieces {
+        let Some((piece, later)) = std::mem::take(&mut rest).split_at_mut_checked(len) else {
+            return Err(PyRuntimeError::new_err("the pieces are longer than what they fill"));
+        };
+        jobs.push((input, piece));
+        rest = later;
     }
-    all.into_iter().map(|(_, output)| output).collect()
+    if !rest.is_empty() {
+        return Err(PyRuntimeError::new_err(format!("{} bytes are missing", rest.len())));
+    }
+    let (stop, threads) = (Stop::new(), threads.min(jobs.len()));
+    let jobs = Mutex::new(jobs.into_iter());
+    let run = || {
+        while let Some((input, piece)) = next(&jobs) {
+            work(&input, piece, &stop).inspect_err(|_| stop.set())?;
+        }
+        Ok(())
+    };
+    let mut interrupted = None;
+    let mut failed = None;
+    thread::scope(|scope| {
+        let (sender, receiver) = channel();
+        for _ in 0..threads {
+            let sender = sender.clone();
+            let run = &run;
+            scope.spawn(move || {
+                // Nobody may be there to take it.
+                let _ = sender.send(run());
+            });
+        }
+        drop(sender);
+        let receiver = Mutex::new(receiver);
+        loop {
+            match py.detach(|| receiver.lock().recv_timeout(TICK)) {
+                Ok(Ok(())) => {}
+                // That others were ended is not why.
+                Ok(Err(Error::Interrupted)) if failed.is_some() => {}
+                Ok(Err(error)) => failed = Some(error),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Err(error) = py.check_signals() {
+                        stop.set();
+                        interrupted = Some(error);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+    });
+    match (interrupted, failed) {
+        (Some(error), _) => Err(error),
+        (None, Some(error)) => Err(raised(error)),
+        (None, None) => Ok(()),
+    }
+}
+
+fn next<T>(jobs: &Mutex<std::vec::IntoIter<T>>) -> Option<T> {
+    jobs.lock().next()
 }

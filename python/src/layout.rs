@@ -4,9 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lmfs_codec::Error;
-use lmfs_codec::stream::layout::{
-    Finder, Found, Layout as Inner, Place, ends_a_container, starts_a_container,
-};
+use lmfs_codec::stream::layout::{Finder, Found, Layout as Inner, ends_a_container, starts_a_container};
 use lmfs_object::Codecs;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
@@ -14,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
-use crate::interrupt::{in_parallel, interruptible};
+use crate::interrupt::fill;
 use crate::{options, raised, readers};
 
 /// Finds blocks, and decodes them.
@@ -35,26 +33,23 @@ enum State {
 }
 
 impl Layout {
-    /// With the codecs, which may load a model.
+    /// With the codecs, which may load a model. Who waits for the lock holds the interpreter's lock no longer, which its
+    /// holder may be waiting for.
     fn ready(&self, py: Python<'_>) -> PyResult<Arc<Inner>> {
-        let mut state = self.state.lock();
-        match std::mem::replace(&mut *state, State::Failed) {
-            State::Ready(inner) => {
-                *state = State::Ready(Arc::clone(&inner));
-                Ok(inner)
-            }
-            State::Found(found) => {
-                let codecs = Arc::clone(&self.codecs);
-                let with = py.detach(|| found.with(|header| codecs.of(header)));
-                let inner = Arc::new(with.map_err(raised)?);
-                *state = State::Ready(Arc::clone(&inner));
-                Ok(inner)
-            }
-            other => {
-                *state = other;
-                Err(PyValueError::new_err("the layout wants more bytes first"))
-            }
-        }
+        py.detach(|| {
+            let mut state = self.state.lock();
+            let ready = match std::mem::replace(&mut *state, State::Failed) {
+                State::Found(found) => Arc::new(found.with(|header| self.codecs.of(header))?),
+                State::Ready(inner) => inner,
+                other => {
+                    *state = other;
+                    return Err(Error::InvalidOption("the layout wants more bytes first".into()));
+                }
+            };
+            *state = State::Ready(Arc::clone(&ready));
+            Ok(ready)
+        })
+        .map_err(raised)
     }
 }
 
@@ -133,10 +128,7 @@ impl Layout {
     fn stored(&self, py: Python<'_>, start: u64, end: u64) -> PyResult<(u64, u64)> {
         let inner = self.ready(py)?;
         let (first, last) = (inner.block(start), inner.block(end.saturating_sub(1)));
-        Ok((
-            first.map_err(raised)?.stored.start,
-            last.map_err(raised)?.stored.end,
-        ))
+        Ok((first.map_err(raised)?.stored.start, last.map_err(raised)?.stored.end))
     }
 
     /// Decodes content from `start` to `end`. `data` is what is stored from `at` on.
@@ -148,39 +140,27 @@ impl Layout {
         data: PyBackedBytes,
         at: u64,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let (inner, threads) = (self.ready(py)?, self.threads);
-        let parts = interruptible(py, move |stop| {
-            let mut places = Vec::new();
-            let mut next = start;
-            while next < end {
-                let place = inner.block(next)?;
-                next = place.start + place.len;
-                places.push(place);
-            }
-            in_parallel(&places, threads, stop, |place: &Place, stop| {
-                let bytes = place
-                    .decode(stored(&data, at, &place.stored)?, stop)?
-                    .into_bytes();
-                Ok((place.start, bytes))
+        let inner = self.ready(py)?;
+        let mut pieces = Vec::new();
+        let mut next = start;
+        while next < end {
+            let place = inner.block(next).map_err(raised)?;
+            let to = end.min(place.start + place.len);
+            pieces.push(((place, next), (to - next) as usize));
+            next = to;
+        }
+        let len = usize::try_from(end.saturating_sub(start)).map_err(|_| PyValueError::new_err("too much at once"))?;
+        PyBytes::new_with(py, len, |out| {
+            fill(py, out, pieces, self.threads, |(place, from), out, stop| {
+                let bytes = place.decode(stored(&data, at, &place.stored)?, stop)?.into_bytes();
+                let skip = (from - place.start) as usize;
+                // As long as its place says, or it would not have been decoded.
+                let part = bytes
+                    .get(skip..skip + out.len())
+                    .ok_or_else(|| too_short(place.start))?;
+                out.copy_from_slice(part);
+                Ok(())
             })
-        })?;
-        let len = usize::try_from(end.saturating_sub(start))
-            .map_err(|_| PyValueError::new_err("too much at once"))?;
-        PyBytes::new_with(py, len, |mut out| {
-            for (first, bytes) in &parts {
-                let from = start.saturating_sub(*first) as usize;
-                let part = bytes.get(from..).unwrap_or_default();
-                let len = part.len().min(out.len());
-                let (now, later) = std::mem::take(&mut out).split_at_mut(len);
-                now.copy_from_slice(part.get(..len).unwrap_or_default());
-                out = later;
-            }
-            match out.len() {
-                0 => Ok(()),
-                missing => Err(PyValueError::new_err(format!(
-                    "{missing} bytes are missing"
-                ))),
-            }
         })
     }
 
@@ -222,6 +202,9 @@ fn stored<'a>(data: &'a [u8], at: u64, range: &Range<u64>) -> Result<&'a [u8], E
         let to = usize::try_from(range.end.checked_sub(at)?).ok()?;
         data.get(from..to)
     };
-    slice()
-        .ok_or_else(|| Error::InvalidOption(format!("the stored bytes {range:?} were not given")))
+    slice().ok_or_else(|| Error::InvalidOption(format!("the stored bytes {range:?} were not given")))
+}
+
+fn too_short(start: u64) -> Error {
+    Error::InvalidOption(format!("the block at {start} is too short"))
 }

@@ -43,9 +43,7 @@ fn raised(error: Error) -> PyErr {
         Error::MissingModel { .. } | Error::MissingDictionary { .. } | Error::ForeignNumerics => {
             MissingModelError::new_err(text)
         }
-        Error::InvalidOption(_) | Error::UnknownBuiltin { .. } | Error::TooLarge { .. } => {
-            PyValueError::new_err(text)
-        }
+        Error::InvalidOption(_) | Error::UnknownBuiltin { .. } | Error::TooLarge { .. } => PyValueError::new_err(text),
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         other if other.is_damage() => DamagedError::new_err(text),
         _ => PyOSError::new_err(text),
@@ -53,10 +51,7 @@ fn raised(error: Error) -> PyErr {
 }
 
 /// The model of a text: a level's own, `none`, `builtin:NAME`, or a path.
-fn source(
-    model: Option<&str>,
-    of_level: Option<&'static str>,
-) -> Result<Option<ModelSource>, Error> {
+fn source(model: Option<&str>, of_level: Option<&'static str>) -> Result<Option<ModelSource>, Error> {
     match model {
         None => Ok(of_level.map(ModelSource::Builtin)),
         Some("none") => Ok(None),
@@ -65,11 +60,7 @@ fn source(
 }
 
 /// The codec that compresses, and the bytes of a block.
-fn writer(
-    level: u8,
-    block_size: Option<usize>,
-    model: Option<&str>,
-) -> Result<(Codec, usize), Error> {
+fn writer(level: u8, block_size: Option<usize>, model: Option<&str>) -> Result<(Codec, usize), Error> {
     let level = Level::new(level)?;
     let mut options = level.options();
     let model = source(model, level.model)?;
