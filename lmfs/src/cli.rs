@@ -104,6 +104,7 @@ fn names_its_files(command: &Command) -> bool {
             | Command::Decompress(_)
             | Command::Eval(_)
             | Command::Generate(_)
+            | Command::PackObjects(_)
             | Command::Model(_)
             | Command::Manual(_)
     )

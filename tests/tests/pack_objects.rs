@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use lmfs_tests::{Scratch, data, lmfs};
 
@@ -43,6 +44,9 @@ fn a_folder_of_objects_is_packed_once_and_can_be_decompressed() {
         before == text.len() as u64 && after < before * 4 / 10,
         "{before} {after}"
     );
+    // Regression: packed files could be read by their owner alone, as if they were those of a store.
+    let mode = |file: &str| fs::metadata(bucket.join(file)).unwrap().permissions().mode();
+    assert_eq!(mode("a.txt"), mode("logs/empty"));
     for (name, content) in contents {
         if !content.is_empty() {
             let out = scratch.path("out");

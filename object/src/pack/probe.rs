@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use object_store::path::Path;
 use object_store::{
     Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult, Result, UpdateVersion,
@@ -10,11 +10,9 @@ use object_store::{
 
 use crate::error::generic;
 
-/// Writers that race, and how often each writes.
-const WRITERS: u64 = 8;
-const ROUNDS: u64 = 5;
-/// How often a writer may lose.
-const PATIENCE: u64 = 10_000;
+/// Writers that race for one version of an object, and how many races there are.
+const WRITERS: usize = 16;
+const RACES: usize = 20;
 
 /// Races conditional writes below `prefix`. Packing needs them: a server that checks a condition first and writes then,
 /// in two steps, loses what somebody else wrote in between.
@@ -36,46 +34,46 @@ async fn race(store: &dyn ObjectStore, path: &Path) -> Result<()> {
         e_tag: Some("\"0123456789abcdef0123456789abcdef\"".into()),
         version: Some("1".into()),
     };
-    let missing = update(store, path, "x", nowhere).await;
+    let missing = update(store, path, 0, nowhere).await;
     refused(missing, "wrote an object that was not there although it had to be")?;
-    let first = store.put_opts(path, "0".into(), PutMode::Create.into()).await?;
-    match store.put_opts(path, "0".into(), PutMode::Create.into()).await {
-        Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
-        Err(error) => return Err(error),
-        Ok(_) => return Err(unfit("created an object that was there")),
-    }
-    // Where ETags are digests of the content, the same content has the same.
-    let second = update(store, path, "1", first.clone().into()).await?;
-    refused(
-        update(store, path, "0", first.into()).await,
-        "replaced an object that had changed",
-    )?;
-    update(store, path, "0", second.into()).await?;
-    try_join_all((0..WRITERS).map(|_| count(store, path))).await?;
-    let (sum, _) = read(store, path).await?;
-    match WRITERS * ROUNDS {
-        all if sum == all => Ok(()),
-        all => Err(unfit(&format!("lost {} of {all} writes in a race", all.abs_diff(sum)))),
-    }
-}
-
-/// Counts the number in an object up.
-async fn count(store: &dyn ObjectStore, path: &Path) -> Result<()> {
-    for _ in 0..ROUNDS {
-        let mut lost = 0;
-        loop {
-            let (number, version) = read(store, path).await?;
-            match update(store, path, &(number + 1).to_string(), version).await {
-                Ok(_) => break,
-                Err(Error::Precondition { .. }) if lost < PATIENCE => lost += 1,
-                Err(error) => return Err(error),
-            }
+    let created = join_all((0..WRITERS).map(|writer| put(store, path, writer, PutMode::Create))).await;
+    let (mut writer, mut version) =
+        winner(created, "create an object")?.ok_or_else(|| unfit("let nobody create an object"))?;
+    let first = version.clone();
+    for race in 1..=RACES {
+        let (found, now) = read(store, path).await?;
+        if found != writer || now.e_tag != version.e_tag {
+            return Err(unfit("has something else than what it said was written"));
+        }
+        // All at once, for the same version.
+        let updates = (0..WRITERS).map(|writer| update(store, path, race * WRITERS + writer, version.clone()));
+        match winner(join_all(updates).await, "replace one version of an object")? {
+            Some((won, next)) => (writer, version) = (race * WRITERS + won, next),
+            // None did, if each was in the way of another.
+            None => (writer, version) = read(store, path).await?,
         }
     }
-    Ok(())
+    refused(
+        update(store, path, 0, first).await,
+        "replaced an object that had changed",
+    )
 }
 
-async fn read(store: &dyn ObjectStore, path: &Path) -> Result<(u64, UpdateVersion)> {
+/// Which of several writers has won, and the version that it wrote; `None` if none has.
+fn winner(results: Vec<Result<PutResult>>, what: &str) -> Result<Option<(usize, UpdateVersion)>> {
+    let mut won = None;
+    for (writer, result) in results.into_iter().enumerate() {
+        match result {
+            Ok(_) if won.is_some() => return Err(unfit(&format!("let several writers {what} in a race"))),
+            Ok(put) => won = Some((writer, put.into())),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(won)
+}
+
+async fn read(store: &dyn ObjectStore, path: &Path) -> Result<(usize, UpdateVersion)> {
     let result = store.get_opts(path, GetOptions::default()).await?;
     let version = UpdateVersion {
         e_tag: result.meta.e_tag.clone(),
@@ -87,9 +85,13 @@ async fn read(store: &dyn ObjectStore, path: &Path) -> Result<(u64, UpdateVersio
     Ok((number, version))
 }
 
-async fn update(store: &dyn ObjectStore, path: &Path, text: &str, version: UpdateVersion) -> Result<PutResult> {
-    let payload = PutPayload::from(text.to_owned().into_bytes());
-    store.put_opts(path, payload, PutMode::Update(version).into()).await
+async fn update(store: &dyn ObjectStore, path: &Path, number: usize, version: UpdateVersion) -> Result<PutResult> {
+    put(store, path, number, PutMode::Update(version)).await
+}
+
+async fn put(store: &dyn ObjectStore, path: &Path, number: usize, mode: PutMode) -> Result<PutResult> {
+    let payload = PutPayload::from(number.to_string().into_bytes());
+    store.put_opts(path, payload, mode.into()).await
 }
 
 fn refused<T>(result: Result<T>, what: &str) -> Result<()> {

@@ -330,7 +330,11 @@ async fn servers_whose_conditions_are_not_atomic_are_refused() {
     for looks in [true, false] {
         let inner = InMemory::new();
         let refused = probe(&Careless { inner, looks }, None).await.unwrap_err().to_string();
-        let why = if looks { "in a race" } else { "although it had to be" };
+        let why = if looks {
+            "several writers"
+        } else {
+            "although it had to be"
+        };
         assert!(
             refused.contains("cannot be trusted") && refused.contains(why),
             "{refused}"
