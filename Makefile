@@ -16,7 +16,7 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := $(or $(CARGO_TARGET_DIR),target)/release/lmfs
 
-.PHONY: build help setup setup-test setup-bench demo test test-aarch64 test-python miri fmt columns imports clippy doc deny unit unit-build unit-run unit-doc
+.PHONY: build help setup setup-test setup-bench demo test test-aarch64 test-python test-plugin-full miri fmt columns imports clippy doc deny unit unit-build unit-run unit-doc
 .PHONY: soak fuzz bench publish-check install uninstall
 
 build: setup  ## build the program (the default)
@@ -82,6 +82,9 @@ miri:  ## run the exact engine's plain kernels under Miri (installs a nightly to
 
 test-python:  ## build the Python package and test it, under the libraries that use it (needs Python's package registry)
 	sh scripts/test-python.sh
+
+test-plugin-full:  ## test lmfs-object over a server that speaks S3 (needs Python's package registry)
+	sh scripts/test-plugin.sh
 
 soak: setup-test  ## run the randomized tests and the filesystem testers at length: hours
 	$(CARGO) build $(FLAGS) --workspace

@@ -1,0 +1,24 @@
+#!/bin/sh
+# The object store over a server that speaks S3, which runs on this machine. Needs Python and its package registry.
+set -eu
+cd "$(dirname "$0")/.."
+target=${CARGO_TARGET_DIR:-target}
+venv=$target/s3-venv
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+"$venv/bin/python" -c 'import moto' 2>/dev/null || "$venv/bin/pip" install --quiet 'moto[server,s3]==5.2.5'
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/lmfs-s3.XXXXXX")
+# The server ends when its standard input does.
+trap 'exec 9>&-; rm -rf "$work"' EXIT
+port=${LMFS_S3_PORT:-15000}
+mkfifo "$work/in"
+"$venv/bin/python" tests/s3/server.py "$port" lmfs-test <"$work/in" >"$work/out" 2>&1 &
+exec 9>"$work/in"
+for _ in $(seq 300); do
+    ! grep -q ready "$work/out" || break
+    sleep 0.1
+done
+grep -q ready "$work/out" || { cat "$work/out" >&2; exit 1; }
+export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing AWS_REGION=us-east-1 AWS_ALLOW_HTTP=true
+export AWS_ENDPOINT=http://127.0.0.1:$port AWS_BUCKET=lmfs-test AWS_COPY_IF_NOT_EXISTS=multipart
+CARGO_TARGET_DIR=$target/s3 ${CARGO:-cargo} test --release --locked --manifest-path tests/s3/Cargo.toml -- "$@"

@@ -1,0 +1,1 @@
+//! Tests of `lmfs-object` over S3: `make test-plugin-full`.
