@@ -150,7 +150,7 @@ fn tasks<'a>(files: &'a [Input], options: &Options) -> Vec<Task<'a>> {
     let task = |file: &'a Input, offset: u64, len: u64, whole| Task {
         file,
         offset,
-        len: usize::try_from(len).unwrap_or(usize::MAX),
+        len: len as usize,
         whole,
     };
     let size = options.block_size.max(1) as u64;

@@ -7,6 +7,9 @@
 // What cannot be printed must not end the program: see `cli::output`.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
+/// Sizes and offsets of files are numbers of 64 bits, and so is what indexes memory: no conversion between them fails.
+const _: () = assert!(usize::BITS == u64::BITS, "lmfs needs a 64-bit machine");
+
 mod byte_size;
 mod cache;
 mod check;
@@ -21,6 +24,7 @@ mod generate;
 mod mountinfo;
 mod packer;
 mod paper;
+mod posix_acl;
 mod process;
 mod progress;
 mod room;

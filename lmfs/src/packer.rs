@@ -6,8 +6,8 @@
 //! takes place only if the extent is still the one that was read: a block that was written meanwhile stays as it is.
 //!
 //! So a packer can be stopped, killed or run out of disk at any moment: each block is either staged or
-//! packed, and what remains to be done follows from the index alone ([`Tag`](crate::store::Tag)). The staged blocks that
-//! were packed become garbage in the log, which is collected when there is enough of it ([`crate::garbage`]).
+//! packed, and what remains to be done follows from the index alone ([`Tag`](crate::store::Tag)). What was
+//! staged and is packed becomes garbage in the log, which is collected when there is enough of it ([`crate::garbage`]).
 //!
 //! Before it packs, it looks at a sample of what it will pack, and makes dictionaries where they save enough
 //! ([`learn`]).

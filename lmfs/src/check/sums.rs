@@ -71,7 +71,7 @@ impl<'a, 'n> Sums<'a, 'n> {
         };
         let start = block.saturating_mul(self.job.block_size.into()).min(inode.size);
         zeros(hash, start.saturating_sub(*at), self.job)?;
-        let left = usize::try_from(inode.size - start).unwrap_or(usize::MAX);
+        let left = (inode.size - start) as usize;
         let bytes = bytes.get(..left).unwrap_or(bytes);
         hash.update(bytes);
         *at = (*at).max(start) + bytes.len() as u64;
@@ -136,7 +136,7 @@ fn zeros(hash: &mut Sha256, mut n: u64, job: &Job<'_>) -> Result<(), Error> {
         if job.stop.is_set() {
             return Err(Error::Interrupted);
         }
-        let piece = ZEROS.len().min(usize::try_from(n).unwrap_or(usize::MAX));
+        let piece = ZEROS.len().min(n as usize);
         hash.update(ZEROS.get(..piece).unwrap_or_default());
         n -= piece as u64;
     }

@@ -158,7 +158,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
 fn fs_options(store: &Opened, plan: &Plan, mountpoint: &Path) -> fs::Options {
     fs::Options {
         read_only: plan.options.read_only,
-        cache_bytes: usize::try_from(plan.options.cache_size).unwrap_or(usize::MAX),
+        cache_bytes: plan.options.cache_size as usize,
         store_path: store.path().to_owned(),
         mountpoint: mountpoint.to_owned(),
         ..fs::Options::new(store.config().block_size)

@@ -42,7 +42,7 @@ pub fn file_attr(attr: &Attr) -> FileAttr {
         ctime: system_time(attr.ctime),
         crtime: system_time(attr.crtime),
         kind: file_type(attr.kind),
-        perm: u16::try_from(attr.perm & 0o7777).unwrap_or(0),
+        perm: (attr.perm & 0o7777) as u16,
         nlink: attr.nlink,
         uid: attr.uid,
         gid: attr.gid,

@@ -179,7 +179,7 @@ impl Learner<'_> {
 
     /// Reads blocks from all over a group.
     fn look(&self, group: &Group) -> Result<Seen, Error> {
-        let every = usize::try_from(group.bytes.div_ceil(SAMPLE)).unwrap_or(usize::MAX);
+        let every = group.bytes.div_ceil(SAMPLE) as usize;
         let store = &self.packer.store;
         let mut chosen = Vec::new();
         let mut number = 0_usize;

@@ -177,7 +177,7 @@ impl Opened {
 
 fn codec_options(access: &Access, prefer: Prefer) -> Options {
     let mut options = Options::default();
-    let half = usize::try_from(access.cache_bytes / 2).unwrap_or(usize::MAX);
+    let half = (access.cache_bytes / 2) as usize;
     options.most_warm_bytes = options.most_warm_bytes.min(half);
     prefer.apply(&mut options);
     options

@@ -10,6 +10,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use rustix::fs::{XattrFlags, fgetxattr, fremovexattr, fsetxattr};
 use rustix::io::Errno;
 
+use crate::posix_acl::{Acl, GROUP_OBJ, MASK, OTHER, USER_OBJ};
+
 const ACL: &str = "system.posix_acl_access";
 /// Labels with which SELinux and Smack protect files.
 const LABELS: [&str; 2] = ["security.selinux", "security.SMACK64"];
@@ -94,17 +96,16 @@ fn attribute(file: &File, name: &str) -> io::Result<Option<Vec<u8>>> {
 /// Permission bits that allow nobody more than an access control list (linux/posix_acl_xattr.h) does. The group's bits
 /// show the list's mask, not what the group may do; and whoever the list names may be allowed less than everybody else.
 fn without_list(acl: &[u8], mode: u32) -> u32 {
-    const OWNER: u16 = 0x01;
-    const GROUP: u16 = 0x04;
-    const MASK: u16 = 0x10;
-    const OTHER: u16 = 0x20;
+    // What the kernel gave and is no list allows nobody anything but the owner.
+    let Some(Acl(entries)) = Acl::parse(acl) else {
+        return mode & 0o700;
+    };
     let (mut group, mut other) = (mode >> 3 & 7, mode & 7);
-    for entry in acl.get(4..).unwrap_or_default().chunks_exact(8) {
-        let &[t0, t1, p0, p1, ..] = entry else { continue };
-        let allowed = u32::from(u16::from_le_bytes([p0, p1]));
-        match u16::from_le_bytes([t0, t1]) {
-            OWNER | MASK | OTHER => {}
-            GROUP => group &= allowed,
+    for entry in entries {
+        let allowed = u32::from(entry.perm);
+        match entry.tag {
+            USER_OBJ | MASK | OTHER => {}
+            GROUP_OBJ => group &= allowed,
             _ => (group, other) = (group & allowed, other & allowed),
         }
     }
@@ -114,18 +115,14 @@ fn without_list(acl: &[u8], mode: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::posix_acl::Entry;
 
     /// Regression: the mask of a list became the permission of the group.
     #[test]
     fn without_its_list_a_file_is_for_fewer() {
         let list = |entries: &[(u16, u16, u32)]| {
-            let mut bytes = 2_u32.to_le_bytes().to_vec();
-            for (tag, allowed, id) in entries {
-                bytes.extend(tag.to_le_bytes());
-                bytes.extend(allowed.to_le_bytes());
-                bytes.extend(id.to_le_bytes());
-            }
-            bytes
+            let entries = entries.iter().map(|&(tag, perm, id)| Entry { tag, perm, id });
+            Acl(entries.collect()).to_bytes()
         };
         let named = list(&[(1, 6, !0), (2, 6, 1000), (4, 0, !0), (16, 6, !0), (32, 0, !0)]);
         assert_eq!(without_list(&named, 0o660), 0o600);

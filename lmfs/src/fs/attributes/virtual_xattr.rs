@@ -61,7 +61,11 @@ impl Attributes {
     /// # Errors
     /// ENODATA; as for [`Attributes::file_stat`].
     pub async fn virtual_xattr(&self, ino: u64, name: &[u8]) -> Result<Vec<u8>> {
-        match std::str::from_utf8(name).unwrap_or_default() {
+        // A name that is no text is none of these.
+        let Ok(name) = std::str::from_utf8(name) else {
+            return Err(Error::new(Errno::NODATA, "no such attribute"));
+        };
+        match name {
             STAT => {
                 let stat = self.file_stat(ino).await?;
                 serde_json::to_vec(&stat).map_err(|error| Error::with(Errno::IO, error.to_string()))

@@ -106,7 +106,7 @@ impl Contents {
                 .remove(whole.start..if to_the_end { u64::MAX } else { whole.end });
         }
         for edge in edges {
-            let zeros = vec![0; usize::try_from(edge.end - edge.start).unwrap_or(0)];
+            let zeros = vec![0; (edge.end - edge.start) as usize];
             self.write_back.put_bytes(node, state, edge.start, &zeros);
         }
         Ok(())

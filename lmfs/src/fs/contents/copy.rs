@@ -70,7 +70,8 @@ impl Contents {
             }
             yield_now().await;
         }
-        Ok(u32::try_from(done).unwrap_or(u32::MAX))
+        // At most `MOST`.
+        Ok(done as u32)
     }
 
     /// Copies some of `left` bytes in one step, all or nothing, and says how many; 0 at the end of the source.
@@ -96,7 +97,7 @@ impl Contents {
         } else {
             u64::from(STEP)
         };
-        let step = u32::try_from(step.min(left)).unwrap_or(STEP);
+        let step = step.min(left) as u32;
         let bytes = self.read(source.ino, here, step, terms.asker).await?;
         if !bytes.is_empty() {
             self.write_back

@@ -75,7 +75,7 @@ impl Contents {
             });
             at += len;
         }
-        let len = usize::try_from(end.saturating_sub(offset)).unwrap_or(0);
+        let len = end.saturating_sub(offset) as usize;
         Ok((len, pieces))
     }
 
@@ -106,10 +106,8 @@ impl Piece {
             let raw = counted(extent, block);
             let end = raw.len().min(self.start + self.len);
             // What lies beyond the bytes that count stays zero.
-            let from = raw.get(self.start.min(end)..end).unwrap_or_default();
-            if let Some(to) = out.get_mut(..from.len()) {
-                to.copy_from_slice(from);
-            }
+            let from = raw.get(self.start.min(end)..end).ok_or_else(beyond)?;
+            out.get_mut(..from.len()).ok_or_else(beyond)?.copy_from_slice(from);
         }
         if let Some(dirty) = &self.dirty {
             dirty.overlay(self.start, out);

@@ -52,7 +52,7 @@ impl Contents {
         state.truncations += 1;
         state.dirty.remove(kept..u64::MAX);
         if rest > 0 {
-            state.dirty.clip(kept - 1, usize::try_from(rest).unwrap_or(usize::MAX));
+            state.dirty.clip(kept - 1, rest as usize);
         }
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Contents {
             return Ok(None);
         }
         let block = kept - 1;
-        let keep = u32::try_from(rest).unwrap_or(u32::MAX);
+        let keep = rest as u32;
         let extent = self.reader.extent(ino, block)?;
         Ok(extent
             .filter(|extent| extent.raw_len > keep)

@@ -15,14 +15,10 @@ impl Ranges {
         // Ranges that only touch are merged, too, so that covering a range means lying in a single one.
         let first = self.0.partition_point(|(_, end)| *end < range.start);
         let last = self.0.partition_point(|(start, _)| *start <= range.end);
-        let merged = self
-            .0
-            .get(first..last)
-            .unwrap_or_default()
-            .iter()
-            .fold((range.start, range.end), |all, one| {
-                (all.0.min(one.0), all.1.max(one.1))
-            });
+        #[expect(clippy::indexing_slicing, reason = "the first is not after the last")]
+        let merged = self.0[first..last].iter().fold((range.start, range.end), |all, one| {
+            (all.0.min(one.0), all.1.max(one.1))
+        });
         self.0.splice(first..last, [merged]);
     }
 

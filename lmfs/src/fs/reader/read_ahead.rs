@@ -77,7 +77,7 @@ impl Reader {
 
     /// Decodes the first blocks of the files that come after `ino` in a directory scan, at most `count` in all.
     fn prefetch_next_files(&self, ino: u64, mut count: u64) {
-        for next in self.scans.next(ino, usize::try_from(count).unwrap_or(usize::MAX)) {
+        for next in self.scans.next(ino, count as usize) {
             count = count.saturating_sub(self.prefetch_expensive(next, 0..count).len() as u64);
         }
     }

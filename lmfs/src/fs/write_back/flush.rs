@@ -82,7 +82,7 @@ impl WriteBack {
     /// come within the time after which a flush commits, and as fit into memory.
     async fn decode(&self, ino: u64, cold: &mut VecDeque<u64>, asker: Asker) -> Bases {
         let begun = Instant::now();
-        let most = usize::try_from(BASES / self.limits.block_size).unwrap_or(usize::MAX);
+        let most = (BASES / self.limits.block_size) as usize;
         let most = most.max(self.limits.decodes);
         let (mut bases, mut coming) = (Bases::new(), VecDeque::new());
         loop {

@@ -49,7 +49,7 @@ impl WriteBack {
         let size = state.inode.size.max(range.end);
         let (first, last) = (range.start / bs, range.end.saturating_sub(1) / bs);
         [first, last].into_iter().any(|block| {
-            let within = |at: u64| usize::try_from(at.saturating_sub(block * bs).min(bs)).unwrap_or(usize::MAX);
+            let within = |at: u64| (at.saturating_sub(block * bs).min(bs)) as usize;
             let written = within(range.start)..within(range.end);
             state.dirty.would_be_partial(block, written, self.bytes_in(block, size))
         })

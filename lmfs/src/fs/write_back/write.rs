@@ -111,10 +111,10 @@ impl WriteBack {
         let (mut at, mut rest) = (offset, data);
         while !rest.is_empty() {
             let start = at % bs;
-            let room = usize::try_from(bs - start).unwrap_or(usize::MAX);
+            let room = (bs - start) as usize;
             let (now, later) = rest.split_at(room.min(rest.len()));
             let (block, len) = (at / bs, self.bytes_in(at / bs, size));
-            state.dirty.write(block, usize::try_from(start).unwrap_or(0), now, len);
+            state.dirty.write(block, start as usize, now, len);
             at += now.len() as u64;
             rest = later;
         }
