@@ -61,8 +61,8 @@ pub fn interruptible_by<T: Send + 'static>(
     }
 }
 
-/// Fills a buffer piece by piece on several threads, without the interpreter's lock. Each piece has an input and a length.
-/// The calling thread looks for signals meanwhile.
+/// Fills a buffer piece by piece on several threads, without the interpreter's lock. Each piece has an input and a
+/// length. The calling thread looks for signals meanwhile.
 pub fn fill<I: Send>(
     py: Python<'_>,
     out: &mut [u8],

@@ -33,8 +33,8 @@ enum State {
 }
 
 impl Layout {
-    /// With the codecs, which may load a model. Who waits for the lock holds the interpreter's lock no longer, which its
-    /// holder may be waiting for.
+    /// With the codecs, which may load a model. Nobody waits here with the interpreter's lock, for which the holder of
+    /// this one may be waiting.
     fn ready(&self, py: Python<'_>) -> PyResult<Arc<Inner>> {
         py.detach(|| {
             let mut state = self.state.lock();
