@@ -90,6 +90,10 @@ clean_up() {
         fuser -k -M -m "$mnt" >/dev/null 2>&1 || true
         umount "$mnt" 2>/dev/null || "$LMFS" umount "$mnt" >/dev/null 2>&1 || umount -l "$mnt"
     done
+    for mnt in "$OUT/test" "$OUT/scratch"; do
+        # What was written where the mount had been would keep the next test from mounting.
+        mountpoint -q "$mnt" || find "$mnt" -mindepth 1 -delete
+    done
 }
 
 finish() {
@@ -100,7 +104,8 @@ finish() {
 # What one test came to: passed, not run, failed, too long.
 one() {
     local test=$1 log=$OUT/log/${1//\//-} status=0
-    (cd "$suite" && exec timeout -k 20 "$LIMIT" setsid --wait ./check "$test") >"$log" 2>&1 </dev/null || status=$?
+    # timeout(1) ends its whole process group, so that nothing writes on after the time is over.
+    (cd "$suite" && exec setsid --wait timeout -k 20 "$LIMIT" ./check "$test") >"$log" 2>&1 </dev/null || status=$?
     [ "$status" = 0 ] || clean_up
     if [ "$status" = 124 ] || [ "$status" = 137 ]; then
         echo "too long"
