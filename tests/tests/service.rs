@@ -335,7 +335,8 @@ fn a_long_log_is_set_aside_while_the_daemon_runs() {
     let set_aside = happens(|| store.join("lmfs.log.old").exists());
     lmfs_tests::lmfs(["umount".as_ref(), point.as_os_str()]).ok();
     assert!(set_aside);
-    assert_eq!(fs::metadata(store.join("lmfs.log.old")).unwrap().len(), 2 << 20);
+    // It may have said that it is mounted only then.
+    assert!(fs::metadata(store.join("lmfs.log.old")).unwrap().len() >= 2 << 20);
     let said = fs::read_to_string(&log).unwrap();
     assert!(
         said.contains("unmounted"),
