@@ -187,9 +187,11 @@ impl Learner<'_> {
         let mut known = HashSet::new();
         for (ino, blocks) in &group.files {
             let mut at = blocks.start;
-            while at < blocks.end {
-                let end = at.saturating_add(PAGE).min(blocks.end);
-                for (block, extent) in (at..).zip(store.extents(*ino, at..end)?) {
+            // From extent to extent: a file may have holes of more blocks than can be counted.
+            while let Some(first) = store.next_extent(*ino, at)?.filter(|first| *first < blocks.end) {
+                self.go_on()?;
+                let end = first.saturating_add(PAGE).min(blocks.end);
+                for (block, extent) in (first..).zip(store.extents(*ino, first..end)?) {
                     let Some(extent) = extent.filter(|extent| self.again || Tag(extent.tag).waits()) else {
                         continue;
                     };

@@ -125,6 +125,9 @@ impl Plan {
         let mut blocks = None;
         let mut at = 0;
         while let Some(first) = store.next_extent(inode.ino, at)? {
+            if stop.is_set() {
+                return Err(Error::Interrupted);
+            }
             at = first.saturating_add(PAGE);
             for waiting in waiting(store, inode.ino, first..at, selection.skip, selection.again)? {
                 bytes += u64::from(waiting.extent.raw_len);

@@ -217,3 +217,28 @@ fn without_a_place_for_a_dictionary_packing_goes_on() {
     assert_eq!((summary.dictionaries_learned, summary.blocks_failed), (0, 0));
     f.assert_whole(100..100 + FILES);
 }
+
+/// Regression: the learner stepped through the holes of a sparse file, and nothing could stop it.
+#[test]
+fn a_hole_of_countless_blocks_is_stepped_over() {
+    let f = Fixture::new();
+    f.tables(100..100 + FILES);
+    f.file(200, &table(200, LEN), 0);
+    f.rename(200, "200.wms");
+    let far = 1 << 50;
+    let inode = f.store.inode(200).unwrap().unwrap();
+    let size = (far + 1) * BLOCK as u64;
+    let changes = vec![
+        Change::PutInode(Inode { size, ..inode }),
+        Change::PutExtents {
+            ino: 200,
+            first: far,
+            extents: vec![Some(f.stored(&table(201, BLOCK)))],
+        },
+    ];
+    assert_eq!(f.store.commit(changes).unwrap().skipped, []);
+    let summary = run(&f.packer());
+    assert_eq!((summary.dictionaries_learned, summary.blocks_failed), (1, 0));
+    assert!(!Tag(f.store.extent(200, far).unwrap().unwrap().tag).waits());
+    f.assert_whole(100..100 + FILES);
+}
