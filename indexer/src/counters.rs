@@ -4,7 +4,7 @@ use crate::dictionary::Dictionary;
 use crate::index::rows;
 use crate::log::{block_record_len, dictionary_record_len};
 use crate::types::{Inode, Kind, StoredBlock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a store holds and takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,6 +145,11 @@ impl Counters {
     /// Bytes of the records of all blocks and dictionaries in use.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live.values().map(|v| u64::try_from(*v).unwrap_or(0)).sum()
+    }
+
+    /// Tags of the blocks in use.
+    pub(crate) fn tags(&self) -> BTreeSet<u8> {
+        self.tags.keys().copied().collect()
     }
 
     /// The part of [`Totals`] that the rows decide.

@@ -151,8 +151,9 @@ pub struct Store {
     noted_segment: Mutex<u32>,
     /// Blocks appended whose transaction is still to come, by segment and offset: no garbage yet.
     pending: Mutex<BTreeSet<(u32, u32)>>,
-    /// Stored blocks in use that somebody is about to name in one more extent, by where they lay then, and by how many.
-    held: Mutex<BTreeMap<(u32, u32), usize>>,
+    /// Stored blocks in use that somebody is about to name in one more extent, by where they lay then and the tag that
+    /// they had, and by how many.
+    held: Mutex<BTreeMap<(u32, u32, u8), usize>>,
     /// Number of the next stored block.
     next_id: AtomicU64,
     /// Finds stored blocks by what they decode to.
@@ -226,6 +227,16 @@ impl Store {
     /// by where they lie. The first call of this counts.
     pub fn on_moved(&self, told: impl Fn(&[Moved], &BTreeSet<u64>) + Send + Sync + 'static) {
         let _ = self.on_moved.set(Box::new(told));
+    }
+
+    /// Tags of the stored blocks that are in use, or held by somebody who is about to use them again: without a new
+    /// swap or a new block, no commit to come brings back any other.
+    pub fn tags_in_use(&self) -> BTreeSet<u8> {
+        // A block that is named again and let go of meanwhile would be seen neither here nor there.
+        let _no_commits = self.committing();
+        let mut tags = self.state().counters.tags();
+        tags.extend(self.held.lock().keys().map(|(_, _, tag)| *tag));
+        tags
     }
 
     /// What the store holds and takes.

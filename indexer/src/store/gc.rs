@@ -88,7 +88,8 @@ impl Store {
     /// Whether a segment holds no block in use, nor one that a transaction to come names.
     pub(super) fn is_garbage(&self, segment: u32) -> bool {
         let all = (segment, 0)..=(segment, u32::MAX);
-        let pending = self.pending().range(all.clone()).next().is_some();
+        let pending = self.pending().range(all).next().is_some();
+        let all = (segment, 0, 0)..=(segment, u32::MAX, u8::MAX);
         let held = self.held.lock().range(all).next().is_some();
         !pending && !held && !self.state().counters.live.contains_key(&segment)
     }
@@ -499,17 +500,28 @@ mod tests {
         let store = Arc::new(with_a_file());
         let first = name(&store, store.append_block(b"bytes").unwrap());
         let held = store.hold(first.id).unwrap().unwrap();
+        let other = Change::SwapBlock {
+            id: first.id,
+            old: first.r,
+            new: first.r,
+            tag: 9,
+            hint: 0,
+        };
+        assert!(store.commit(vec![other]).unwrap().skipped.is_empty());
         collect(&store);
         let moved = store.extent(5, 0).unwrap().unwrap();
         assert!(moved.r != first.r && moved.id == first.id);
         let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 0 }]).unwrap();
         collect(&store);
         assert_eq!(store.stored_block(first.id).unwrap(), None);
+        // Regression: nothing said that a block with the tag may come back, and what it needs was deleted.
+        assert_eq!(store.tags_in_use(), [0].into());
         name(&store, (held.extent().id, held.extent().r));
         drop(held);
         let now = store.extent(5, 0).unwrap().unwrap();
         assert_eq!(store.read_block(&now).unwrap(), b"bytes");
         assert!(store.held.lock().is_empty());
+        assert_eq!(store.tags_in_use(), [0].into());
         collect(&store);
         let now = store.extent(5, 0).unwrap().unwrap();
         assert_eq!(store.read_block(&now).unwrap(), b"bytes");

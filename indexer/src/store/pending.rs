@@ -40,7 +40,8 @@ impl Drop for PendingBlock {
 }
 
 /// A stored block that a transaction to come will share. Until this is dropped, its bytes stay where they lay when it
-/// was found, even if its last user goes meanwhile: the transaction can name it in any case.
+/// was found, even if its last user goes meanwhile: the transaction can name it in any case. Its tag counts as one
+/// [in use](Store::tags_in_use).
 pub struct HeldBlock {
     store: Arc<Store>,
     extent: Extent,
@@ -61,15 +62,20 @@ impl std::fmt::Debug for HeldBlock {
 
 impl Drop for HeldBlock {
     fn drop(&mut self) {
-        let place = (self.extent.r.segment, self.extent.r.offset);
+        let key = key(&self.extent);
         let mut held = self.store.held.lock();
-        if let Some(count) = held.get_mut(&place) {
+        if let Some(count) = held.get_mut(&key) {
             *count -= 1;
             if *count == 0 {
-                held.remove(&place);
+                held.remove(&key);
             }
         }
     }
+}
+
+/// A held block in [`Store::held`].
+fn key(extent: &Extent) -> (u32, u32, u8) {
+    (extent.r.segment, extent.r.offset, extent.tag)
 }
 
 impl Store {
@@ -95,8 +101,7 @@ impl Store {
             return Ok(None);
         };
         let extent = stored.extent(id);
-        let place = (extent.r.segment, extent.r.offset);
-        *self.held.lock().entry(place).or_default() += 1;
+        *self.held.lock().entry(key(&extent)).or_default() += 1;
         let store = Arc::clone(self);
         Ok(Some(HeldBlock { store, extent }))
     }

@@ -1,10 +1,10 @@
 //! The dictionaries that the packer chooses among.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use lmfs_codec::dictionary::{DictionaryId, Sketch};
 use lmfs_codec::{Codec, Header, Method};
-use lmfs_indexer::{MAX_DICTIONARIES, Store, Totals};
+use lmfs_indexer::{MAX_DICTIONARIES, Store};
 use tracing::warn;
 
 use super::error::Error;
@@ -36,13 +36,13 @@ impl Shelf {
         let known = store.dictionaries()?;
         self.books
             .retain(|book| known.iter().any(|dictionary| dictionary.id == book.id.0));
-        let totals = store.totals();
+        let tags = store.tags_in_use();
         for dictionary in known {
             let id = DictionaryId(dictionary.id);
             let Some(info) = Info::parse(&dictionary.info) else {
                 continue;
             };
-            if is_free(&totals, info.slot) {
+            if is_free(&tags, info.slot) {
                 if !self.unused.insert(id) {
                     self.unused.remove(&id);
                     self.books.retain(|book| book.id != id);
@@ -80,8 +80,8 @@ impl Shelf {
             .filter_map(|dictionary| Info::parse(&dictionary.info))
             .map(|info| info.slot)
             .collect();
-        let totals = store.totals();
-        Ok((0..Tag::SLOTS).find(|slot| !taken.contains(slot) && is_free(&totals, *slot)))
+        let tags = store.tags_in_use();
+        Ok((0..Tag::SLOTS).find(|slot| !taken.contains(slot) && is_free(&tags, *slot)))
     }
 
     /// The dictionaries that are worth a trial on a block.
@@ -109,6 +109,8 @@ impl Shelf {
     }
 }
 
-fn is_free(totals: &Totals, slot: u8) -> bool {
-    Tag::behind(slot).iter().all(|tag| !totals.by_tag.contains_key(&tag.0))
+/// Whether no block starts behind the dictionary of this slot. The packer has appended none either that is still to be
+/// named: a run commits all that it appended, and only its beginning asks.
+fn is_free(tags: &BTreeSet<u8>, slot: u8) -> bool {
+    Tag::behind(slot).iter().all(|tag| !tags.contains(&tag.0))
 }

@@ -242,3 +242,40 @@ fn a_hole_of_countless_blocks_is_stepped_over() {
     assert!(!Tag(f.store.extent(200, far).unwrap().unwrap().tag).waits());
     f.assert_whole(100..100 + FILES);
 }
+
+/// Regression: a flush held a block while its last user went, the dictionary was deleted, and the block came back.
+#[test]
+fn a_dictionary_that_a_held_block_needs_is_kept() {
+    let f = Fixture::new();
+    f.tables(100..100 + FILES);
+    let packer = f.packer();
+    assert_eq!(run(&packer).dictionaries_learned, 1);
+    f.file(500, b"x", 0);
+    let block = f.extents(110)[0];
+    assert!(Tag(block.tag).slot().is_some());
+    let held = f.store.hold(block.id).unwrap().unwrap();
+    for ino in 100..100 + FILES {
+        let name = format!("{ino}.wms").into_bytes();
+        let parent = ROOT_INO;
+        let deleted = vec![Change::DelDirent { parent, name }, Change::DelInode(ino)];
+        assert_eq!(f.store.commit(deleted).unwrap().skipped, []);
+    }
+    for _ in 0..3 {
+        run(&packer);
+        assert_eq!(f.store.totals().dictionaries, 1, "the held block needs it");
+    }
+    let named = Change::PutExtents {
+        ino: 500,
+        first: 0,
+        extents: vec![Some(held.extent())],
+    };
+    assert_eq!(f.store.commit(vec![named]).unwrap().skipped, []);
+    drop(held);
+    run(&packer);
+    assert_eq!(f.contents(500), table(110, BLOCK));
+    let cut = Change::TruncateExtents { ino: 500, from: 0 };
+    assert_eq!(f.store.commit(vec![cut]).unwrap().skipped, []);
+    run(&packer);
+    run(&packer);
+    assert_eq!(f.store.totals().dictionaries, 0);
+}
