@@ -21,7 +21,7 @@ pub const MAX_EXTENTS: usize = 1 << 20;
 pub const MAX_COPIED: u64 = 4096;
 
 /// A stored block with more users than this is moved, but neither coded anew nor merged: each of them costs work.
-pub(crate) const MAX_USERS: u64 = 1 << 16;
+pub const MAX_USERS: u64 = 1 << 16;
 
 /// One step of a transaction. The steps of a transaction are applied in order, all or none of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

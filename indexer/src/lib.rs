@@ -32,7 +32,7 @@ mod types;
 mod wire;
 
 pub use apply::Skipped;
-pub use change::{Change, MAX_COPIED, MAX_EXTENTS};
+pub use change::{Change, MAX_COPIED, MAX_EXTENTS, MAX_USERS};
 pub use counters::{TagTotals, Totals};
 pub use dictionary::{Dictionary, DictionaryChange, DictionaryId, MAX_DICTIONARIES, MAX_DICTIONARY};
 pub use error::{Error, Result};

@@ -6,7 +6,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime};
 
 use lmfs_codec::{Header, Method, Stop};
-use lmfs_indexer::{BlockRef, Error as StoreError, Extent};
+use lmfs_indexer::{BlockRef, Error as StoreError, Extent, MAX_USERS};
 use parking_lot::Mutex;
 use tracing::warn;
 
@@ -291,6 +291,13 @@ impl Shift<'_> {
             let Some(now) = store.stored_block(id)?.filter(|now| waiting.is_still(now.tag)) else {
                 return Ok(Err(Some(Outcome::Changed)));
             };
+            // What it became would not be swapped in, now or in any later run. Nothing but its tag can change.
+            if now.users > MAX_USERS {
+                return Ok(match Tag(now.tag).method() {
+                    Some(method) if Tag(now.tag).waits() => Ok(New::Kept(Tag::packed(method))),
+                    _ => Err(Some(Outcome::Kept)),
+                });
+            }
             // All of it, also what a truncate cut off here: another place may have it.
             waiting.extent = now.extent(id);
             match store.read_block_of(waiting.ino, waiting.block, &waiting.extent) {

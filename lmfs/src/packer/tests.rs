@@ -562,3 +562,30 @@ fn blocks_with_one_digest_and_other_bytes_stay_apart() {
     assert_eq!(run(&f.packer()).blocks_packed, 1);
     assert_eq!(f.contents(11), text(2 * BLOCK)[BLOCK..]);
 }
+
+/// Regression: the store does not swap a block that so many use, and each run packed it again.
+#[test]
+fn a_block_with_too_many_users_to_be_swapped_is_done_as_it_is() {
+    let f = Fixture::new();
+    f.file(10, &text(BLOCK), 0);
+    let count = lmfs_indexer::MAX_COPIED;
+    let mut copied = 1;
+    while copied <= lmfs_indexer::MAX_USERS {
+        let copy = Change::CopyExtents {
+            ino: 10,
+            first: copied,
+            from: 10,
+            from_first: 0,
+            count: copied.min(count),
+        };
+        assert_eq!(f.store.commit(vec![copy]).unwrap().skipped, []);
+        copied += copied.min(count);
+    }
+    let packer = f.packer();
+    let summary = run(&packer);
+    assert_eq!((summary.blocks_packed, summary.blocks_kept), (0, 1), "{summary:?}");
+    assert_eq!(queue(&f.store.totals()).0, 0);
+    let again = packer.run(&Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
+    assert_eq!((again.blocks_packed, again.blocks_kept), (0, 1), "{again:?}");
+    assert_eq!(f.contents(10), text(BLOCK));
+}
