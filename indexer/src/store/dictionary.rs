@@ -26,14 +26,15 @@ pub struct DamagedDictionary {
 }
 
 impl Store {
-    /// Stores a dictionary, if it is not there yet: durable in different segments before it is named.
+    /// Stores a dictionary, if it is not there yet: durable in different segments before it is named. Says whether it
+    /// was stored: one that is there stays as it is, with its own `info`.
     ///
     /// # Errors
     /// A full disk; more dictionaries than a store may have.
-    pub fn add_dictionary(&self, id: DictionaryId, info: &[u8], bytes: &[u8]) -> Result<()> {
+    pub fn add_dictionary(&self, id: DictionaryId, info: &[u8], bytes: &[u8]) -> Result<bool> {
         let _no_collection = self.collecting.lock();
         if self.dictionary(id)?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let copies = self.append_dictionary(id, bytes)?;
         let result = self.sync().and_then(|()| {
@@ -46,7 +47,8 @@ impl Store {
         // After a failure they are garbage; after a success this does nothing.
         self.abandon_blocks(&copies);
         result?;
-        self.sync()
+        self.sync()?;
+        Ok(true)
     }
 
     /// Appends the copies of a dictionary, in different segments. They take part in nothing until a commit names them,

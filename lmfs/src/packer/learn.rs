@@ -103,7 +103,9 @@ pub(super) fn learn(packer: &Packer, plan: &Plan, computing: &rayon::ThreadPool,
             break;
         };
         if let Some(draft) = learner.best(&group)? {
-            learner.keep(draft, slot, kind)?;
+            if !learner.keep(draft, slot, kind)? {
+                continue;
+            }
             lesson.made += 1;
             lesson.files.extend(group.files.iter().map(|(ino, _)| *ino));
         }
@@ -294,8 +296,9 @@ impl Learner<'_> {
         })
     }
 
-    /// Stores a dictionary, from where blocks can start behind it.
-    fn keep(&self, draft: Draft, slot: u8, kind: String) -> Result<(), Error> {
+    /// Stores a dictionary, from where blocks can start behind it. False if the store has it already, in another slot:
+    /// blocks tagged with this one would need what nobody knows to be in use. It is on the shelf, if it can be read.
+    fn keep(&self, draft: Draft, slot: u8, kind: String) -> Result<bool, Error> {
         let store = &self.packer.store;
         room::check(store, Use::Data)?;
         let info = Info {
@@ -303,7 +306,9 @@ impl Learner<'_> {
             len: u32::try_from(draft.text.len()).unwrap_or(u32::MAX),
             kind,
         };
-        store.add_dictionary(draft.id.0, &info.to_bytes(), &draft.block)?;
+        if !store.add_dictionary(draft.id.0, &info.to_bytes(), &draft.block)? {
+            return Ok(false);
+        }
         self.packer.shelf.lock().put(draft.id, slot, &draft.text);
         info!(
             id = %draft.id,
@@ -313,6 +318,6 @@ impl Learner<'_> {
             saves = draft.saves,
             "learned a dictionary"
         );
-        Ok(())
+        Ok(true)
     }
 }

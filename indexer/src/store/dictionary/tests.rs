@@ -186,3 +186,13 @@ fn more_than_a_store_may_have_is_refused() {
     store.delete_dictionary(ID).unwrap();
     store.add_dictionary(*b"more", b"", b"text").unwrap();
 }
+
+/// Regression: nothing said that a dictionary was there already, and its info another one.
+#[test]
+fn one_that_is_there_stays_as_it_is_and_the_caller_hears_of_it() {
+    let (_, store) = store();
+    assert!(!store.add_dictionary(ID, b"other", b"another text").unwrap());
+    assert_eq!(store.dictionary(ID).unwrap().unwrap().info, b"info");
+    assert_eq!(store.read_dictionary(ID).unwrap(), Some(text()));
+    assert!(store.add_dictionary(*b"more", b"other", b"another text").unwrap());
+}

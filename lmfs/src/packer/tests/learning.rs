@@ -279,3 +279,25 @@ fn a_dictionary_that_a_held_block_needs_is_kept() {
     run(&packer);
     assert_eq!(f.store.totals().dictionaries, 0);
 }
+
+/// Regression: a dictionary that was there already, in another slot, was tagged with a new one.
+#[test]
+fn a_dictionary_that_is_there_and_cannot_be_read_is_not_made_again() {
+    let first = Fixture::new();
+    first.tables(100..100 + FILES);
+    assert_eq!(run(&first.packer()).dictionaries_learned, 1);
+    let id = first.store.dictionaries().unwrap()[0].id;
+
+    let f = Fixture::new();
+    f.tables(100..100 + FILES);
+    let info = dictionaries::Info {
+        slot: 7,
+        len: 1,
+        kind: String::new(),
+    };
+    assert!(f.store.add_dictionary(id, &info.to_bytes(), b"nonsense").unwrap());
+    let summary = run(&f.packer());
+    assert_eq!((summary.dictionaries_learned, summary.blocks_failed), (0, 0));
+    assert!(f.store.totals().by_tag.keys().all(|tag| Tag(*tag).slot().is_none()));
+    f.assert_whole(100..100 + FILES);
+}
