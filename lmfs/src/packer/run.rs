@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime};
 
-use lmfs_codec::{Header, Method, Stop};
+use lmfs_codec::{Error as CodecError, Header, Method, Stop};
 use lmfs_indexer::{BlockRef, Error as StoreError, Extent, MAX_USERS};
 use parking_lot::Mutex;
 use tracing::warn;
@@ -320,25 +320,13 @@ impl Shift<'_> {
 
     /// What a stored block becomes, or what else became of it.
     fn encode(&self, waiting: &Waiting, first: &[u8]) -> Result<Result<New, Outcome>, Error> {
-        let codec = &self.packer.codec;
         let stop = self.stop.child();
-        let encoded = self.computing.install(|| {
-            let raw = codec.decode(first, &stop)?;
-            if let Some(same) = self.same(&waiting.extent, &raw, &stop)? {
-                return Ok(Err(same));
-            }
-            let dictionaries = self.packer.shelf.lock().candidates(&raw);
-            codec.encode_with(&raw, &dictionaries, &stop).map(Ok)
-        });
+        let coded = self.coded(&waiting.extent, first, &stop);
         self.coded.fetch_add(stop.coded(), Ordering::Relaxed);
-        let encoded = encoded.and_then(|encoded| match encoded {
-            Ok(block) => Ok(Ok((self.packer.shelf.lock().tag(&block)?, block))),
-            Err(same) => Ok(Err(same)),
-        });
-        let (tag, block) = match encoded {
+        let (tag, block) = match coded {
             Ok(Ok(encoded)) => encoded,
             Ok(Err(same)) => return Ok(Ok(New::Same(same))),
-            Err(lmfs_codec::Error::Interrupted) => return Err(Error::Interrupted),
+            Err(CodecError::Interrupted) => return Err(Error::Interrupted),
             Err(error) => return Ok(Err(self.failed(waiting, &error))),
         };
         let old = Tag(waiting.extent.tag);
@@ -359,8 +347,24 @@ impl Shift<'_> {
         Ok(Ok(New::Packed(tag, pending)))
     }
 
-    /// Another stored block with the same bytes.
-    fn same(&self, extent: &Extent, raw: &[u8], stop: &Stop) -> Result<Option<u64>, lmfs_codec::Error> {
+    /// A stored block coded anew and its new tag, or else another one with the same bytes.
+    fn coded(&self, extent: &Extent, first: &[u8], stop: &Stop) -> Result<Result<(Tag, Vec<u8>), u64>, CodecError> {
+        let (codec, shelf) = (&self.packer.codec, &self.packer.shelf);
+        let raw = self.computing.install(|| codec.decode(first, stop))?;
+        if let Some(same) = self.same(extent, &raw, stop)? {
+            return Ok(Err(same));
+        }
+        let dictionaries = shelf.lock().candidates(&raw);
+        let block = self
+            .computing
+            .install(|| codec.encode_with(&raw, &dictionaries, stop))?;
+        let tag = shelf.lock().tag(&block)?;
+        Ok(Ok((tag, block)))
+    }
+
+    /// Another stored block with the same bytes. The store is asked on this thread: one of the computing ones could be
+    /// kept from running while it holds a lock that others need.
+    fn same(&self, extent: &Extent, raw: &[u8], stop: &Stop) -> Result<Option<u64>, CodecError> {
         let store = &self.packer.store;
         // Whatever is wrong with another one is no reason not to pack this one.
         let found = store.find_equal(extent.digest, extent.raw_len).unwrap_or_default();
@@ -372,9 +376,9 @@ impl Shift<'_> {
                 continue;
             }
             let Ok(bytes) = store.read_block(&other) else { continue };
-            match self.packer.codec.decode(&bytes, stop) {
+            match self.computing.install(|| self.packer.codec.decode(&bytes, stop)) {
                 Ok(decoded) if decoded == raw => return Ok(Some(other.id)),
-                Err(lmfs_codec::Error::Interrupted) => return Err(lmfs_codec::Error::Interrupted),
+                Err(CodecError::Interrupted) => return Err(CodecError::Interrupted),
                 Ok(_) | Err(_) => {}
             }
         }
