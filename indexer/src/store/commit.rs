@@ -41,12 +41,48 @@ impl Store {
         }
         let mut bytes = Vec::new();
         encode_changes(&mut bytes, &tx);
+        self.commit_encoded(self.committing(), &tx, &bytes)
+    }
+
+    /// Commits copies that garbage collection made: swaps, each with the tag that the block had when it was read. Those
+    /// of blocks that have another one since are left out: the swap would bring the old one back.
+    pub(super) fn commit_moves(&self, mut moves: Vec<Change>) -> Result<()> {
+        self.writable()?;
         let one_at_a_time = self.committing();
+        let mut failed = None;
+        moves.retain(|change| match change {
+            Change::SwapBlock { id, tag, .. } => match self.stored_block(*id) {
+                Ok(stored) => stored.is_some_and(|stored| stored.tag == *tag),
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            },
+            _ => true,
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if moves.is_empty() {
+            return Ok(());
+        }
+        for change in &moves {
+            change.validate().map_err(Error::InvalidChange)?;
+        }
+        let mut bytes = Vec::new();
+        encode_changes(&mut bytes, &moves);
+        // Skipped swaps are of blocks that were written or packed meanwhile. Their copies are garbage at once.
+        let _skipped = self.commit_encoded(one_at_a_time, &moves, &bytes)?;
+        Ok(())
+    }
+
+    /// What is left of a commit when its changes are checked and it is its turn.
+    fn commit_encoded(&self, one_at_a_time: MutexGuard<'_, ()>, tx: &[Change], bytes: &[u8]) -> Result<CommitReport> {
         // Worked out before anything is appended: what the log has must be possible to apply.
-        let effect = apply::effect(&self.state().index, self.log.seq().saturating_add(1), &tx)?;
+        let effect = apply::effect(&self.state().index, self.log.seq().saturating_add(1), tx)?;
         self.check_places(&effect.placed)?;
         // The log first. If this fails, the index does not know of the transaction either.
-        self.log.append_transaction(&bytes)?;
+        self.log.append_transaction(bytes)?;
         let changed = effect.rows.len();
         self.state_mut().apply(effect.rows, &effect.counters);
         let seq = self.log.seq();
@@ -57,7 +93,7 @@ impl Store {
         }
         drop((pending, one_at_a_time));
         self.settle(changed + PAGES);
-        self.note_contents(&tx);
+        self.note_contents(tx);
         self.tell_moved(&effect.moved, &effect.resized);
         Ok(CommitReport {
             seq,

@@ -215,9 +215,7 @@ impl Run<'_> {
                     Err(e) => return Err(e),
                 }
                 if batch.len() >= BATCH {
-                    // Skipped swaps are of blocks that were written or packed meanwhile. Their copies are garbage at
-                    // once.
-                    let _skipped = self.store.commit(std::mem::take(&mut batch))?;
+                    self.store.commit_moves(std::mem::take(&mut batch))?;
                 }
             }
             if frame.kind == RecordKind::Dictionary {
@@ -226,7 +224,7 @@ impl Run<'_> {
             at += frame.record_len();
         }
         if !batch.is_empty() {
-            let _skipped = self.store.commit(batch)?;
+            self.store.commit_moves(batch)?;
         }
         Ok(())
     }
@@ -525,5 +523,39 @@ mod tests {
         collect(&store);
         let now = store.extent(5, 0).unwrap().unwrap();
         assert_eq!(store.read_block(&now).unwrap(), b"bytes");
+    }
+
+    /// Regression: the swap of a copy brought the tag back that the block had when it was copied.
+    #[test]
+    fn a_tag_that_is_set_while_its_block_is_copied_stays() {
+        let store = with_a_file();
+        let old = name(&store, store.append_block(b"bytes").unwrap());
+        let options = GcOptions {
+            max_live: 1.0,
+            seal_head: true,
+        };
+        let mut is_set = false;
+        let watch = &mut |report: &GcReport| {
+            if report.moved_blocks == 1 && !is_set {
+                is_set = true;
+                let tag_it = Change::SwapBlock {
+                    id: old.id,
+                    old: old.r,
+                    new: old.r,
+                    tag: 1,
+                    hint: 5,
+                };
+                assert_eq!(store.commit(vec![tag_it]).unwrap().skipped, []);
+            }
+            true
+        };
+        let _report = store.gc(&options, watch).unwrap();
+        assert!(is_set);
+        let now = store.extent(5, 0).unwrap().unwrap();
+        assert_eq!((now.r, now.tag), (old.r, 1));
+        assert_eq!(store.read_block(&now).unwrap(), b"bytes");
+        collect(&store);
+        let now = store.extent(5, 0).unwrap().unwrap();
+        assert!(now.r != old.r && now.tag == 1);
     }
 }
