@@ -105,6 +105,16 @@ impl Journal {
         Ok(())
     }
 
+    /// As [`Journal::commit`], for changes that follow from what `changes` reads: nobody else commits meanwhile.
+    ///
+    /// # Errors
+    /// As there; those of `changes`.
+    pub fn commit_with(&self, changes: impl FnOnce() -> Result<Vec<Change>>) -> Result<()> {
+        let _no_swaps = self.store.commit_with(changes)?;
+        self.unsynced.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+
     /// Whether something was committed that is not known to be durable.
     #[cfg(test)]
     pub fn is_unsynced(&self) -> bool {

@@ -29,7 +29,6 @@ impl Contents {
         let mut changes = Vec::new();
         if cut {
             changes.push(Change::TruncateExtents { ino, from: kept });
-            changes.extend(self.clip(ino, kept, rest)?);
         } else {
             changes.extend(self.write_back.cut_beyond(ino, state.stored_size)?);
         }
@@ -42,7 +41,13 @@ impl Contents {
             kill_suid_bits(&mut inode.perm);
         }
         changes.push(Change::PutInode(inode.clone()));
-        self.journal.commit(changes)?;
+        self.journal.commit_with(|| {
+            if cut {
+                // The packer may merge the stored block at any time: the extent must be the one that is there then.
+                changes.extend(self.clip(ino, kept, rest)?);
+            }
+            Ok(changes)
+        })?;
         state.inode = inode;
         state.stored_size = size;
         if !cut {
