@@ -42,6 +42,7 @@ pub(crate) fn effect(index: &Index, seq: u64, changes: &[Change]) -> Result<Effe
         out: Effect::default(),
         stored: BTreeMap::new(),
         blocks: BTreeMap::new(),
+        users: BTreeMap::new(),
     };
     for change in changes {
         t.apply(change)?;
@@ -60,6 +61,8 @@ struct Transaction<'a> {
     stored: BTreeMap<u64, i64>,
     /// Rows of stored blocks that were looked at, as they are by now.
     blocks: BTreeMap<u64, Vec<Option<StoredBlock>>>,
+    /// Who uses the stored blocks of the rows that swaps and merges asked for: by row and file, or all files.
+    users: BTreeMap<(u64, u64), blocks::Users>,
 }
 
 fn refused<T>(why: String) -> Result<T> {
@@ -321,5 +324,67 @@ mod tests {
             cut(0).counters.tags.get(&0),
             Some(&[-100_000, -100_000_000, -100_000_000])
         );
+    }
+
+    /// Regression: each swap or merge of a block with more than one user looked at all users of its 64 neighbours.
+    #[test]
+    fn the_users_of_neighbours_are_looked_for_once() {
+        const FILES: u64 = 200;
+        let pages = Counted::default();
+        let looked_at = Arc::clone(&pages.1);
+        let mut index = Index::new(Box::new(pages));
+        let r = |id: u64, len| BlockRef {
+            segment: 1,
+            offset: id as u32 * 2000,
+            len,
+        };
+        let extents = (64..128).map(|id| {
+            Some(Extent {
+                id,
+                r: r(id, 1000),
+                tag: 0,
+                raw_len: 1000,
+                digest: 0,
+            })
+        });
+        let extents: Vec<_> = extents.collect();
+        let mut changes = Vec::new();
+        for ino in 5..5 + FILES {
+            changes.push(Change::PutInode(Inode::new(ino, Kind::File, 0o644, Time::default())));
+            let extents = extents.clone();
+            changes.push(Change::PutExtents { ino, first: 0, extents });
+        }
+        let rows = effect(&index, 1, &changes).unwrap().rows;
+        index.apply(rows);
+        index.flush().unwrap();
+        looked_at.store(0, Ordering::Relaxed);
+        let swap = |id| Change::SwapBlock {
+            id,
+            old: r(id, 1000),
+            new: r(id, 500),
+            tag: 1,
+            hint: 0,
+        };
+        let merge = |id| Change::MergeBlock {
+            id,
+            into: id + 1,
+            hint: 0,
+        };
+        let mut changes: Vec<_> = (64..128).map(swap).collect();
+        // Each has the users of all before it when its turn comes.
+        changes.extend((64..72).map(merge));
+        let done = effect(&index, 2, &changes).unwrap();
+        assert_eq!((done.skipped.len(), done.resized.len() as u64), (0, FILES));
+        let looked_at = looked_at.load(Ordering::Relaxed);
+        assert!(looked_at < 10 * FILES, "{looked_at} pages");
+        index.apply(done.rows);
+        for ino in 5..5 + FILES {
+            let row = index.get(&rows::key(rows::INODE, ino)).unwrap().unwrap();
+            assert_eq!(rows::decode_inode_row(ino, &row).unwrap().0, 64 * 500);
+        }
+        let row = index.get(&rows::blocks_key(1)).unwrap().unwrap();
+        let blocks = rows::decode_blocks(64, &row).unwrap();
+        let users: Vec<_> = blocks.iter().map(|b| b.map_or(0, |b| b.users)).collect();
+        assert_eq!(users.get(..10).unwrap(), [0, 0, 0, 0, 0, 0, 0, 0, 9 * FILES, FILES]);
     }
 }

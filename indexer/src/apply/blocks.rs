@@ -5,16 +5,56 @@ use crate::change::MAX_USERS;
 use crate::index::rows::{self, RUN, Run, Use};
 use crate::types::{BlockRef, Extent, StoredBlock};
 use crate::{Error, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// More users than a stored block can have.
 const TOO_MANY: u64 = 1 << 31;
+
+/// Instead of an inode number: all files.
+const ALL: u64 = 0;
 
 /// Where a block of a file is: the file, the run, and how many blocks of the run name a stored block.
 struct UsedBy {
     ino: u64,
     run: u64,
     times: u64,
+}
+
+/// Who uses the stored blocks of one row, as it is by now: swaps and merges come for neighbours together, and looking
+/// for the users of one of them finds those of all.
+#[derive(Default)]
+pub(super) struct Users {
+    /// By stored block, file and run: how many blocks of the run name it.
+    times: BTreeMap<(u64, u64, u64), u64>,
+    /// Stored blocks left out because they have too many users.
+    left_out: BTreeSet<u64>,
+}
+
+impl Users {
+    fn note(&mut self, ino: u64, run: u64, blocks: &Run, row: u64) {
+        for id in ids_in(blocks, row) {
+            if !self.left_out.contains(&id) {
+                *self.times.entry((id, ino, run)).or_default() += 1;
+            }
+        }
+    }
+
+    fn forget(&mut self, ino: u64, run: u64, blocks: &Run, row: u64) {
+        for id in ids_in(blocks, row) {
+            self.times.remove(&(id, ino, run));
+        }
+    }
+
+    fn of(&self, id: u64) -> Option<Vec<UsedBy>> {
+        let found = self.times.range((id, 0, 0)..=(id, u64::MAX, u64::MAX));
+        let used = found.map(|(&(_, ino, run), &times)| UsedBy { ino, run, times });
+        (!self.left_out.contains(&id)).then(|| used.collect())
+    }
+}
+
+/// The stored blocks of one row that the blocks of a run name.
+fn ids_in(blocks: &Run, row: u64) -> impl Iterator<Item = u64> {
+    blocks.iter().flatten().map(|u| u.id).filter(move |id| id / RUN == row)
 }
 
 impl Transaction<'_> {
@@ -103,7 +143,16 @@ impl Transaction<'_> {
             None => self.delete(key)?,
         }
         let named = |run: &Run| run.iter().flatten().map(|u| u.id / RUN).collect::<BTreeSet<_>>();
+        let (before, after) = (old, new);
         let (old, new) = (named(old), named(new));
+        for row in old.union(&new) {
+            for of in [ALL, ino] {
+                if let Some(users) = self.users.get_mut(&(*row, of)) {
+                    users.forget(ino, run, before, *row);
+                    users.note(ino, run, after, *row);
+                }
+            }
+        }
         for gone in old.difference(&new) {
             self.delete(rows::users_key(*gone, ino, run))?;
         }
@@ -189,27 +238,51 @@ impl Transaction<'_> {
 
     /// Who uses a stored block. With one user, it is looked for in the file `hint` first.
     fn users(&mut self, id: u64, users: u64, hint: u64) -> Result<Vec<UsedBy>> {
-        let run = id / RUN;
-        if users == 1 && hint > 0 {
-            let found = self.users_below(&rows::users_of_prefix(run, hint), id)?;
+        if users == 1 && hint != ALL {
+            let found = self.users_in(hint, id)?;
             if !found.is_empty() {
                 return Ok(found);
             }
         }
-        self.users_below(&rows::users_prefix(run), id)
+        self.users_in(ALL, id)
     }
 
-    fn users_below(&mut self, prefix: &[u8], id: u64) -> Result<Vec<UsedBy>> {
-        let mut out = Vec::new();
-        for key in self.keys_with(prefix, prefix, |_| true)? {
-            let user = rows::split_key(&key).and_then(|(_, _, rest)| rows::user_of(rest));
-            let (ino, run) = user.ok_or_else(|| Error::Index("key of a row of users".into()))?;
-            let times = self.run(ino, run)?.iter().flatten().filter(|u| u.id == id).count() as u64;
-            if times > 0 {
-                out.push(UsedBy { ino, run, times });
+    /// The users of a stored block in one file, or in [`ALL`].
+    fn users_in(&mut self, ino: u64, id: u64) -> Result<Vec<UsedBy>> {
+        let row = id / RUN;
+        if !self.users.contains_key(&(row, ino)) {
+            let blocks = self.blocks_of(row)?.iter().zip(row * RUN..);
+            let many = blocks.filter(|(stored, _)| stored.is_some_and(|stored| stored.users > MAX_USERS));
+            let left_out = many.map(|(_, id)| id).collect();
+            let users = Users {
+                left_out,
+                ..Users::default()
+            };
+            let users = self.find_users(row, ino, users)?;
+            self.users.insert((row, ino), users);
+        }
+        match self.users.get(&(row, ino)).and_then(|users| users.of(id)) {
+            Some(found) => Ok(found),
+            // It was left out, and has fewer users since.
+            None => {
+                let found = self.find_users(row, ino, Users::default())?;
+                Ok(found.of(id).unwrap_or_default())
             }
         }
-        Ok(out)
+    }
+
+    /// Adds what the rows of users lead to.
+    fn find_users(&self, row: u64, ino: u64, mut users: Users) -> Result<Users> {
+        let prefix = match ino {
+            ALL => rows::users_prefix(row),
+            _ => rows::users_of_prefix(row, ino),
+        };
+        for key in self.keys_with(&prefix, &prefix, |_| true)? {
+            let user = rows::split_key(&key).and_then(|(_, _, rest)| rows::user_of(rest));
+            let (ino, run) = user.ok_or_else(|| Error::Index("key of a row of users".into()))?;
+            users.note(ino, run, &self.run(ino, run)?, row);
+        }
+        Ok(users)
     }
 
     pub(super) fn swap_block(&mut self, id: u64, old: BlockRef, new: BlockRef, tag: u8, hint: u64) -> Result<()> {
