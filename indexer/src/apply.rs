@@ -33,6 +33,17 @@ pub(crate) struct Effect {
     pub(crate) resized: BTreeSet<u64>,
 }
 
+impl Effect {
+    /// Bytes of the rows that it makes or replaces: the rows grow by no more than that.
+    pub(crate) fn put_bytes(&self) -> u64 {
+        let put = self
+            .rows
+            .iter()
+            .filter_map(|(key, value)| Some(key.len() + value.as_ref()?.len()));
+        put.map(|bytes| bytes as u64).sum()
+    }
+}
+
 /// Works out what the changes of transaction number `seq` do to the rows of `index`.
 pub(crate) fn effect(index: &Index, seq: u64, changes: &[Change]) -> Result<Effect> {
     let mut t = Transaction {

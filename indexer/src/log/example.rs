@@ -79,7 +79,7 @@ fn the_example_of_the_format_document_is_what_is_written() {
     let mut bytes = Vec::new();
     encode_changes(&mut bytes, &changes);
     assert_eq!(decode_transaction(&bytes).unwrap(), changes);
-    log.append_transaction(&bytes).unwrap();
+    log.append_transaction(&bytes, 0).unwrap();
     log.seal_head().unwrap();
     let files = io.files();
     let written = files.get("segments/00000001.seg").unwrap();

@@ -33,7 +33,7 @@ pub(crate) struct Resume {
     /// Number of the last transaction.
     pub(crate) seq: u64,
     pub(crate) checkpoint: Position,
-    /// Bytes of transactions since then.
+    /// What [`Log::written`] has grown by since then.
     pub(crate) since: u64,
     /// Bytes of all rows, and of the transactions after the checkpoint that these hold already.
     pub(crate) rows: Measured,
@@ -70,7 +70,8 @@ pub(super) struct Head {
     checkpoint: Position,
     /// What `written` was when it began.
     checkpoint_at: u64,
-    /// Bytes of transactions appended, from the checkpoint on that the log was opened with.
+    /// Bytes of transactions appended, or of the rows that they put, from the checkpoint on that the log was opened
+    /// with.
     written: u64,
     rows: Measured,
 }
@@ -179,18 +180,18 @@ impl Log {
         self.head().rows = rows;
     }
 
-    /// Bytes of transactions since the last checkpoint.
+    /// Bytes of transactions, or of the rows that they put, since the last checkpoint.
     pub(crate) fn since_checkpoint(&self) -> u64 {
         let head = self.head();
         head.written - head.checkpoint_at
     }
 
-    /// A number that grows with every transaction, by its bytes.
+    /// A number that grows with every transaction, by its bytes or those of the rows that it puts, whichever are more.
     pub(crate) fn written(&self) -> u64 {
         self.head().written
     }
 
-    /// Bytes of all rows when they were last looked at, and bytes of transactions since, which added no more than that.
+    /// Bytes of all rows when they were last looked at, and what transactions added since, at most.
     pub(crate) fn rows(&self) -> (u64, u64) {
         let head = self.head();
         (head.rows.bytes, head.written - head.rows.at)
@@ -237,12 +238,15 @@ impl Log {
     }
 
     /// Appends a transaction, which begins with how far before it the log is known to be durable: after a crash,
-    /// what is broken before that place was broken by the disk, not by the crash.
-    pub(crate) fn append_transaction(&self, changes: &[u8]) -> Result<Position> {
-        self.append(RecordKind::Transaction, changes.len() + 5, |out, back| {
+    /// what is broken before that place was broken by the disk, not by the crash. It puts rows of so many bytes, which
+    /// may be far more than its own: the larger number counts. One at a time.
+    pub(crate) fn append_transaction(&self, changes: &[u8], rows: u64) -> Result<Position> {
+        let at = self.append(RecordKind::Transaction, changes.len() + 5, |out, back| {
             put_varint(out, u64::from(back));
             out.extend_from_slice(changes);
-        })
+        })?;
+        self.head().written += rows.saturating_sub(changes.len() as u64);
+        Ok(at)
     }
 
     /// Appends a record; `fill` writes the payload (at most `max` bytes), given its distance from the durable part.

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 /// Rows of one record take about this many bytes.
 const ROWS: usize = 64 << 10;
 
-/// Transactions worth this many bytes are replayed faster than a checkpoint is written.
+/// Transactions worth this many bytes, or that put so many bytes of rows, are replayed faster than a checkpoint is written.
 const DUE: u64 = 4 << 20;
 
 /// Bytes that a checkpoint may take beside its rows: frames, a footer, a header, and what the filesystem rounds up to.
@@ -215,5 +215,54 @@ pub(crate) fn unusable(at: Position, why: impl Into<String>) -> Error {
         segment: at.segment,
         offset: u64::from(at.offset),
         why: why.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Change, CreateOptions, Extent, Inode, Kind, MAX_COPIED, MemIo, OpenOptions, Time};
+    use std::sync::Arc;
+
+    /// Regression: a change of 20 bytes that copies many extents counted for 20 bytes of rows, so that a checkpoint
+    /// was not due for long, and the room kept for it was too small.
+    #[test]
+    fn the_rows_of_copies_count() {
+        let io = MemIo::new();
+        let store = Store::create(Arc::new(io.clone()), CreateOptions::new([1; 16])).unwrap();
+        let file = |ino| Change::PutInode(Inode::new(ino, Kind::File, 0o644, Time::default()));
+        let extent = Extent::new(store.append_block(b"bytes").unwrap(), 0, 5);
+        let put = Change::PutExtents {
+            ino: 2,
+            first: 0,
+            extents: vec![Some(extent); MAX_COPIED as usize],
+        };
+        let _made = store.commit(vec![file(2), put]).unwrap();
+        for ino in 3..100 {
+            let copy = Change::CopyExtents {
+                ino,
+                first: 0,
+                from: 2,
+                from_first: 0,
+                count: MAX_COPIED,
+            };
+            let _copied = store.commit(vec![file(ino), copy]).unwrap();
+        }
+        store.sync().unwrap();
+        let options = OpenOptions {
+            rebuild: true,
+            ..OpenOptions::default()
+        };
+        let (again, _) = Store::open(Arc::new(MemIo::from_files(io.files())), options).unwrap();
+        for store in [store, again] {
+            let (at_most, since) = (store.row_bytes_at_most(), store.log.since_checkpoint());
+            store.measure_rows().unwrap();
+            let rows = store.row_bytes_at_most();
+            assert!(
+                rows > 100_000 && at_most >= rows && since >= rows,
+                "{at_most} {since} {rows}"
+            );
+        }
     }
 }

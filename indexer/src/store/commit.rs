@@ -88,7 +88,7 @@ impl Store {
         let effect = apply::effect(&self.state().index, self.log.seq().saturating_add(1), tx)?;
         self.check_places(&effect.placed)?;
         // The log first. If this fails, the index does not know of the transaction either.
-        self.log.append_transaction(bytes)?;
+        self.log.append_transaction(bytes, effect.put_bytes())?;
         let changed = effect.rows.len();
         self.state_mut().apply(effect.rows, &effect.counters);
         let seq = self.log.seq();

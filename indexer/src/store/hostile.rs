@@ -84,7 +84,7 @@ fn assert_good(store: &Store, what: &str) {
 /// The log with this transaction at its end, which may be no transaction at all.
 fn with_transaction(bytes: &[u8]) -> MemIo {
     let (io, store) = store();
-    store.log.append_transaction(bytes).unwrap();
+    store.log.append_transaction(bytes, 0).unwrap();
     store.sync().unwrap();
     io
 }

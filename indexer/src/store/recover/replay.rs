@@ -225,6 +225,8 @@ impl Replay<'_> {
         };
         match applied {
             Ok(effect) => {
+                // As the commit counted it.
+                self.state.since += effect.put_bytes().saturating_sub(payload.len() as u64);
                 self.state.index.apply(effect.rows);
                 self.state.counters.add(&effect.counters);
                 self.state.index.settle(usize::MAX).map(drop)
