@@ -20,6 +20,9 @@ pub const MAX_EXTENTS: usize = 1 << 20;
 /// Most blocks copied by one change.
 pub const MAX_COPIED: u64 = 4096;
 
+/// Most blocks copied by the changes of one transaction: each may take an entry in memory when it is applied.
+pub(crate) const MAX_COPIED_TOGETHER: u64 = 1 << 20;
+
 /// A stored block with more users than this is moved, but neither coded anew nor merged: each of them costs work.
 pub const MAX_USERS: u64 = 1 << 16;
 
@@ -141,6 +144,19 @@ pub enum Change {
 }
 
 impl Change {
+    /// Adds to the number of blocks that the changes of a transaction copy, and refuses too many.
+    pub(crate) fn count_copied(&self, copied: &mut u64) -> Result<(), String> {
+        if let Self::CopyExtents { count, .. } = self {
+            *copied = copied.saturating_add(*count);
+        }
+        if *copied > MAX_COPIED_TOGETHER {
+            return Err(format!(
+                "copies of more than {MAX_COPIED_TOGETHER} blocks in one transaction"
+            ));
+        }
+        Ok(())
+    }
+
     /// Refuses what no filesystem may hold; the same rules hold for what comes from the disk.
     pub(crate) fn validate(&self) -> Result<(), String> {
         match self {

@@ -118,10 +118,12 @@ fn encode(out: &mut Vec<u8>, change: &Change) {
 pub(crate) fn decode_transaction(bytes: &[u8]) -> Result<Vec<Change>, String> {
     let mut r = Reader::new(bytes);
     let mut out = Vec::new();
+    let mut copied = 0;
     while !r.is_empty() {
         let at = bytes.len() - r.rest().len();
         let change = decode(&mut r).ok_or_else(|| format!("change {} at byte {at} makes no sense", out.len()))?;
         change.validate()?;
+        change.count_copied(&mut copied)?;
         out.push(change);
     }
     Ok(out)

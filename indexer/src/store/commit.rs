@@ -219,8 +219,12 @@ impl Store {
 }
 
 fn encode_valid(tx: &[Change]) -> Result<Vec<u8>> {
+    let mut copied = 0;
     for change in tx {
-        change.validate().map_err(Error::InvalidChange)?;
+        change
+            .validate()
+            .and_then(|()| change.count_copied(&mut copied))
+            .map_err(Error::InvalidChange)?;
     }
     let mut bytes = Vec::new();
     encode_changes(&mut bytes, tx);

@@ -10,7 +10,7 @@ use crate::log::{Header, Position, RecordKind, segment_name};
 use crate::wire::{put_bytes, put_varint};
 use crate::{
     BlockRef, Change, CheckOptions, Cookie, CreateOptions, Dictionary, DictionaryChange, Dirent, Error, Extent,
-    GcOptions, Inode, Kind, MemIo, OpenOptions, ROOT_INO, Result, Store, Time,
+    GcOptions, Inode, Kind, MAX_COPIED, MemIo, OpenOptions, ROOT_INO, Result, Store, Time,
 };
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -732,4 +732,29 @@ fn counts_and_rows_of_users_that_lie_are_found_and_harm_nothing_else() {
         assert!(collected.is_ok(), "{what}: {collected:?}");
         store.close().unwrap();
     }
+}
+
+/// Regression: one transaction could hold 1.6 million copies of 4096 blocks, which took tens of gigabytes to apply.
+#[test]
+fn a_transaction_of_too_many_copies_is_refused() {
+    let copies = |n: usize| {
+        let copy = Change::CopyExtents {
+            ino: GOOD,
+            first: 100_000,
+            from: GOOD,
+            from_first: 50_000,
+            count: MAX_COPIED,
+        };
+        vec![copy; n]
+    };
+    let (most, more) = (copies(256), copies(257));
+    let (_, made) = store();
+    let _copied = made.commit(most.clone()).unwrap();
+    assert!(matches!(made.commit(more.clone()), Err(Error::InvalidChange(_))));
+    let mut bytes = Vec::new();
+    encode_changes(&mut bytes, &most);
+    assert_good(&open(&with_transaction(&bytes), false).unwrap(), "256 copies");
+    bytes.clear();
+    encode_changes(&mut bytes, &more);
+    assert_refused(&with_transaction(&bytes), "257 copies");
 }
