@@ -1,7 +1,8 @@
 //! Finding stored blocks by a digest of what they decode to.
 //!
 //! The digests are in the rows of the stored blocks. The table over them is in memory, because rows in the order of
-//! digests would scatter every flush over the whole index. It is made when it is first asked for.
+//! digests would scatter every flush over the whole index. It is made when it is first asked for, a piece each time, so
+//! that nobody waits long.
 
 use super::Store;
 use crate::change::MAX_USERS;
@@ -10,15 +11,16 @@ use crate::{Change, Result};
 
 impl Store {
     /// Stored blocks in use that may decode to the same as one with this digest and length does, the oldest first, but
-    /// not all if there are many. Whoever shares one compares the bytes first.
+    /// not all if there are many, and none until all digests were read in, which each call does a piece of. Whoever
+    /// shares one compares the bytes first.
     pub fn find_equal(&self, digest: u32, raw_len: u32) -> Result<Vec<Extent>> {
         if digest == 0 {
             return Ok(Vec::new());
         }
         let found = {
             let mut contents = self.contents.lock();
-            if !contents.read {
-                contents.read_in(&self.state().index)?;
+            if !contents.read_in(&self.state().index)? {
+                return Ok(Vec::new());
             }
             contents.get(digest)
         };
@@ -38,7 +40,7 @@ impl Store {
     /// Notes the stored blocks that a transaction named.
     pub(super) fn note_contents(&self, tx: &[Change]) {
         let mut contents = self.contents.lock();
-        if !contents.read {
+        if !contents.begun() {
             return;
         }
         for change in tx {
