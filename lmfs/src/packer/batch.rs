@@ -13,6 +13,9 @@ use crate::store::Tag;
 const BLOCKS: usize = 64;
 /// ... or has waited this long: what a crash can cost in work, never in data.
 const AGE: Duration = Duration::from_secs(10);
+/// Blocks with more users than this together are swapped in by more than one transaction: each of them costs work, and
+/// everybody's commits wait for it.
+const USERS: u64 = 1 << 16;
 
 /// Swaps whose new blocks are appended, but perhaps not durable yet.
 #[derive(Default)]
@@ -53,6 +56,7 @@ impl Batch {
         }
         store.sync()?;
         let (mut changes, mut outcomes) = (Vec::new(), Vec::new());
+        let (mut users, mut skipped) = (0, Vec::new());
         for (waiting, new) in &self.swaps {
             let id = waiting.extent.id;
             // Garbage collection may have moved it since it was read. Its contents are the same for ever.
@@ -61,6 +65,11 @@ impl Batch {
                 outcomes.push((waiting.extent, Outcome::Changed));
                 continue;
             };
+            users += now.users;
+            if users > USERS && !changes.is_empty() {
+                skipped.extend(store.commit(std::mem::take(&mut changes))?.skipped);
+                users = now.users;
+            }
             changes.push(change(waiting, now.r, new));
             let outcome = match new {
                 New::Kept(_) => Outcome::Kept,
@@ -69,10 +78,10 @@ impl Batch {
             };
             outcomes.push((waiting.extent, outcome));
         }
-        let report = store.commit(changes)?;
+        skipped.extend(store.commit(changes)?.skipped);
         store.sync()?;
         for (extent, outcome) in &mut outcomes {
-            if report.skipped.contains(&Skipped { id: extent.id }) {
+            if skipped.contains(&Skipped { id: extent.id }) {
                 *outcome = Outcome::Changed;
             }
         }

@@ -545,6 +545,28 @@ fn equal_blocks_become_one_and_a_shared_block_is_packed_once() {
     );
 }
 
+/// Regression: a batch was one transaction, however many blocks of files it was work for.
+#[test]
+fn blocks_with_many_users_are_not_swapped_in_together() {
+    let f = Fixture::new();
+    f.file(10, &text(3 * BLOCK), 0);
+    f.file(11, b"x", 0);
+    let mut batch = batch::Batch::default();
+    for (block, extent) in (0..).zip(f.extents(10)) {
+        let share = Change::PutExtents {
+            ino: 11,
+            first: 100_000 * block,
+            extents: vec![Some(extent); 30_000],
+        };
+        assert_eq!(f.store.commit(vec![share]).unwrap().skipped, []);
+        let waiting = plan::Waiting { ino: 10, block, extent };
+        batch.add(&waiting, batch::New::Kept(Tag(extent.tag)));
+    }
+    let before = f.store.seq();
+    assert_eq!(batch.commit(&f.store).unwrap().len(), 3);
+    assert_eq!(f.store.seq() - before, 2);
+}
+
 #[test]
 fn blocks_with_one_digest_and_other_bytes_stay_apart() {
     let f = Fixture::new();
