@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
+import warnings
 from collections import OrderedDict
 from typing import IO, Any, Callable, Iterable
 
@@ -203,8 +205,74 @@ class LmzReader(io.RawIOBase):
         super().close()
 
 
-class LmzWriter(io.RawIOBase):
+class Unfinished(io.RawIOBase):
+    """A file that is written. It is complete only if it is closed, and not because something went wrong."""
+
+    #: Whoever wrapped it was collected without being closed.
+    _dropped = False
+    #: What was being handled already when the file was opened.
+    _handled: BaseException | None = None
+
+    def writable(self) -> bool:
+        return True
+
+    def _finish(self) -> None:
+        raise NotImplementedError
+
+    def _give_up(self) -> None:
+        raise NotImplementedError
+
+    def discard(self) -> None:
+        """Forgets what was written. The file stays incomplete, or what it was before."""
+        if not self.closed:
+            try:
+                self._give_up()
+            finally:
+                self._handled = None
+                super().close()
+
+    def close(self) -> None:
+        """Completes the file, unless an exception is being handled that came after it was opened."""
+        if self.closed:
+            return
+        # Wrappers close what they wrap whether they failed or not, so this is all that tells.
+        now = sys.exc_info()[1]
+        if self._dropped or (now is not None and now is not self._handled):
+            self.discard()
+            self._warn("was not closed" if self._dropped else f"was closed while {now!r} was handled")
+            return
+        try:
+            self._finish()
+        finally:
+            self._handled = None
+            super().close()
+
+    def _warn(self, why: str) -> None:
+        warnings.warn(f"what was written is incomplete and given up: the file {why}", RuntimeWarning, stacklevel=3)
+
+    def _dealloc_warn(self, source: Any) -> None:
+        """What Python's wrappers call when they are collected, before they close what they wrap."""
+        self._dropped = True
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def __del__(self) -> None:
+        # That of the base class would close it.
+        if not self.closed:
+            self.discard()
+            self._warn("was not closed")
+
+
+class LmzWriter(Unfinished):
     """A compressed file that is written. It is complete once it is closed without an exception."""
+
+    _file: Any = None
+    _closes = False
+    _encoder: _core.Encoder | None = None
 
     def __init__(
         self,
@@ -216,13 +284,15 @@ class LmzWriter(io.RawIOBase):
         threads: int = 0,
         closes: bool = False,
     ) -> None:
+        self._handled = sys.exc_info()[1]
+        self._position = 0
         self._file = file
         self._closes = closes
-        self._position = 0
-        self._encoder: _core.Encoder | None = _core.Encoder(level, block_size, model, threads)
-
-    def writable(self) -> bool:
-        return True
+        try:
+            self._encoder = _core.Encoder(level, block_size, model, threads)
+        except BaseException:
+            self.discard()
+            raise
 
     def tell(self) -> int:
         return self._position
@@ -240,21 +310,17 @@ class LmzWriter(io.RawIOBase):
         while view:
             view = view[self._file.write(view) :]
 
-    def close(self) -> None:
-        if self.closed:
-            return
+    def _finish(self) -> None:
         try:
             if self._encoder is not None:
                 encoder, self._encoder = self._encoder, None
                 self._put(encoder.finish())
                 self._file.flush()
         finally:
-            if self._closes:
-                self._file.close()
-            super().close()
+            self._give_up()
 
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
-        if kind is not None:
-            # Without its table the file counts as cut short, which it is.
-            self._encoder = None
-        self.close()
+    def _give_up(self) -> None:
+        # Without its table the file counts as cut short, which it is.
+        self._encoder = None
+        if self._closes:
+            self._file.close()

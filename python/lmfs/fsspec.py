@@ -8,6 +8,7 @@ Files that are not compressed are read as they are.
 from __future__ import annotations
 
 import io
+import sys
 import tempfile
 import threading
 from collections import OrderedDict
@@ -15,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Iterable
 
 import fsspec
+from fsspec.core import get_compression
 from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.memory import MemoryFile
 
 from . import _core
-from ._files import LmzReader, LmzWriter
+from ._files import LmzReader, LmzWriter, Unfinished
 
 #: Smaller files are not compressed: a container has a header, a table and a footer.
 SMALLEST = 53
@@ -167,6 +169,18 @@ class LmfsFileSystem(ChainedFileSystem):
         return self.fs.exists(self._strip_protocol(path), **options)
 
     # Reading
+
+    def open(self, path: Any, mode: str = "rb", *args: Any, **options: Any) -> Any:
+        if "r" in mode:
+            return super().open(path, mode, *args, **options)
+        compression = args[2] if len(args) > 2 else options.get("compression")
+        if get_compression(str(path), compression) is not None:
+            # Such a wrapper does not close what it wraps: nobody could tell whether the file is complete.
+            raise NotImplementedError("what is written is compressed already: open it without compression")
+        if "b" in mode:
+            return super().open(path, mode, *args, **options)
+        text = {key: options.pop(key) for key in ("encoding", "errors", "newline") if key in options}
+        return _TextUpload(super().open(path, mode.replace("t", "") + "b", *args, **options), **text)
 
     def _open(
         self,
@@ -335,18 +349,35 @@ class _Download(LmzReader):
         return self.fs.info(self.path)
 
 
-class _Upload(io.RawIOBase):
+class _TextUpload(io.TextIOWrapper):
+    """Text that is compressed. The base class closes what it wraps even after an exception."""
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.buffer.discard()
+
+
+class _Upload(Unfinished):
     """A compressed file that appears when it is complete."""
 
-    def __init__(self, fs: LmfsFileSystem, path: str, mode: str, autocommit: bool, block_size: int) -> None:
-        self.fs, self.path, self.mode, self.autocommit = fs, path, mode, autocommit
-        self._spool: Any = tempfile.SpooledTemporaryFile(max_size=SPOOL)
-        self._writer = LmzWriter(
-            self._spool, level=fs.level, block_size=block_size, model=fs.model, threads=fs.threads
-        )
+    _spool: Any = None
+    _writer: LmzWriter | None = None
 
-    def writable(self) -> bool:
-        return True
+    def __init__(self, fs: LmfsFileSystem, path: str, mode: str, autocommit: bool, block_size: int) -> None:
+        self._handled = sys.exc_info()[1]
+        self.fs, self.path, self.mode, self.autocommit = fs, path, mode, autocommit
+        #: Nothing will become of it.
+        self._lost = False
+        self._spool = tempfile.SpooledTemporaryFile(max_size=SPOOL)
+        try:
+            self._writer = LmzWriter(
+                self._spool, level=fs.level, block_size=block_size, model=fs.model, threads=fs.threads
+            )
+        except BaseException:
+            super().discard()
+            raise
 
     def tell(self) -> int:
         return self._writer.tell()
@@ -354,18 +385,29 @@ class _Upload(io.RawIOBase):
     def write(self, data: Any) -> int:
         return self._writer.write(data)
 
-    def close(self) -> None:
-        if self.closed:
-            return
+    def _finish(self) -> None:
         try:
             self._writer.close()
-            if self.autocommit:
-                self.commit()
-        finally:
-            super().close()
+        except BaseException:
+            self._give_up()
+            raise
+        if self.autocommit:
+            self.commit()
+
+    def _give_up(self) -> None:
+        self._lost = True
+        if self._writer is not None:
+            self._writer.discard()
+        if self._spool is not None:
+            self._spool.close()
 
     def commit(self) -> None:
-        """Puts the file where it belongs."""
+        """Puts the file where it belongs, unless it was given up."""
+        if self._lost:
+            return
+        if not self._writer.closed:
+            # A transaction ends, and the file is still being written.
+            raise ValueError(f"{self.path} was not closed")
         with self._spool as spool:
             spool.seek(0)
             if self.mode == "xb":
@@ -376,14 +418,6 @@ class _Upload(io.RawIOBase):
                     out.write(piece)
 
     def discard(self) -> None:
-        """Forgets it."""
-        self._spool.close()
-
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
-        if kind is not None:
-            # What is not complete must not take the place of what is.
-            self.autocommit = False
-            self.discard()
-            super().close()
-            return
-        self.close()
+        """Forgets it, also when it is closed and waits for the end of a transaction."""
+        self._give_up()
+        super().discard()

@@ -147,6 +147,26 @@ def test_a_writer_that_fails_leaves_no_whole_file(tmp_path):
         lmfs.open(path, "xb")
 
 
+@pytest.mark.filterwarnings("ignore:what was written is incomplete")
+def test_a_writer_in_a_wrapper_that_fails_leaves_no_whole_file(tmp_path):
+    """Regression: text and what was forgotten became a whole file."""
+    path = tmp_path / "cut.lmz"
+    with pytest.raises(KeyError):
+        with io.TextIOWrapper(lmfs.open(path, "wb", level=1)) as out:
+            out.write("x" * 100_000)
+            raise KeyError
+    with pytest.raises(lmfs.DamagedError):
+        lmfs.open(path)
+    out = lmfs.open(path, "wb", level=1)
+    out.write(TEXT)
+    del out
+    with pytest.raises(lmfs.DamagedError):
+        lmfs.open(path)
+    with io.TextIOWrapper(lmfs.open(path, "wb", level=1)) as out:
+        out.write("text")
+    assert lmfs.open(path).read() == b"text"
+
+
 def test_other_threads_run_while_something_is_compressed():
     ticks = []
     over = threading.Event()

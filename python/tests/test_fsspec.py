@@ -1,5 +1,6 @@
 """The filesystem, alone and under the libraries that use it."""
 
+import gc
 import os
 import pickle
 
@@ -74,6 +75,60 @@ def test_what_fails_does_not_appear(fs):
             out.write(TEXT)
         assert not fs.exists("/later")
     assert fs.cat_file("/later") == TEXT
+
+
+@pytest.mark.filterwarnings("ignore:what was written is incomplete")
+@pytest.mark.parametrize("mode", ["wb", "w"])
+@pytest.mark.parametrize("way", ["filesystem", "url", "close"])
+def test_what_fails_leaves_what_was_there(fs, mode, way):
+    """Regression: text, fsspec.open and close() put what was written so far in the place of the whole file."""
+    fs.pipe_file("/file", b"old")
+    some = TEXT[:1000].decode() if mode == "w" else TEXT[:1000]
+
+    def opened():
+        return fs.open("/file", mode) if way != "url" else fsspec.open("lmfs::memory://file", mode)
+
+    with pytest.raises(KeyError):
+        if way == "close":
+            out = opened()
+            try:
+                out.write(some)
+                raise KeyError
+            finally:
+                out.close()
+        else:
+            with opened() as out:
+                out.write(some)
+                raise KeyError
+    assert fs.cat_file("/file") == b"old"
+    # Forgotten, in text of which a part has not come here yet.
+    out = opened()
+    out = out.open() if way == "url" else out
+    out.write(some)
+    del out
+    gc.collect()
+    assert fs.cat_file("/file") == b"old"
+    # What was being handled already has nothing to do with the file.
+    try:
+        raise KeyError
+    except KeyError:
+        with opened() as out:
+            out.write(some)
+    assert fs.cat_file("/file") == TEXT[:1000]
+
+
+def test_what_fails_in_a_transaction_stays_out_of_it(fs):
+    fs.pipe_file("/file", b"old")
+    with fs.transaction:
+        with pytest.raises(KeyError):
+            with fs.open("/file", "wb") as out:
+                out.write(TEXT)
+                raise KeyError
+        with fs.open("/other", "wb") as out:
+            out.write(TEXT)
+    assert fs.cat_file("/file") == b"old" and fs.cat_file("/other") == TEXT
+    with pytest.raises(NotImplementedError):
+        fs.open("/file.gz", "wb", compression="infer")
 
 
 def test_a_replaced_file_has_its_own_size(fs):
