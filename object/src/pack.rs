@@ -16,6 +16,7 @@ use lmfs_codec::model::{EngineChoice, LanguageModel, LoadOptions, ModelSource, l
 use lmfs_codec::{Codec, Level, Stop};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, Result};
+use tokio::sync::Semaphore;
 
 use crate::error::generic;
 use crate::store::LmfsStore;
@@ -37,7 +38,8 @@ pub struct PackOptions {
     pub shard: (u32, u32),
     /// Only objects that are containers already. Those who read others may not know containers.
     pub containers_only: bool,
-    /// The most bytes of an object as it is stored. It is held in memory, and S3 takes 5 GB at once.
+    /// The most bytes of an object as it is stored, and of all that are packed at the same time. They are held in
+    /// memory, and S3 takes 5 GB at once.
     pub largest: u64,
     /// Nobody else writes: stores without conditional PUTs will do.
     pub exclusive: bool,
@@ -132,7 +134,12 @@ pub struct Packer {
     codec: Codec,
     block_size: usize,
     options: PackOptions,
+    /// One permit for each [`WEIGHT`] of the objects that are packed at the same time.
+    room: Semaphore,
 }
+
+/// Bytes of a permit.
+const WEIGHT: u64 = 1 << 20;
 
 impl Packer {
     /// With the level's built-in model, if it has one.
@@ -163,7 +170,10 @@ impl Packer {
         let mut of_level = options.level.options();
         of_level.model = model.is_some();
         let codec = store.shared().options.codecs.codec(model, of_level).map_err(generic)?;
+        // The largest object fits, alone.
+        let room = usize::try_from(options.largest.div_ceil(WEIGHT)).unwrap_or(usize::MAX);
         Ok(Packer {
+            room: Semaphore::new(room.clamp(1, u32::MAX as usize).min(Semaphore::MAX_PERMITS)),
             store,
             codec,
             block_size,

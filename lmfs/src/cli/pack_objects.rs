@@ -1,5 +1,6 @@
 //! `lmfs pack-objects`: compresses the objects of a bucket, and swaps those that have not changed.
 
+use std::ffi::OsString;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::ExitCode;
@@ -104,9 +105,12 @@ async fn pack(
     prefix: Option<Key>,
 ) -> anyhow::Result<Summary> {
     if !args.exclusive && !args.dry_run {
-        probe(&*inner, prefix.as_ref())
-            .await
-            .context("use --exclusive if nobody else writes meanwhile")?;
+        probe(&*inner, prefix.as_ref()).await.map_err(|error| match error {
+            error @ object_store::Error::NotSupported { .. } => {
+                anyhow::Error::new(error).context("use --exclusive if nobody else writes meanwhile")
+            }
+            error => error.into(),
+        })?;
     }
     let mut options = PackOptions::new(Level::new(args.level)?);
     options.block_size = Some(usize::try_from(args.block_size)?);
@@ -164,9 +168,21 @@ fn open(text: &str) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Key>)> {
             "this program was built without clouds: `cargo build --release -p lmfs --features cloud` builds it with them"
         );
     }
-    let environment = std::env::vars().map(|(name, value)| (name.to_ascii_lowercase(), value));
-    let (store, prefix) = parse_url_opts(&url, environment).with_context(|| format!("cannot open {url}"))?;
+    let (store, prefix) =
+        parse_url_opts(&url, settings(std::env::vars_os())).with_context(|| format!("cannot open {url}"))?;
     Ok((Arc::from(store), (!prefix.as_ref().is_empty()).then_some(prefix)))
+}
+
+/// What the environment says about clouds. `object_store` takes more names, such as TOKEN, which anything
+/// may have set.
+fn settings(environment: impl Iterator<Item = (OsString, OsString)>) -> impl Iterator<Item = (String, String)> {
+    let text = environment.filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
+    text.map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter(|(name, _)| {
+            ["aws_", "azure_", "google_"]
+                .iter()
+                .any(|cloud| name.starts_with(cloud))
+        })
 }
 
 fn folder(path: &Path) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Key>)> {
@@ -206,6 +222,24 @@ fn text(summary: &Summary, dry_run: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Regression: TOKEN and ENDPOINT of anything else went to the cloud, and a name that is no text was a panic.
+    #[test]
+    fn only_variables_of_clouds_are_used() {
+        use std::os::unix::ffi::OsStringExt;
+        let wrong = OsString::from_vec(vec![b'A', 0xff]);
+        let environment = [
+            ("AWS_ENDPOINT".into(), "http://here".into()),
+            ("Google_Bucket".into(), "b".into()),
+            ("TOKEN".into(), "secret".into()),
+            ("ENDPOINT".into(), "http://there".into()),
+            (wrong.clone(), "x".into()),
+            ("AWS_REGION".into(), wrong),
+        ];
+        let found: Vec<_> = settings(environment.into_iter()).collect();
+        let expected = [("aws_endpoint", "http://here"), ("google_bucket", "b")];
+        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
 
     #[test]
     fn parts_count_from_zero() {

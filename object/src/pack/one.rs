@@ -1,16 +1,17 @@
 //! Packing one object.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use lmfs_codec::stream::ContainerHeader;
 use lmfs_codec::stream::layout::Finder;
 use lmfs_codec::{Header, Method, Stop};
 use object_store::{
-    Attributes, Error, GetOptions, GetResult, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload, Result,
-    UpdateVersion,
+    Attributes, Error, GetOptions, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload, Result, UpdateVersion,
 };
 
-use super::{Outcome, Packer};
+use super::{Outcome, Packer, WEIGHT};
 use crate::cutter::Cutter;
 use crate::encode::{self, Container};
 use crate::error::{Stopped, failed};
@@ -18,6 +19,8 @@ use crate::known::{ContentId, Kind};
 use crate::open::Opened;
 use crate::read::places;
 use crate::request;
+
+type Content = BoxStream<'static, Result<Bytes>>;
 
 /// What an object becomes.
 struct Packed {
@@ -66,9 +69,13 @@ impl Packer {
             }
         };
         let pin = opened.pin.clone();
-        let result = shared.read(opened, &GetOptions::default()).await?;
-        let attributes = result.attributes.clone();
-        let Some(packed) = self.encode(&pin.meta, result, known, stop).await? else {
+        // Objects are held in memory while they are packed.
+        let weight = before.min(self.options.largest).div_ceil(WEIGHT);
+        let weight = u32::try_from(weight).map_err(|error| failed(&meta.location, error))?;
+        let held = self.room.acquire_many(weight).await;
+        let _held = held.map_err(|error| failed(&meta.location, error))?;
+        let (attributes, content) = self.content(opened).await?;
+        let Some(packed) = self.encode(&pin.meta, content, known, stop).await? else {
             return Ok(Outcome::Kept);
         };
         // A container that does not shrink is swapped nevertheless if its header can say that this model was tried, or
@@ -115,14 +122,49 @@ impl Packer {
         let header = Header::parse_prefix(&bytes).map_err(|error| failed(&opened.pin.meta.location, error))?;
         let slow = !matches!(header.method, Method::Raw | Method::Zstd);
         let as_asked = found.headers().all(|header| header.block_size == self.block_size);
-        Ok(slow || (!self.codec.options().mix && as_asked))
+        // A staged block is one of level 1. One of level 2 looks like it, so that level 2 tries each again.
+        Ok(slow || (self.options.level.number == 1 && as_asked))
+    }
+
+    /// What is to be compressed. Requests time out that are read as slowly as a model compresses, so each is read at
+    /// once.
+    async fn content(&self, opened: Opened) -> Result<(Attributes, Content), Stopped> {
+        let shared = self.store.shared();
+        let (pin, size) = (opened.pin.clone(), opened.pin.meta.size);
+        if matches!(opened.kind, Kind::Container(_)) || opened.pieces.get(&(0..size)).is_some() {
+            let result = shared.read(opened, &GetOptions::default()).await?;
+            return Ok((result.attributes.clone(), result.into_stream()));
+        }
+        let response = match opened.fresh {
+            Some(response) => response,
+            None => request::head(&*shared.inner, &pin).await?,
+        };
+        let (inner, fetch) = (Arc::clone(&shared.inner), shared.options.fetch);
+        let pieces = stream::try_unfold(0, move |at| {
+            let (inner, pin) = (Arc::clone(&inner), pin.clone());
+            async move {
+                if at >= size {
+                    return Ok(None);
+                }
+                let end = size.min(at + fetch);
+                match request::bytes(&*inner, &pin, at..end).await {
+                    Ok((bytes, _)) => Ok(Some((bytes, end))),
+                    Err(Stopped::Failed(error)) => Err(error),
+                    Err(Stopped::Replaced) => Err(Error::Precondition {
+                        path: pin.meta.location.to_string(),
+                        source: "the object was replaced while it was packed".into(),
+                    }),
+                }
+            }
+        });
+        Ok((response.attributes, pieces.boxed()))
     }
 
     /// Compresses the content of an object; `None` if it is empty.
     async fn encode(
         &self,
         meta: &ObjectMeta,
-        result: GetResult,
+        content: Content,
         known: Option<ContentId>,
         stop: &Stop,
     ) -> Result<Option<Packed>> {
@@ -130,7 +172,7 @@ impl Packer {
         let wrong = |error: lmfs_codec::Error| failed(&meta.location, error);
         let header = ContainerHeader::new(&self.codec, self.block_size).map_err(wrong)?;
         let (mut crc, mut len) = (crc32fast::Hasher::new(), 0);
-        let content = result.into_stream().inspect_ok(|bytes| {
+        let content = content.inspect_ok(|bytes| {
             crc.update(bytes);
             len += bytes.len() as u64;
         });

@@ -18,7 +18,8 @@ const RACES: usize = 20;
 /// in two steps, loses what somebody else wrote in between.
 ///
 /// # Errors
-/// Conditions that the server does not know, ignores, or does not check atomically; any other failure of a request.
+/// [`Error::NotSupported`] if the server does not know conditions. Conditions that it ignores or does not check
+/// atomically; any other failure of a request.
 pub async fn probe(store: &dyn ObjectStore, prefix: Option<&Path>) -> Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(generic)?;
     let name = format!(".lmfs-probe-{}-{}", now.as_nanos(), std::process::id());
@@ -97,9 +98,12 @@ async fn put(store: &dyn ObjectStore, path: &Path, number: usize, mode: PutMode)
 fn refused<T>(result: Result<T>, what: &str) -> Result<()> {
     match result {
         Err(Error::Precondition { .. } | Error::NotFound { .. }) => Ok(()),
-        Err(error @ (Error::NotImplemented { .. } | Error::NotSupported { .. })) => Err(generic(format!(
-            "the store has no conditional PUT ({error}): it can be packed only while nobody else writes to it"
-        ))),
+        Err(error @ (Error::NotImplemented { .. } | Error::NotSupported { .. })) => {
+            let reason = format!(
+                "the store has no conditional PUT ({error}): it can be packed only while nobody else writes to it"
+            );
+            Err(Error::NotSupported { source: reason.into() })
+        }
         Err(error) => Err(error),
         Ok(_) => Err(unfit(what)),
     }

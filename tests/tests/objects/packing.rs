@@ -13,11 +13,11 @@ use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, UpdateVersion,
+    Attribute, Attributes, Error, GetOptions, GetRange, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, UpdateVersion,
 };
 
-use super::stores::{Fault, Watched, lines, lmfs, noise};
+use super::stores::{Fault, Request, Watched, lines, lmfs, noise};
 
 fn level(number: u8) -> PackOptions {
     PackOptions::new(Level::new(number).unwrap())
@@ -104,6 +104,70 @@ async fn a_bucket_becomes_smaller_and_stays_so() {
         let plain = reader.get(&Path::from("plain")).await.unwrap();
         assert!(plain.bytes().await.unwrap() == lines(50_000));
     }
+}
+
+/// Regression: a plain object was one request, read as slowly as it was compressed, and servers and clients time out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_object_is_read_in_short_requests() {
+    let bucket = Arc::new(InMemory::new());
+    let (path, content) = (Path::from("plain"), lines(1_000_000));
+    bucket.put(&path, content.clone().into()).await.unwrap();
+    let watched = Watched::new(bucket);
+    let mut options = super::stores::options();
+    options.fetch = 1 << 16;
+    let store = LmfsStore::new(watched.clone(), options).unwrap();
+    assert_eq!(pack(&store, level(1)).await.packed, 1);
+    let mut at = 0;
+    for request in watched.take().0 {
+        if let Request::Get {
+            range: Some(GetRange::Bounded(range)),
+            if_match,
+            ..
+        } = request
+            && range.start == at
+            && range.end > 100
+        {
+            assert!(if_match && range.end - range.start <= 1 << 16, "{range:?}");
+            at = range.end;
+        }
+    }
+    assert_eq!(at, 1_000_000);
+    assert!(store.get(&path).await.unwrap().bytes().await.unwrap() == content);
+}
+
+/// Regression: level 2 took what a PUT had written for packed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn level_2_packs_what_a_put_wrote() {
+    let store = lmfs(Arc::new(InMemory::new()));
+    let path = Path::from("object");
+    store.put(&path, lines(300_000).into()).await.unwrap();
+    let mut again = level(2);
+    again.block_size = Some(64 << 10);
+    let mut fast = level(1);
+    fast.block_size = again.block_size;
+    assert_eq!(pack(&store, fast.clone()).await.already, 1);
+    assert_eq!(pack(&store, again.clone()).await.packed, 1);
+    // They look alike, so that it is tried again.
+    assert_eq!(pack(&store, again).await.kept, 1);
+    assert_eq!(pack(&store, fast).await.packed, 0);
+    assert!(store.get(&path).await.unwrap().bytes().await.unwrap() == lines(300_000));
+}
+
+/// Objects that are larger together than may be held at a time are packed one after the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn objects_wait_for_room() {
+    let bucket = Arc::new(InMemory::new());
+    for number in 0..10 {
+        let path = Path::from(number.to_string());
+        bucket
+            .put(&path, lines(900_000 + number * 20_000).into())
+            .await
+            .unwrap();
+    }
+    let mut options = level(1);
+    options.largest = 1 << 20;
+    let summary = pack(&lmfs(bucket), options).await;
+    assert_eq!((summary.packed, summary.kept, summary.failed), (8, 2, 0), "{summary:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
