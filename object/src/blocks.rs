@@ -4,7 +4,7 @@ mod disk;
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -51,12 +51,27 @@ pub struct BlockKey {
 type Decoded = Result<Bytes, Arc<dyn std::error::Error + Send + Sync>>;
 type Flight = Shared<BoxFuture<'static, Decoded>>;
 
-/// Sets a flag when it is dropped: nobody waits any more.
-struct StopOnDrop(Stop);
+/// Part of a decode: dropped when it has ended, or when nobody waits for it any more.
+struct Flying {
+    stop: Stop,
+    key: Option<BlockKey>,
+    blocks: Weak<Blocks>,
+}
 
-impl Drop for StopOnDrop {
+impl Drop for Flying {
     fn drop(&mut self) {
-        self.0.set();
+        self.stop.set();
+        if let (Some(key), Some(blocks)) = (self.key, self.blocks.upgrade()) {
+            let mut flights = blocks.flights.lock();
+            // Somebody else may have begun anew.
+            let next = flights.get(&key).and_then(WeakShared::upgrade);
+            if next.is_none() {
+                flights.remove(&key);
+            }
+            drop(flights);
+            // Not before: if it is the last of its kind, it takes the lock.
+            drop(next);
+        }
     }
 }
 
@@ -88,8 +103,8 @@ impl Blocks {
         self.memory.lock().get(key).cloned()
     }
 
-    /// A block that is in memory or on disk.
-    pub async fn get(self: &Arc<Self>, key: BlockKey) -> Result<Option<Bytes>> {
+    /// A block of `len` bytes that is in memory or on disk.
+    pub async fn get(self: &Arc<Self>, key: BlockKey, len: u64) -> Result<Option<Bytes>> {
         if let Some(bytes) = self.in_memory(&key) {
             return Ok(Some(bytes));
         }
@@ -98,7 +113,7 @@ impl Blocks {
         }
         let blocks = Arc::clone(self);
         let read = move || {
-            let bytes = Bytes::from(blocks.disk.as_ref()?.get(&key)?);
+            let bytes = Bytes::from(blocks.disk.as_ref()?.get(&key, len)?);
             blocks.remember(key, &bytes);
             Some(bytes)
         };
@@ -135,7 +150,11 @@ impl Blocks {
 
     fn begin(self: &Arc<Self>, key: Option<BlockKey>, place: Place, stored: Bytes) -> Flight {
         let stop = Stop::new();
-        let guard = StopOnDrop(stop.clone());
+        let guard = Flying {
+            stop: stop.clone(),
+            key,
+            blocks: Arc::downgrade(self),
+        };
         let blocks = Arc::clone(self);
         let work = self.pool.run(move || {
             let decoded = place
@@ -182,5 +201,43 @@ impl std::fmt::Display for Told {
 impl std::error::Error for Told {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.0)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// Regression: a decode that was given up left an entry behind for good.
+    #[test]
+    fn what_was_given_up_leaves_nothing_behind() {
+        let pool = Arc::new(Pool::new(1));
+        let blocks = Arc::new(Blocks::new(&LmfsOptions::default(), pool).unwrap());
+        let key = BlockKey {
+            object: ObjectKey([1; 16]),
+            start: 0,
+        };
+        let begin = || {
+            let guard = Flying {
+                stop: Stop::new(),
+                key: Some(key),
+                blocks: Arc::downgrade(&blocks),
+            };
+            let flight: Flight = async move {
+                let _guard = guard;
+                futures_util::future::pending().await
+            }
+            .boxed()
+            .shared();
+            blocks.flights.lock().insert(key, flight.downgrade().unwrap());
+            flight
+        };
+        let first = begin();
+        let second = begin();
+        drop(first);
+        assert!(blocks.flights.lock().contains_key(&key), "another one is under way");
+        drop(second);
+        assert!(blocks.flights.lock().is_empty());
     }
 }

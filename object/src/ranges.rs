@@ -88,7 +88,7 @@ impl Shared {
                     continue;
                 }
                 let held = match container.block(&place) {
-                    Some(key) => self.blocks.get(key).await?,
+                    Some(key) => self.blocks.get(key, place.len).await?,
                     None => None,
                 };
                 match held {

@@ -105,7 +105,7 @@ impl Shared {
             let place = place.map_err(|error| failed(&opened.pin.meta.location, error))?;
             let key = container.block(&place);
             let held = match key {
-                Some(key) => self.blocks.get(key).await?,
+                Some(key) => self.blocks.get(key, place.len).await?,
                 None => None,
             };
             if held.is_none() {

@@ -108,11 +108,19 @@ impl Disk {
         self.state.lock().index.contains_key(key)
     }
 
-    /// A block. One that is not what was written is forgotten.
-    pub fn get(&self, key: &BlockKey) -> Option<Vec<u8>> {
+    /// A block of `len` bytes. One that is not what was written is forgotten.
+    pub fn get(&self, key: &BlockKey, len: u64) -> Option<Vec<u8>> {
         let (spot, file) = {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
             let spot = *state.index.get(key)?;
+            if u64::from(spot.len) != len {
+                tracing::warn!(
+                    "a block in {} has another length than its object says",
+                    self.folder.display()
+                );
+                state.index.remove(key);
+                return None;
+            }
             (spot, Arc::clone(state.files.get(&spot.file)?))
         };
         let mut bytes = vec![0; spot.len as usize];
@@ -147,7 +155,8 @@ impl Disk {
             Some(newest) if state.end + (HEADER + bytes.len()) as u64 <= self.file_bytes => newest,
             newest => {
                 self.shrink(state, self.most_files - 1);
-                let number = newest.map_or(0, |(number, _)| number + 1);
+                let number = newest.map_or(Some(0), |(number, _)| number.checked_add(1));
+                let number = number.ok_or_else(|| io::Error::other("there are no more names for files"))?;
                 let file = Arc::new(create(&path(&self.folder, number))?);
                 state.files.insert(number, Arc::clone(&file));
                 state.end = 0;
@@ -208,7 +217,9 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
         let number = name.to_str().and_then(|name| name.strip_suffix(".blocks"));
-        found.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        let number = number.and_then(|number| number.parse::<u64>().ok());
+        // Exactly the names that are made here: "+1.blocks" and "1.blocks" are somebody else's.
+        found.extend(number.filter(|number| path(folder, *number).file_name() == Some(name.as_os_str())));
     }
     found.sort_unstable();
     Ok(found)
@@ -255,10 +266,9 @@ fn scan(file: &File, number: u64, index: &mut HashMap<BlockKey, Spot>) -> io::Re
     while at + HEADER as u64 <= all {
         input.read_exact(&mut bytes)?;
         let Some((key, len, crc)) = parse(&bytes) else { break };
-        let next = at + HEADER as u64 + u64::from(len);
-        if next > all {
+        let Some(next) = (at + HEADER as u64).checked_add(len.into()).filter(|next| *next <= all) else {
             break;
-        }
+        };
         let spot = Spot {
             file: number,
             at: at + HEADER as u64,
@@ -315,7 +325,7 @@ mod tests {
 
         let disk = open(folder.path(), 4 << 20);
         for start in &kept {
-            assert_eq!(disk.get(&key(*start)).unwrap(), block(*start));
+            assert_eq!(disk.get(&key(*start), 100_000).unwrap(), block(*start));
         }
         let total: u64 = fs::read_dir(folder.path())
             .unwrap()
@@ -323,9 +333,14 @@ mod tests {
             .sum();
         assert!(total <= 4 << 20, "{total}");
         drop(disk);
+        // Files with other names are somebody else's.
+        for name in ["7.blocks", "+000000000000007.blocks", "x.blocks"] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
         // A smaller limit counts at once.
         let disk = open(folder.path(), 2 << 20);
         assert!(disk.has(&key(99)) && !disk.has(&key(kept[0])));
+        assert!(folder.path().join("7.blocks").exists());
     }
 
     #[test]
@@ -336,10 +351,12 @@ mod tests {
         let file = OpenOptions::new().write(true).open(path(folder.path(), 0)).unwrap();
         file.write_all_at(b"?", (HEADER + 100_000 + HEADER + 500) as u64)
             .unwrap();
-        assert_eq!(disk.get(&key(1)), None);
+        assert_eq!(disk.get(&key(1), 100_000), None);
         assert!(!disk.has(&key(1)));
         disk.put(&key(1), &block(1));
-        assert_eq!(disk.get(&key(1)).unwrap(), block(1));
+        assert_eq!(disk.get(&key(2), 99_999), None, "of another length");
+        assert!(!disk.has(&key(2)));
+        assert_eq!(disk.get(&key(1), 100_000).unwrap(), block(1));
     }
 
     #[test]
@@ -357,7 +374,9 @@ mod tests {
                 file.write_all(b"???").unwrap();
             }
             let disk = open(folder.path(), 4 << 20);
-            let left: Vec<u64> = (0..3).filter(|start| disk.get(&key(*start)).is_some()).collect();
+            let left: Vec<u64> = (0..3)
+                .filter(|start| disk.get(&key(*start), 100_000).is_some())
+                .collect();
             assert_eq!(left, if cut { vec![0, 1] } else { vec![0] });
         }
     }
