@@ -61,6 +61,11 @@ impl Shared {
                 }
                 Err(Stopped::Replaced) => {}
                 Err(Stopped::Failed(Error::NotFound { .. })) => return Ok(None),
+                // Others may be readable: one object must not hide them all.
+                Err(Stopped::Failed(error @ (Error::PermissionDenied { .. } | Error::Unauthenticated { .. }))) => {
+                    tracing::warn!("{location}: listed with the size that is stored: {error}");
+                    return Ok(Some(meta));
+                }
                 Err(Stopped::Failed(error)) => return Err(error),
             }
         }

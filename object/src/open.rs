@@ -19,6 +19,9 @@ const START: u64 = 64;
 /// The most bytes of a seek table that are asked for at a time.
 const TABLE: u64 = 8 << 20;
 
+/// The most containers of an object.
+const CONTAINERS: usize = 1 << 16;
+
 /// An object that can be read.
 pub struct Opened {
     pub pin: Pin,
@@ -122,6 +125,7 @@ impl Shared {
         let damaged = |error| Stopped::Failed(failed(&pin.meta.location, error));
         let mut finder = Finder::new(size, false).map_err(damaged)?;
         while let Some(range) = finder.next().map_err(damaged)? {
+            bounded(&finder).map_err(damaged)?;
             let bytes = self.stored(pin, pieces, range, finder.table()).await?;
             finder.take(&bytes).map_err(damaged)?;
         }
@@ -184,7 +188,7 @@ impl Shared {
             if let Some(len) = finder.only_len() {
                 return Ok(Some(len));
             }
-            let range = match finder.next() {
+            let range = match bounded(&finder).and_then(|()| finder.next()) {
                 Ok(Some(range)) => range,
                 Ok(None) => break,
                 Err(error) => return Ok(damaged(&pin, error)),
@@ -199,6 +203,15 @@ impl Shared {
             Err(error) => Ok(damaged(&pin, error)),
         }
     }
+}
+
+/// Each container of an object costs requests and memory: somebody else may have made millions of them.
+fn bounded(finder: &Finder) -> lmfs_codec::Result<()> {
+    if finder.containers() <= CONTAINERS {
+        return Ok(());
+    }
+    let reason = format!("an object of more than {CONTAINERS} containers is not read");
+    Err(lmfs_codec::Error::InvalidOption(reason))
 }
 
 /// Says that the size of an object is not known.

@@ -11,12 +11,14 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use lmfs_codec::stream::ContainerHeader;
 use object_store::path::Path;
-use object_store::{MultipartUpload, ObjectStore, PutMultipartOptions, PutPayload, PutResult, Result, UploadPart};
+use object_store::{
+    Error, MultipartUpload, ObjectStore, PutMultipartOptions, PutPayload, PutResult, Result, UploadPart,
+};
 use parking_lot::Mutex;
 
 use crate::cutter::Cutter;
 use crate::encode::{self, Coded, Container};
-use crate::error::failed;
+use crate::error::{failed, generic};
 use crate::options::Put;
 use crate::shared::Shared;
 
@@ -37,12 +39,13 @@ impl Shared {
             block_size,
             arriving: Cutter::default(),
             groups: 0,
+            ending: false,
             upload: Arc::new(Inside {
                 store: Arc::clone(self),
                 location: location.clone(),
                 coding: Mutex::default(),
+                inner: Mutex::new(Some(inner)),
                 writing: tokio::sync::Mutex::new(Writing {
-                    inner,
                     container: Container::new(&header),
                     stored: 0,
                     first: None,
@@ -62,6 +65,8 @@ struct Upload {
     arriving: Cutter,
     /// Groups that were cut.
     groups: usize,
+    /// The end of the container was made. There is no other.
+    ending: bool,
     upload: Arc<Inside>,
 }
 
@@ -70,6 +75,9 @@ struct Inside {
     location: Path,
     /// Groups that are being coded, in their order.
     coding: Mutex<VecDeque<Coding>>,
+    /// `None` during a request that ends it. Not behind the lock of what is written: a future that nobody polls any
+    /// more may hold that.
+    inner: Mutex<Option<Box<dyn MultipartUpload>>>,
     writing: tokio::sync::Mutex<Writing>,
     /// Parts of the container that are to be uploaded, by whoever waits for one of his.
     parts: Mutex<Vec<UploadPart>>,
@@ -78,7 +86,6 @@ struct Inside {
 }
 
 struct Writing {
-    inner: Box<dyn MultipartUpload>,
     container: Container,
     /// Bytes that were given to the inner upload.
     stored: u64,
@@ -125,6 +132,9 @@ impl MultipartUpload for Upload {
         let upload = &self.upload;
         upload.advance(self.groups).await?;
         let mut writing = upload.writing.lock().await;
+        if std::mem::replace(&mut self.ending, true) {
+            return Err(failed(&upload.location, "the upload was ended before"));
+        }
         let header = ContainerHeader::new(&upload.store.first, self.block_size);
         let header = header.map_err(|error| failed(&upload.location, error))?;
         let container = std::mem::replace(&mut writing.container, Container::new(&header));
@@ -132,13 +142,14 @@ impl MultipartUpload for Upload {
         let mut rest = container.finish();
         while rest.len() > 0 {
             let part = rest.take(upload.store.options.part);
-            upload.queue(&mut writing, part);
+            upload.queue(&mut writing, part)?;
         }
         upload.send().await?;
         if upload.lost.load(Ordering::SeqCst) {
             return Err(failed(&upload.location, "a part was not uploaded"));
         }
-        let result = writing.inner.complete().await?;
+        let mut inner = Lent::of(&upload.inner).ok_or_else(|| upload.given_up())?;
+        let result = inner.upload()?.complete().await?;
         let store = &upload.store;
         store.remember(&upload.location, result.e_tag.clone(), writing.stored, len);
         Ok(result)
@@ -148,7 +159,8 @@ impl MultipartUpload for Upload {
         self.upload.lost.store(true, Ordering::SeqCst);
         self.upload.coding.lock().clear();
         self.upload.parts.lock().clear();
-        self.upload.writing.lock().await.inner.abort().await
+        let mut inner = Lent::of(&self.upload.inner).ok_or_else(|| self.upload.given_up())?;
+        inner.upload()?.abort().await
     }
 }
 
@@ -158,7 +170,7 @@ impl Inside {
         let mut writing = self.writing.lock().await;
         while writing.written < groups {
             if self.lost.load(Ordering::SeqCst) {
-                return Err(failed(&self.location, "the upload has failed or was given up"));
+                return Err(self.given_up());
             }
             let Writing { first, .. } = &mut *writing;
             if first.is_none() {
@@ -181,17 +193,23 @@ impl Inside {
             let size = self.store.options.part;
             while writing.container.out.len() >= size {
                 let part = writing.container.out.take(size);
-                self.queue(&mut writing, part);
+                self.queue(&mut writing, part)?;
             }
         }
         drop(writing);
         self.send().await
     }
 
-    fn queue(&self, writing: &mut Writing, part: Bytes) {
+    fn queue(&self, writing: &mut Writing, part: Bytes) -> Result<()> {
         writing.stored += part.len() as u64;
-        let part = writing.inner.put_part(part.into());
+        let mut inner = self.inner.lock();
+        let part = inner.as_mut().ok_or_else(|| self.given_up())?.put_part(part.into());
         self.parts.lock().push(part);
+        Ok(())
+    }
+
+    fn given_up(&self) -> Error {
+        failed(&self.location, "the upload has failed or was given up")
     }
 
     /// Uploads parts until there are no more.
@@ -208,6 +226,29 @@ impl Inside {
 
     fn guard(&self) -> LostUnlessFound<'_> {
         LostUnlessFound(Some(&self.lost))
+    }
+}
+
+/// An inner upload for as long as a request takes.
+struct Lent<'a> {
+    place: &'a Mutex<Option<Box<dyn MultipartUpload>>>,
+    upload: Option<Box<dyn MultipartUpload>>,
+}
+
+impl Lent<'_> {
+    fn of(place: &Mutex<Option<Box<dyn MultipartUpload>>>) -> Option<Lent<'_>> {
+        let upload = place.lock().take();
+        upload.is_some().then_some(Lent { place, upload })
+    }
+
+    fn upload(&mut self) -> Result<&mut Box<dyn MultipartUpload>> {
+        self.upload.as_mut().ok_or_else(|| generic("the upload is gone"))
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        *self.place.lock() = self.upload.take();
     }
 }
 

@@ -116,6 +116,11 @@ impl Finder {
         }
     }
 
+    /// Containers that were found so far, from the last one on.
+    pub fn containers(&self) -> usize {
+        self.parts.len()
+    }
+
     /// While a table is being read: all of it that is still to be asked for, so that it can be fetched at once.
     pub fn table(&self) -> Option<Range<u64>> {
         match &self.want {

@@ -2,9 +2,10 @@
 //! read.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use lmfs_codec::{Level, Stop};
 use lmfs_object::LmfsStore;
 use lmfs_object::pack::{PackOptions, Packer};
@@ -96,6 +97,63 @@ async fn a_part_that_failed_is_not_forgotten() {
     assert!(upload.put_part(noise(20_000_000, 5).into()).await.is_err());
     assert!(upload.complete().await.is_err());
     assert!(matches!(store.head(&path).await, Err(Error::NotFound { .. })));
+}
+
+/// Regression: an abort waited for a part that nobody waited for any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_is_aborted_although_a_part_is_not_waited_for() {
+    let store = lmfs(Arc::new(InMemory::new()));
+    let mut upload = store.put_multipart(&Path::from("object")).await.unwrap();
+    let mut part = upload.put_part(noise(20_000_000, 4).into());
+    assert!((&mut part).now_or_never().is_none());
+    let aborted = tokio::time::timeout(Duration::from_secs(30), upload.abort()).await;
+    aborted.unwrap().unwrap();
+    assert!(part.await.is_err());
+    assert!(upload.complete().await.is_err());
+}
+
+/// Regression: whoever ended an upload once more after an error put an empty object there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_that_failed_at_its_end_stays_failed() {
+    for number in [0, 1] {
+        let watched = Watched::new(Arc::new(InMemory::new()));
+        let store = lmfs(watched.clone());
+        let path = Path::from("object");
+        let mut upload = store.put_multipart(&path).await.unwrap();
+        upload.put_part(lines(100_000).into()).await.unwrap();
+        // The last part, and what follows it.
+        watched.fail(number, Fault::Before);
+        assert!(upload.complete().await.is_err());
+        assert!(upload.complete().await.is_err());
+        assert!(matches!(store.head(&path).await, Err(Error::NotFound { .. })));
+        upload.abort().await.unwrap();
+    }
+}
+
+/// An object of very many containers is an error, and the others are listed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_has_only_so_many_containers() {
+    let bucket = Arc::new(InMemory::new());
+    let store = lmfs(bucket.clone());
+    let path = Path::from("object");
+    store.put(&path, lines(1000).into()).await.unwrap();
+    let one = bucket.get(&path).await.unwrap().bytes().await.unwrap();
+    assert!(one.len() < 1000, "a container");
+    for (count, readable) in [(100, true), (70_000, false)] {
+        let many = Bytes::from(one.repeat(count));
+        let stored = many.len() as u64;
+        bucket.put(&path, many.into()).await.unwrap();
+        let got = store.get(&path).await;
+        let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
+        if readable {
+            assert!(got.unwrap().bytes().await.unwrap().len() == count * 1000);
+            assert_eq!(listed[0].size, count as u64 * 1000);
+        } else {
+            let error = got.err().unwrap().to_string();
+            assert!(error.contains("containers"), "{error}");
+            assert_eq!(listed[0].size, stored);
+        }
+    }
 }
 
 /// A damaged block is an error for its range. A damaged table or header is one for the object. Others stay readable.
