@@ -29,8 +29,27 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<ExitCode> {
     if args.output.is_none() && !material.is_bytes() {
         bail!("name the file to write with -o: it is no text");
     }
+    let Some(path) = &args.output else {
+        let file = generated(args, &material, quiet)?;
+        output::stdout()
+            .and_then(|mut out| out.write_all(&file))
+            .context("cannot write to standard output")?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    // Before the work, which may take hours.
+    let failed = || path.display().to_string();
+    let mut out = fs::File::create_new(path).with_context(failed)?;
+    let written = generated(args, &material, quiet).and_then(|file| out.write_all(&file).with_context(failed));
+    if written.is_err() {
+        fs::remove_file(path).with_context(failed)?;
+    }
+    written.map(|()| ExitCode::SUCCESS)
+}
+
+/// The file that is written.
+fn generated(args: &Generate, material: &Material, quiet: bool) -> anyhow::Result<Vec<u8>> {
     let stop = stop_on_interrupt()?;
-    let mut writer = writer(args, &material)?;
+    let mut writer = writer(args, material)?;
     let mut sampler = Sampler::new(args.seed, args.temperature);
     let length = material.length(args.length);
     let written = {
@@ -45,18 +64,7 @@ pub fn run(args: &Generate, quiet: bool) -> anyhow::Result<ExitCode> {
             anyhow!(error)
         }
     })?;
-    let file = material.finish(&written).map_err(|error| anyhow!(error))?;
-    match &args.output {
-        None => output::stdout()
-            .and_then(|mut out| out.write_all(&file))
-            .context("cannot write to standard output")?,
-        Some(path) => {
-            let failed = || path.display().to_string();
-            let mut out = fs::File::create_new(path).with_context(failed)?;
-            out.write_all(&file).with_context(failed)?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    material.finish(&written).map_err(|error| anyhow!(error))
 }
 
 fn read_prompt(path: &std::path::Path) -> anyhow::Result<Material> {

@@ -201,7 +201,9 @@ fn stem(path: &Path) -> String {
 
 /// What a reader has to know to measure the same.
 fn circumstances(args: &Paper, threads: usize) -> Circumstances {
-    let words = std::env::args().map(|word| match word.contains([' ', '\'']) {
+    // What is no text is shown nearly as it is.
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let words = words.map(|word| match word.contains([' ', '\'']) {
         true => format!("'{}'", word.replace('\'', "'\\''")),
         false => word,
     });
