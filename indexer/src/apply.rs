@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 
 mod blocks;
 mod dictionary;
+mod users;
 
 /// A swap or merge that found the stored block elsewhere, or not at all, and did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +74,7 @@ struct Transaction<'a> {
     /// Rows of stored blocks that were looked at, as they are by now.
     blocks: BTreeMap<u64, Vec<Option<StoredBlock>>>,
     /// Who uses the stored blocks of the rows that swaps and merges asked for: by row and file, or all files.
-    users: BTreeMap<(u64, u64), blocks::Users>,
+    users: BTreeMap<(u64, u64), users::Users>,
 }
 
 fn refused<T>(why: String) -> Result<T> {

@@ -1,61 +1,18 @@
 //! The extents of files, and the stored blocks that they name: who uses what.
 
+use super::users::{UsedBy, Users};
 use super::{Transaction, refused};
 use crate::change::MAX_USERS;
 use crate::index::rows::{self, RUN, Run, Use};
 use crate::types::{BlockRef, Extent, StoredBlock};
 use crate::{Error, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// More users than a stored block can have.
 const TOO_MANY: u64 = 1 << 31;
 
 /// Instead of an inode number: all files.
 const ALL: u64 = 0;
-
-/// Where a block of a file is: the file, the run, and how many blocks of the run name a stored block.
-struct UsedBy {
-    ino: u64,
-    run: u64,
-    times: u64,
-}
-
-/// Who uses the stored blocks of one row, as it is by now: swaps and merges come for neighbours together, and looking
-/// for the users of one of them finds those of all.
-#[derive(Default)]
-pub(super) struct Users {
-    /// By stored block, file and run: how many blocks of the run name it.
-    times: BTreeMap<(u64, u64, u64), u64>,
-    /// Stored blocks left out because they have too many users.
-    left_out: BTreeSet<u64>,
-}
-
-impl Users {
-    fn note(&mut self, ino: u64, run: u64, blocks: &Run, row: u64) {
-        for id in ids_in(blocks, row) {
-            if !self.left_out.contains(&id) {
-                *self.times.entry((id, ino, run)).or_default() += 1;
-            }
-        }
-    }
-
-    fn forget(&mut self, ino: u64, run: u64, blocks: &Run, row: u64) {
-        for id in ids_in(blocks, row) {
-            self.times.remove(&(id, ino, run));
-        }
-    }
-
-    fn of(&self, id: u64) -> Option<Vec<UsedBy>> {
-        let found = self.times.range((id, 0, 0)..=(id, u64::MAX, u64::MAX));
-        let used = found.map(|(&(_, ino, run), &times)| UsedBy { ino, run, times });
-        (!self.left_out.contains(&id)).then(|| used.collect())
-    }
-}
-
-/// The stored blocks of one row that the blocks of a run name.
-fn ids_in(blocks: &Run, row: u64) -> impl Iterator<Item = u64> {
-    blocks.iter().flatten().map(|u| u.id).filter(move |id| id / RUN == row)
-}
 
 impl Transaction<'_> {
     /// A stored block, as it is at this point of the transaction.
@@ -253,11 +210,7 @@ impl Transaction<'_> {
         if !self.users.contains_key(&(row, ino)) {
             let blocks = self.blocks_of(row)?.iter().zip(row * RUN..);
             let many = blocks.filter(|(stored, _)| stored.is_some_and(|stored| stored.users > MAX_USERS));
-            let left_out = many.map(|(_, id)| id).collect();
-            let users = Users {
-                left_out,
-                ..Users::default()
-            };
+            let users = Users::without(many.map(|(_, id)| id).collect());
             let users = self.find_users(row, ino, users)?;
             self.users.insert((row, ino), users);
         }

@@ -10,7 +10,8 @@ use std::ops::ControlFlow;
 /// Rows of one record take about this many bytes.
 const ROWS: usize = 64 << 10;
 
-/// Transactions worth this many bytes, or that put so many bytes of rows, are replayed faster than a checkpoint is written.
+/// Transactions worth this many bytes, or that put so many bytes of rows, are replayed faster than a checkpoint is
+/// written.
 const DUE: u64 = 4 << 20;
 
 /// Bytes that a checkpoint may take beside its rows: frames, a footer, a header, and what the filesystem rounds up to.
