@@ -27,6 +27,7 @@ mod index;
 pub mod io;
 mod log;
 mod parity;
+mod placement;
 mod store;
 mod types;
 mod wire;

@@ -1,78 +1,42 @@
 //! Stored blocks, 64 in a row: where each lies and how many use it. docs/FORMAT.md, "Page".
 
 use super::RUN;
-use crate::log::block_record_len;
-use crate::types::{BlockRef, StoredBlock};
+use crate::placement::{self, Before, OWN, Placement};
+use crate::types::StoredBlock;
 use crate::wire::{Reader, put_varint};
 
 /// The stored blocks of one row, always [`RUN`] of them.
 pub(crate) type Row = Vec<Option<StoredBlock>>;
 
-const PRESENT: u8 = 1;
-const SAME_SEGMENT: u8 = 2;
-/// The record begins where that of the block before ends.
-const NEXT_RECORD: u8 = 4;
-const SAME_TAG: u8 = 8;
-const SAME_RAW_LEN: u8 = 16;
-/// More than one extent names it.
-const SHARED: u8 = 32;
-const ALL: u8 = 63;
+/// The flag of a block that more than one extent names.
+const SHARED: u8 = OWN;
 
-/// The block before, and where the record after it would begin.
-#[derive(Clone, Copy, Default)]
-struct Context {
-    segment: u32,
-    next: u64,
-    tag: u8,
-    raw_len: u32,
-}
-
-impl Context {
-    fn after(id: u64, s: &StoredBlock) -> Self {
-        Self {
-            segment: s.r.segment,
-            next: u64::from(s.r.offset) + block_record_len(id, s.r.len),
-            tag: s.tag,
-            raw_len: s.raw_len,
-        }
+fn placement(s: &StoredBlock) -> Placement {
+    Placement {
+        r: s.r,
+        tag: s.tag,
+        raw_len: s.raw_len,
     }
 }
 
 /// The blocks from number `first` on, without those at the end that are not in use; None if none is.
 pub(crate) fn encode_blocks(first: u64, blocks: &[Option<StoredBlock>]) -> Option<Vec<u8>> {
     let len = blocks.iter().rposition(Option::is_some)? + 1;
-    let (mut out, mut before) = (Vec::new(), Context::default());
+    let (mut out, mut before) = (Vec::new(), Before::default());
     for (id, stored) in (first..).zip(blocks.iter().take(len)) {
         let Some(s) = stored else {
             out.push(0);
             continue;
         };
-        let mut flags = PRESENT;
-        let mut set = |on: bool, flag: u8| flags |= if on { flag } else { 0 };
-        set(s.r.segment == before.segment, SAME_SEGMENT);
-        set(u64::from(s.r.offset) == before.next, NEXT_RECORD);
-        set(s.tag == before.tag, SAME_TAG);
-        set(s.raw_len == before.raw_len, SAME_RAW_LEN);
-        set(s.users != 1, SHARED);
+        let shared = if s.users == 1 { 0 } else { SHARED };
+        let flags = before.flags(placement(s)) | shared;
         out.push(flags);
-        put_varint(&mut out, u64::from(s.r.len));
-        if flags & SAME_SEGMENT == 0 {
-            put_varint(&mut out, u64::from(s.r.segment));
-        }
-        if flags & NEXT_RECORD == 0 {
-            put_varint(&mut out, u64::from(s.r.offset));
-        }
-        if flags & SAME_TAG == 0 {
-            out.push(s.tag);
-        }
-        if flags & SAME_RAW_LEN == 0 {
-            put_varint(&mut out, u64::from(s.raw_len));
-        }
+        placement::put(&mut out, flags, placement(s));
         if flags & SHARED != 0 {
             put_varint(&mut out, s.users);
         }
         out.extend_from_slice(&s.digest.to_le_bytes());
-        before = Context::after(id, s);
+        before = Before::after(id, placement(s));
     }
     Some(out)
 }
@@ -80,7 +44,7 @@ pub(crate) fn encode_blocks(first: u64, blocks: &[Option<StoredBlock>]) -> Optio
 /// Reads the stored blocks from number `first` on.
 pub(crate) fn decode_blocks(first: u64, bytes: &[u8]) -> Option<Row> {
     let mut r = Reader::new(bytes);
-    let (mut out, mut before) = (Row::with_capacity(RUN as usize), Context::default());
+    let (mut out, mut before) = (Row::with_capacity(RUN as usize), Before::default());
     for id in first.. {
         if r.is_empty() {
             break;
@@ -93,36 +57,23 @@ pub(crate) fn decode_blocks(first: u64, bytes: &[u8]) -> Option<Row> {
             out.push(None);
             continue;
         }
-        if flags & PRESENT == 0 || flags & !ALL != 0 || id == 0 {
+        if !placement::is_block(flags) || id == 0 {
             return None;
         }
-        let len = r.varint32()?;
-        let segment = match flags & SAME_SEGMENT {
-            0 => r.varint32()?,
-            _ => before.segment,
-        };
-        let offset = match flags & NEXT_RECORD {
-            0 => r.varint32()?,
-            _ => u32::try_from(before.next).ok()?,
-        };
-        let tag = if flags & SAME_TAG == 0 { r.u8()? } else { before.tag };
-        let raw_len = match flags & SAME_RAW_LEN {
-            0 => r.varint32()?,
-            _ => before.raw_len,
-        };
+        let p = before.read(&mut r, flags)?;
         // Sums over all users stay far from the end of 64 bits.
         let users = match flags & SHARED {
             0 => 1,
             _ => r.varint().filter(|users| *users > 1 && *users >> 31 == 0)?,
         };
         let stored = StoredBlock {
-            r: BlockRef { segment, offset, len },
-            tag,
-            raw_len,
+            r: p.r,
+            tag: p.tag,
+            raw_len: p.raw_len,
             digest: r.u32()?,
             users,
         };
-        before = Context::after(id, &stored);
+        before = Before::after(id, p);
         out.push(Some(stored));
     }
     out.resize(RUN as usize, None);
@@ -132,6 +83,7 @@ pub(crate) fn decode_blocks(first: u64, bytes: &[u8]) -> Option<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::BlockRef;
     use proptest::prelude::*;
 
     fn any_stored() -> impl Strategy<Value = Option<StoredBlock>> {
