@@ -313,7 +313,7 @@ mod tests {
         };
         let extent = |id| Extent {
             id,
-            r,
+            location: r,
             tag: 0,
             raw_len: 1000,
             digest: 0,
@@ -353,7 +353,7 @@ mod tests {
         let extents = (64..128).map(|id| {
             Some(Extent {
                 id,
-                r: r(id, 1000),
+                location: r(id, 1000),
                 tag: 0,
                 raw_len: 1000,
                 digest: 0,

@@ -87,13 +87,13 @@ impl Counters {
 
     /// Counts a stored block in or out.
     pub(crate) fn block(&mut self, id: u64, s: &StoredBlock, sign: i64) {
-        let sums = [1, i64::from(s.r.len), i64::from(s.raw_len)];
+        let sums = [1, i64::from(s.location.len), i64::from(s.raw_len)];
         let tag = self.tags.entry(s.tag).or_default();
         tag.iter_mut().zip(sums).for_each(|(sum, more)| *sum += sign * more);
         let more = i128::from(sign) * (i128::from(s.users) - 1);
         let shared = self.shared.iter_mut().zip(sums);
         shared.for_each(|(sum, one)| *sum += more * i128::from(one));
-        *self.live.entry(s.r.segment).or_default() += sign * block_record_len(id, s.r.len) as i64;
+        *self.live.entry(s.location.segment).or_default() += sign * block_record_len(id, s.location.len) as i64;
         self.max_id = self.max_id.max(id);
     }
 

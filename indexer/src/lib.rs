@@ -42,7 +42,7 @@ pub use parity::{MAX_PARITY, Outcome, ScrubReport, SegmentDamage, scrub};
 pub use store::check::{CheckOptions, CheckReport, Finding, Severity};
 pub use store::dictionary::DamagedDictionary;
 pub use store::gc::{GcOptions, GcReport};
-pub use store::protect::Protected;
+pub use store::parity::ParityReport;
 pub use store::{
     CommitReport, CreateOptions, DEFAULT_SEGMENT, HeldBlock, MAX_SEGMENT, MIN_SEGMENT, Moved, OpenOptions, OpenReport,
     PendingBlock, Store,

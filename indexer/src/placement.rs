@@ -18,7 +18,7 @@ const ALL: u8 = 63;
 /// Where a block lies, its tag, and its bytes when decoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Placement {
-    pub(crate) r: BlockRef,
+    pub(crate) location: BlockRef,
     pub(crate) tag: u8,
     pub(crate) raw_len: u32,
 }
@@ -36,8 +36,8 @@ impl Before {
     /// What the block after number `id` is told by.
     pub(crate) fn after(id: u64, p: Placement) -> Self {
         Self {
-            segment: p.r.segment,
-            next: u64::from(p.r.offset) + block_record_len(id, p.r.len),
+            segment: p.location.segment,
+            next: u64::from(p.location.offset) + block_record_len(id, p.location.len),
             tag: p.tag,
             raw_len: p.raw_len,
         }
@@ -47,8 +47,8 @@ impl Before {
     pub(crate) fn flags(&self, p: Placement) -> u8 {
         let mut flags = PRESENT;
         let mut set = |on: bool, flag: u8| flags |= if on { flag } else { 0 };
-        set(p.r.segment == self.segment, SAME_SEGMENT);
-        set(u64::from(p.r.offset) == self.next, NEXT_RECORD);
+        set(p.location.segment == self.segment, SAME_SEGMENT);
+        set(u64::from(p.location.offset) == self.next, NEXT_RECORD);
         set(p.tag == self.tag, SAME_TAG);
         set(p.raw_len == self.raw_len, SAME_RAW_LEN);
         flags
@@ -70,8 +70,8 @@ impl Before {
             0 => r.varint32()?,
             _ => self.raw_len,
         };
-        let r = BlockRef { segment, offset, len };
-        Some(Placement { r, tag, raw_len })
+        let location = BlockRef { segment, offset, len };
+        Some(Placement { location, tag, raw_len })
     }
 }
 
@@ -82,12 +82,12 @@ pub(crate) fn is_block(flags: u8) -> bool {
 
 /// Appends what the flags do not tell.
 pub(crate) fn put(out: &mut Vec<u8>, flags: u8, p: Placement) {
-    put_varint(out, u64::from(p.r.len));
+    put_varint(out, u64::from(p.location.len));
     if flags & SAME_SEGMENT == 0 {
-        put_varint(out, u64::from(p.r.segment));
+        put_varint(out, u64::from(p.location.segment));
     }
     if flags & NEXT_RECORD == 0 {
-        put_varint(out, u64::from(p.r.offset));
+        put_varint(out, u64::from(p.location.offset));
     }
     if flags & SAME_TAG == 0 {
         out.push(p.tag);

@@ -21,13 +21,13 @@ mod digests;
 pub(crate) mod gc;
 #[cfg(test)]
 mod hostile;
-mod mark;
 mod open;
+pub(crate) mod parity;
+mod parity_files;
 mod pending;
-pub(crate) mod protect;
-mod protection;
-mod read;
+mod query;
 mod recover;
+mod shutdown_marker;
 
 pub use pending::{HeldBlock, PendingBlock};
 
@@ -128,7 +128,7 @@ type OnMoved = Box<dyn Fn(&[Moved], &BTreeSet<u64>) + Send + Sync>;
 /// A store. All methods take `&self`; any number of threads may use it.
 ///
 /// Lock order: `collecting`, `checkpointing`, `committing`, `contents`, `state`, the locks of the log (its head first),
-/// then one of `pending`, `held` and those of `protection`. Whoever reads takes `state` alone, and nothing is synced
+/// then one of `pending`, `held` and those of `parity_files`. Whoever reads takes `state` alone, and nothing is synced
 /// under it.
 pub struct Store {
     io: Arc<dyn Io>,
@@ -147,7 +147,7 @@ pub struct Store {
     segment_size: u32,
     /// The newest segment when the store was opened: what was written since is in it or in later ones.
     opened_segment: u32,
-    /// The newest segment that the mark names.
+    /// The newest segment that the marker names.
     noted_segment: Mutex<u32>,
     /// Blocks appended whose transaction is still to come, by segment and offset: no garbage yet.
     pending: Mutex<BTreeSet<(u32, u32)>>,
@@ -158,7 +158,7 @@ pub struct Store {
     next_id: AtomicU64,
     /// Finds stored blocks by what they decode to.
     contents: Mutex<digests::Contents>,
-    protection: protection::Protection,
+    parity_files: parity_files::ParityFiles,
     on_moved: OnceLock<OnMoved>,
 }
 
@@ -246,7 +246,7 @@ impl Store {
         totals.log_bytes = self.log.segments().iter().map(|s| s.len()).sum();
         let in_use = live.saturating_add(self.row_bytes_at_most());
         totals.dead_bytes = totals.log_bytes.saturating_sub(in_use);
-        totals.parity_bytes = self.protection.bytes();
+        totals.parity_bytes = self.parity_files.bytes();
         // Files that come and go while sled works are worth no error.
         let files = self.io.list(INDEX_FOLDER).unwrap_or_default();
         totals.index_bytes = files.iter().map(|f| f.allocated).sum();

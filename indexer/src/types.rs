@@ -31,7 +31,7 @@ pub struct Extent {
     /// stored.
     pub id: u64,
     /// Where it lies.
-    pub r: BlockRef,
+    pub location: BlockRef,
     /// Meaning left to the caller; [`crate::Totals`] counts by it.
     pub tag: u8,
     /// Bytes that count: all that the block decodes to, or fewer after a truncate.
@@ -42,10 +42,10 @@ pub struct Extent {
 
 impl Extent {
     /// The extent of a stored block that was just appended, of which all `raw_len` bytes count.
-    pub fn new((id, r): (u64, BlockRef), tag: u8, raw_len: u32) -> Self {
+    pub fn new((id, location): (u64, BlockRef), tag: u8, raw_len: u32) -> Self {
         Self {
             id,
-            r,
+            location,
             tag,
             raw_len,
             digest: 0,
@@ -63,7 +63,7 @@ impl Extent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredBlock {
     /// Where its bytes lie.
-    pub r: BlockRef,
+    pub location: BlockRef,
     /// Meaning left to the caller.
     pub tag: u8,
     /// Bytes that it decodes to.
@@ -79,7 +79,7 @@ impl StoredBlock {
     pub fn extent(&self, id: u64) -> Extent {
         Extent {
             id,
-            r: self.r,
+            location: self.location,
             tag: self.tag,
             raw_len: self.raw_len,
             digest: self.digest,

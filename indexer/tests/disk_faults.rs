@@ -187,7 +187,7 @@ fn what_a_failed_sync_dropped_is_written_again_before_work_goes_on() {
             .find_map(|op| tree.run(&store, op, &mut random, &mut |_| ()).err());
         drop(store);
         let Some(failed) = failed else {
-            // A mark that could not be written is no failure, and one follows no other. More of them: there was none
+            // A marker that could not be written is no failure, and one follows no other. More of them: there was none
             // left.
             harmless += 1;
             if harmless > 2 {
@@ -223,7 +223,7 @@ fn what_a_failed_sync_dropped_is_written_again_before_work_goes_on() {
     assert!(runs > 20);
 }
 
-/// The last sync of closing failed, and the mark was written as if it had not: it vouched for a record that the disk
+/// The last sync of closing failed, and the marker was written as if it had not: it vouched for a record that the disk
 /// never got, and after a power cut the store was refused as damaged.
 #[test]
 fn a_failed_sync_while_closing_leaves_no_mark_that_vouches_for_what_was_not_synced() {
@@ -248,7 +248,7 @@ fn a_failed_sync_while_closing_leaves_no_mark_that_vouches_for_what_was_not_sync
     }
     assert_eq!(
         failed, 1,
-        "of the log's own syncs there is one left, and the mark's is worth no error"
+        "of the log's own syncs there is one left, and the marker's is worth no error"
     );
 }
 

@@ -242,7 +242,7 @@ fn damaged_parity_files_hinder_nothing_and_are_made_anew() {
         // What could not be read at all is made when the store is next in use.
         let io = MemIo::from_files(after);
         let (store, _) = Store::open(Arc::new(io.clone()), options(5)).unwrap();
-        store.protect(&mut |_| true).unwrap();
+        store.make_parity(&mut |_| true).unwrap();
         store.close().unwrap();
         assert_eq!(log_of(&io.files()), log_of(&good), "{what}");
         // One shard of the segment may be lost as well, if all is not.
@@ -294,7 +294,7 @@ fn damage_is_never_blessed_with_parity() {
     files.get_mut(&name).unwrap()[5000] ^= 1;
     let io = MemIo::from_files(files);
     let (store, _) = Store::open(Arc::new(io.clone()), options(5)).unwrap();
-    let done = store.protect(&mut |_| true).unwrap();
+    let done = store.make_parity(&mut |_| true).unwrap();
     assert!(done.made >= 1);
     assert_eq!(done.refused.len(), 1);
     assert!(done.refused[0].contains(&name), "{:?}", done.refused);
@@ -307,7 +307,7 @@ fn parity_turned_on_later_covers_old_segments_too_and_stays_when_turned_off() {
     let io = MemIo::from_files(files);
     let (store, _) = Store::open(Arc::new(io.clone()), options(10)).unwrap();
     write(&store, BLOCKS..BLOCKS + 5);
-    assert!(store.protect(&mut |_| true).unwrap().made >= 2, "sealed segments");
+    assert!(store.make_parity(&mut |_| true).unwrap().made >= 2, "sealed segments");
     store.close().unwrap();
     let files = io.files();
     assert_eq!(names(&files, ".par").len(), names(&files, ".seg").len());
@@ -404,7 +404,7 @@ fn power_cuts_while_parity_is_made_leave_the_store_and_no_false_alarm() {
     let work = |io: CrashIo| {
         let (store, _) = Store::open(Arc::new(io), options(5)).unwrap();
         write(&store, BLOCKS..BLOCKS + 20);
-        store.protect(&mut |_| true).unwrap();
+        store.make_parity(&mut |_| true).unwrap();
         let _cut = store
             .commit(vec![Change::TruncateExtents { ino: 5, from: 50 }])
             .unwrap();
@@ -419,7 +419,7 @@ fn power_cuts_while_parity_is_made_leave_the_store_and_no_false_alarm() {
         // Work goes on, and all is protected in the end.
         let io = MemIo::from_files(after);
         let (store, _) = Store::open(Arc::new(io.clone()), options(5)).unwrap_or_else(|e| panic!("{when}: {e}"));
-        store.protect(&mut |_| true).unwrap();
+        store.make_parity(&mut |_| true).unwrap();
         store.close().unwrap();
         let files = io.files();
         let parity: Vec<_> = names(&files, ".seg")

@@ -1,4 +1,4 @@
-//! The real layout under crashes: segments and mark as a power cut leaves them, beside an index of sled that is of
+//! The real layout under crashes: segments and marker as a power cut leaves them, beside an index of sled that is of
 //! another time, torn, half gone or not there at all. Whatever lies in `index/`, the tree is that of the log.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
@@ -15,7 +15,7 @@ use workload::*;
 
 const MARK: &str = "index/mark";
 
-/// Segments and mark in a folder that can be crashed, sled in a real one.
+/// Segments and marker in a folder that can be crashed, sled in a real one.
 #[derive(Clone)]
 struct Beside {
     disk: CrashIo,
@@ -83,7 +83,7 @@ struct Recorded {
     promised: Vec<(usize, u64)>,
     /// sled's files at events: (event, files).
     indexes: Vec<(usize, Files)>,
-    /// Events at which the store was closed, and the mark says so.
+    /// Events at which the store was closed, and the marker says so.
     closed: Vec<usize>,
 }
 
@@ -134,7 +134,7 @@ fn record(seed: u64, len: usize) -> Recorded {
     }
 }
 
-/// What lies in `index/` beside the mark.
+/// What lies in `index/` beside the marker.
 #[derive(Clone, Copy, Debug)]
 enum Index {
     Missing,
@@ -199,8 +199,8 @@ fn whatever_lies_in_the_index_folder_the_tree_is_that_of_the_log() {
     while replay.at() < recorded.promised[0].0 {
         replay.advance();
     }
-    let (mut tried, mut believed, mut foreign_marks) = (0, 0, 0);
-    let mut old_mark = None;
+    let (mut tried, mut believed, mut foreign_markers) = (0, 0, 0);
+    let mut old_marker = None;
     loop {
         let at = replay.at();
         let after_close = recorded.closed.contains(&at);
@@ -222,15 +222,15 @@ fn whatever_lies_in_the_index_folder_the_tree_is_that_of_the_log() {
                 indexes.truncate(3);
             }
             for index in indexes {
-                // The mark that the cut leaves, none, or one of an earlier close.
-                let mark = random.below(4);
-                let when = format!("seed {seed}, cut after event {at}, index {index:?}, mark {mark}");
+                // The marker that the cut leaves, none, or one of an earlier close.
+                let marker = random.below(4);
+                let when = format!("seed {seed}, cut after event {at}, index {index:?}, marker {marker}");
                 let mut files = replay.image(Loss::Any(at as u64 + tried)).files();
-                match (mark, &old_mark) {
+                match (marker, &old_marker) {
                     (0, _) => drop(files.remove(MARK)),
-                    (1, Some(mark)) if !after_close => {
-                        foreign_marks += 1;
-                        files.insert(MARK.to_owned(), Vec::clone(mark));
+                    (1, Some(marker)) if !after_close => {
+                        foreign_markers += 1;
+                        files.insert(MARK.to_owned(), Vec::clone(marker));
                     }
                     _ => {}
                 }
@@ -255,14 +255,14 @@ fn whatever_lies_in_the_index_folder_the_tree_is_that_of_the_log() {
             }
         }
         if after_close {
-            old_mark = replay.image(Loss::Nothing).files().remove(MARK);
+            old_marker = replay.image(Loss::Nothing).files().remove(MARK);
         }
         if !replay.advance() {
             break;
         }
     }
     println!(
-        "seed {seed}: {tried} pairs of log and index, {foreign_marks} with a mark of another time; {believed} indexes were believed, all trees right"
+        "seed {seed}: {tried} pairs of log and index, {foreign_markers} with a marker of another time; {believed} indexes were believed, all trees right"
     );
-    assert!(tried > 100 && believed > 0 && believed < tried && foreign_marks > 0);
+    assert!(tried > 100 && believed > 0 && believed < tried && foreign_markers > 0);
 }

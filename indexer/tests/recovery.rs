@@ -62,7 +62,7 @@ fn a_damaged_last_transaction_below_the_mark_is_noticed() {
         let last = store.totals().log_bytes as usize;
         put(&store, b"the last one", 1);
         drop(store);
-        // Opening makes it durable, and notes that in the mark.
+        // Opening makes it durable, and notes that in the marker.
         drop(open_again(&io).unwrap());
         let mut files = io.files();
         files.get_mut("segments/00000001.seg").unwrap()[last + from..].fill(0xee);
@@ -84,7 +84,7 @@ fn open_again(io: &MemIo) -> Result<(Store, OpenReport)> {
     Store::open(Arc::new(io.clone()), OpenOptions::default())
 }
 
-/// The index was deleted together with the mark before the log was read: the first opening refused a damaged log,
+/// The index was deleted together with the marker before the log was read: the first opening refused a damaged log,
 /// saying that nothing was changed, and the second cut off what had been durable.
 #[test]
 fn a_log_that_is_refused_is_refused_the_next_time_as_well() {
@@ -98,7 +98,7 @@ fn a_log_that_is_refused_is_refused_the_next_time_as_well() {
     let end = log.len();
     let at = log.windows(15).position(|w| w == b"the damaged one").unwrap();
     log[at] ^= 1;
-    // The transaction that closing appends; without it the mark alone says how far the log was durable.
+    // The transaction that closing appends; without it the marker alone says how far the log was durable.
     log[end - 15..].fill(0);
     for (what, index) in [("as it is", None), ("damaged", Some(b"no index".to_vec()))] {
         let mut files = files.clone();

@@ -99,7 +99,7 @@ fn write_the_sample() {
         .commit(vec![
             Change::SwapBlock {
                 id: old.id,
-                old: old.r,
+                old: old.location,
                 new,
                 tag: 3,
                 hint: 2,

@@ -34,7 +34,7 @@ use clap::Parser;
 use rustix::fs::fstat;
 use tracing_subscriber::EnvFilter;
 
-use crate::process;
+use crate::process_setup;
 use args::{Cli, Command, Verbosity};
 
 /// The environment variable that says what to log.
@@ -45,7 +45,7 @@ const LOG_VARIABLE: &str = "LMFS_LOG";
 /// Exit codes: 0 done, 1 it failed (for `check`: damage was found), 2 wrong usage (for `check`: it could not run).
 #[must_use]
 pub fn main() -> ExitCode {
-    process::normalise();
+    process_setup::normalise();
     if std::env::args_os()
         .next()
         .is_some_and(|program| mount_helper::is_helper(&program))
@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
 fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     let quiet = cli.verbosity.quiet;
     if !names_its_files(&cli.command) {
-        process::keep_files_private();
+        process_setup::keep_files_private();
     }
     match &cli.command {
         Command::Init(args) => init::run(args, quiet),

@@ -37,7 +37,7 @@ use std::path::PathBuf;
 use lmfs_codec::Stop;
 use rayon::prelude::*;
 
-use crate::process::processor_time;
+use crate::proc_status::processor_time;
 use crate::store::DEFAULT_BLOCK_SIZE;
 
 pub use compressor::{Compressed, Compressor, Fault, Form, Lmfs};

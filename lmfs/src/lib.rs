@@ -15,21 +15,22 @@ mod cache;
 mod check;
 mod cli;
 mod daemon;
+mod error_chain;
 pub mod eval;
-mod explain;
 mod fs;
 mod fuse;
-mod garbage;
 mod generate;
+mod maintenance;
 mod mountinfo;
 mod packer;
 mod paper;
 mod posix_acl;
-mod process;
+mod proc_status;
+mod process_setup;
 mod progress;
-mod room;
 mod store;
 mod task;
+mod terminal_text;
 #[cfg(test)]
 mod testing;
 

@@ -7,23 +7,24 @@
 //!
 //! So a packer can be stopped, killed or run out of disk at any moment: each block is either staged or
 //! packed, and what remains to be done follows from the index alone ([`Tag`](crate::store::Tag)). What was
-//! staged and is packed becomes garbage in the log, which is collected when there is enough of it ([`crate::garbage`]).
+//! staged and is packed becomes garbage in the log, which is collected when there is enough of it
+//! ([`crate::maintenance`]).
 //!
 //! Before it packs, it looks at a sample of what it will pack, and makes dictionaries where they save enough
 //! ([`learn`]).
 
-mod ahead;
+mod background;
 mod batch;
+mod dictionaries;
+mod environment;
 pub mod error;
-mod host;
-mod idle;
+mod future_times;
 mod kinds;
 mod learn;
-mod plan;
+mod queue;
 mod run;
-mod shelf;
+mod run_lock;
 mod status;
-mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -35,9 +36,9 @@ use lmfs_codec::Codec;
 use lmfs_indexer::Store;
 use parking_lot::Mutex;
 
-pub use host::{Host, Unattended};
-pub use idle::Background;
-pub use plan::Scope;
+pub use background::Background;
+pub use environment::{Environment, Offline};
+pub use queue::Scope;
 pub use status::{Progress, Status, Summary, queue};
 
 /// When and how hard to pack.
@@ -75,34 +76,34 @@ impl Options {
 pub struct Packer {
     store: Arc<Store>,
     codec: Codec,
-    host: Arc<dyn Host>,
+    environment: Arc<dyn Environment>,
     options: Options,
     /// One run at a time.
-    turns: turn::Turns,
-    ledger: Mutex<status::Ledger>,
+    run_lock: run_lock::RunLock,
+    statistics: Mutex<status::Statistics>,
     /// The dictionaries of the store.
-    shelf: Mutex<shelf::Shelf>,
+    dictionaries: Mutex<dictionaries::Dictionaries>,
     /// What the background knows of files from the future.
-    ahead: Mutex<ahead::Ahead>,
+    future_times: Mutex<future_times::FutureTimes>,
 }
 
 impl Packer {
     /// A packer that does nothing until it is asked to.
-    pub fn new(store: Arc<Store>, codec: Codec, host: Arc<dyn Host>, options: Options) -> Packer {
+    pub fn new(store: Arc<Store>, codec: Codec, environment: Arc<dyn Environment>, options: Options) -> Packer {
         Packer {
             store,
             codec,
-            host,
+            environment,
             options,
-            turns: turn::Turns::default(),
-            ledger: Mutex::default(),
-            shelf: Mutex::default(),
-            ahead: Mutex::default(),
+            run_lock: run_lock::RunLock::default(),
+            statistics: Mutex::default(),
+            dictionaries: Mutex::default(),
+            future_times: Mutex::default(),
         }
     }
 
     /// What runs, and how the last run went.
     pub fn status(&self) -> Status {
-        self.ledger.lock().status()
+        self.statistics.lock().status()
     }
 }

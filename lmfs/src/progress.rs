@@ -31,17 +31,17 @@ impl Progress {
     }
 }
 
-/// How often it is worth telling.
-const TICK: Duration = Duration::from_millis(100);
+/// How often progress is reported.
+const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What hears of every record or row need not tell of each.
+/// Limits how often progress is reported by what handles every record or row.
 #[derive(Debug, Default)]
-pub struct Pulse(Option<Instant>);
+pub struct Throttle(Option<Instant>);
 
-impl Pulse {
-    /// Whether it is time to tell again.
-    pub fn due(&mut self) -> bool {
-        let due = self.0.is_none_or(|last| last.elapsed() >= TICK);
+impl Throttle {
+    /// Whether it is time to report again.
+    pub fn is_due(&mut self) -> bool {
+        let due = self.0.is_none_or(|last| last.elapsed() >= INTERVAL);
         if due {
             self.0 = Some(Instant::now());
         }

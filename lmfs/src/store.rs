@@ -23,6 +23,7 @@ mod opened;
 mod parity;
 mod prefer;
 mod rebuild;
+pub mod reserve;
 mod tag;
 
 pub use config::DEFAULT_BLOCK_SIZE;

@@ -54,9 +54,9 @@ impl Transaction<'_> {
                 ..old
             },
             (None, Some(e)) => {
-                self.out.placed.push(e.r);
+                self.out.placed.push(e.location);
                 StoredBlock {
-                    r: e.r,
+                    location: e.location,
                     tag: e.tag,
                     raw_len: e.raw_len,
                     digest: e.digest,
@@ -66,7 +66,7 @@ impl Transaction<'_> {
             (None, None) => return refused(format!("the stored block {id} is not in use")),
         };
         self.set_block(id, Some(stored))?;
-        self.grow(ino, i64::from(stored.r.len));
+        self.grow(ino, i64::from(stored.location.len));
         let raw_len = stored.raw_len.min(new.map_or(u32::MAX, |e| e.raw_len));
         Ok(Use { id, raw_len })
     }
@@ -75,7 +75,7 @@ impl Transaction<'_> {
     fn drop_user(&mut self, ino: u64, id: u64) -> Result<()> {
         // An index made from a checkpoint that is wrong may name what is not there.
         let Some(old) = self.block(id)? else { return Ok(()) };
-        self.grow(ino, -i64::from(old.r.len));
+        self.grow(ino, -i64::from(old.location.len));
         let left = old.users.checked_sub(1).filter(|left| *left > 0);
         self.set_block(id, left.map(|users| StoredBlock { users, ..old }))
     }
@@ -242,7 +242,7 @@ impl Transaction<'_> {
         let grown = i64::from(new.len) - i64::from(old.len);
         let Some(now) = self
             .block(id)?
-            .filter(|now| now.r == old && (grown == 0 || now.users <= MAX_USERS))
+            .filter(|now| now.location == old && (grown == 0 || now.users <= MAX_USERS))
         else {
             self.skip(id);
             return Ok(());
@@ -255,7 +255,14 @@ impl Transaction<'_> {
         }
         self.out.moved.push((id, old, new));
         self.out.placed.push(new);
-        self.set_block(id, Some(StoredBlock { r: new, tag, ..now }))
+        self.set_block(
+            id,
+            Some(StoredBlock {
+                location: new,
+                tag,
+                ..now
+            }),
+        )
     }
 
     pub(super) fn merge_block(&mut self, id: u64, into: u64, hint: u64) -> Result<()> {

@@ -10,7 +10,7 @@ const NEXT_ID: u8 = OWN;
 
 fn placement(e: &Extent) -> Placement {
     Placement {
-        r: e.r,
+        location: e.location,
         tag: e.tag,
         raw_len: e.raw_len,
     }
@@ -60,7 +60,7 @@ pub(crate) fn decode_extents(r: &mut Reader<'_>, max: usize) -> Option<Vec<Optio
         let p = before.read(r, flags)?;
         let e = Extent {
             id,
-            r: p.r,
+            location: p.location,
             tag: p.tag,
             raw_len: p.raw_len,
             digest: r.u32()?,

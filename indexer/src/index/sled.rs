@@ -2,7 +2,7 @@
 //!
 //! sled promises nothing after a power cut, and with a flipped bit or a truncated file it may panic or open with rows
 //! missing. So nothing here is believed: every page carries its checksum and the key of the next, the whole index is
-//! read and compared with the mark of the last clean close before it is used, and a panic inside sled is an error.
+//! read and compared with the clean-shutdown marker before it is used, and a panic inside sled is an error.
 //!
 //! sled opens its files by name and follows links among them. It reaches the folder through its descriptor, and in a
 //! store of somebody else it has that owner's rights and not root's, whatever the owner puts there.

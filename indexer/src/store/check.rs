@@ -144,7 +144,9 @@ impl Store {
             return Ok(None);
         };
         match self.stored_block(id)? {
-            Some(stored) if (stored.r.segment, stored.r.offset) == (at.segment, at.offset) => self.users(id).map(Some),
+            Some(stored) if (stored.location.segment, stored.location.offset) == (at.segment, at.offset) => {
+                self.users(id).map(Some)
+            }
             _ => Ok(None),
         }
     }

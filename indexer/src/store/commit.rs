@@ -1,6 +1,6 @@
 //! Writing: blocks, transactions, durability.
 
-use super::mark::Mark;
+use super::shutdown_marker::ShutdownMarker;
 use super::{CommitReport, Moved, Store};
 use crate::apply;
 use crate::change::{Change, block_id, encode_changes};
@@ -26,7 +26,7 @@ impl Store {
     /// Appends the bytes of a stored block in another form, for a [`Change::SwapBlock`].
     pub fn append_again(&self, id: u64, bytes: &[u8]) -> Result<BlockRef> {
         self.writable()?;
-        // Noted before the segment can be sealed: garbage collection never sees the block without the mark.
+        // Noted before the segment can be sealed: garbage collection never sees the block without the marker.
         self.log.append_block(id, bytes, |r| {
             self.pending().insert((r.segment, r.offset));
         })
@@ -153,7 +153,7 @@ impl Store {
         self.log.check_names()
     }
 
-    /// Notes in the mark that a segment was begun and is durable, so that it is missed if it is not there at the next
+    /// Notes in the marker that a segment was begun and is durable, so that it is missed if it is not there at the next
     /// opening: nothing else would tell.
     fn note_new_segment(&self) {
         let durable = self.log.durable();
@@ -165,7 +165,7 @@ impl Store {
         let before = self.log.segments().into_iter().filter(|s| s.id < durable.segment);
         let mut segments: Vec<_> = before.map(|s| (s.id, s.len())).collect();
         segments.push((durable.segment, u64::from(durable.offset)));
-        if let Err(e) = Mark::dirty(self.store_id, self.opened_seq, segments).write(self.io.as_ref()) {
+        if let Err(e) = ShutdownMarker::dirty(self.store_id, self.opened_seq, segments).write(self.io.as_ref()) {
             tracing::warn!(
                 "{e}: should segment {:08x} get lost, that may go unnoticed",
                 durable.segment
@@ -244,7 +244,7 @@ fn new_refs(change: &Change) -> impl Iterator<Item = BlockRef> {
     };
     many.iter()
         .flatten()
-        .map(|e| e.r)
+        .map(|e| e.location)
         .chain(one)
         .chain(copies.iter().copied())
 }

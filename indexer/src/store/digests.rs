@@ -114,7 +114,7 @@ mod tests {
             let blocks: Vec<_> = (run * rows::RUN..(run + 1) * rows::RUN)
                 .map(|id| {
                     Some(StoredBlock {
-                        r: BlockRef {
+                        location: BlockRef {
                             segment: 1,
                             offset: id as u32 * 7919,
                             len: 1000,

@@ -201,7 +201,7 @@ impl Run<'_> {
                         let r = self.store.log.append_block(extent.id, &bytes, |_| ())?;
                         batch.push(Change::SwapBlock {
                             id: extent.id,
-                            old: extent.r,
+                            old: extent.location,
                             new: r,
                             tag: extent.tag,
                             hint: 0,
@@ -268,7 +268,7 @@ impl Run<'_> {
             len,
         };
         // The record names a stored block, but only the index knows whether it still lies here.
-        let stored = self.store.stored_block(id)?.filter(|stored| stored.r == here);
+        let stored = self.store.stored_block(id)?.filter(|stored| stored.location == here);
         Ok(stored.map(|stored| stored.extent(id)))
     }
 
@@ -304,7 +304,7 @@ impl Run<'_> {
             if !self.store.is_garbage(segment.id) {
                 continue;
             }
-            let gone = self.store.unprotect(segment.id);
+            let gone = self.store.drop_parity(segment.id);
             match gone.and_then(|()| self.store.log.remove(segment.id)) {
                 Ok(()) => {}
                 // The next collection tries again.
@@ -350,7 +350,7 @@ mod tests {
     fn name(store: &Store, (id, r): (u64, BlockRef)) -> Extent {
         let extent = Extent {
             id,
-            r,
+            location: r,
             tag: 0,
             raw_len: 5,
             digest: 0,
@@ -371,12 +371,12 @@ mod tests {
         let old = name(&store, store.append_block(b"bytes").unwrap());
         collect(&store);
         let moved = store.extent(5, 0).unwrap().unwrap();
-        assert_ne!(moved.r, old.r);
-        assert!(store.log.segment(old.r.segment).is_none(), "the segment is gone");
+        assert_ne!(moved.location, old.location);
+        assert!(store.log.segment(old.location.segment).is_none(), "the segment is gone");
         let tag_it = Change::SwapBlock {
             id: old.id,
-            old: old.r,
-            new: old.r,
+            old: old.location,
+            new: old.location,
             tag: 1,
             hint: 5,
         };
@@ -500,21 +500,21 @@ mod tests {
         let held = store.hold(first.id).unwrap().unwrap();
         let other = Change::SwapBlock {
             id: first.id,
-            old: first.r,
-            new: first.r,
+            old: first.location,
+            new: first.location,
             tag: 9,
             hint: 0,
         };
         assert!(store.commit(vec![other]).unwrap().skipped.is_empty());
         collect(&store);
         let moved = store.extent(5, 0).unwrap().unwrap();
-        assert!(moved.r != first.r && moved.id == first.id);
+        assert!(moved.location != first.location && moved.id == first.id);
         let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 0 }]).unwrap();
         collect(&store);
         assert_eq!(store.stored_block(first.id).unwrap(), None);
         // Regression: nothing said that a block with the tag may come back, and what it needs was deleted.
         assert_eq!(store.tags_in_use(), [0].into());
-        name(&store, (held.extent().id, held.extent().r));
+        name(&store, (held.extent().id, held.extent().location));
         drop(held);
         let now = store.extent(5, 0).unwrap().unwrap();
         assert_eq!(store.read_block(&now).unwrap(), b"bytes");
@@ -540,8 +540,8 @@ mod tests {
                 is_set = true;
                 let tag_it = Change::SwapBlock {
                     id: old.id,
-                    old: old.r,
-                    new: old.r,
+                    old: old.location,
+                    new: old.location,
                     tag: 1,
                     hint: 5,
                 };
@@ -552,10 +552,10 @@ mod tests {
         let _report = store.gc(&options, watch).unwrap();
         assert!(is_set);
         let now = store.extent(5, 0).unwrap().unwrap();
-        assert_eq!((now.r, now.tag), (old.r, 1));
+        assert_eq!((now.location, now.tag), (old.location, 1));
         assert_eq!(store.read_block(&now).unwrap(), b"bytes");
         collect(&store);
         let now = store.extent(5, 0).unwrap().unwrap();
-        assert!(now.r != old.r && now.tag == 1);
+        assert!(now.location != old.location && now.tag == 1);
     }
 }

@@ -307,7 +307,7 @@ fn trees_that_contradict_themselves_are_opened_and_found() {
 #[test]
 fn blocks_that_overlap_are_named_with_whose_place_they_take() {
     let (_, made) = store();
-    let BlockRef { segment, offset, .. } = made.extent(GOOD, 0).unwrap().unwrap().r;
+    let BlockRef { segment, offset, .. } = made.extent(GOOD, 0).unwrap().unwrap().location;
     let mut bytes = Vec::new();
     let changes = [
         Change::PutInode(inode(6, Kind::File)),
@@ -697,7 +697,7 @@ fn counts_and_rows_of_users_that_lie_are_found_and_harm_nothing_else() {
         let new = store.append_again(extent.id, b"longer bytes").unwrap();
         let swap = Change::SwapBlock {
             id: extent.id,
-            old: extent.r,
+            old: extent.location,
             new,
             tag: 1,
             hint: 0,

@@ -1,8 +1,8 @@
 //! Making, opening and closing a store.
 
-use super::mark::{self, Mark};
-use super::protection::Protection;
+use super::parity_files::ParityFiles;
 use super::recover::{self, Found};
+use super::shutdown_marker::{self, ShutdownMarker};
 use super::{CreateOptions, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, State, Store};
 use crate::index::{INDEX_FOLDER, Index, MemPages, SledPages};
 use crate::io::Io;
@@ -68,7 +68,7 @@ impl Store {
             )));
         }
         let next_id = AtomicU64::new(found.counters.max_id.saturating_add(1));
-        let protection = Protection::find(io.as_ref(), options.parity)?;
+        let parity_files = ParityFiles::find(io.as_ref(), options.parity)?;
         let newest = found.resume.segments.keys().next_back().copied().unwrap_or(0);
         let log_options = LogOptions {
             store_id: found.store_id,
@@ -95,7 +95,7 @@ impl Store {
             next_id,
             contents: Mutex::default(),
             segment_size: options.segment_size,
-            protection,
+            parity_files,
             on_moved: OnceLock::new(),
         })
     }
@@ -109,8 +109,8 @@ impl Store {
         if self.log.seq() > self.opened_seq {
             // Every transaction says how far the log was durable before it; an empty one says so for all of it. Else a
             // bit that flips near the end would look like what a crash leaves, and what follows it would be cut off,
-            // should the index and its mark be gone.
-            // All is durable without it, so a full disk is no reason to fail here. A failed sync is: the mark may not
+            // should the index and its marker be gone.
+            // All is durable without it, so a full disk is no reason to fail here. A failed sync is: the marker may not
             // vouch for what the disk may not have.
             match self.commit(Vec::new()).and_then(|_empty| self.sync()) {
                 Err(e @ Error::NoSpace { .. }) => tracing::warn!("{e}"),
@@ -118,7 +118,7 @@ impl Store {
             }
         }
         // Parity is for the years to come; that it could not be made today is no failure of what was stored.
-        match self.protect_own() {
+        match self.make_own_parity() {
             Ok(done) => done.refused.iter().for_each(|why| tracing::warn!("{why}")),
             Err(e) => tracing::warn!("no parity for what was written last: {e}"),
         }
@@ -145,10 +145,10 @@ fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Re
     let files = io.list(INDEX_FOLDER).unwrap_or_default();
     let taken: u64 = files.iter().map(|f| f.allocated).sum();
     if taken > held.saturating_mul(4).saturating_add(LOOSE) {
-        // sled keeps the space of what was deleted. The mark is dirty, so a crash here costs a rebuild at most.
+        // sled keeps the space of what was deleted. The marker is dirty, so a crash here costs a rebuild at most.
         let small = state.index.copy_to(Box::new(MemPages::default()))?;
         state.index = Index::new(Box::new(MemPages::default()));
-        if let Some(pages) = SledPages::create(io, mark::FILE)? {
+        if let Some(pages) = SledPages::create(io, shutdown_marker::FILE)? {
             state.index = small.copy_to(Box::new(pages))?;
             state.index.flush()?;
             if state.index.read_all(|_, _| Some(()))? != rows {
@@ -157,7 +157,7 @@ fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Re
         }
     }
     let segments = log.segments();
-    let mark = Mark {
+    let marker = ShutdownMarker {
         store_id,
         clean: true,
         rows,
@@ -168,7 +168,7 @@ fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Re
         max_id: state.counters.max_id,
         segments: segments.iter().map(|s| (s.id, s.len())).collect(),
     };
-    mark.write(io)
+    marker.write(io)
 }
 
 fn now() -> Time {

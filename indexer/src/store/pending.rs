@@ -75,7 +75,7 @@ impl Drop for HeldBlock {
 
 /// A held block in [`Store::held`].
 fn key(extent: &Extent) -> (u32, u32, u8) {
-    (extent.r.segment, extent.r.offset, extent.tag)
+    (extent.location.segment, extent.location.offset, extent.tag)
 }
 
 impl Store {

@@ -1,6 +1,6 @@
 //! From the files of a store to its state: what the log holds, cut at what a crash left unfinished.
 
-use super::mark::{self, Mark};
+use super::shutdown_marker::{self, ShutdownMarker};
 use super::{OpenOptions, OpenReport};
 use crate::counters::Counters;
 use crate::index::{Index, MemPages, Pages, SledPages};
@@ -57,10 +57,10 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
     let write = !(options.read_only || options.salvage);
     let mut files = list(io.as_ref(), options)?;
     let mut report = OpenReport::default();
-    let mark = Mark::read(io.as_ref()).filter(|m| m.store_id == files.store_id);
+    let marker = ShutdownMarker::read(io.as_ref()).filter(|m| m.store_id == files.store_id);
     let vouched = vouched(io.as_ref(), &files.store_id)?;
     let by_parity = vouched.map(|l| (l.segment, l.covered));
-    let floor = mark.as_ref().and_then(|m| m.segments.last().copied()).max(by_parity);
+    let floor = marker.as_ref().and_then(|m| m.segments.last().copied()).max(by_parity);
     if let Some(damage) = floor.and_then(|floor| files.lost_since(floor)) {
         if write {
             return Err(damage);
@@ -70,8 +70,8 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
     // Damage at the end of a sealed segment is no torn tail.
     let sealed = vouched.filter(|l| l.sealed).map(|l| l.segment);
     let head = tail::settle(io.as_ref(), &mut files, floor, sealed, write, &mut report)?;
-    let durable_seq = mark.as_ref().map_or(0, |m| m.seq);
-    let replayed = match saved(io.as_ref(), &files, mark, options) {
+    let durable_seq = marker.as_ref().map_or(0, |m| m.seq);
+    let replayed = match saved(io.as_ref(), &files, marker, options) {
         Ok(state) => state,
         Err(doubt) => {
             report.rebuilt = Some(doubt);
@@ -117,11 +117,11 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
         ));
     }
     if write {
-        // From here on the index is ahead of its mark; how far the log was durable stays known.
-        let dirty = Mark::dirty(files.store_id, replayed.seq, files.lengths());
+        // From here on the index is ahead of its marker; how far the log was durable stays known.
+        let dirty = ShutdownMarker::dirty(files.store_id, replayed.seq, files.lengths());
         if let Err(e) = dirty.write(io.as_ref()) {
-            // Not even the old mark may stay: it would vouch for an index that goes on changing.
-            Mark::remove(io.as_ref())?;
+            // Not even the old marker may stay: it would vouch for an index that goes on changing.
+            ShutdownMarker::remove(io.as_ref())?;
             report.warnings.push(e.to_string());
         }
     }
@@ -147,7 +147,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
 fn saved(
     io: &dyn Io,
     files: &Files,
-    mark: Option<Mark>,
+    marker: Option<ShutdownMarker>,
     options: &OpenOptions,
 ) -> std::result::Result<Replayed, String> {
     if options.rebuild {
@@ -156,11 +156,11 @@ fn saved(
     if options.read_only || options.salvage {
         return Err("sled writes to its files even to read them".into());
     }
-    let mark = mark.ok_or("it has no mark of a clean close")?;
-    if !mark.clean {
+    let marker = marker.ok_or("it has no clean-shutdown marker")?;
+    if !marker.clean {
         return Err("the store was not closed cleanly".into());
     }
-    if mark.segments != files.lengths() {
+    if marker.segments != files.lengths() {
         return Err("the log is not the one that it was made from".into());
     }
     let pages = SledPages::open(io).map_err(|e| e.to_string())?;
@@ -171,25 +171,28 @@ fn saved(
         counters.row(k, v)
     };
     let rows = index.read_all(row).map_err(|e| e.to_string())?;
-    if rows != mark.rows {
+    if rows != marker.rows {
         return Err("its rows are not those of the last clean close".into());
     }
-    counters.max_ino = counters.max_ino.max(mark.max_ino);
-    counters.max_id = counters.max_id.max(mark.max_id);
+    counters.max_ino = counters.max_ino.max(marker.max_ino);
+    counters.max_id = counters.max_id.max(marker.max_id);
     Ok(Replayed {
         index,
         counters,
-        seq: mark.seq,
-        checkpoint: mark.checkpoint,
-        since: mark.since,
-        measured: Measured { bytes, at: mark.since },
+        seq: marker.seq,
+        checkpoint: marker.checkpoint,
+        since: marker.since,
+        measured: Measured {
+            bytes,
+            at: marker.since,
+        },
     })
 }
 
 /// Empty pages for an index made anew.
 fn new_pages(io: &dyn Io, write: bool) -> Result<Box<dyn Pages>> {
     if write {
-        match SledPages::create(io, mark::FILE) {
+        match SledPages::create(io, shutdown_marker::FILE) {
             Ok(Some(pages)) => return Ok(Box::new(pages)),
             Ok(None) => {}
             Err(e) => tracing::warn!("{e}; the index is kept in memory until the next start"),

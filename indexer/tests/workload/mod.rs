@@ -212,7 +212,7 @@ impl Tree {
                     appended.push(new);
                     tx.push(Change::SwapBlock {
                         id: old.id,
-                        old: old.r,
+                        old: old.location,
                         new,
                         tag: PACKED,
                         hint,

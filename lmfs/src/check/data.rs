@@ -224,7 +224,7 @@ fn decode(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Vec<u8>
     if !job.data {
         return Ok(Vec::new());
     }
-    job.pace.take(extent.r.len.into(), job.stop);
+    job.pace.take(extent.location.len.into(), job.stop);
     let bytes = match job.store.read_block_of(ino, block, &extent) {
         Err(StoreError::Moved { segment }) => return Err(format!("segment {segment:08x} is missing")),
         other => other.map_err(|e| e.to_string())?,

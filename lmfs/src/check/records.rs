@@ -3,7 +3,7 @@
 use lmfs_indexer::Severity;
 
 use super::{Error, Job, Report};
-use crate::progress::{Progress, Pulse};
+use crate::progress::{Progress, Throttle};
 
 /// Compares records with their checksums; whether all that are needed are intact. Blocks in use are left to whoever
 /// decodes them and can name their files.
@@ -11,11 +11,11 @@ use crate::progress::{Progress, Pulse};
 /// # Errors
 /// Interrupted; the rows cannot be read.
 pub fn check(job: &Job<'_>, report: &mut Report) -> Result<bool, Error> {
-    let (mut before, mut pulse) = (0, Pulse::default());
+    let (mut before, mut throttle) = (0, Throttle::default());
     let watch = &mut |done: u64, total| {
         job.pace.take(done.saturating_sub(before), job.stop);
         before = done;
-        if pulse.due() {
+        if throttle.is_due() {
             (job.progress)(Progress::new("reading the log", done, total));
         }
         !job.stop.is_set()

@@ -6,14 +6,14 @@ use lmfs_indexer::{CheckOptions, Severity};
 
 use super::names::Names;
 use super::{Damage, Error, Job, Report};
-use crate::progress::{Progress, Pulse};
+use crate::progress::{Progress, Throttle};
 
 /// Has the rows compared with each other and with the segments. Returns the blocks, by inode and number, of which
 /// damage is known then.
 pub fn check(job: &Job<'_>, names: &Names, report: &mut Report) -> Result<HashSet<(u64, u64)>, Error> {
-    let mut pulse = Pulse::default();
+    let mut throttle = Throttle::default();
     let watch = &mut |done, total| {
-        if pulse.due() {
+        if throttle.is_due() {
             let note = format!("{done} of {total} inodes and blocks");
             let stage = "checking the tree".to_owned();
             (job.progress)(Progress {

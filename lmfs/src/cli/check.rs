@@ -118,7 +118,7 @@ fn check(folder: Folder, args: &args::Check, quiet: bool) -> anyhow::Result<Repo
     if write {
         // What is missing, or could not be read at all.
         let (mut done, total) = (0, opened.indexer.totals().log_bytes);
-        let made = opened.indexer.protect(&mut |more| {
+        let made = opened.indexer.make_parity(&mut |more| {
             done += more;
             show(Progress::new("making parity", done.min(total), total));
             !stop.is_set()

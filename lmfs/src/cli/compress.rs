@@ -20,8 +20,8 @@ use parking_lot::Mutex;
 use super::args::{Stream, Test, Verbosity};
 use super::interrupt::{end_as_interrupted, stop_or_end_on_interrupt};
 use super::output::{Meter, is_broken_pipe, say, say_error};
-use crate::explain::Shown as _;
 use crate::progress::Progress;
+use crate::terminal_text::Shown as _;
 use job::{Input, Job, Work};
 pub use models::Models;
 

@@ -9,7 +9,7 @@ use super::{args, output};
 use crate::byte_size;
 use crate::daemon::control::Request;
 use crate::daemon::running::collecting;
-use crate::garbage::{Effort, collect};
+use crate::maintenance::{Effort, collect_garbage};
 use crate::store::{Access, Opened};
 
 /// Runs the command.
@@ -24,7 +24,7 @@ pub fn run(args: &args::Gc, quiet: bool) -> anyhow::Result<ExitCode> {
             let opened = Opened::open(folder, &Access::rows("lmfs gc"))?;
             let stop = stop_on_interrupt()?;
             let tell = &mut |step: &_| meter.show(&collecting(step));
-            let done = collect(&opened.indexer, Effort::All, &stop, tell);
+            let done = collect_garbage(&opened.indexer, Effort::All, &stop, tell);
             opened.close()?;
             done?
         }

@@ -10,7 +10,7 @@ use lmfs_codec::Stop;
 use parking_lot::Mutex;
 use signal_hook::iterator::Signals;
 
-use crate::process::ending_signals;
+use crate::process_setup::ending_signals;
 
 /// How long work that may wait for its input has to end well.
 const GRACE: Duration = Duration::from_secs(3);

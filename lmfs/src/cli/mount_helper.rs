@@ -9,7 +9,7 @@ use clap::{ArgAction, Parser};
 
 use super::args;
 use super::{mount, output, remount};
-use crate::explain::explain;
+use crate::error_chain::explain;
 
 /// Exit code of a failed mount (mount(8)).
 const MOUNT_FAILED: u8 = 32;

@@ -10,8 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::byte_size;
-use crate::explain::{explain, is_control, on_one_line, visible};
+use crate::error_chain::explain;
 use crate::progress::Progress;
+use crate::terminal_text::{is_control, on_one_line, visible};
 
 /// Standard output. That of std calls everything written when it is closed.
 ///

@@ -16,9 +16,9 @@ use super::{args, output};
 use crate::byte_size;
 use crate::daemon::control::{Client, Request};
 use crate::daemon::running::packing;
-use crate::explain::Shown as _;
-use crate::packer::{Options, Packer, Scope, Summary, Unattended};
+use crate::packer::{Offline, Options, Packer, Scope, Summary};
 use crate::store::{Access, Folder, Opened};
+use crate::terminal_text::Shown as _;
 
 /// Runs the command.
 ///
@@ -101,7 +101,7 @@ fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Summar
     let packer = Packer::new(
         opened.indexer.clone(),
         opened.codec.clone(),
-        Arc::new(Unattended),
+        Arc::new(Offline),
         Options::default(),
     );
     let meter = Mutex::new(Meter::new(quiet));

@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::{args, output};
 use crate::byte_size;
-use crate::explain::{Shown as _, on_one_line};
 use crate::fs::FileStat;
 use crate::fs::virtual_xattr::STAT;
+use crate::terminal_text::{Shown as _, on_one_line};
 
 /// How a file is stored.
 #[derive(Debug, Clone, Serialize)]

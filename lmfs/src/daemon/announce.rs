@@ -14,8 +14,8 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
 use super::log::Log;
-use crate::explain::explain;
-use crate::process::keep_inherited_descriptors;
+use crate::error_chain::explain;
+use crate::process_setup::keep_inherited_descriptors;
 
 /// What systemd tells the process that it started, and libfuse its helper. A daemon in the background is neither.
 const OF_SERVICE_MANAGERS: [&str; 8] = [

@@ -7,7 +7,7 @@
 //! | umask | 077: files of a store are for its owner |
 //! | working directory | `/`: another mount must not be busy because of it |
 //! | badness for the kernel's killer of processes (`oom_score_adj`) | 0 if it was above |
-//! | blocked signals, ignored SIGCHLD | undone for every command ([`process::normalise`]) |
+//! | blocked signals, ignored SIGCHLD | undone for every command ([`process_setup::normalise`]) |
 //! | ignored SIGINT and SIGHUP | ignored: that is what `nohup` and `&` in scripts are for |
 //! | descriptors, session, variables of service managers | not passed on into the background ([`super::announce`]) |
 //! | nice value, scheduling, cgroup, namespaces, the other limits | kept: they say what the daemon may use |
@@ -16,7 +16,7 @@ use anyhow::bail;
 use rustix::process::{Resource, getrlimit};
 
 use crate::byte_size;
-use crate::process;
+use crate::process_setup;
 
 /// A segment of the log, and the index beside it, grow to this before others begin.
 const LARGE_FILE: u64 = 128 << 20;
@@ -29,12 +29,12 @@ const MANY_FILES: u64 = 256;
 /// A limit under which a store cannot be written.
 pub fn normalise(read_only: bool) -> anyhow::Result<Vec<String>> {
     std::env::set_current_dir("/")?;
-    process::keep_files_private();
+    process_setup::keep_files_private();
     spare_from_killer();
     for resource in [Resource::As, Resource::Data] {
-        process::raise_to_maximum(resource);
+        process_setup::raise_to_maximum(resource);
     }
-    let file_size = process::lift(Resource::Fsize);
+    let file_size = process_setup::lift(Resource::Fsize);
     if let Some(most) = file_size.filter(|&most| most < LARGE_FILE && !read_only) {
         bail!(
             "no file may grow beyond {} here (`ulimit -f`), and those of a store do; raise that limit, or mount with -o ro",
@@ -43,7 +43,7 @@ pub fn normalise(read_only: bool) -> anyhow::Result<Vec<String>> {
     }
     let left = [
         file_size.map(|most| format!("no file can grow beyond {} (`ulimit -f`)", byte_size::show(most))),
-        process::lift(Resource::Cpu)
+        process_setup::lift(Resource::Cpu)
             .map(|seconds| format!("the daemon will be ended after {seconds} s of processor time (`ulimit -t`)")),
         getrlimit(Resource::As).current.map(|most| memory(most, "-v")),
         getrlimit(Resource::Data).current.map(|most| memory(most, "-d")),

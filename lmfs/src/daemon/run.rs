@@ -16,13 +16,13 @@ use super::event::Event;
 use super::running::{Running, place};
 use super::status::Status;
 use super::{Announcer, Log, Options, PackMode, guard, inherited, mountpoint, service_manager, unmount};
-use crate::explain::explain;
+use crate::error_chain::explain;
 use crate::fs::{self, Filesystem};
 use crate::fuse;
-use crate::garbage::Keeper;
+use crate::maintenance::Housekeeper;
 use crate::mountinfo::{self, MountInfo};
-use crate::packer::{self, Background, Host, Packer};
-use crate::process::ending_signals;
+use crate::packer::{self, Background, Environment, Packer};
+use crate::process_setup::ending_signals;
 use crate::store::{Access, Folder, Opened};
 
 /// How long `lmfs umount` waits for those who use the mount before it refuses.
@@ -70,7 +70,7 @@ struct Started {
     /// Pack in the background.
     idle: bool,
     background: Option<Background>,
-    keeper: Option<Keeper>,
+    keeper: Option<Housekeeper>,
     packer: Option<Arc<Packer>>,
     fs: Arc<Filesystem>,
     control: Arc<ControlService>,
@@ -136,7 +136,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     service_manager::start_watchdog(mountpoint).context("cannot start the watchdog")?;
     let session = Arc::new(session);
     watch_session(&session, tell).context("cannot watch the mount")?;
-    let keeper = (!options.read_only).then(|| Keeper::start(store.indexer.clone()));
+    let keeper = (!options.read_only).then(|| Housekeeper::start(store.indexer.clone()));
     let keeper = keeper.transpose().context("cannot start garbage collection")?;
     let mut started = Started {
         mount,
@@ -195,7 +195,7 @@ fn make_packer(store: &Opened, fs: &Arc<Filesystem>, options: &Options) -> Resul
 /// The readers of the mount, for whom the background packer holds back.
 struct Readers(Weak<Filesystem>);
 
-impl Host for Readers {
+impl Environment for Readers {
     fn is_busy(&self) -> bool {
         self.0.upgrade().is_some_and(|fs| fs.blocks().is_awaited())
     }
@@ -324,7 +324,7 @@ impl Started {
             && let Some(packer) = &self.packer
         {
             self.background = packer
-                .spawn_idle()
+                .spawn_background()
                 .inspect_err(|error| tracing::error!("cannot start the packer: {error}"))
                 .ok();
         }

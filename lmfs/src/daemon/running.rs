@@ -12,7 +12,7 @@ use super::guard;
 use super::status::{MountStatus, Status};
 use crate::check::{self, Pace};
 use crate::fs::Filesystem;
-use crate::garbage::{self, Effort};
+use crate::maintenance::{Effort, collect_garbage};
 use crate::mountinfo::{self, MountInfo};
 use crate::packer::{self, Packer, Scope};
 use crate::progress::Progress;
@@ -142,7 +142,7 @@ impl Running {
         // What is deleted or replaced only in memory so far is garbage, too.
         let stored = self.fs.sync();
         let tell = &mut |step: &GcReport| progress(collecting(step));
-        let collected = garbage::collect(self.fs.store(), Effort::All, stop, tell);
+        let collected = collect_garbage(self.fs.store(), Effort::All, stop, tell);
         // A full disk may be why: then there is room now.
         let stored = stored.or_else(|_| self.fs.sync());
         match (collected, stored) {

@@ -103,7 +103,7 @@ impl Reader {
             match now {
                 None => return Ok(None),
                 // It is not where the index says, and will not be the next time.
-                Some(now) if (now.id, now.r) == (extent.id, extent.r) => {
+                Some(now) if (now.id, now.location) == (extent.id, extent.location) => {
                     let why = "a block's segment is gone, but its extent still points there";
                     return Err(LoadError::new(LoadErrorKind::Failed, why));
                 }

@@ -165,14 +165,14 @@ pub fn spoil(disk: &Disk, ino: u64, block: u64, bytes: &[u8]) -> lmfs_indexer::B
     let old = disk.fs.store().extent(ino, block).unwrap().unwrap();
     let r = disk.fs.store().append_again(old.id, bytes).unwrap();
     redirect(disk, ino, block, r);
-    old.r
+    old.location
 }
 
 pub fn redirect(disk: &Disk, ino: u64, block: u64, new: lmfs_indexer::BlockRef) {
     let old = disk.fs.store().extent(ino, block).unwrap().unwrap();
     let swap = Change::SwapBlock {
         id: old.id,
-        old: old.r,
+        old: old.location,
         new,
         tag: old.tag,
         hint: ino,

@@ -11,10 +11,10 @@
 //! decodes, the other half is there for what can be stored at once.
 
 mod background;
+mod backpressure;
 mod commit;
 mod dirty;
 mod flush;
-mod room;
 mod slice;
 mod write;
 

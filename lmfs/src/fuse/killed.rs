@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::process::field;
+use crate::proc_status::field;
 use crate::task::Interrupt;
 
 /// How often callers are looked at, and how long a request waits before its caller is.

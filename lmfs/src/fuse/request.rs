@@ -8,7 +8,7 @@ use fuser::{INodeNo, RenameFlags, Request};
 
 use super::convert::kind;
 use crate::fs::{Allocate, Caller, Create, Errno, Error, Kind, RenameMode, Result, Seek, XattrMode};
-use crate::process::field;
+use crate::proc_status::field;
 use crate::task::Asker;
 
 /// Who asks.

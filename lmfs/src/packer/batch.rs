@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lmfs_indexer::{BlockRef, Change, Extent, PendingBlock, Skipped, Store};
 
 use super::error::Error;
-use super::plan::Waiting;
+use super::queue::Waiting;
 use super::status::Outcome;
 use crate::store::Tag;
 
@@ -70,7 +70,7 @@ impl Batch {
                 skipped.extend(store.commit(std::mem::take(&mut changes))?.skipped);
                 users = now.users;
             }
-            changes.push(change(waiting, now.r, new));
+            changes.push(change(waiting, now.location, new));
             let outcome = match new {
                 New::Kept(_) => Outcome::Kept,
                 New::Packed(_, pending) => Outcome::Packed(pending.location().len.into()),

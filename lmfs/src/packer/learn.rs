@@ -13,11 +13,11 @@ use rayon::prelude::*;
 use tracing::info;
 
 use super::error::Error;
-use super::plan::Plan;
+use super::queue::Queue;
 use super::{Packer, kinds};
-use crate::room::{self, Use};
 use crate::store::Tag;
 use crate::store::dictionaries::{self, Info};
+use crate::store::reserve::{self, Purpose};
 
 /// A group of fewer bytes cannot give back what a dictionary takes.
 const LEAST: u64 = 192 << 10;
@@ -82,24 +82,29 @@ impl Draft {
     }
 }
 
-/// Makes dictionaries for what is planned.
-pub(super) fn learn(packer: &Packer, plan: &Plan, computing: &rayon::ThreadPool, stop: &Stop) -> Result<Lesson, Error> {
-    packer.shelf.lock().tidy(&packer.store)?;
+/// Makes dictionaries for what is queued.
+pub(super) fn learn(
+    packer: &Packer,
+    queue: &Queue,
+    computing: &rayon::ThreadPool,
+    stop: &Stop,
+) -> Result<Lesson, Error> {
+    packer.dictionaries.lock().tidy(&packer.store)?;
     let mut lesson = Lesson::default();
-    if plan.bytes < LEAST || !packer.codec.options().mix || !packer.codec.options().dictionaries {
+    if queue.bytes < LEAST || !packer.codec.options().mix || !packer.codec.options().dictionaries {
         return Ok(lesson);
     }
     let learner = Learner {
         packer,
         computing,
         stop,
-        again: plan.again,
+        again: queue.again,
     };
-    let mut groups: Vec<(String, Group)> = learner.groups(plan)?.into_iter().collect();
+    let mut groups: Vec<(String, Group)> = learner.groups(queue)?.into_iter().collect();
     groups.retain(|(_, group)| group.bytes >= LEAST);
     groups.sort_by_key(|(_, group)| std::cmp::Reverse(group.bytes));
     for (kind, group) in groups {
-        let Some(slot) = packer.shelf.lock().free_slot(&packer.store)? else {
+        let Some(slot) = packer.dictionaries.lock().free_slot(&packer.store)? else {
             break;
         };
         if let Some(draft) = learner.best(&group)? {
@@ -122,12 +127,12 @@ struct Learner<'a> {
 }
 
 impl Learner<'_> {
-    fn groups(&self, plan: &Plan) -> Result<HashMap<String, Group>, Error> {
-        let files: HashSet<u64> = plan.files().map(|(ino, ..)| ino).collect();
+    fn groups(&self, queue: &Queue) -> Result<HashMap<String, Group>, Error> {
+        let files: HashSet<u64> = queue.files().map(|(ino, ..)| ino).collect();
         let names = kinds::by_name(&self.packer.store, &files)?;
         let mut groups: HashMap<String, Group> = HashMap::new();
         let mut looked_into = 0;
-        for (ino, blocks, bytes) in plan.files() {
+        for (ino, blocks, bytes) in queue.files() {
             self.go_on()?;
             let kind = match names.get(&ino) {
                 Some(kind) => kind.clone(),
@@ -194,7 +199,7 @@ impl Learner<'_> {
                 self.go_on()?;
                 let end = first.saturating_add(PAGE).min(blocks.end);
                 for (block, extent) in (first..).zip(store.extents(*ino, first..end)?) {
-                    let Some(extent) = extent.filter(|extent| self.again || Tag(extent.tag).waits()) else {
+                    let Some(extent) = extent.filter(|extent| self.again || Tag(extent.tag).needs_packing()) else {
                         continue;
                     };
                     // Equal blocks are stored once, whatever they start behind.
@@ -265,8 +270,8 @@ impl Learner<'_> {
     fn without(&self, trials: &[Vec<u8>]) -> Result<Vec<usize>, Error> {
         let codec = &self.packer.codec;
         let candidates: Vec<Vec<DictionaryId>> = {
-            let shelf = self.packer.shelf.lock();
-            trials.iter().map(|raw| shelf.candidates(raw)).collect()
+            let dictionaries = self.packer.dictionaries.lock();
+            trials.iter().map(|raw| dictionaries.candidates(raw)).collect()
         };
         self.coded(|stop| {
             let blocks = trials.par_iter().zip(&candidates);
@@ -297,10 +302,11 @@ impl Learner<'_> {
     }
 
     /// Stores a dictionary, from where blocks can start behind it. False if the store has it already, in another slot:
-    /// blocks tagged with this one would need what nobody knows to be in use. It is on the shelf, if it can be read.
+    /// blocks tagged with this one would need what nobody knows to be in use. It is among those that are tried, if it
+    /// can be read.
     fn keep(&self, draft: Draft, slot: u8, kind: String) -> Result<bool, Error> {
         let store = &self.packer.store;
-        room::check(store, Use::Data)?;
+        reserve::ensure(store, Purpose::Data)?;
         let info = Info {
             slot,
             len: u32::try_from(draft.text.len()).unwrap_or(u32::MAX),
@@ -309,7 +315,7 @@ impl Learner<'_> {
         if !store.add_dictionary(draft.id.0, &info.to_bytes(), &draft.block)? {
             return Ok(false);
         }
-        self.packer.shelf.lock().put(draft.id, slot, &draft.text);
+        self.packer.dictionaries.lock().put(draft.id, slot, &draft.text);
         info!(
             id = %draft.id,
             kind = info.kind,

@@ -1,4 +1,4 @@
-//! One run: a plan, and threads that work it off.
+//! One run: a queue, and threads that work it off.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +14,11 @@ use super::Packer;
 use super::batch::{Batch, New};
 use super::error::Error;
 use super::learn::{self, Lesson};
-use super::plan::{Plan, Scope, Selection, Waiting};
+use super::queue::{Queue, Scope, Selection, Waiting};
 use super::status::{Outcome, Progress, Summary};
-use crate::garbage::{self, Effort};
-use crate::room::{self, Use};
+use crate::maintenance::{self, Effort};
 use crate::store::Tag;
+use crate::store::reserve::{self, Purpose};
 use crate::task::low_priority_pool;
 
 /// How often progress is told.
@@ -29,7 +29,7 @@ const COURTESY: Duration = Duration::from_secs(2);
 const TRIES: usize = 16;
 
 /// What a run is to do.
-pub(super) struct Order<'a> {
+pub(super) struct JobSpec<'a> {
     pub scope: &'a Scope,
     /// Only files that had not changed for so long at this time; a run of the background, which makes way for readers.
     pub idle: Option<(SystemTime, Duration)>,
@@ -50,7 +50,7 @@ pub(super) enum Again {
 }
 
 /// What a run came to.
-pub(super) struct Ended {
+pub(super) struct RunReport {
     pub summary: Summary,
     /// When the next file will have been left alone for long enough.
     pub next_idle: Option<SystemTime>,
@@ -77,39 +77,39 @@ impl Packer {
         if self.store.is_read_only() {
             return Err(Error::ReadOnly);
         }
-        let _turn = self.turns.for_user(stop).ok_or(Error::Interrupted)?;
-        let order = Order {
+        let _turn = self.run_lock.for_user(stop).ok_or(Error::Interrupted)?;
+        let spec = JobSpec {
             scope,
             idle: None,
             threads: self.options.threads(jobs),
             again: if again { Again::All } else { Again::Never },
         };
-        Ok(run(self, &order, progress, stop)?.summary)
+        Ok(run(self, &spec, progress, stop)?.summary)
     }
 }
 
 pub(super) fn run(
     packer: &Packer,
-    order: &Order<'_>,
+    spec: &JobSpec<'_>,
     progress: &(dyn Fn(&Progress) + Sync),
     stop: &Stop,
-) -> Result<Ended, Error> {
+) -> Result<RunReport, Error> {
     // A user who asks again may have repaired something; the background does not insist.
-    let skip = match order.idle {
-        Some(_) => packer.ledger.lock().failed.clone(),
+    let skip = match spec.idle {
+        Some(_) => packer.statistics.lock().failed.clone(),
         None => HashSet::new(),
     };
     let selection = Selection {
-        scope: order.scope,
-        idle: order.idle,
+        scope: spec.scope,
+        idle: spec.idle,
         skip: &skip,
-        again: order.again != Again::Never,
+        again: spec.again != Again::Never,
     };
-    let mut plan = Plan::make(&packer.store, selection, &packer.ahead, stop)?;
-    let next_idle = plan.next_idle;
-    packer.ledger.lock().begin(plan.bytes);
-    let computing = low_priority_pool("lmfs-encode", order.threads).map_err(Error::Threads)?;
-    let (lesson, learned) = match learn::learn(packer, &plan, &computing, stop) {
+    let mut queue = Queue::make(&packer.store, selection, &packer.future_times, stop)?;
+    let next_idle = queue.next_idle;
+    packer.statistics.lock().begin(queue.bytes);
+    let computing = low_priority_pool("lmfs-encode", spec.threads).map_err(Error::Threads)?;
+    let (lesson, learned) = match learn::learn(packer, &queue, &computing, stop) {
         Ok(lesson) => (lesson, Ok(())),
         // Packing makes room, and the next run may learn what this one could not.
         Err(error @ (Error::DiskFull(_) | Error::Learning(_))) => {
@@ -118,48 +118,48 @@ pub(super) fn run(
         }
         Err(error) => (Lesson::default(), Err(error)),
     };
-    if order.again == Again::Learned {
-        plan.keep(&lesson.files);
+    if spec.again == Again::Learned {
+        queue.keep(&lesson.files);
     }
-    packer.ledger.lock().learned(lesson.made, plan.bytes);
-    let shift = Shift {
+    packer.statistics.lock().learned(lesson.made, queue.bytes);
+    let workers = Workers {
         packer,
         computing,
         skip,
-        plan: Mutex::new(plan),
+        queue: Mutex::new(queue),
         batch: Mutex::default(),
         taken: Mutex::default(),
-        again: order.again != Again::Never,
+        again: spec.again != Again::Never,
         stop: Stop::new(),
-        polite: order.idle.is_some(),
+        polite: spec.idle.is_some(),
         coded: AtomicU64::new(0),
     };
-    let result = learned.and_then(|()| shift.work(order.threads, progress, stop));
+    let result = learned.and_then(|()| workers.work(spec.threads, progress, stop));
     // What a full disk needs most is the space of what was staged and is packed already.
-    let effort = match order.idle {
+    let effort = match spec.idle {
         Some(_) => Effort::Background,
         None => Effort::Thorough,
     };
     let collected = collect_garbage(packer, effort, stop);
     let result = result.and(collected);
-    let summary = packer.ledger.lock().end(&result);
+    let summary = packer.statistics.lock().end(&result);
     progress(&summary.progress);
-    result.map(|()| Ended { summary, next_idle })
+    result.map(|()| RunReport { summary, next_idle })
 }
 
 fn collect_garbage(packer: &Packer, effort: Effort, stop: &Stop) -> Result<(), Error> {
-    let done = garbage::collect(&packer.store, effort, stop, &mut |_| ())?;
-    packer.ledger.lock().freed(done.freed_bytes);
+    let done = maintenance::collect_garbage(&packer.store, effort, stop, &mut |_| ())?;
+    packer.statistics.lock().freed(done.freed_bytes);
     Ok(())
 }
 
 /// The threads of one run and what they share.
-struct Shift<'a> {
+struct Workers<'a> {
     packer: &'a Packer,
     /// Decodes and encodes. The threads of the run touch the store and compute nothing.
     computing: rayon::ThreadPool,
     skip: HashSet<BlockRef>,
-    plan: Mutex<Plan>,
+    queue: Mutex<Queue>,
     batch: Mutex<Batch>,
     /// Stored blocks that are being packed or wait in the batch, because files may share them. With `again`, all that
     /// this run had to do with: how a block is stored does not say then whether it is done.
@@ -172,8 +172,8 @@ struct Shift<'a> {
     coded: AtomicU64,
 }
 
-impl Shift<'_> {
-    /// Works the plan off. Blocks that are done are committed however it ends.
+impl Workers<'_> {
+    /// Works the queue off. Blocks that are done are committed however it ends.
     fn work(&self, threads: usize, progress: &(dyn Fn(&Progress) + Sync), stop: &Stop) -> Result<(), Error> {
         let worked = std::thread::scope(|scope| {
             let (alive, all_done) = channel::<()>();
@@ -187,12 +187,12 @@ impl Shift<'_> {
             while all_done.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 if stop.is_set() {
                     self.stop.set();
-                    self.packer.host.wake();
+                    self.packer.environment.wake();
                 }
-                let mut ledger = self.packer.ledger.lock();
-                ledger.under_way(self.under_way());
-                let step = ledger.progress();
-                drop(ledger);
+                let mut statistics = self.packer.statistics.lock();
+                statistics.under_way(self.under_way());
+                let step = statistics.progress();
+                drop(statistics);
                 progress(&step);
             }
             // The first failure is the cause: the others were stopped because of it.
@@ -217,7 +217,7 @@ impl Shift<'_> {
         let end = self.blocks();
         if end.is_err() {
             self.stop.set();
-            self.packer.host.wake();
+            self.packer.environment.wake();
         }
         end
     }
@@ -228,7 +228,7 @@ impl Shift<'_> {
             if self.stop.is_set() {
                 return Err(Error::Interrupted);
             }
-            let next = self.plan.lock().next(&self.packer.store, &self.skip)?;
+            let next = self.queue.lock().next(&self.packer.store, &self.skip)?;
             let Some(waiting) = next else { return Ok(()) };
             self.block(waiting)?;
             let due = self.batch.lock().take_if_due();
@@ -242,7 +242,9 @@ impl Shift<'_> {
     /// Lets readers decode first, but not for ever.
     fn give_way(&self) {
         if self.polite {
-            self.packer.host.wait_for_readers(COURTESY, &|| self.stop.is_set());
+            self.packer
+                .environment
+                .wait_for_readers(COURTESY, &|| self.stop.is_set());
         }
     }
 
@@ -252,21 +254,21 @@ impl Shift<'_> {
             return Ok(());
         }
         let outcome = self.pack(&mut waiting)?;
-        let mut ledger = self.packer.ledger.lock();
+        let mut statistics = self.packer.statistics.lock();
         match outcome {
             Ok(new) => {
-                ledger.worked(waiting.extent.raw_len.into());
-                drop(ledger);
+                statistics.worked(waiting.extent.raw_len.into());
+                drop(statistics);
                 self.batch.lock().add(&waiting, new);
                 return Ok(());
             }
             Err(Some(outcome)) => {
-                ledger.worked(waiting.extent.raw_len.into());
-                ledger.count(&waiting.extent, outcome);
+                statistics.worked(waiting.extent.raw_len.into());
+                statistics.count(&waiting.extent, outcome);
             }
             Err(None) => {}
         }
-        drop(ledger);
+        drop(statistics);
         self.done(&[id]);
         Ok(())
     }
@@ -284,7 +286,7 @@ impl Shift<'_> {
         let id = waiting.extent.id;
         match store.extent(waiting.ino, waiting.block)? {
             Some(now) if now.id == id && waiting.is_still(now.tag) => {}
-            Some(now) if !Tag(now.tag).waits() => return Ok(Err(None)),
+            Some(now) if !Tag(now.tag).needs_packing() => return Ok(Err(None)),
             _ => return Ok(Err(Some(Outcome::Changed))),
         }
         for _ in 0..TRIES {
@@ -294,7 +296,7 @@ impl Shift<'_> {
             // What it became would not be swapped in, now or in any later run. Nothing but its tag can change.
             if now.users > MAX_USERS {
                 return Ok(match Tag(now.tag).method() {
-                    Some(method) if Tag(now.tag).waits() => Ok(New::Kept(Tag::packed(method))),
+                    Some(method) if Tag(now.tag).needs_packing() => Ok(New::Kept(Tag::packed(method))),
                     _ => Err(Some(Outcome::Kept)),
                 });
             }
@@ -333,7 +335,7 @@ impl Shift<'_> {
         // What the model coded and would not code now is wanted for its speed, not for its size.
         let is_quicker = old.method() == Some(Method::Model) && tag.method() != Some(Method::Model);
         if block.len() >= first.len() && !is_quicker {
-            if !old.waits() {
+            if !old.needs_packing() {
                 return Ok(Err(Outcome::Kept));
             }
             // Nothing is smaller: the stored block says from now on that it was tried.
@@ -342,23 +344,23 @@ impl Shift<'_> {
                 Err(error) => Err(self.failed(waiting, &error)),
             });
         }
-        room::check(&self.packer.store, Use::Data)?;
+        reserve::ensure(&self.packer.store, Purpose::Data)?;
         let pending = self.packer.store.append_again_pending(waiting.extent.id, &block)?;
         Ok(Ok(New::Packed(tag, pending)))
     }
 
     /// A stored block coded anew and its new tag, or else another one with the same bytes.
     fn coded(&self, extent: &Extent, first: &[u8], stop: &Stop) -> Result<Result<(Tag, Vec<u8>), u64>, CodecError> {
-        let (codec, shelf) = (&self.packer.codec, &self.packer.shelf);
+        let codec = &self.packer.codec;
         let raw = self.computing.install(|| codec.decode(first, stop))?;
         if let Some(same) = self.same(extent, &raw, stop)? {
             return Ok(Err(same));
         }
-        let dictionaries = shelf.lock().candidates(&raw);
+        let dictionaries = self.packer.dictionaries.lock().candidates(&raw);
         let block = self
             .computing
             .install(|| codec.encode_with(&raw, &dictionaries, stop))?;
-        let tag = shelf.lock().tag(&block)?;
+        let tag = self.packer.dictionaries.lock().tag(&block)?;
         Ok(Ok((tag, block)))
     }
 
@@ -372,7 +374,7 @@ impl Shift<'_> {
             // One that waits may have to wait for long, and its file be none that is to be packed. Of two that are
             // taken, the older one stays.
             let taken = || other.id < extent.id && self.taken.lock().contains(&other.id);
-            if Tag(other.tag).waits() && !taken() {
+            if Tag(other.tag).needs_packing() && !taken() {
                 continue;
             }
             let Ok(bytes) = store.read_block(&other) else { continue };
@@ -388,7 +390,7 @@ impl Shift<'_> {
     fn failed(&self, waiting: &Waiting, error: &dyn std::error::Error) -> Outcome {
         let (ino, block) = (waiting.ino, waiting.block);
         warn!(ino, block, %error, "a block cannot be packed and stays as it is");
-        self.packer.ledger.lock().failed.insert(waiting.extent.r);
+        self.packer.statistics.lock().failed.insert(waiting.extent.location);
         Outcome::Failed
     }
 
@@ -396,9 +398,9 @@ impl Shift<'_> {
         let ids = batch.ids();
         let outcomes = batch.commit(&self.packer.store)?;
         self.done(&ids);
-        let mut ledger = self.packer.ledger.lock();
+        let mut statistics = self.packer.statistics.lock();
         for (extent, outcome) in outcomes {
-            ledger.count(&extent, outcome);
+            statistics.count(&extent, outcome);
         }
         Ok(())
     }

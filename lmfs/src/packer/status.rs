@@ -83,7 +83,7 @@ pub struct Status {
 
 /// Where the runs write down what they do.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(super) struct Statistics {
     state: State,
     /// The state to go back to after a run.
     pub resting: State,
@@ -112,7 +112,7 @@ pub(super) enum Outcome {
     Failed,
 }
 
-impl Ledger {
+impl Statistics {
     pub fn begin(&mut self, total_bytes: u64) {
         self.past.blocks_packed += self.run.blocks_packed;
         self.past.blocks_failed += self.run.blocks_failed;
@@ -141,7 +141,7 @@ impl Ledger {
 
     /// Counts what became of the block at `first`.
     pub fn count(&mut self, first: &Extent, outcome: Outcome) {
-        let before = u64::from(first.r.len);
+        let before = u64::from(first.location.len);
         let (counter, after) = match outcome {
             Outcome::Packed(after) => (&mut self.run.blocks_packed, after),
             Outcome::Shared => (&mut self.run.blocks_shared, 0),
@@ -230,7 +230,7 @@ impl Ledger {
 /// Blocks that wait to be packed, idle or not, and the bytes that they decode to.
 #[must_use]
 pub fn queue(totals: &Totals) -> (u64, u64) {
-    let tags = totals.by_tag.iter().filter(|(tag, _)| Tag(**tag).waits());
+    let tags = totals.by_tag.iter().filter(|(tag, _)| Tag(**tag).needs_packing());
     tags.fold((0, 0), |(blocks, bytes), (_, sum)| {
         (blocks + sum.blocks, bytes + sum.raw_bytes)
     })

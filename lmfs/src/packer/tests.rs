@@ -9,7 +9,7 @@ use lmfs_indexer::{BlockRef, Change, CreateOptions, Dirent, Extent, Inode, Kind,
 use super::error::Error;
 use super::status::State;
 use super::*;
-use crate::garbage::Effort;
+use crate::maintenance::Effort;
 use crate::store::{Prefer, Tag, dictionaries};
 use crate::testing::until;
 
@@ -17,14 +17,14 @@ const BLOCK: usize = 4096;
 /// A time in seconds since 1970 that the tests call now.
 const NOW: i64 = 1_000_000;
 
-/// A host whose clock stands at [`NOW`], and which does something of the test's when asked to wait for readers.
+/// An environment whose clock stands at [`NOW`], and which does something of the test's when asked to wait for readers.
 #[derive(Default)]
-struct TestHost {
+struct TestEnvironment {
     later: AtomicU64,
     on_ask: Mutex<Option<Box<dyn FnMut() + Send>>>,
 }
 
-impl Host for TestHost {
+impl Environment for TestEnvironment {
     fn now(&self) -> SystemTime {
         let later = self.later.load(Ordering::Relaxed);
         UNIX_EPOCH + Duration::from_secs(NOW as u64 + later)
@@ -41,7 +41,7 @@ struct Fixture {
     io: Arc<MemIo>,
     store: Arc<Store>,
     codec: Codec,
-    host: Arc<TestHost>,
+    environment: Arc<TestEnvironment>,
 }
 
 impl Fixture {
@@ -52,17 +52,22 @@ impl Fixture {
             io,
             codec: dictionaries::codec(&store, None, lmfs_codec::Options::default()).unwrap(),
             store,
-            host: Arc::default(),
+            environment: Arc::default(),
         }
     }
 
     fn packer(&self) -> Arc<Packer> {
-        let host: Arc<dyn Host> = self.host.clone();
+        let environment: Arc<dyn Environment> = self.environment.clone();
         let options = Options {
             jobs: 2,
             ..Options::default()
         };
-        Arc::new(Packer::new(self.store.clone(), self.codec.clone(), host, options))
+        Arc::new(Packer::new(
+            self.store.clone(),
+            self.codec.clone(),
+            environment,
+            options,
+        ))
     }
 
     fn stored(&self, raw: &[u8]) -> Extent {
@@ -122,7 +127,7 @@ impl Fixture {
 
     fn methods(&self, ino: u64) -> Vec<(Method, bool)> {
         let tags = self.extents(ino).into_iter().map(|extent| Tag(extent.tag));
-        tags.map(|tag| (tag.method().unwrap(), tag.waits())).collect()
+        tags.map(|tag| (tag.method().unwrap(), tag.needs_packing())).collect()
     }
 }
 
@@ -180,7 +185,7 @@ fn what_nothing_makes_smaller_is_tried_once() {
     let summary = run(&f.packer());
     assert_eq!((summary.blocks_packed, summary.blocks_kept), (0, 3));
     assert_eq!(f.methods(10), [(Method::Raw, false); 3]);
-    let refs = |extents: &[Extent]| -> Vec<BlockRef> { extents.iter().map(|e| e.r).collect() };
+    let refs = |extents: &[Extent]| -> Vec<BlockRef> { extents.iter().map(|e| e.location).collect() };
     assert_eq!(refs(&f.extents(10)), refs(&before), "no byte was written for it");
     assert_eq!(run(&f.packer()).progress.total_bytes, 0);
 
@@ -209,7 +214,7 @@ fn a_block_that_is_written_meanwhile_keeps_what_was_written() {
     let new = noise(BLOCK);
     // Written when the packer asks the second time whether it may go on: it has looked up the file's blocks by then.
     let (store, extent, asked) = (f.store.clone(), f.stored(&new), AtomicU64::new(0));
-    *f.host.on_ask.lock() = Some(Box::new(move || {
+    *f.environment.on_ask.lock() = Some(Box::new(move || {
         if asked.fetch_add(1, Ordering::Relaxed) == 1 {
             let change = Change::PutExtents {
                 ino: 10,
@@ -220,13 +225,13 @@ fn a_block_that_is_written_meanwhile_keeps_what_was_written() {
         }
     }));
     let packer = f.packer();
-    let order = run::Order {
+    let spec = run::JobSpec {
         scope: &Scope::All,
-        idle: Some((f.host.now(), Duration::from_secs(30))),
+        idle: Some((f.environment.now(), Duration::from_secs(30))),
         threads: 1,
         again: run::Again::Never,
     };
-    let ended = run::run(&packer, &order, &|_| (), &Stop::new()).unwrap();
+    let ended = run::run(&packer, &spec, &|_| (), &Stop::new()).unwrap();
     let mut expected = text(4 * BLOCK);
     expected[2 * BLOCK..3 * BLOCK].copy_from_slice(&new);
     assert_eq!(f.contents(10), expected);
@@ -242,19 +247,24 @@ fn blocks_that_garbage_collection_moves_while_they_are_packed_are_packed_all_the
     f.file(10, &contents, 100);
     // Everything moves each time that the packer asks whether it may go on: some blocks wait in the batch by then.
     let store = f.store.clone();
-    *f.host.on_ask.lock() = Some(Box::new(move || {
-        let _done = crate::garbage::collect(&store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
+    *f.environment.on_ask.lock() = Some(Box::new(move || {
+        let _done = crate::maintenance::collect_garbage(&store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
     }));
     let packer = f.packer();
-    let order = run::Order {
+    let spec = run::JobSpec {
         scope: &Scope::All,
-        idle: Some((f.host.now(), Duration::from_secs(30))),
+        idle: Some((f.environment.now(), Duration::from_secs(30))),
         threads: 1,
         again: run::Again::Never,
     };
     let moved = f.extents(10);
-    let ended = run::run(&packer, &order, &|_| (), &Stop::new()).unwrap();
-    assert!(f.extents(10).iter().zip(&moved).all(|(now, before)| now.r != before.r));
+    let ended = run::run(&packer, &spec, &|_| (), &Stop::new()).unwrap();
+    assert!(
+        f.extents(10)
+            .iter()
+            .zip(&moved)
+            .all(|(now, before)| now.location != before.location)
+    );
     assert_eq!(f.contents(10), contents);
     assert_eq!(ended.summary.blocks_changed, 0);
     assert_eq!((ended.summary.blocks_packed, ended.summary.blocks_kept), (3, 1));
@@ -275,7 +285,7 @@ fn a_cut_block_that_is_written_anew_with_the_same_bytes_while_it_is_packed_stays
     assert!(f.store.commit(vec![cut]).unwrap().skipped.is_empty());
     // Written when the packer asks the second time whether it may go on: the block waits in the batch by then.
     let (store, extent, asked) = (f.store.clone(), f.stored(&text(BLOCK)), AtomicU64::new(0));
-    *f.host.on_ask.lock() = Some(Box::new(move || {
+    *f.environment.on_ask.lock() = Some(Box::new(move || {
         if asked.fetch_add(1, Ordering::Relaxed) == 1 {
             let change = Change::PutExtents {
                 ino: 10,
@@ -299,11 +309,11 @@ fn only_idle_files_are_packed_in_the_background_the_oldest_first() {
     for (ino, age) in [(10, 31), (11, 500), (12, 10), (13, -3600)] {
         f.file(ino, &text(BLOCK), age);
     }
-    let idle = Some((f.host.now(), Duration::from_secs(30)));
+    let idle = Some((f.environment.now(), Duration::from_secs(30)));
     let skip = std::collections::HashSet::new();
-    let mut plan = plan::Plan::make(
+    let mut queue = queue::Queue::make(
         &f.store,
-        plan::Selection {
+        queue::Selection {
             scope: &Scope::All,
             idle,
             skip: &skip,
@@ -313,14 +323,14 @@ fn only_idle_files_are_packed_in_the_background_the_oldest_first() {
         &Stop::new(),
     )
     .unwrap();
-    let mut order = Vec::new();
-    while let Some(waiting) = plan.next(&f.store, &skip).unwrap() {
-        order.push(waiting.ino);
+    let mut spec = Vec::new();
+    while let Some(waiting) = queue.next(&f.store, &skip).unwrap() {
+        spec.push(waiting.ino);
     }
-    assert_eq!(order, [11, 10]);
-    assert_eq!(plan.bytes, 2 * BLOCK as u64);
+    assert_eq!(spec, [11, 10]);
+    assert_eq!(queue.bytes, 2 * BLOCK as u64);
     // File 12 in twenty seconds; a time stamp in the future counts from now.
-    assert_eq!(plan.next_idle, Some(f.host.now() + Duration::from_secs(20)));
+    assert_eq!(queue.next_idle, Some(f.environment.now() + Duration::from_secs(20)));
 }
 
 /// Regression: a file whose last change lay ahead of the clock was never packed, and the background looked through all
@@ -332,7 +342,7 @@ fn a_file_from_the_future_is_packed_once_our_own_clock_says_that_it_is_idle() {
     f.file(11, &text(BLOCK), -40);
     let packer = f.packer();
     let look = |later: u64| {
-        f.host.later.store(later, Ordering::Relaxed);
+        f.environment.later.store(later, Ordering::Relaxed);
         Order30::run(&packer, &f).progress.total_bytes
     };
     assert_eq!((look(0), look(29)), (0, 0));
@@ -398,8 +408,8 @@ fn a_damaged_block_stays_as_it_is_and_the_rest_is_packed() {
     let (good, other) = (f.extents(10)[1], f.extents(10)[0]);
     let change = Change::SwapBlock {
         id: good.id,
-        old: good.r,
-        new: other.r,
+        old: good.location,
+        new: other.location,
         tag: good.tag,
         hint: 0,
     };
@@ -418,13 +428,13 @@ struct Order30;
 
 impl Order30 {
     fn run(packer: &Packer, f: &Fixture) -> Summary {
-        let order = run::Order {
+        let spec = run::JobSpec {
             scope: &Scope::All,
-            idle: Some((f.host.now(), Duration::from_secs(30))),
+            idle: Some((f.environment.now(), Duration::from_secs(30))),
             threads: 1,
             again: run::Again::Never,
         };
-        run::run(packer, &order, &|_| (), &Stop::new()).unwrap().summary
+        run::run(packer, &spec, &|_| (), &Stop::new()).unwrap().summary
     }
 }
 
@@ -434,7 +444,7 @@ fn the_background_packs_when_files_have_become_idle_and_ends_when_told() {
     f.file(10, &text(2 * BLOCK), 5);
     let packer = f.packer();
     assert_eq!(packer.status().state, State::Off);
-    let background = packer.spawn_idle().unwrap();
+    let background = packer.spawn_background().unwrap();
     assert_eq!(packer.status().state, State::Waiting);
     f.file(11, &text(BLOCK), 60);
     until("the idle file is packed", || !f.methods(11)[0].1);
@@ -519,7 +529,7 @@ fn equal_blocks_become_one_and_a_shared_block_is_packed_once() {
     assert_eq!(summary.progress.after_bytes, totals.stored_bytes);
     for ino in 10..14 {
         assert_eq!(f.contents(ino), contents);
-        let takes: u64 = f.extents(ino).iter().map(|e| u64::from(e.r.len)).sum();
+        let takes: u64 = f.extents(ino).iter().map(|e| u64::from(e.location.len)).sum();
         assert_eq!(f.store.stored_bytes(ino).unwrap(), takes);
     }
 
@@ -559,7 +569,7 @@ fn blocks_with_many_users_are_not_swapped_in_together() {
             extents: vec![Some(extent); 30_000],
         };
         assert_eq!(f.store.commit(vec![share]).unwrap().skipped, []);
-        let waiting = plan::Waiting { ino: 10, block, extent };
+        let waiting = queue::Waiting { ino: 10, block, extent };
         batch.add(&waiting, batch::New::Kept(Tag(extent.tag)));
     }
     let before = f.store.seq();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::data::{CHUNK, DataSet, Piece};
 use super::methods::Contender;
 use crate::eval::{Compressor, Error};
-use crate::process::processor_time;
+use crate::proc_status::processor_time;
 
 /// What was measured, by which one run finds what another measured.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -62,7 +62,7 @@ pub fn set_parity(path: &Path, percent: u8, progress: &mut dyn FnMut(u64, u64) -
         done += more;
         progress(done, total)
     };
-    let made = opened.indexer.protect(&mut watch).map_err(indexer)?;
+    let made = opened.indexer.make_parity(&mut watch).map_err(indexer)?;
     opened.close()?;
     // What closing made counts, too.
     let opened = Opened::open(folder.read_again()?, &access)?;

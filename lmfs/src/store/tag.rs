@@ -60,7 +60,7 @@ impl Tag {
     }
 
     /// Whether the packer has not seen the block yet.
-    pub fn waits(self) -> bool {
+    pub fn needs_packing(self) -> bool {
         Tag::STAGED.contains(&self)
     }
 }
@@ -74,16 +74,16 @@ mod tests {
         for method in Method::ALL {
             assert_eq!(Tag::written(method).method(), Some(method));
             assert_eq!(Tag::packed(method).method(), Some(method));
-            assert!(!Tag::packed(method).waits());
+            assert!(!Tag::packed(method).needs_packing());
         }
-        assert!(Tag::written(Method::Raw).waits() && Tag::written(Method::Zstd).waits());
+        assert!(Tag::written(Method::Raw).needs_packing() && Tag::written(Method::Zstd).needs_packing());
         assert_eq!(Tag(0x07).method(), None);
         assert_eq!(Tag(0xff).method(), None);
         for slot in 0..Tag::SLOTS {
             let [mix, model] = Tag::behind(slot);
             assert_eq!((mix.slot(), model.slot()), (Some(slot), Some(slot)));
             assert_eq!((mix.method(), model.method()), (Some(Method::Mix), Some(Method::Model)));
-            assert!(!mix.waits() && !model.waits());
+            assert!(!mix.needs_packing() && !model.needs_packing());
         }
         assert!(Method::ALL.iter().all(|method| Tag::packed(*method).slot().is_none()));
     }

@@ -13,7 +13,7 @@ const SHARED: u8 = OWN;
 
 fn placement(s: &StoredBlock) -> Placement {
     Placement {
-        r: s.r,
+        location: s.location,
         tag: s.tag,
         raw_len: s.raw_len,
     }
@@ -67,7 +67,7 @@ pub(crate) fn decode_blocks(first: u64, bytes: &[u8]) -> Option<Row> {
             _ => r.varint().filter(|users| *users > 1 && *users >> 31 == 0)?,
         };
         let stored = StoredBlock {
-            r: p.r,
+            location: p.location,
             tag: p.tag,
             raw_len: p.raw_len,
             digest: r.u32()?,
@@ -90,7 +90,7 @@ mod tests {
         let place = (0..3u32, 0..1000u32, 0..1000u32);
         let rest = (0..2u8, 0..3u32, any::<u32>(), prop_oneof![Just(1), 2..100u64]);
         let stored = (place, rest).prop_map(|((segment, offset, len), (tag, raw_len, digest, users))| StoredBlock {
-            r: BlockRef { segment, offset, len },
+            location: BlockRef { segment, offset, len },
             tag,
             raw_len,
             digest,

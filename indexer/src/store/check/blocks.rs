@@ -24,7 +24,7 @@ struct Seen {
 impl Seen {
     /// Whether its record reaches into the one that begins next.
     fn overlaps(&self, next: &Seen) -> bool {
-        let (a, b) = (self.stored.r, next.stored.r);
+        let (a, b) = (self.stored.location, next.stored.location);
         a.segment == b.segment && u64::from(a.offset) + self.record > u64::from(b.offset)
     }
 }
@@ -59,10 +59,10 @@ impl Blocks {
     pub(super) fn add(&mut self, store: &Store, first: u64, blocks: &[Option<StoredBlock>]) {
         for (id, stored) in (first..).zip(blocks) {
             let Some(stored) = *stored else { continue };
-            let record = block_record_len(id, stored.r.len);
-            let wrong = match store.log.segment(stored.r.segment) {
+            let record = block_record_len(id, stored.location.len);
+            let wrong = match store.log.segment(stored.location.segment) {
                 None => Some("the block's segment is missing"),
-                Some(s) if s.len() < u64::from(stored.r.offset) + record => {
+                Some(s) if s.len() < u64::from(stored.location.offset) + record => {
                     Some("the block lies beyond the end of its segment")
                 }
                 Some(_) => None,
@@ -107,7 +107,10 @@ impl Blocks {
         let wrong = longer
             .then_some("more bytes of the block count than it has")
             .or(seen.wrong);
-        (u64::from(seen.stored.r.len), wrong.map(|what| (what, seen.stored.r)))
+        (
+            u64::from(seen.stored.location.len),
+            wrong.map(|what| (what, seen.stored.location)),
+        )
     }
 
     /// Compares what was added.
@@ -115,7 +118,7 @@ impl Blocks {
         for seen in self.all.iter().filter(|seen| seen.users != seen.stored.users) {
             let (id, found, said) = (seen.id, seen.users, seen.stored.users);
             let what = format!("{found} blocks of files name the stored block {id}, the index says {said}: rebuild it");
-            let (segment, offset) = (seen.stored.r.segment, seen.stored.r.offset);
+            let (segment, offset) = (seen.stored.location.segment, seen.stored.location.offset);
             findings.push(Finding::new(Severity::Error, what).at(segment, offset.into()));
         }
         if self.told != self.used {
@@ -123,14 +126,14 @@ impl Blocks {
             findings.push(Finding::new(Severity::Error, what));
         }
         self.all.retain(|seen| seen.wrong.is_none());
-        self.all.sort_unstable_by_key(|seen| (seen.stored.r, seen.id));
+        self.all.sort_unstable_by_key(|seen| (seen.stored.location, seen.id));
         for (a, b) in self.all.iter().zip(self.all.iter().skip(1)) {
             if !a.overlaps(b) {
                 continue;
             }
             let (ino, block) = store.users(a.id)?.first().copied().unwrap_or_default();
             let what = format!("the block overlaps block {block} of inode {ino} in the log");
-            let (segment, offset) = (b.stored.r.segment, b.stored.r.offset);
+            let (segment, offset) = (b.stored.location.segment, b.stored.location.offset);
             for (ino, block) in store.users(b.id)? {
                 let finding = Finding::new(Severity::Error, what.clone());
                 findings.push(finding.ino(ino).block(block).at(segment, offset.into()));

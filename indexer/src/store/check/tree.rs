@@ -6,7 +6,7 @@ use super::report::{CheckReport, Finding, Severity};
 use crate::counters::Counters;
 use crate::index::rows::{self, Row, Use};
 use crate::store::Store;
-use crate::store::read::resolve;
+use crate::store::query::resolve;
 use crate::types::{Extent, Kind, ROOT_INO};
 use crate::{Error, Result};
 use std::collections::HashMap;

@@ -191,7 +191,7 @@ impl Replay<'_> {
                 self.state.seq = last;
                 Ok(())
             }
-            // Whether a transaction was lost here shows in the number of the next record, or of the mark.
+            // Whether a transaction was lost here shows in the number of the next record, or of the marker.
             Item::BadPayload { offset, .. } | Item::Garbage { offset, .. } => {
                 self.report
                     .warnings

@@ -46,7 +46,7 @@ pub(super) fn settle(
     let (segment, header) = (Arc::clone(segment), *header);
     let mut survey = survey(io, &segment, segment.len())?;
     if let Some((_, len)) = floor.filter(|(floor, _)| *floor == id) {
-        // The mark may know more than the log, whose last transaction was written before the last sync.
+        // The marker may know more than the log, whose last transaction was written before the last sync.
         survey.durable = survey.durable.max(len);
     }
     if write && let Some((_, error)) = survey.unreadable.take_if(|(at, _)| *at >= survey.durable) {

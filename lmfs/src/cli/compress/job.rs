@@ -20,8 +20,8 @@ use super::protection::Protection;
 use super::rescue::Rescue;
 use crate::byte_size;
 use crate::cli::output::{say, stdout};
-use crate::explain::{Shown as _, on_one_line};
 use crate::store::Digest;
+use crate::terminal_text::{Shown as _, on_one_line};
 
 /// What ends the name of a compressed file.
 pub const SUFFIX: &str = "lmz";

@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use super::protection::Protection;
 use crate::cli::interrupt::unfinished;
 use crate::cli::output::stdout;
-use crate::explain::Shown as _;
+use crate::terminal_text::Shown as _;
 
 /// Runs of zeros at least this long become holes.
 const HOLE: usize = 4096;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, load};
 use lmfs_codec::{Codec, Options, Stop};
 
-use crate::process::processor_time;
+use crate::proc_status::processor_time;
 
 /// Bytes of a sample that are used.
 const SAMPLE: usize = 8 << 10;

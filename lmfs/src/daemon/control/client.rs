@@ -222,7 +222,7 @@ mod tests {
         call(&deep, &Request::Status).0.unwrap();
         // What another version answers is an error, not zeros.
         let client = Client::of_store(&open(&deep)).unwrap().unwrap();
-        let foreign = client.call::<crate::garbage::Collected>(&Request::Status, &mut |_| ());
+        let foreign = client.call::<crate::maintenance::GcSummary>(&Request::Status, &mut |_| ());
         assert!(matches!(foreign, Err(Failure::Garbled(_))), "{foreign:?}");
 
         drop(server);

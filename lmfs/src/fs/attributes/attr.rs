@@ -11,7 +11,7 @@ use crate::fs::inode::node::Node;
 use crate::fs::inode::node::kill_suid_bits;
 use crate::fs::types::now;
 use crate::fs::types::{Attr, MAX_NAME, SetAttr, SetTime, StatFs, Time};
-use crate::room::{self, Use};
+use crate::store::reserve::{self, Purpose};
 
 /// What a directory shows as its size.
 const DIRECTORY_SIZE: u64 = 4096;
@@ -141,7 +141,10 @@ impl Attributes {
     /// What the store reports.
     pub fn statfs(&self) -> Result<StatFs> {
         let totals = self.store().totals();
-        let (free, available) = (self.store().free_space()?, room::left(self.store(), Use::Data)?);
+        let (free, available) = (
+            self.store().free_space()?,
+            reserve::available(self.store(), Purpose::Data)?,
+        );
         Ok(StatFs {
             block_size: STATFS_UNIT as u32,
             blocks: totals.disk_bytes().saturating_add(free) / STATFS_UNIT,

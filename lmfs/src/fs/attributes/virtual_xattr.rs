@@ -101,12 +101,12 @@ impl Attributes {
             for extent in self.store().extents(ino, first..from)?.into_iter().flatten() {
                 let stored = self.store().stored_block(extent.id)?;
                 if stored.is_some_and(|stored| stored.users > 1) {
-                    stat.shared += u64::from(extent.r.len);
+                    stat.shared += u64::from(extent.location.len);
                 }
                 let tag = Tag(extent.tag);
                 let method = tag.method().map_or("unknown", lmfs_codec::Method::name);
                 *stat.blocks.entry(method.to_owned()).or_default() += 1;
-                stat.waiting += u64::from(tag.waits());
+                stat.waiting += u64::from(tag.needs_packing());
                 if let Some(slot) = tag.slot() {
                     let named = known.iter().find(|(found, _)| *found == Some(slot));
                     let id = named.map_or("unknown", |(_, shown)| &shown.id);

@@ -8,7 +8,7 @@ use crate::fs::error::{Errno, Error, Result};
 use crate::fs::inode::edit::Edit;
 use crate::fs::types::now;
 use crate::fs::types::{MAX_NAME, XattrMode};
-use crate::room::{self, Use};
+use crate::store::reserve::{self, Purpose};
 
 const TRUSTED: &[u8] = b"trusted.";
 
@@ -62,7 +62,7 @@ impl Attributes {
         if value.len() > MAX_XATTR {
             return Err(Error::new(Errno::TOOBIG, "an attribute has at most 64 KiB"));
         }
-        room::check(self.store(), Use::Names)?;
+        reserve::ensure(self.store(), Purpose::Names)?;
         let node = self.inodes.get(ino)?;
         let mut edit = Edit::new([&node]);
         if edit.state(ino)?.gone {

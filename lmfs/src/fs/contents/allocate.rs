@@ -13,7 +13,7 @@ use crate::fs::inode::node::{Node, State};
 use crate::fs::types::Allocate;
 use crate::fs::types::MAX_SIZE;
 use crate::fs::types::now;
-use crate::room::{self, Use};
+use crate::store::reserve::{self, Purpose};
 
 impl Contents {
     /// Allocates, punches a hole into, or zeroes `length` bytes at `offset`, in one transaction. Whole blocks become
@@ -34,7 +34,7 @@ impl Contents {
         let (zero, keep_size) = match mode {
             Allocate::Reserve { keep_size } => {
                 // The system is asked once. Others may take the room before it is written to.
-                if length > room::left(self.store(), Use::Data)? {
+                if length > reserve::available(self.store(), Purpose::Data)? {
                     return Err(Error::new(Errno::NOSPC, "less room than asked for"));
                 }
                 (offset..offset, keep_size)

@@ -10,7 +10,7 @@ use crate::fs::inode::edit::Edit;
 use crate::fs::inode::node::Node;
 use crate::fs::inode::node::kill_suid_bits;
 use crate::fs::types::{FilePosition, Kind, now};
-use crate::room::{self, Use};
+use crate::store::reserve::{self, Purpose};
 use crate::task::{Asker, yield_now};
 
 /// Most bytes copied by one call; the caller asks again for the rest.
@@ -160,7 +160,7 @@ impl Contents {
         if bytes == 0 {
             return Ok(0);
         }
-        room::check(self.store(), Use::Names)?;
+        reserve::ensure(self.store(), Purpose::Names)?;
         let count = bytes.div_ceil(bs);
         let end = to.saturating_mul(bs).saturating_add(bytes);
         let mut inode = state.inode.clone();

@@ -11,7 +11,7 @@ use crate::fs::inode::edit::Edit;
 use crate::fs::inode::node::Node;
 use crate::fs::types::now;
 use crate::fs::types::{Attr, Caller, Create};
-use crate::room::{self, Use};
+use crate::store::reserve::{self, Purpose};
 
 impl Namespace {
     /// The inode that `name` leads to in the directory `parent`. The kernel asks for "." of any inode, and for ".." of
@@ -52,7 +52,7 @@ impl Namespace {
             ));
         }
         // The last of the disk is for deleting, which appends as well.
-        room::check(self.store(), Use::Names)?;
+        reserve::ensure(self.store(), Purpose::Names)?;
         let _namespace = self.lock.lock();
         if self.store().dirent(parent, name)?.is_some() {
             return Err(Error::new(Errno::EXIST, "the name exists"));
@@ -94,7 +94,7 @@ impl Namespace {
     /// ENOENT for a directory that was removed; what the store reports.
     pub fn tmpfile(&self, parent: u64, what: Create, caller: Caller, linkable: bool) -> Result<(Attr, Arc<Node>)> {
         self.journal.check_writable()?;
-        room::check(self.store(), Use::Names)?;
+        reserve::ensure(self.store(), Purpose::Names)?;
         let directory = self.inodes.get(parent)?;
         let mut edit = Edit::new([&directory]);
         edit.check_directory(parent)?;

@@ -8,7 +8,7 @@ use crate::fs::error::{Errno, Error, Result};
 use crate::fs::inode::edit::Edit;
 use crate::fs::types::Attr;
 use crate::fs::types::now;
-use crate::room::{self, Use};
+use crate::store::reserve::{self, Purpose};
 
 impl Namespace {
     /// Gives a file one more name. One transaction.
@@ -19,7 +19,7 @@ impl Namespace {
     pub fn link(&self, ino: u64, parent: u64, name: &[u8]) -> Result<Attr> {
         self.journal.check_writable()?;
         check_name(name)?;
-        room::check(self.store(), Use::Names)?;
+        reserve::ensure(self.store(), Purpose::Names)?;
         let _namespace = self.lock.lock();
         if self.store().dirent(parent, name)?.is_some() {
             return Err(Error::new(Errno::EXIST, "the name exists"));

@@ -12,7 +12,7 @@ use crate::fs::inode::edit::Edit;
 use crate::fs::inode::node::Node;
 use crate::fs::types::now;
 use crate::fs::types::{Caller, ROOT, RenameMode};
-use crate::room::{self, Use};
+use crate::store::reserve::{self, Purpose};
 use crate::task::Asker;
 
 impl Namespace {
@@ -93,7 +93,7 @@ impl Namespace {
     ) -> Result<()> {
         // Only a whiteout makes an inode. A plain rename must work on a full disk, since programs save files by it.
         if whiteout.is_some() {
-            room::check(self.store(), Use::Names)?;
+            reserve::ensure(self.store(), Purpose::Names)?;
         }
         self.check_target(source, target)?;
         self.check_ancestry(source, to)?;

@@ -45,7 +45,7 @@ impl Address {
     }
 
     fn key(&self) -> (u64, BlockRef) {
-        (self.extent.id, self.extent.r)
+        (self.extent.id, self.extent.location)
     }
 }
 

@@ -39,7 +39,7 @@ impl Loader {
         if bad.len() < REMEMBERED && bad.insert(*key) {
             self.journal.counters().found_bad_block();
             let Address { ino, block, extent } = *key;
-            let (segment, offset) = (extent.r.segment, extent.r.offset);
+            let (segment, offset) = (extent.location.segment, extent.location.offset);
             tracing::error!(ino, block, segment, offset, "unreadable block: {error}");
         }
     }

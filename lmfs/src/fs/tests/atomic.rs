@@ -145,7 +145,7 @@ fn another_block_than_the_one_named_is_not_read() {
         disk.fs.fsync(ino).unwrap();
     }
     let secret = disk.fs.store().extent(theirs, 0).unwrap().unwrap();
-    redirect(&disk, mine, 0, secret.r);
+    redirect(&disk, mine, 0, secret.location);
     // Also when the block is in memory for its owner.
     for cached in [false, true] {
         assert_eq!(errno(disk.fs.read_wait(mine, 0, 10)), Errno::IO, "{cached}");

@@ -217,8 +217,8 @@ fn copies_into_a_file_and_holes_in_it_clear_the_set_user_id_bit_when_asked() {
 /// Nobody told the filesystem: the kernel showed the old `st_blocks` for an hour, and what was cached was lost.
 #[test]
 fn packing_and_garbage_collection_keep_what_is_cached_and_tell_the_kernel() {
-    use crate::garbage::{Effort, collect};
-    use crate::packer::{Options, Packer, Scope, Unattended};
+    use crate::maintenance::{Effort, collect_garbage};
+    use crate::packer::{Offline, Options, Packer, Scope};
 
     let disk = Disk::new();
     let (ino, other) = (disk.file("file"), disk.file("other"));
@@ -233,14 +233,9 @@ fn packing_and_garbage_collection_keep_what_is_cached_and_tell_the_kernel() {
     let tell = told.clone();
     disk.fs.on_stored(move |ino| tell.lock().push(ino));
 
-    let place = || disk.fs.store().extent(ino, 3).unwrap().unwrap().r;
+    let place = || disk.fs.store().extent(ino, 3).unwrap().unwrap().location;
     let (first, blocks) = (place(), disk.fs.getattr(ino).unwrap().blocks);
-    let packer = Packer::new(
-        disk.fs.store().clone(),
-        codec(),
-        Arc::new(Unattended),
-        Options::default(),
-    );
+    let packer = Packer::new(disk.fs.store().clone(), codec(), Arc::new(Offline), Options::default());
     packer
         .run(&Scope::Inodes(vec![ino]), false, 1, &|_| (), &Stop::new())
         .unwrap();
@@ -253,7 +248,7 @@ fn packing_and_garbage_collection_keep_what_is_cached_and_tell_the_kernel() {
 
     disk.fs.unlink(ROOT, b"other").unwrap();
     told.lock().clear();
-    let _done = collect(disk.fs.store(), Effort::All, &Stop::new(), &mut |_| ()).unwrap();
+    let _done = collect_garbage(disk.fs.store(), Effort::All, &Stop::new(), &mut |_| ()).unwrap();
     assert_ne!(place(), packed);
     assert!(!told.lock().contains(&ino), "it takes as much as before");
     assert_eq!(disk.all(ino), text);

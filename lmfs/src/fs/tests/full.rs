@@ -1,9 +1,9 @@
 //! A disk that is full, or nearly.
 
 use super::*;
-use crate::garbage::{Effort, collect};
-use crate::packer::{self, Packer, Scope, Unattended};
-use crate::room;
+use crate::maintenance::{Effort, collect_garbage};
+use crate::packer::{self, Offline, Packer, Scope};
+use crate::store::reserve;
 
 fn text(len: usize) -> &'static [u8] {
     &include_bytes!("../../../../tests/data/text/alice29.txt")[..len]
@@ -21,7 +21,7 @@ fn what_is_left_of_a_full_disk_is_kept_for_deleting() {
     // Less than an eighth of what the store takes and could take, but not nothing.
     let free = |bytes| disk.io.set_free_space(disk.fs.store().checkpoint_room() + bytes);
     free(1500);
-    assert_eq!(room::left(disk.fs.store(), room::Use::Data).unwrap(), 0);
+    assert_eq!(reserve::available(disk.fs.store(), reserve::Purpose::Data).unwrap(), 0);
     let before = disk.fs.store().totals().log_bytes;
     disk.fs.write(ino, 0, b"more", false).unwrap();
     assert_eq!(errno(disk.fs.fsync(ino)), Errno::NOSPC);
@@ -30,7 +30,7 @@ fn what_is_left_of_a_full_disk_is_kept_for_deleting() {
     let packer = Packer::new(
         disk.fs.store().clone(),
         codec(),
-        Arc::new(Unattended),
+        Arc::new(Offline),
         packer::Options::default(),
     );
     let packed = packer.run(&Scope::Inodes(vec![other]), false, 1, &|_| (), &Stop::new());
@@ -70,7 +70,7 @@ fn garbage_collection_that_does_not_fit_takes_no_room() {
     disk.fs.unlink(ROOT, b"other").unwrap();
     disk.io.set_free_space(200 << 10);
     for _ in 0..3 {
-        let refused = collect(disk.fs.store(), Effort::All, &Stop::new(), &mut |_| ());
+        let refused = collect_garbage(disk.fs.store(), Effort::All, &Stop::new(), &mut |_| ());
         assert!(
             matches!(refused, Err(lmfs_indexer::Error::NoSpace { .. })),
             "{refused:?}"
@@ -78,7 +78,7 @@ fn garbage_collection_that_does_not_fit_takes_no_room() {
     }
     let before = disk.fs.store().totals();
     disk.io.set_free_space(1 << 20);
-    let done = collect(disk.fs.store(), Effort::All, &Stop::new(), &mut |_| ()).unwrap();
+    let done = collect_garbage(disk.fs.store(), Effort::All, &Stop::new(), &mut |_| ()).unwrap();
     assert!(done.moved_blocks > 0);
     assert!(disk.fs.store().totals().log_bytes < before.log_bytes);
     assert_eq!(disk.all(ino), text(20_000));

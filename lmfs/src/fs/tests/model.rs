@@ -64,7 +64,7 @@ fn swap(fs: &Filesystem, ino: u64, block: u64) {
     let bytes = codec().encode(&raw, &Stop::new()).unwrap();
     let swap = Change::SwapBlock {
         id: old.id,
-        old: old.r,
+        old: old.location,
         new: fs.store().append_again(old.id, &bytes).unwrap(),
         tag: old.tag,
         hint: ino,

@@ -13,8 +13,8 @@ use crate::fs::error::{Errno, Error, Result};
 use crate::fs::inode::buffer::{Appended, Kept, Snapshot};
 use crate::fs::inode::node::{Node, State};
 use crate::fs::reader::counted;
-use crate::room::{self, Use};
 use crate::store::Tag;
+use crate::store::reserve::{self, Purpose};
 use crate::task::yield_now;
 
 /// What was decoded for a flush, by block: which stored block it was, and what came of it.
@@ -182,7 +182,7 @@ impl WriteBack {
     fn append(&self, raw: &[u8]) -> Result<Appended> {
         let encoded = self.codec.stage(raw)?;
         let header = Header::parse(&encoded)?;
-        room::check(self.store(), Use::Data)?;
+        reserve::ensure(self.store(), Purpose::Data)?;
         if let Some(held) = self.equal(raw, &header)? {
             return Ok(Appended {
                 extent: held.extent(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::WriteBack;
-use super::room::Room;
+use super::backpressure::Room;
 use crate::fs::error::{Errno, Error, Result};
 use crate::fs::inode::node::kill_suid_bits;
 use crate::fs::inode::node::{Node, State};

@@ -127,7 +127,7 @@ fn files_of_a_kind_get_a_dictionary_and_take_less() {
         codec: dictionaries::codec(&store, None, lmfs_codec::Options::default()).unwrap(),
         store,
         io: f.io.clone(),
-        host: f.host.clone(),
+        environment: f.environment.clone(),
     };
     reopened.assert_whole(100..100 + FILES);
 
@@ -239,7 +239,7 @@ fn a_hole_of_countless_blocks_is_stepped_over() {
     assert_eq!(f.store.commit(changes).unwrap().skipped, []);
     let summary = run(&f.packer());
     assert_eq!((summary.dictionaries_learned, summary.blocks_failed), (1, 0));
-    assert!(!Tag(f.store.extent(200, far).unwrap().unwrap().tag).waits());
+    assert!(!Tag(f.store.extent(200, far).unwrap().unwrap().tag).needs_packing());
     f.assert_whole(100..100 + FILES);
 }
 

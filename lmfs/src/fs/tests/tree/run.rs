@@ -8,7 +8,7 @@ use super::super::*;
 use super::Step;
 use super::compare::same_trees;
 use super::plain::Plain;
-use crate::packer::{self, Packer, Scope, Unattended};
+use crate::packer::{self, Offline, Packer, Scope};
 
 /// A file that is open in both.
 struct OpenFile {
@@ -282,7 +282,7 @@ impl World {
         let packer = Packer::new(
             self.disk.fs.store().clone(),
             codec(),
-            Arc::new(Unattended),
+            Arc::new(Offline),
             packer::Options::default(),
         );
         let summary = packer.run(&Scope::All, false, 1, &|_| (), &Stop::new()).unwrap();

@@ -10,7 +10,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 /// Whose turn it is.
 #[derive(Default)]
-pub(super) struct Turns {
+pub(super) struct RunLock {
     state: Mutex<State>,
     over: Condvar,
 }
@@ -25,12 +25,12 @@ struct State {
 }
 
 /// The right to run, as long as this lives.
-pub(super) struct Turn<'a>(&'a Turns);
+pub(super) struct RunGuard<'a>(&'a RunLock);
 
-impl Turns {
+impl RunLock {
     /// A user's turn. A run of the background is stopped for it, and another user's is waited for. None if `stop` is
     /// set before it comes.
-    pub fn for_user(&self, stop: &Stop) -> Option<Turn<'_>> {
+    pub fn for_user(&self, stop: &Stop) -> Option<RunGuard<'_>> {
         let mut state = self.state.lock();
         state.users += 1;
         state.background.set();
@@ -42,7 +42,7 @@ impl Turns {
     }
 
     /// The background's turn, and what stops it. None while somebody else has it or waits for it.
-    pub fn for_background(&self) -> Option<(Turn<'_>, Stop)> {
+    pub fn for_background(&self) -> Option<(RunGuard<'_>, Stop)> {
         let mut state = self.state.lock();
         if state.users > 0 {
             return None;
@@ -57,14 +57,14 @@ impl Turns {
         self.state.lock().background.set();
     }
 
-    fn take(&self, state: &mut State) -> Option<Turn<'_>> {
+    fn take(&self, state: &mut State) -> Option<RunGuard<'_>> {
         let is_free = !std::mem::replace(&mut state.taken, true);
         // Not `then_some`: a turn that is made and not given would end somebody else's.
-        is_free.then(|| Turn(self))
+        is_free.then(|| RunGuard(self))
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for RunGuard<'_> {
     fn drop(&mut self) {
         self.0.state.lock().taken = false;
         self.0.over.notify_all();
@@ -79,29 +79,29 @@ mod tests {
 
     #[test]
     fn a_user_stops_the_background_and_comes_before_its_next_run() {
-        let turns = Turns::default();
-        let (background, stop) = turns.for_background().unwrap();
+        let lock = RunLock::default();
+        let (background, stop) = lock.for_background().unwrap();
         std::thread::scope(|scope| {
-            let user = scope.spawn(|| turns.for_user(&Stop::new()).is_some());
+            let user = scope.spawn(|| lock.for_user(&Stop::new()).is_some());
             until("the background is stopped", || stop.is_set());
-            assert!(turns.for_background().is_none());
+            assert!(lock.for_background().is_none());
             drop(background);
             assert!(user.join().unwrap());
         });
-        assert!(turns.for_background().is_some());
+        assert!(lock.for_background().is_some());
     }
 
     #[test]
     fn a_user_who_waits_for_another_can_give_up() {
-        let turns = Turns::default();
-        let first = turns.for_user(&Stop::new());
+        let lock = RunLock::default();
+        let first = lock.for_user(&Stop::new());
         let stop = Stop::new();
         std::thread::scope(|scope| {
-            let second = scope.spawn(|| turns.for_user(&stop).is_none());
+            let second = scope.spawn(|| lock.for_user(&stop).is_none());
             stop.set();
             assert!(second.join().unwrap());
         });
         drop(first);
-        assert!(turns.for_background().is_some());
+        assert!(lock.for_background().is_some());
     }
 }

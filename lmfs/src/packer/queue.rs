@@ -8,8 +8,8 @@ use lmfs_codec::Stop;
 use lmfs_indexer::{BlockRef, Extent, Inode, Kind, Store, Totals};
 use parking_lot::Mutex;
 
-use super::ahead::Ahead;
 use super::error::Error;
+use super::future_times::FutureTimes;
 use crate::store::Tag;
 
 /// Rows looked up at a time.
@@ -35,25 +35,25 @@ pub(super) struct Waiting {
 impl Waiting {
     /// Whether a block with this tag is one that nobody has packed since it was found.
     pub fn is_still(&self, tag: u8) -> bool {
-        tag == self.extent.tag || Tag(tag).waits()
+        tag == self.extent.tag || Tag(tag).needs_packing()
     }
 }
 
 /// The files with blocks that wait, the longest left alone first, and their blocks one after the other.
-pub(super) struct Plan {
+pub(super) struct Queue {
     files: VecDeque<File>,
     window: VecDeque<Waiting>,
     /// Bytes that the waiting blocks of all files decode to.
     pub bytes: u64,
     /// Bytes that all stored blocks decode to that may be packed: blocks that files share are packed once.
     most: u64,
-    /// What is packed already is planned, too.
+    /// What is packed already is queued, too.
     pub again: bool,
     /// When the next file that is not idle yet will be.
     pub next_idle: Option<SystemTime>,
     /// The files from the future that were found, and the last look's.
-    ahead: Ahead,
-    ahead_before: Ahead,
+    future_times: FutureTimes,
+    previous_times: FutureTimes,
 }
 
 struct File {
@@ -64,7 +64,7 @@ struct File {
     bytes: u64,
 }
 
-/// What a plan is about.
+/// Which blocks are queued.
 #[derive(Clone, Copy)]
 pub(super) struct Selection<'a> {
     /// Which files.
@@ -77,12 +77,17 @@ pub(super) struct Selection<'a> {
     pub again: bool,
 }
 
-impl Plan {
-    /// Looks for blocks to pack. `ahead` is what the last look found, and gets what this one finds.
-    pub fn make(store: &Store, selection: Selection<'_>, ahead: &Mutex<Ahead>, stop: &Stop) -> Result<Plan, Error> {
-        let mut plan = Plan {
-            ahead: Ahead::default(),
-            ahead_before: ahead.lock().clone(),
+impl Queue {
+    /// Looks for blocks to pack. `future_times` is what the last look found, and gets what this one finds.
+    pub fn make(
+        store: &Store,
+        selection: Selection<'_>,
+        future_times: &Mutex<FutureTimes>,
+        stop: &Stop,
+    ) -> Result<Queue, Error> {
+        let mut queue = Queue {
+            future_times: FutureTimes::default(),
+            previous_times: future_times.lock().clone(),
             files: VecDeque::new(),
             window: VecDeque::new(),
             bytes: 0,
@@ -90,7 +95,7 @@ impl Plan {
             again: selection.again,
             next_idle: None,
         };
-        let mut visit = |inode: &Inode| plan.consider(store, inode, selection, stop);
+        let mut visit = |inode: &Inode| queue.consider(store, inode, selection, stop);
         match selection.scope {
             Scope::All => {
                 let mut after = 0;
@@ -103,15 +108,16 @@ impl Plan {
             }
             Scope::Inodes(roots) => below(store, roots, &mut visit)?,
         }
-        plan.files
+        queue
+            .files
             .make_contiguous()
             .sort_by_key(|file| (file.changed, file.ino));
-        plan.bytes = plan.bytes.min(plan.most);
-        plan.ahead_before = Ahead::default();
+        queue.bytes = queue.bytes.min(queue.most);
+        queue.previous_times = FutureTimes::default();
         if selection.idle.is_some() {
-            *ahead.lock() = std::mem::take(&mut plan.ahead);
+            *future_times.lock() = std::mem::take(&mut queue.future_times);
         }
-        Ok(plan)
+        Ok(queue)
     }
 
     fn consider(&mut self, store: &Store, inode: &Inode, selection: Selection<'_>, stop: &Stop) -> Result<(), Error> {
@@ -138,7 +144,10 @@ impl Plan {
         let Some(blocks) = blocks else { return Ok(()) };
         if let Some((now, idle)) = selection.idle {
             let since = changed(inode).filter(|&since| since <= now);
-            let since = since.unwrap_or_else(|| self.ahead.first_seen(&self.ahead_before, inode.ino, inode.ctime, now));
+            let since = since.unwrap_or_else(|| {
+                self.future_times
+                    .first_seen(&self.previous_times, inode.ino, inode.ctime, now)
+            });
             let due = since + idle;
             if due > now {
                 self.next_idle = Some(self.next_idle.map_or(due, |next| next.min(due)));
@@ -194,7 +203,10 @@ impl Plan {
 
 /// Bytes that the stored blocks decode to that wait, or all of them.
 fn most(totals: &Totals, again: bool) -> u64 {
-    let tags = totals.by_tag.iter().filter(|(tag, _)| again || Tag(**tag).waits());
+    let tags = totals
+        .by_tag
+        .iter()
+        .filter(|(tag, _)| again || Tag(**tag).needs_packing());
     tags.map(|(_, sum)| sum.raw_bytes).sum()
 }
 
@@ -209,7 +221,7 @@ fn waiting(
     let extents = store.extents(ino, blocks)?;
     let found = (first..).zip(extents).filter_map(|(block, extent)| {
         let extent = extent?;
-        let waits = (again || Tag(extent.tag).waits()) && !skip.contains(&extent.r);
+        let waits = (again || Tag(extent.tag).needs_packing()) && !skip.contains(&extent.location);
         waits.then_some(Waiting { ino, block, extent })
     });
     Ok(found.collect())

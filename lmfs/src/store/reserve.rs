@@ -1,4 +1,4 @@
-//! Room on the store's disk that is kept from what makes it fuller.
+//! The reserve: space on the store's disk that is kept from what makes it fuller.
 //!
 //! In a log even deleting appends, and collecting garbage copies before it deletes. So the last of a disk is not for
 //! contents: what is kept holds transactions, footers and the next checkpoint, and the blocks in use of the segment
@@ -17,7 +17,7 @@ const FOR_DELETING: u64 = 4;
 
 /// What is to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum Purpose {
     /// Blocks of files.
     Data,
     /// New names and attributes.
@@ -28,7 +28,7 @@ pub enum Use {
 ///
 /// # Errors
 /// What the system says when it is asked for the free space.
-pub fn left(store: &Store, what: Use) -> Result<u64> {
+pub fn available(store: &Store, what: Purpose) -> Result<u64> {
     // Without a checkpoint nothing would ever be freed.
     let free = store.free_space()?.saturating_sub(store.checkpoint_room());
     // Most of the time no more need be known.
@@ -37,17 +37,17 @@ pub fn left(store: &Store, what: Use) -> Result<u64> {
     }
     let kept = kept(&store.totals(), free);
     Ok(free.saturating_sub(match what {
-        Use::Data => kept,
-        Use::Names => kept / FOR_DELETING,
+        Purpose::Data => kept,
+        Purpose::Names => kept / FOR_DELETING,
     }))
 }
 
 /// Refuses `what` when it would have to be written to what is kept.
 ///
 /// # Errors
-/// [`Error::NoSpace`]; as for [`left`].
-pub fn check(store: &Store, what: Use) -> Result<()> {
-    if left(store, what)? > 0 {
+/// [`Error::NoSpace`]; as for [`available`].
+pub fn ensure(store: &Store, what: Purpose) -> Result<()> {
+    if available(store, what)? > 0 {
         return Ok(());
     }
     Err(Error::NoSpace {

@@ -8,41 +8,41 @@ use std::time::Duration;
 use lmfs_codec::Stop;
 use lmfs_indexer::{Error, Store};
 
-use super::{Effort, collect};
+use super::gc_policy::{Effort, collect_garbage};
 
-/// How often the totals are looked at, which is a lookup.
-const GLANCE: Duration = Duration::from_secs(30);
+/// How often the housekeeper looks whether something is due. Looking costs one lookup.
+const INTERVAL: Duration = Duration::from_secs(30);
 
 /// The thread. Dropping it ends it at its next step and waits for it.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Housekeeper {
     stop: Stop,
     /// Dropped to wake the thread.
     awake: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Keeper {
+impl Housekeeper {
     /// Starts it.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn start(store: Arc<Store>) -> std::io::Result<Keeper> {
-        Keeper::every(GLANCE, store)
+    pub fn start(store: Arc<Store>) -> std::io::Result<Housekeeper> {
+        Housekeeper::every(INTERVAL, store)
     }
 
-    fn every(glance: Duration, store: Arc<Store>) -> std::io::Result<Keeper> {
+    fn every(interval: Duration, store: Arc<Store>) -> std::io::Result<Housekeeper> {
         let stop = Stop::new();
         let (awake, sleep) = mpsc::channel();
         let flag = stop.clone();
-        let thread = thread::Builder::new().name("lmfs-gc".into()).spawn(move || {
-            let (mut collecting, mut protecting) = (String::new(), String::new());
-            while sleep.recv_timeout(glance) == Err(RecvTimeoutError::Timeout) {
-                collecting = look(&store, &flag, collecting);
-                protecting = protect(&store, &flag, protecting);
+        let thread = thread::Builder::new().name("lmfs-housekeep".into()).spawn(move || {
+            let (mut gc_trouble, mut parity_trouble) = (String::new(), String::new());
+            while sleep.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+                gc_trouble = collect(&store, &flag, gc_trouble);
+                parity_trouble = make_parity(&store, &flag, parity_trouble);
             }
         })?;
-        Ok(Keeper {
+        Ok(Housekeeper {
             stop,
             awake: Some(awake),
             thread: Some(thread),
@@ -50,7 +50,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for Housekeeper {
     fn drop(&mut self) {
         self.stop.set();
         drop(self.awake.take());
@@ -62,14 +62,14 @@ impl Drop for Keeper {
 }
 
 /// Collects what is due. Returns what is wrong, which is logged only when it is not what was wrong `before`.
-fn look(store: &Store, stop: &Stop, before: String) -> String {
+fn collect(store: &Store, stop: &Stop, before: String) -> String {
     // So that opening after a crash need not replay everything that ever happened.
     match store.checkpoint_if_due() {
         Ok(true) => tracing::info!("wrote a checkpoint"),
         Ok(false) => {}
         Err(error) => tracing::debug!("cannot write a checkpoint, will try again: {error}"),
     }
-    match collect(store, Effort::Background, stop, &mut |_| ()) {
+    match collect_garbage(store, Effort::Background, stop, &mut |_| ()) {
         Ok(done) => {
             if done.deleted_segments > 0 {
                 tracing::info!(
@@ -97,8 +97,8 @@ fn look(store: &Store, stop: &Stop, before: String) -> String {
 
 /// Makes the parity of segments that were sealed since. Returns why it could not, which is logged only when it is not
 /// why it could not `before`.
-fn protect(store: &Store, stop: &Stop, before: String) -> String {
-    match store.protect(&mut |_| !stop.is_set()) {
+fn make_parity(store: &Store, stop: &Stop, before: String) -> String {
+    match store.make_parity(&mut |_| !stop.is_set()) {
         Ok(done) => {
             // Each is named once by the store.
             done.refused
@@ -144,27 +144,28 @@ mod tests {
         };
         let (store, _) = Store::open(io.clone(), options).unwrap();
         let (stop, mut trouble) = (Stop::new(), String::new());
-        let mut look =
-            |times| logged(|| (0..times).for_each(|_| trouble = protect(&store, &stop, std::mem::take(&mut trouble))));
+        let mut run = |times| {
+            logged(|| (0..times).for_each(|_| trouble = make_parity(&store, &stop, std::mem::take(&mut trouble))))
+        };
         io.fail(Fault::NoSpace, 0, u64::MAX);
-        let said = look(3);
+        let said = run(3);
         assert_eq!(said.matches("cannot make parity").count(), 1, "{said}");
         io.mend();
-        assert_eq!(look(1), "");
+        assert_eq!(run(1), "");
         assert!(store.totals().parity_bytes > 0);
         io.fail(Fault::NoSpace, 0, u64::MAX);
-        assert_eq!(look(1), "", "there is nothing to make");
+        assert_eq!(run(1), "", "there is nothing to make");
     }
 
     #[test]
     fn what_is_deleted_gives_its_space_back_by_itself() {
-        let store = super::super::tests::store(80);
-        let keeper = Keeper::every(Duration::from_millis(5), store.clone()).unwrap();
+        let store = super::super::gc_policy::tests::store(80);
+        let housekeeper = Housekeeper::every(Duration::from_millis(5), store.clone()).unwrap();
         let before = store.totals().log_bytes;
         let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 8 }]).unwrap();
         store.sync().unwrap();
         crate::testing::until("the space is given back", || store.totals().log_bytes <= before / 2);
-        drop(keeper);
+        drop(housekeeper);
         let extent = store.extent(5, 7).unwrap().unwrap();
         assert_eq!(store.read_block(&extent).unwrap(), vec![7; 1 << 16]);
     }

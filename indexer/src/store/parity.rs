@@ -1,14 +1,14 @@
 //! Parity for the segments of an open store.
 
 use super::Store;
-use super::protection::Known;
+use super::parity_files::Known;
 use crate::log::{FOLDER, Segment};
 use crate::parity::{self, Layout, make, parity_name};
 use crate::{Error, Result};
 
 /// What making parity did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Protected {
+pub struct ParityReport {
     /// Segments that have new parity.
     pub made: u64,
     /// Segments that are damaged and therefore get none, in words.
@@ -20,25 +20,29 @@ impl Store {
     /// nobody waits. `watch` hears of bytes read and ends the work by saying false.
     ///
     /// It takes memory for about two segments while it works.
-    pub fn protect(&self, watch: &mut dyn FnMut(u64) -> bool) -> Result<Protected> {
-        self.protect_those(|s| s.is_sealed(), watch)
+    pub fn make_parity(&self, watch: &mut dyn FnMut(u64) -> bool) -> Result<ParityReport> {
+        self.make_parity_of(|s| s.is_sealed(), watch)
     }
 
-    /// As [`Store::protect`], for what was written since the store was opened, with what the growing segment holds so
-    /// far. All of it must be durable. What older segments lack is much, perhaps, and has waited already.
-    pub(super) fn protect_own(&self) -> Result<Protected> {
-        self.protect_those(|s| s.id >= self.opened_segment, &mut |_| true)
+    /// As [`Store::make_parity`], for what was written since the store was opened, with what the growing segment holds
+    /// so far. All of it must be durable. What older segments lack is much, perhaps, and has waited already.
+    pub(super) fn make_own_parity(&self) -> Result<ParityReport> {
+        self.make_parity_of(|s| s.id >= self.opened_segment, &mut |_| true)
     }
 
-    fn protect_those(&self, which: impl Fn(&Segment) -> bool, watch: &mut dyn FnMut(u64) -> bool) -> Result<Protected> {
-        let mut done = Protected::default();
-        if self.protection.percent == 0 || self.read_only {
+    fn make_parity_of(
+        &self,
+        which: impl Fn(&Segment) -> bool,
+        watch: &mut dyn FnMut(u64) -> bool,
+    ) -> Result<ParityReport> {
+        let mut done = ParityReport::default();
+        if self.parity_files.percent == 0 || self.read_only {
             return Ok(done);
         }
         for segment in self.log.segments().into_iter().filter(|s| which(s)) {
             // No segment may go while its parity is made.
             let _no_collection = self.collecting.lock();
-            if self.log.segment(segment.id).is_none() || self.protection.refused().contains(&segment.id) {
+            if self.log.segment(segment.id).is_none() || self.parity_files.refused().contains(&segment.id) {
                 continue;
             }
             let len = segment.len();
@@ -52,7 +56,7 @@ impl Store {
                 self.store_id,
                 len,
                 segment.is_sealed(),
-                self.protection.percent,
+                self.parity_files.percent,
             );
             let mut pace = |n| watch(n).then_some(()).ok_or(Error::Interrupted);
             match make(self.io.as_ref(), &segment, &layout, &mut pace)? {
@@ -61,11 +65,11 @@ impl Store {
                         covered: Some(len),
                         bytes: layout.file_len(),
                     };
-                    self.protection.files().insert(segment.id, known);
+                    self.parity_files.files().insert(segment.id, known);
                     done.made += 1;
                 }
                 Err(why) => {
-                    self.protection.refused().insert(segment.id);
+                    self.parity_files.refused().insert(segment.id);
                     done.refused
                         .push(format!("{} gets no parity, for it is damaged: {why}", segment.name()));
                 }
@@ -79,14 +83,14 @@ impl Store {
     pub fn remove_parity(&self) -> Result<()> {
         self.writable()?;
         let _no_collection = self.collecting.lock();
-        let ids: Vec<u32> = self.protection.files().keys().copied().collect();
-        ids.into_iter().try_for_each(|id| self.unprotect(id))?;
+        let ids: Vec<u32> = self.parity_files.files().keys().copied().collect();
+        ids.into_iter().try_for_each(|id| self.drop_parity(id))?;
         self.io.sync_dir(FOLDER).map_err(|e| Error::io("sync", FOLDER, e))
     }
 
     /// How much of a segment its parity covers; None if it has none that can be used.
     fn covered(&self, id: u32) -> Result<Option<u64>> {
-        let Some(known) = self.protection.files().get(&id).copied() else {
+        let Some(known) = self.parity_files.files().get(&id).copied() else {
             return Ok(None);
         };
         if known.covered.is_some() {
@@ -100,7 +104,7 @@ impl Store {
             }
             None => None,
         };
-        if let Some(known) = self.protection.files().get_mut(&id) {
+        if let Some(known) = self.parity_files.files().get_mut(&id) {
             known.covered = covered;
         }
         Ok(covered)
@@ -109,22 +113,22 @@ impl Store {
     /// Parity files whose segment is gone: a crash came between the two deletions. A segment with blocks in use was not
     /// deleted but lost, and its parity may be what brings it back.
     fn drop_strays(&self) -> Result<()> {
-        let ids: Vec<u32> = self.protection.files().keys().copied().collect();
+        let ids: Vec<u32> = self.parity_files.files().keys().copied().collect();
         for id in ids.into_iter().filter(|id| self.log.segment(*id).is_none()) {
             if self.is_garbage(id) {
-                self.unprotect(id)?;
+                self.drop_parity(id)?;
             }
         }
         Ok(())
     }
 
     /// Deletes the parity file of a segment that is to go.
-    pub(super) fn unprotect(&self, id: u32) -> Result<()> {
-        if self.protection.files().contains_key(&id) {
+    pub(super) fn drop_parity(&self, id: u32) -> Result<()> {
+        if self.parity_files.files().contains_key(&id) {
             parity::remove(self.io.as_ref(), id)?;
-            self.protection.files().remove(&id);
+            self.parity_files.files().remove(&id);
         }
-        self.protection.refused().remove(&id);
+        self.parity_files.refused().remove(&id);
         Ok(())
     }
 }
@@ -186,7 +190,7 @@ mod tests {
         assert_eq!(parity_files(&io), 1);
         let store = open(&io);
         let sealed = store.log.segments().iter().filter(|s| s.is_sealed()).count();
-        let made = store.protect(&mut |_| true).unwrap();
+        let made = store.make_parity(&mut |_| true).unwrap();
         assert_eq!(made.made as usize, sealed);
     }
 
@@ -195,16 +199,16 @@ mod tests {
     fn the_parity_of_a_lost_segment_stays() {
         let io = unprotected();
         let store = open(&io);
-        let _made = store.protect(&mut |_| true).unwrap();
+        let _made = store.make_parity(&mut |_| true).unwrap();
         store.close().unwrap();
         let before = parity_files(&io);
         io.remove(&crate::log::segment_name(2)).unwrap();
         let store = open(&io);
-        let _made = store.protect(&mut |_| true).unwrap();
+        let _made = store.make_parity(&mut |_| true).unwrap();
         assert_eq!(parity_files(&io), before);
         // With its blocks deleted nobody needs it.
         let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 0 }]).unwrap();
-        let _made = store.protect(&mut |_| true).unwrap();
+        let _made = store.make_parity(&mut |_| true).unwrap();
         assert_eq!(parity_files(&io), before - 1);
     }
 }

@@ -1,10 +1,10 @@
-//! Errors and names as text for people.
+//! Text that a terminal shows and does not obey. Names of files come from anybody.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-/// Text without characters that a terminal obeys; lines stay lines. Names of files come from anybody.
+/// Text without characters that a terminal obeys; lines stay lines.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && c != '\t')
@@ -57,44 +57,9 @@ impl fmt::Display for ShownPath<'_> {
     }
 }
 
-/// An error and its causes, each said once: many errors repeat their cause in their own text, some do not.
-#[must_use]
-pub fn explain(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    let mut last = String::new();
-    for cause in error.chain() {
-        let next = cause.to_string();
-        if !last.is_empty() && last.contains(&next) {
-            continue;
-        }
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&next);
-        last = next;
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("model m.gguf: {source}")]
-    struct Repeats {
-        source: io::Error,
-    }
-
-    #[test]
-    fn a_missing_model_names_the_reason_once() {
-        let source = io::Error::from_raw_os_error(2);
-        let reason = source.to_string();
-        let error = anyhow::Error::new(Repeats { source }).context("cannot start");
-        assert_eq!(explain(&error), format!("cannot start: model m.gguf: {reason}"));
-    }
 
     /// Regression: a file's name could move the cursor, change the title, or look like a message of its own.
     #[test]
@@ -108,13 +73,5 @@ mod tests {
             "a\\nlmfs: done\\u{7f}"
         );
         assert!(matches!(visible("plain\ntext"), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn causes_that_say_more_are_all_there() {
-        let error = anyhow::anyhow!("disk full")
-            .context("cannot write")
-            .context("cannot pack");
-        assert_eq!(explain(&error), "cannot pack: cannot write: disk full");
     }
 }

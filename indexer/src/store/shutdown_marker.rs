@@ -1,8 +1,8 @@
-//! The mark of a clean close: what the log and the index were when the store was put away.
+//! The clean-shutdown marker: what the log and the index were when the store was put away.
 //!
-//! It lies beside sled's files and goes when the store is opened for writing, or rather turns into a *dirty* mark,
-//! which no longer vouches for the index but still says how far the log was durable. An index that is made anew leaves
-//! it there: a log that is refused must be refused the next time as well. Layout: docs/FORMAT.md, "Mark".
+//! It lies beside sled's files. When the store is opened for writing it turns into a *dirty* marker, which no longer
+//! vouches for the index but still says how far the log was durable. An index that is made anew leaves it there: a log
+//! that is refused must be refused the next time as well. Layout: docs/FORMAT.md, "Clean-shutdown marker".
 
 use crate::index::{INDEX_FOLDER, RowSum};
 use crate::io::{Io, read_full, write_full};
@@ -10,7 +10,7 @@ use crate::log::Position;
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};
 
-/// Name of the mark in the index's folder.
+/// Name of the marker in the index's folder.
 pub(crate) const FILE: &str = "mark";
 const NAME: &str = "index/mark";
 const NEW: &str = "index/mark.new";
@@ -19,7 +19,7 @@ const VERSION: u8 = 1;
 
 /// The state of a store at a clean close.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mark {
+pub(crate) struct ShutdownMarker {
     pub(crate) store_id: [u8; 16],
     /// Whether nothing was written since, so that the index may be believed.
     pub(crate) clean: bool,
@@ -36,7 +36,7 @@ pub(crate) struct Mark {
     pub(crate) segments: Vec<(u32, u64)>,
 }
 
-impl Mark {
+impl ShutdownMarker {
     /// One that vouches for no index, but for transactions up to `seq` and these lengths of segments.
     pub(crate) fn dirty(store_id: [u8; 16], seq: u64, segments: Vec<(u32, u64)>) -> Self {
         Self {
@@ -117,17 +117,17 @@ impl Mark {
         })
     }
 
-    /// Reads the mark; None if there is none that can be read.
+    /// Reads the marker; None if there is none that can be read.
     pub(crate) fn read(io: &dyn Io) -> Option<Self> {
         let file = io.open(NAME, false).ok()?;
-        // No mark is so long. A damaged length must not take all memory.
+        // No marker is so long. A damaged length must not take all memory.
         let len = file.len().ok().filter(|len| *len <= 64 << 20)?;
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         let n = read_full(file.as_ref(), &mut bytes, 0).ok()?;
         Self::decode(bytes.get(..n)?)
     }
 
-    /// Removes the mark, durably.
+    /// Removes the marker, durably.
     pub(crate) fn remove(io: &dyn Io) -> Result<()> {
         match io.remove(NAME) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -136,7 +136,7 @@ impl Mark {
         .map_err(|e| Error::io("remove", NAME, e))
     }
 
-    /// Writes the mark, durably, in place of the one before.
+    /// Writes the marker, durably, in place of the one before.
     pub(crate) fn write(&self, io: &dyn Io) -> Result<()> {
         let run = || {
             io.make_dir(INDEX_FOLDER)?;
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_mark_comes_back_and_no_flipped_bit_is_believed() {
-        let mark = Mark {
+        let marker = ShutdownMarker {
             store_id: [7; 16],
             clean: true,
             rows: RowSum { rows: 300, crc: 5 },
@@ -175,15 +175,15 @@ mod tests {
             segments: vec![(3, 4096), (9, 1 << 33)],
         };
         let io = MemIo::default();
-        assert_eq!(Mark::read(&io), None);
-        mark.write(&io).unwrap();
-        assert_eq!(Mark::read(&io), Some(mark.clone()));
-        let bytes = mark.encode();
+        assert_eq!(ShutdownMarker::read(&io), None);
+        marker.write(&io).unwrap();
+        assert_eq!(ShutdownMarker::read(&io), Some(marker.clone()));
+        let bytes = marker.encode();
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
             *bad.get_mut(at).unwrap() ^= 1;
-            assert_eq!(Mark::decode(&bad), None);
-            assert_eq!(Mark::decode(bytes.get(..at).unwrap()), None);
+            assert_eq!(ShutdownMarker::decode(&bad), None);
+            assert_eq!(ShutdownMarker::decode(bytes.get(..at).unwrap()), None);
         }
     }
 }

@@ -1,17 +1,13 @@
-//! Garbage in the log: what deleting, overwriting and packing leave behind, and when it is collected.
+//! When garbage is collected. Deleting, overwriting and packing leave it behind in the log.
 //!
-//! The indexer knows how. Here it is decided when: the daemon looks every half a minute ([`Keeper`]), the packer after
-//! each batch and each run, and `lmfs gc` takes all there is.
-
-mod keeper;
+//! The indexer knows how to collect it. The housekeeper asks every 30 s whether enough has gathered, the packer asks
+//! after each batch and each run, and `lmfs gc` takes all there is.
 
 use lmfs_codec::Stop;
 use lmfs_indexer::{GcOptions, GcReport, Result, Store, Totals};
 use serde::{Deserialize, Serialize};
 
-pub use keeper::Keeper;
-
-use crate::progress::Pulse;
+use crate::progress::Throttle;
 
 /// In the background, garbage is collected when there is this much of it, in bytes ...
 const DEAD_BYTES: u64 = 64 << 20;
@@ -37,7 +33,7 @@ pub enum Effort {
 
 /// What a collection did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Collected {
+pub struct GcSummary {
     /// Segments that were worth a look.
     pub segments: u64,
     /// Of these, how many were deleted.
@@ -66,10 +62,15 @@ fn is_due(totals: &Totals, effort: Effort) -> bool {
 ///
 /// # Errors
 /// What the log reports; [`lmfs_indexer::Error::Interrupted`] when `stop` is set. What was done stays done.
-pub fn collect(store: &Store, effort: Effort, stop: &Stop, progress: &mut dyn FnMut(&GcReport)) -> Result<Collected> {
+pub fn collect_garbage(
+    store: &Store,
+    effort: Effort,
+    stop: &Stop,
+    progress: &mut dyn FnMut(&GcReport),
+) -> Result<GcSummary> {
     let before = store.totals();
     if !is_due(&before, effort) {
-        return Ok(Collected::default());
+        return Ok(GcSummary::default());
     }
     let options = GcOptions {
         max_live: match effort {
@@ -79,14 +80,14 @@ pub fn collect(store: &Store, effort: Effort, stop: &Stop, progress: &mut dyn Fn
         // What was written last is what was packed or deleted last.
         seal_head: true,
     };
-    let mut pulse = Pulse::default();
+    let mut throttle = Throttle::default();
     let report = store.gc(&options, &mut |report| {
-        if pulse.due() {
+        if throttle.is_due() {
             progress(report);
         }
         !stop.is_set()
     })?;
-    Ok(Collected {
+    Ok(GcSummary {
         segments: report.examined,
         deleted_segments: report.deleted,
         freed_bytes: before.log_bytes.saturating_sub(store.totals().log_bytes),
@@ -97,7 +98,7 @@ pub fn collect(store: &Store, effort: Effort, stop: &Stop, progress: &mut dyn Fn
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use std::sync::Arc;
 
@@ -124,7 +125,7 @@ mod tests {
     }
 
     /// A store with `blocks` incompressible blocks of 64 KiB in inode 5.
-    pub(super) fn store(blocks: u64) -> Arc<Store> {
+    pub(in crate::maintenance) fn store(blocks: u64) -> Arc<Store> {
         let store = Store::create(Arc::new(MemIo::new()), CreateOptions::new([1; 16])).unwrap();
         let file = Inode {
             size: blocks << 16,
@@ -152,7 +153,7 @@ mod tests {
             .unwrap();
         store.sync().unwrap();
         let before = store.totals().log_bytes;
-        let got = collect(&store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
+        let got = collect_garbage(&store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
         let after = store.totals().log_bytes;
         assert_eq!(got.freed_bytes, before - after);
         assert!(got.freed_bytes >= 29 << 16, "{got:?}");
@@ -163,8 +164,8 @@ mod tests {
             let bytes = store.read_block(&extent).unwrap();
             assert_eq!(bytes, vec![block as u8; 1 << 16]);
         }
-        let again = collect(&store, Effort::Background, &Stop::new(), &mut |_| ()).unwrap();
-        assert_eq!(again, Collected::default(), "nothing is left to do");
+        let again = collect_garbage(&store, Effort::Background, &Stop::new(), &mut |_| ()).unwrap();
+        assert_eq!(again, GcSummary::default(), "nothing is left to do");
     }
 
     #[test]
@@ -173,7 +174,7 @@ mod tests {
         let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 1 }]).unwrap();
         let stop = Stop::new();
         stop.set();
-        let ended = collect(&store, Effort::All, &stop, &mut |_| ());
+        let ended = collect_garbage(&store, Effort::All, &stop, &mut |_| ());
         assert!(matches!(ended, Err(lmfs_indexer::Error::Interrupted)));
     }
 
@@ -183,12 +184,12 @@ mod tests {
         let store = store(4);
         let _cut = store.commit(vec![Change::TruncateExtents { ino: 5, from: 3 }]).unwrap();
         let stop = Stop::new();
-        let ended = collect(&store, Effort::All, &stop, &mut |report| {
+        let ended = collect_garbage(&store, Effort::All, &stop, &mut |report| {
             assert_eq!(report.moved_blocks, 0, "heard of at the first record");
             stop.set();
         });
         assert!(matches!(ended, Err(lmfs_indexer::Error::Interrupted)));
-        let left = store.extent(5, 0).unwrap().unwrap().r;
-        assert_eq!(left.segment, store.extent(5, 2).unwrap().unwrap().r.segment);
+        let left = store.extent(5, 0).unwrap().unwrap().location;
+        assert_eq!(left.segment, store.extent(5, 2).unwrap().unwrap().location.segment);
     }
 }

@@ -17,7 +17,7 @@ pub(super) struct Known {
 }
 
 /// Parity files that are there.
-pub(super) struct Protection {
+pub(super) struct ParityFiles {
     /// How much parity new segments get.
     pub(super) percent: u8,
     /// The parity files by segment.
@@ -26,7 +26,7 @@ pub(super) struct Protection {
     refused: Mutex<BTreeSet<u32>>,
 }
 
-impl Protection {
+impl ParityFiles {
     /// Looks for the parity files that are there.
     pub(super) fn find(io: &dyn Io, percent: u8) -> Result<Self> {
         let there = io.list(FOLDER).map_err(|e| Error::io("list", FOLDER, e))?;

@@ -18,24 +18,24 @@ const MARGIN: i64 = 256;
 
 /// The dictionaries of a store that can be read.
 #[derive(Default)]
-pub(super) struct Shelf {
-    books: Vec<Book>,
+pub(super) struct Dictionaries {
+    entries: Vec<Entry>,
     /// Those that no block needed when a run began.
     unused: HashSet<DictionaryId>,
 }
 
-struct Book {
+struct Entry {
     id: DictionaryId,
     slot: u8,
     sketch: Sketch,
 }
 
-impl Shelf {
+impl Dictionaries {
     /// Looks which dictionaries there are, and deletes those that no block needed when this was called twice.
     pub fn tidy(&mut self, store: &Store) -> Result<(), Error> {
         let known = store.dictionaries()?;
-        self.books
-            .retain(|book| known.iter().any(|dictionary| dictionary.id == book.id.0));
+        self.entries
+            .retain(|entry| known.iter().any(|dictionary| dictionary.id == entry.id.0));
         let tags = store.tags_in_use();
         for dictionary in known {
             let id = DictionaryId(dictionary.id);
@@ -45,14 +45,18 @@ impl Shelf {
             if is_free(&tags, info.slot) {
                 if !self.unused.insert(id) {
                     self.unused.remove(&id);
-                    self.books.retain(|book| book.id != id);
+                    self.entries.retain(|entry| entry.id != id);
                     store.delete_dictionary(id.0)?;
                     continue;
                 }
             } else {
                 self.unused.remove(&id);
             }
-            if self.books.iter().all(|book| book.id != id && book.slot != info.slot) {
+            if self
+                .entries
+                .iter()
+                .all(|entry| entry.id != id && entry.slot != info.slot)
+            {
                 match dictionaries::text(store, id) {
                     Ok(Some(text)) => self.put(id, info.slot, &text),
                     Ok(None) => {}
@@ -66,7 +70,7 @@ impl Shelf {
     /// Takes a dictionary up.
     pub fn put(&mut self, id: DictionaryId, slot: u8, text: &[u8]) {
         let sketch = Sketch::of(text);
-        self.books.push(Book { id, slot, sketch });
+        self.entries.push(Entry { id, slot, sketch });
     }
 
     /// A slot that no dictionary and no block has.
@@ -86,7 +90,7 @@ impl Shelf {
 
     /// The dictionaries that are worth a trial on a block.
     pub fn candidates(&self, raw: &[u8]) -> Vec<DictionaryId> {
-        let scored = self.books.iter().map(|book| (book.sketch.score(raw), book.id));
+        let scored = self.entries.iter().map(|entry| (entry.sketch.score(raw), entry.id));
         let mut scored: Vec<_> = scored.filter(|(score, _)| *score > 0).collect();
         scored.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
         let best = scored.first().map_or(0, |(score, _)| *score);
@@ -98,11 +102,11 @@ impl Shelf {
     pub fn tag(&self, block: &[u8]) -> Result<Tag, lmfs_codec::Error> {
         let method = Header::parse(block)?.method;
         let id = Codec::dictionary_of(block)?;
-        let book = self.books.iter().find(|book| Some(book.id) == id);
-        Ok(book.map_or_else(
+        let entry = self.entries.iter().find(|entry| Some(entry.id) == id);
+        Ok(entry.map_or_else(
             || Tag::packed(method),
-            |book| {
-                let [mix, model] = Tag::behind(book.slot);
+            |entry| {
+                let [mix, model] = Tag::behind(entry.slot);
                 if method == Method::Mix { mix } else { model }
             },
         ))

@@ -1,14 +1,14 @@
-//! The process: what its caller left to it, and what the system says of it (proc_pid_status(5), clock_gettime(2)).
+//! Undoes what a caller may leave to this process: blocked signals, low limits, open descriptors.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::time::{ClockId, clock_gettime};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+
+use crate::proc_status::field;
 
 /// Undoes what the caller left behind and no command can work with. Called first, while there is one thread.
 pub fn normalise() {
@@ -49,8 +49,7 @@ fn is_ignored(signal: i32) -> bool {
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
-/// Raises a limit as far as everybody may. A store keeps each segment that it reads from open, and shells allow 1024
-/// files: 64 GB.
+/// Raises a limit as far as everybody may.
 pub fn raise_to_maximum(resource: Resource) {
     let limit = getrlimit(resource);
     let raised = Rlimit {
@@ -92,39 +91,6 @@ pub fn keep_inherited_descriptors() {
         #[allow(unsafe_code, reason = "descriptors that nobody owns")]
         unsafe {
             libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
-        }
-    }
-}
-
-/// Processor time that this thread has used: what other programs take is not in it.
-pub fn processor_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
-}
-
-/// The value of a field, such as `Groups`.
-pub fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    let value = |line: &'a str| line.strip_prefix(name)?.strip_prefix(':');
-    status.lines().find_map(value).map(str::trim)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::Instant;
-
-    /// `lmfs eval` called 31 seconds of waiting the work of a core.
-    #[test]
-    fn time_that_is_waited_is_no_processor_time() {
-        let begun = processor_time();
-        std::thread::sleep(Duration::from_millis(300));
-        let waited = processor_time().saturating_sub(begun);
-        assert!(waited < Duration::from_millis(100), "{waited:?} of work while asleep");
-        let (enough, deadline) = (
-            processor_time() + Duration::from_millis(20),
-            Instant::now() + Duration::from_secs(60),
-        );
-        while processor_time() < enough {
-            assert!(Instant::now() < deadline, "work takes processor time");
         }
     }
 }

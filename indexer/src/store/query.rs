@@ -217,7 +217,7 @@ impl Store {
         collect(self, &[rows::ORPHAN], &[rows::ORPHAN], usize::MAX, |k, _| {
             rows::split_key(k)
                 .map(|(_, ino, _)| ino)
-                .ok_or_else(|| bad_row("mark", 0))
+                .ok_or_else(|| bad_row("orphan", 0))
         })
     }
 
@@ -250,7 +250,7 @@ impl Store {
     /// The bytes of a stored block, checked against the checksum they were stored with; their record must have its
     /// number. [`Error::Moved`]: look the extent up again and retry.
     pub fn read_block(&self, extent: &Extent) -> Result<Vec<u8>> {
-        let r = extent.r;
+        let r = extent.location;
         match self.log.read_block(r) {
             Ok((id, bytes)) if id == extent.id => Ok(bytes),
             Ok((id, _)) => {
@@ -319,7 +319,7 @@ pub(super) fn resolve<'a>(
             },
             None => Extent {
                 id,
-                r: NOWHERE,
+                location: NOWHERE,
                 tag: 0,
                 raw_len,
                 digest: 0,

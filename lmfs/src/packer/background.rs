@@ -12,13 +12,13 @@ use tracing::{debug, error, info, warn};
 
 use super::Packer;
 use super::error::Error;
-use super::plan::Scope;
-use super::run::{Again, Order, run};
+use super::queue::Scope;
+use super::run::{Again, JobSpec, run};
 use super::status::{State, queue};
 use crate::store::Tag;
 
 /// How often the queue, one number, is looked at.
-const GLANCE: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// With less than this packed, looking for dictionaries in all of a store is not worth it.
 const LEAST_AGAIN: u64 = 256 << 10;
@@ -45,10 +45,10 @@ impl Packer {
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn spawn_idle(self: &Arc<Self>) -> std::io::Result<Background> {
+    pub fn spawn_background(self: &Arc<Self>) -> std::io::Result<Background> {
         let ended = Arc::new((Mutex::new(false), Condvar::new()));
         let (packer, flag) = (Arc::clone(self), Arc::clone(&ended));
-        self.ledger.lock().rest(State::Waiting);
+        self.statistics.lock().rest(State::Waiting);
         let thread = std::thread::Builder::new()
             .name("lmfs-packer".to_owned())
             .spawn(move || packer.watch(&flag))?;
@@ -60,7 +60,7 @@ impl Packer {
     }
 
     fn watch(&self, ended: &(Mutex<bool>, Condvar)) {
-        let mut pause = GLANCE;
+        let mut pause = INTERVAL;
         let mut quiet = Duration::ZERO;
         loop {
             if wait(ended, pause) {
@@ -73,8 +73,8 @@ impl Packer {
                 continue;
             }
             quiet += pause;
-            pause = GLANCE;
-            if quiet >= self.options.idle && !self.host.is_busy() && self.should_look_again(&totals) {
+            pause = INTERVAL;
+            if quiet >= self.options.idle && !self.environment.is_busy() && self.should_look_again(&totals) {
                 quiet = Duration::ZERO;
                 pause = self.pass(ended, Again::Learned);
             }
@@ -110,21 +110,21 @@ impl Packer {
 
     /// One run over the idle files; returns how long to wait before the next.
     fn pass(&self, ended: &(Mutex<bool>, Condvar), again: Again) -> Duration {
-        let Some((_turn, stop)) = self.turns.for_background() else {
-            return GLANCE;
+        let Some((_turn, stop)) = self.run_lock.for_background() else {
+            return INTERVAL;
         };
         if *ended.0.lock() {
             return Duration::ZERO;
         }
-        let now = self.host.now();
-        let order = Order {
+        let now = self.environment.now();
+        let spec = JobSpec {
             scope: &Scope::All,
             idle: Some((now, self.options.idle)),
             threads: self.options.threads(0),
             again,
         };
         let work = || {
-            let run = run(self, &order, &|_| (), &stop)?;
+            let run = run(self, &spec, &|_| (), &stop)?;
             match again {
                 Again::Never => {}
                 Again::Learned | Again::All => self.looked()?,
@@ -147,11 +147,11 @@ impl Packer {
                 // Nothing becomes idle sooner than the first of what is not idle yet, and what will be written from
                 // now on takes longer still.
                 let due = run.next_idle.map(|due| due.duration_since(now).unwrap_or_default());
-                due.unwrap_or(self.options.idle).max(GLANCE)
+                due.unwrap_or(self.options.idle).max(INTERVAL)
             }
             Ok(Err(Error::Interrupted)) => {
                 debug!("packing in the background makes way");
-                GLANCE
+                INTERVAL
             }
             Ok(Err(error)) => {
                 warn!(%error, retry = ?self.options.retry, "packing in the background will try again");
@@ -159,7 +159,7 @@ impl Packer {
             }
             Err(_) => {
                 error!("the packer panicked; the store is as it was after the last batch");
-                self.ledger.lock().panicked();
+                self.statistics.lock().panicked();
                 self.options.retry
             }
         }
@@ -177,11 +177,11 @@ impl Drop for Background {
     fn drop(&mut self) {
         *self.ended.0.lock() = true;
         self.ended.1.notify_all();
-        self.packer.turns.stop_background();
+        self.packer.run_lock.stop_background();
         if let Some(thread) = self.thread.take() {
             // The thread catches its panics, and there is nobody to tell here.
             let _ = thread.join();
         }
-        self.packer.ledger.lock().rest(State::Off);
+        self.packer.statistics.lock().rest(State::Off);
     }
 }
