@@ -12,10 +12,11 @@
     reason = "tests"
 )]
 
+use lmfs_codec::dictionary::DictionaryId;
 use lmfs_codec::{Codec, Header, Method, Stop};
 use lmfs_indexer::{
-    Change, CheckOptions, CreateOptions, Dirent, Error, Extent, GcOptions, Inode, Kind, MemIo, OpenOptions, ROOT_INO,
-    Store, Time,
+    Change, CheckOptions, CreateOptions, Dictionary, Dirent, Error, Extent, GcOptions, Inode, Kind, MemIo, OpenOptions,
+    ROOT_INO, Store, Time,
 };
 use rayon::prelude::*;
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ struct Tree {
     entries: Vec<(Vec<u8>, Dirent)>,
     xattrs: Vec<(u64, Vec<u8>, Vec<u8>)>,
     blocks: Vec<(u64, u64, Extent)>,
+    dictionaries: Vec<Dictionary>,
 }
 
 fn tree(store: &Store) -> Tree {
@@ -57,6 +59,7 @@ fn tree(store: &Store) -> Tree {
         entries,
         xattrs,
         blocks,
+        dictionaries: store.dictionaries().unwrap(),
     }
 }
 
@@ -66,6 +69,8 @@ struct Fixture {
     tree: Tree,
     /// By inode and block: what is stored, and what it decodes to.
     contents: BTreeMap<(u64, u64), (Vec<u8>, Vec<u8>)>,
+    /// The dictionary that some blocks start behind, as stored.
+    dictionary: (DictionaryId, Vec<u8>),
 }
 
 fn inode(ino: u64, kind: Kind) -> Inode {
@@ -94,7 +99,6 @@ fn options() -> OpenOptions {
 /// Files of `tests/data`, some of them packed, in a store that has seen garbage collection and a checkpoint.
 fn fixture() -> Fixture {
     let io = MemIo::new();
-    let codec = Codec::new(None, lmfs_codec::Options::default()).unwrap();
     let mut create = CreateOptions::new(*b"bit rot's  store");
     create.segment_size = SEGMENT;
     let store = Store::create(Arc::new(io.clone()), create).unwrap();
@@ -135,6 +139,17 @@ fn fixture() -> Fixture {
         (state >> 56) as u8
     });
     sources.push(noise.take(50_000).collect());
+    // Two texts of one kind are most of a dictionary that others of the kind may start behind.
+    let text: Vec<u8> = sources
+        .iter()
+        .flat_map(|bytes| &bytes[..bytes.len() / 4])
+        .copied()
+        .collect();
+    let id = DictionaryId::of(&text);
+    let plain = Codec::new(None, lmfs_codec::Options::default()).unwrap();
+    let dictionary = plain.encode(&text, &Stop::new()).unwrap();
+    assert!(store.add_dictionary(id.0, b"info", &dictionary).unwrap());
+    let codec = Codec::with_dictionaries(None, Arc::new(vec![text]), lmfs_codec::Options::default()).unwrap();
     let put = |ino, block, bytes: &[u8], raw_len: usize| {
         let header = Header::parse(bytes).unwrap();
         let new = store.append_block(bytes).unwrap();
@@ -170,7 +185,8 @@ fn fixture() -> Fixture {
     // Every third file is packed, which leaves garbage.
     for (ino, bytes) in (4..).zip(&sources).step_by(3) {
         for (block, raw) in (0..).zip(bytes.chunks(BLOCK)) {
-            put(ino, block, &codec.encode(raw, &Stop::new()).unwrap(), raw.len());
+            let packed = codec.encode_with(raw, &[id], &Stop::new()).unwrap();
+            put(ino, block, &packed, raw.len());
         }
     }
     let gc = GcOptions {
@@ -182,20 +198,24 @@ fn fixture() -> Fixture {
     let tree = tree(&store);
     let mut contents = BTreeMap::new();
     let mut methods = BTreeMap::<String, u32>::new();
+    let mut behind = 0;
     for (ino, block, e) in &tree.blocks {
         let stored = store.read_block_of(*ino, *block, e).unwrap();
         let raw = sources[*ino as usize - 4].chunks(BLOCK).nth(*block as usize).unwrap();
         assert_eq!(codec.decode(&stored, &Stop::new()).unwrap(), raw);
         let method: Method = Header::parse(&stored).unwrap().method;
         *methods.entry(format!("{method:?}")).or_default() += 1;
+        behind += usize::from(Codec::dictionary_of(&stored).unwrap() == Some(id));
         contents.insert((*ino, *block), (stored, raw.to_vec()));
     }
     assert_eq!(methods.len(), 3, "raw, zstd and mix: {methods:?}");
+    assert!(behind > 20, "{behind} blocks start behind the dictionary");
     store.close().unwrap();
     let files: BTreeMap<_, _> = io.files().into_iter().map(|(k, v)| (k, Arc::new(v))).collect();
     let bytes: usize = files.values().map(|f| f.len()).sum();
     println!(
-        "a store of {bytes} bytes in {} files, {methods:?} blocks; garbage collection deleted {} segments",
+        "a store of {bytes} bytes in {} files, {methods:?} blocks, {behind} of them behind a dictionary; garbage collection deleted {} \
+         segments",
         files.len(),
         report.deleted
     );
@@ -205,6 +225,7 @@ fn fixture() -> Fixture {
         codec,
         tree,
         contents,
+        dictionary: (id, dictionary),
     }
 }
 
@@ -247,11 +268,25 @@ impl Fixture {
         bad
     }
 
+    /// Whether the store gives the dictionary that blocks need. Other bytes than those that were stored are a failure.
+    fn has_dictionary(&self, store: &Store, when: &str) -> bool {
+        let (id, stored) = &self.dictionary;
+        match store.read_dictionary(id.0) {
+            Ok(found) => {
+                assert!(found.is_none_or(|found| found == *stored), "{when}: another dictionary");
+                true
+            }
+            Err(Error::Damaged { .. }) => false,
+            Err(e) => panic!("{when}: {e}"),
+        }
+    }
+
     fn outcome(&self, files: &BTreeMap<String, Arc<Vec<u8>>>, when: &str) -> Outcome {
         let run = || match self.open(files, options()) {
             Ok(store) => {
                 assert_eq!(tree(&store), self.tree, "{when}");
                 let bad = self.read(&store, when);
+                assert!(self.has_dictionary(&store, when), "{when}: one of two copies is enough");
                 let all = CheckOptions { log: true };
                 let check = store.check(&all, &mut |_, _| true).unwrap();
                 assert!(bad == 0 || !check.is_clean(), "{when}: the check does not find it");
@@ -269,6 +304,7 @@ impl Fixture {
                 };
                 if let Ok(store) = self.open(files, salvage) {
                     self.read(&store, when);
+                    self.has_dictionary(&store, when);
                 }
                 Outcome::Refused
             }

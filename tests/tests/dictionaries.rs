@@ -155,3 +155,74 @@ fn a_store_that_is_killed_while_it_learns_loses_nothing() {
     assert!(mount.count("/dictionaries/0/blocks") >= FILES);
     mount.umount();
 }
+
+/// Records of which no two are equal, in words that only files of this kind have.
+fn fill_kind(folder: &Path, kind: u64, noise: &mut Noise) {
+    const FILES_OF_A_KIND: u64 = 24;
+    let words: Vec<String> = (0..24)
+        .map(|_| (0..12).map(|_| (b'a' + noise.below(26) as u8) as char).collect())
+        .collect();
+    for n in 0..FILES_OF_A_KIND {
+        let mut text = String::new();
+        while text.len() < 10_000 {
+            for word in &words {
+                write!(text, "{word}={} ", noise.below(1000)).unwrap();
+            }
+            text.push('\n');
+        }
+        fs::write(folder.join(format!("{n}.k{kind}x")), text).unwrap();
+    }
+}
+
+/// The most memory that a process has had, in bytes.
+fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[test]
+fn many_dictionaries_in_use_take_no_more_memory_than_the_cache_may() {
+    const CACHE: u64 = 8 << 20;
+    /// What threads that decode have for themselves, and what the allocator keeps.
+    const THREADS: u64 = 24 << 20;
+    let kinds = lmfs_tests::rounds(5, 50);
+    let scratch = Scratch::with_store(&["--model=none", "--block-size=4KiB"]);
+    let original = scratch.path("original");
+    fs::create_dir_all(&original).unwrap();
+    let mut noise = Noise::new(50);
+    for kind in 0..kinds {
+        fill_kind(&original, kind, &mut noise);
+    }
+    let mount = scratch.mount(&[]);
+    lmfs_tests::copy_in(&original, &mount.path("copy"));
+    mount.pack(&[]);
+    let learned = mount.status()["dictionaries"].as_array().unwrap().len() as u64;
+    assert!(learned >= kinds, "{learned} dictionaries of {kinds} kinds");
+    mount.umount();
+
+    let mount = scratch.mount(&[&format!("--cache-size={CACHE}"), "--pack=off"]);
+    let read = |n: u64, kind: u64| {
+        let name = format!("{n}.k{kind}x");
+        assert!(fs::read(original.join(&name)).unwrap() == fs::read(mount.path("copy").join(&name)).unwrap());
+    };
+    for n in 0..3 {
+        read(n, 0);
+    }
+    let one = peak(mount.pid());
+    // Each kind in turn, so that every read needs another dictionary than the one before.
+    for n in 3..8 {
+        for kind in 0..kinds {
+            read(n, kind);
+        }
+    }
+    let all = peak(mount.pid());
+    println!(
+        "one dictionary in use: at most {} KiB of memory; {kinds} of them: {} KiB",
+        one >> 10,
+        all >> 10
+    );
+    // Blocks and states share the cache.
+    assert!(all < one + CACHE + THREADS, "{all} bytes after {one}");
+    mount.umount();
+}
