@@ -53,7 +53,7 @@ columns:  ## list lines of Rust with more than 120 columns
 	@sh scripts/columns.sh
 
 imports:  ## look for circles among the modules of each crate
-	@python3 scripts/imports.py lmfs indexer
+	@python3 scripts/imports.py codec indexer lmfs object
 
 doc:  ## build the documentation of the crates, where every warning is an error
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps -p lmfs-indexer -p lmfs-codec -p lmfs-object -p lmfs

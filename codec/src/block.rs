@@ -15,7 +15,6 @@ mod zstd;
 pub use codec::Codec;
 pub(crate) use codec::decode_as;
 pub use fingerprint::Fingerprint;
-pub(crate) use fingerprint::hex;
 pub use header::{Header, Method};
 pub(crate) use options::MODEL_WORTH;
 pub use options::Options;

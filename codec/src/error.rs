@@ -1,7 +1,7 @@
 //! What can go wrong, said so that a user knows where and what to do.
 
-use crate::dictionary::DictionaryId;
-use crate::model::Engine;
+use crate::dictionary_id::DictionaryId;
+use crate::engine::Engine;
 
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;

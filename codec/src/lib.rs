@@ -18,8 +18,11 @@
 
 pub mod block;
 pub mod dictionary;
+mod dictionary_id;
+mod engine;
 pub mod entropy;
 mod error;
+mod hex;
 mod level;
 pub mod mix;
 pub mod model;

@@ -9,37 +9,16 @@ pub mod exact;
 pub mod gguf;
 #[cfg(feature = "llama")]
 pub mod llama;
+mod options;
 mod source;
 mod vocabulary;
 
-use std::fmt;
-
-pub use source::{EngineChoice, LoadOptions, ModelSource, load, load_bytes};
-pub use vocabulary::Vocabulary;
+pub use crate::engine::Engine;
+pub use options::LoadOptions;
+pub use source::{EngineChoice, ModelSource, load, load_bytes};
+pub use vocabulary::{Token, Vocabulary};
 
 use crate::Result;
-
-/// A token's number in its model's vocabulary.
-pub type Token = u32;
-
-/// What computes the logits. Engines give different low bits, so a block names the one that wrote it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Engine {
-    /// llama.cpp: every GGUF it loads; the same bits only with the same build on the same kind of CPU.
-    Llama,
-    /// The integer engine: the same bits everywhere, for models of the shape it knows.
-    Exact,
-}
-
-impl fmt::Display for Engine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Engine::Llama => "llama",
-            Engine::Exact => "exact",
-        })
-    }
-}
 
 /// Which model this is and what runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]

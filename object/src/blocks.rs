@@ -11,42 +11,14 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use lmfs_codec::Stop;
 use lmfs_codec::stream::layout::Place;
-use object_store::{ObjectMeta, Result};
+use object_store::Result;
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 
-use crate::known::ContentId;
+use crate::keys::BlockKey;
 use crate::options::LmfsOptions;
 use crate::pool::Pool;
 use crate::weighted::Weighted;
 use disk::Disk;
-
-/// What a version of an object is known by in the caches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ObjectKey([u8; 16]);
-
-impl ObjectKey {
-    /// `None` if the store gives no ETag: then nothing tells the version from the next one.
-    pub fn new(store: &str, meta: &ObjectMeta, content: &ContentId) -> Option<ObjectKey> {
-        let mut digest = Sha256::new();
-        for text in [store, meta.location.as_ref(), meta.e_tag.as_ref()?] {
-            digest.update((text.len() as u64).to_le_bytes());
-            digest.update(text);
-        }
-        for number in [meta.size, content.len, content.crc32.into()] {
-            digest.update(number.to_le_bytes());
-        }
-        let digest: [u8; 32] = digest.finalize().into();
-        digest.first_chunk().copied().map(ObjectKey)
-    }
-}
-
-/// A block of a version of an object: its first byte of content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BlockKey {
-    pub object: ObjectKey,
-    pub start: u64,
-}
 
 type Decoded = Result<Bytes, Arc<dyn std::error::Error + Send + Sync>>;
 type Flight = Shared<BoxFuture<'static, Decoded>>;
@@ -208,6 +180,7 @@ impl std::error::Error for Told {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::keys::ObjectKey;
 
     /// Regression: a decode that was given up left an entry behind for good.
     #[test]

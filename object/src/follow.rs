@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 use crate::error::{ATTEMPTS, Stopped, failed, restless};
 use crate::known::{Container, Kind};
+use crate::load::{Part, places};
 use crate::open::Opened;
-use crate::read::{Part, places};
 use crate::shared::Shared;
 
 /// The first request of a stream: who reads on gets larger ones.

@@ -7,18 +7,8 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use parking_lot::Mutex;
 
-use crate::blocks::ObjectKey;
+use crate::keys::{ContentId, ObjectKey};
 use crate::weighted::Weighted;
-
-/// What the content of an object is known by: the same content has the same, however it is stored. Different contents
-/// of one length have the same in one of 4 billion cases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContentId {
-    /// Bytes of content.
-    pub len: u64,
-    /// CRC-32 of the content.
-    pub crc32: u32,
-}
 
 /// A container that can be read.
 pub struct Container {

@@ -9,8 +9,10 @@ mod cutter;
 mod encode;
 mod error;
 mod follow;
+mod keys;
 mod known;
 mod list;
+mod load;
 mod open;
 mod options;
 pub mod pack;
@@ -25,6 +27,6 @@ mod upload;
 mod weighted;
 
 pub use codecs::Codecs;
-pub use known::ContentId;
+pub use keys::ContentId;
 pub use options::{DiskCache, LmfsOptions, Put, Sizes};
 pub use store::LmfsStore;

@@ -8,9 +8,9 @@ use lmfs_codec::stream::layout::{Finder, ends_a_container, starts_a_container};
 use object_store::path::Path;
 use object_store::{GetOptions, Result};
 
-use crate::blocks::ObjectKey;
 use crate::error::{ATTEMPTS, Stopped, failed, restless};
-use crate::known::{Container, ContentId, Kind};
+use crate::keys::{ContentId, ObjectKey};
+use crate::known::{Container, Kind};
 use crate::request::{self, Pin, Response, Tail, is_conditional};
 use crate::shared::Shared;
 

@@ -13,8 +13,8 @@ use object_store::{GetOptions, GetRange, OBJECT_STORE_COALESCE_DEFAULT, Result};
 
 use crate::error::{ATTEMPTS, Stopped, failed, restless};
 use crate::known::{Container, Kind};
+use crate::load::places;
 use crate::open::Opened;
-use crate::read::places;
 use crate::request;
 use crate::shared::Shared;
 

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::ready;
 use futures_util::stream::{self, StreamExt};
-use lmfs_codec::stream::layout::Place;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, GetResult, GetResultPayload, Result};
 
-use crate::blocks::BlockKey;
 use crate::error::{ATTEMPTS, Stopped, failed, restless};
 use crate::follow::{Cuts, Reader};
 use crate::known::{Container, Kind};
+use crate::load::Part;
 use crate::open::Opened;
 use crate::request::{self, Response};
 use crate::shared::Shared;
@@ -93,58 +92,6 @@ impl Shared {
         let bytes = reader.stream(parts, cuts);
         Ok(result(response, range, bytes))
     }
-
-    /// What is needed for these bytes of content, and the answer to the request if there was one.
-    pub async fn load(&self, opened: &Opened, content: &Range<u64>) -> Result<(Vec<Part>, Option<Response>), Stopped> {
-        let Kind::Container(container) = &opened.kind else {
-            return Err(Stopped::Replaced);
-        };
-        let mut wanted = Vec::new();
-        let mut missing: Option<Range<u64>> = None;
-        for place in places(container, content.clone()) {
-            let place = place.map_err(|error| failed(&opened.pin.meta.location, error))?;
-            let key = container.block(&place);
-            let held = match key {
-                Some(key) => self.blocks.get(key, place.len).await?,
-                None => None,
-            };
-            if held.is_none() {
-                let start = missing.map_or(place.stored.start, |missing| missing.start);
-                missing = Some(start..place.stored.end);
-            }
-            wanted.push((place, key, held));
-        }
-        let (stored, response) = match &missing {
-            None => (Bytes::new(), None),
-            Some(range) => match opened.pieces.get(range) {
-                Some(bytes) => (bytes, opened.fresh.clone()),
-                None => {
-                    let (bytes, response) = request::bytes(&*self.inner, &opened.pin, range.clone()).await?;
-                    (bytes, Some(response))
-                }
-            },
-        };
-        let base = missing.map_or(0, |range| range.start);
-        let parts = wanted.into_iter().map(|(place, key, held)| {
-            let from = content.start.max(place.start) - place.start;
-            let to = content.end.min(place.start + place.len) - place.start;
-            let slice = from as usize..to as usize;
-            match held {
-                Some(bytes) => Part::Ready(bytes.slice(slice)),
-                None => {
-                    let at = (place.stored.start - base) as usize..(place.stored.end - base) as usize;
-                    let stored = stored.slice(at);
-                    Part::Coded {
-                        place,
-                        key,
-                        stored,
-                        slice,
-                    }
-                }
-            }
-        });
-        Ok((parts.collect(), response))
-    }
 }
 
 impl Opened {
@@ -155,27 +102,6 @@ impl Opened {
             Kind::Container(container) => container.layout.len(),
         }
     }
-}
-
-impl Container {
-    /// What a block is known by in the caches.
-    pub fn block(&self, place: &Place) -> Option<BlockKey> {
-        let start = place.start;
-        self.key.map(|object| BlockKey { object, start })
-    }
-}
-
-/// The blocks with these bytes of content.
-pub fn places(container: &Container, content: Range<u64>) -> impl Iterator<Item = lmfs_codec::Result<Place>> {
-    let mut at = content.start;
-    std::iter::from_fn(move || {
-        if at >= content.end {
-            return None;
-        }
-        let place = container.layout.block(at);
-        at = place.as_ref().map_or(content.end, |place| place.start + place.len);
-        Some(place)
-    })
 }
 
 fn result(
@@ -189,26 +115,5 @@ fn result(
         range,
         attributes: response.attributes,
         extensions: response.extensions,
-    }
-}
-
-/// A part of the content.
-pub enum Part {
-    Ready(Bytes),
-    Coded {
-        place: Place,
-        key: Option<BlockKey>,
-        stored: Bytes,
-        /// The bytes of the block that are wanted.
-        slice: Range<usize>,
-    },
-}
-
-impl Part {
-    fn ready(self) -> Option<Bytes> {
-        match self {
-            Part::Ready(bytes) => Some(bytes),
-            Part::Coded { .. } => None,
-        }
     }
 }

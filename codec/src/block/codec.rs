@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::engine::{Predicting, builtin_candidates, named_dictionary};
-use super::fingerprint::{self, Fingerprint, hex};
+use super::fingerprint::{self, Fingerprint};
 use super::route::{self, Content};
 use super::{Header, Method, Options, sample, zstd};
 use crate::dictionary::{DictionaryId, DictionarySource, NoDictionaries};
+use crate::hex::hex;
 use crate::model::LanguageModel;
 use crate::{Error, MAX_BLOCK, Result, Stop};
 

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::Method;
 use super::engine::Predicting;
+use crate::hex::hex;
 use crate::{Error, Result, Stop};
 
 /// SHA-256 over everything that decoding depends on, computed by running it: equal fingerprints mean that blocks
@@ -91,11 +92,6 @@ pub(super) fn compute(predicting: &Predicting) -> Result<Fingerprint> {
         }
     }
     Ok(Fingerprint(hash.finalize().into()))
-}
-
-/// Lower-case hex digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

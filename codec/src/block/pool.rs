@@ -1,6 +1,6 @@
 //! Things that are expensive to make and used by one thread at a time: kept, but not too many.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 /// A bounded stock of values, each under a key. The one unused for longest goes first.
 pub(super) struct Pool<K, V> {
@@ -30,7 +30,7 @@ impl<K: PartialEq, V> Pool<K, V> {
             None => make()?,
         };
         let result = use_it(&mut value)?;
-        let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stock = self.stock.lock();
         stock.push((key, value));
         let dropped = (stock.len() > self.most).then(|| stock.remove(0));
         drop(stock);
@@ -39,7 +39,7 @@ impl<K: PartialEq, V> Pool<K, V> {
     }
 
     fn take(&self, key: &K) -> Option<V> {
-        let mut stock = self.stock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stock = self.stock.lock();
         let at = stock.iter().rposition(|(at, _)| at == key)?;
         Some(stock.remove(at).1)
     }

@@ -1,11 +1,8 @@
 //! What a lane remembers of its own bytes, and the contexts made of it.
 
-use super::layout::salt;
+use super::layout::{CONTEXTS, salt};
 use super::math::{context_hash, hash};
 use crate::simd::WAYS;
-
-/// Contexts whose bit histories are kept.
-pub(super) const CONTEXTS: usize = 9;
 
 /// One lane: a run of the block's bytes, predicted in order.
 #[derive(Clone, Default)]

@@ -1,10 +1,10 @@
 //! The context models: bit histories of nine contexts, and what they mean.
 
 use super::block::{Block, ByteState};
-use super::context::{CONTEXTS, Lane};
+use super::context::Lane;
 use super::history::HISTORIES;
 use super::history_table::{HistoryTable, Keys, Slot, keys};
-use super::layout::{STATE_MAP_RATE, STATE_MAP_STEP};
+use super::layout::{CONTEXTS, STATE_MAP_RATE, STATE_MAP_STEP};
 use super::state_map::{self, StateMaps};
 use crate::simd::whole::Whole;
 use crate::simd::{Plain, WAYS};

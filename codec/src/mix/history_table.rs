@@ -1,6 +1,6 @@
 //! The hash table of bit histories: one 16-byte slot per (context, half byte).
 
-use super::context::CONTEXTS;
+use super::layout::CONTEXTS;
 use crate::simd::whole::Whole;
 use crate::simd::{WAYS, prefetch};
 

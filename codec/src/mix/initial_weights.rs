@@ -4,8 +4,7 @@
 use std::sync::LazyLock;
 
 use super::apm::Apm;
-use super::context::CONTEXTS;
-use super::layout::{EXTRA, FINAL_MAP_BITS, INPUTS, LANGUAGE_MODEL, Rules, STORED_ORDER, WeightSets};
+use super::layout::{CONTEXTS, EXTRA, FINAL_MAP_BITS, INPUTS, LANGUAGE_MODEL, Rules, STORED_ORDER, WeightSets};
 use super::match_model;
 use super::mixer::{Set, WEIGHT_BITS};
 use super::state_map::{Cell, StateMaps};

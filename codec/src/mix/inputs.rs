@@ -1,8 +1,7 @@
 //! The mixer's inputs by name.
 
 use super::layout::ONE;
-use super::math::{squash, stretch};
-use super::state_map::pair;
+use super::math::{linear, pair, squash, stretch};
 
 /// All inputs but those of the contexts.
 #[derive(Clone, Copy, Default)]
@@ -13,12 +12,6 @@ pub(super) struct Inputs {
     pub(super) matched: [i32; 2],
     /// What the language model's prediction turned out to mean in two contexts, stretched.
     pub(super) extra: [i32; 2],
-}
-
-/// `p - 1/2` of a probability `p / 65536`, in units of 1/1024.
-#[inline(always)]
-pub(super) fn linear(p: i32) -> i32 {
-    p.wrapping_sub(32768) >> 6
 }
 
 impl Inputs {

@@ -1,7 +1,9 @@
 //! The shape of the mixer in one place: inputs, weight sets, rates and hash salts. docs/FORMAT.md has the same tables.
 
-use super::context::CONTEXTS;
 use crate::simd::WAYS;
+
+/// Contexts whose bit histories are kept.
+pub(super) const CONTEXTS: usize = 9;
 
 /// Inputs of the mixer: two of each context and seven more, which [`Inputs`](super::inputs::Inputs) names.
 pub(super) const INPUTS: usize = 2 * CONTEXTS + 7;

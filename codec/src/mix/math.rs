@@ -107,6 +107,18 @@ pub(super) fn squash(x: i32) -> i32 {
     i32::from(SQUASH[(x.clamp(-LIMIT, LIMIT) + LIMIT + 1) as usize])
 }
 
+/// `p - 1/2` of a probability `p / 65536`, in units of 1/1024.
+#[inline(always)]
+pub(super) fn linear(p: i32) -> i32 {
+    p.wrapping_sub(32768) >> 6
+}
+
+/// Two inputs of the mixer, 16 bits each: the stretched one in the lower half, the linear one in the upper.
+#[inline(always)]
+pub(super) fn pair(stretched: i32, linear: i32) -> u32 {
+    linear.cast_unsigned() << 16 | stretched.cast_unsigned() & 0xFFFF
+}
+
 /// Mixes 64 bits; the upper half of the result is used.
 #[inline(always)]
 pub(super) fn hash(value: u64, salt: u64) -> u64 {

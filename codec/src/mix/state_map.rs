@@ -1,9 +1,8 @@
 //! What bit histories mean: a probability for each history and context, adapted while coding.
 
-use super::context::CONTEXTS;
 use super::history::HISTORIES;
-use super::inputs::linear;
-use super::math::{FINE, small_side, stretch};
+use super::layout::CONTEXTS;
+use super::math::{FINE, linear, pair, small_side, stretch};
 use crate::simd::WAYS;
 use crate::simd::whole::Whole;
 
@@ -30,12 +29,6 @@ impl Cell {
         let target: i32 = if bit { (1 << 20) - 1 } else { 0 };
         self.0 = p.wrapping_add(target.wrapping_sub(p) >> rate).cast_unsigned();
     }
-}
-
-/// Two inputs of the mixer, 16 bits each: the stretched one in the lower half, the linear one in the upper.
-#[inline(always)]
-pub(super) fn pair(stretched: i32, linear: i32) -> u32 {
-    linear.cast_unsigned() << 16 | stretched.cast_unsigned() & 0xFFFF
 }
 
 /// Probabilities of all histories in all contexts.

@@ -2,9 +2,8 @@
 
 use super::context::Lane;
 use super::counter::Counter;
-use super::inputs::linear;
 use super::layout::{ONE, salt};
-use super::math::{hash, stretch};
+use super::math::{hash, linear, stretch};
 use super::mixer::{Mixer, Set};
 use super::sse_input::SseInput;
 use crate::simd::WAYS;

@@ -6,18 +6,18 @@
 mod lanes;
 mod memory;
 mod tokenizer;
+mod weights;
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
-use llama_cpp_2::LogOptions;
-use llama_cpp_2::llama_backend::LlamaBackend;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
-use llama_cpp_2::token::LlamaToken;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use self::memory::MemoryFile;
 use self::tokenizer::Tokenizer;
+use self::weights::{Weights, backend};
 use super::gguf::Gguf;
 use super::{Engine, Identity, Lanes, LanguageModel, LoadOptions, Token, Vocabulary};
 use crate::{Error, Result};
@@ -35,22 +35,6 @@ pub struct Llama {
     tokenizer: Tokenizer,
     identity: Identity,
     threads: i32,
-}
-
-/// What all decoding states of a model share.
-struct Weights {
-    model: LlamaModel,
-    /// Opening a context writes to the model's parameters inside llama.cpp, so it is done by one thread at a time.
-    opening: Mutex<()>,
-}
-
-fn backend() -> &'static LlamaBackend {
-    static BACKEND: OnceLock<LlamaBackend> = OnceLock::new();
-    BACKEND.get_or_init(|| {
-        llama_cpp_2::send_logs_to_tracing(LogOptions::default());
-        // The only error is that somebody else in this process has initialized it, which is as good.
-        LlamaBackend::init().unwrap_or(LlamaBackend {})
-    })
 }
 
 impl Llama {
@@ -145,11 +129,6 @@ fn vocabulary(model: &LlamaModel) -> Result<Vocabulary> {
         })
         .collect();
     Vocabulary::new(&tokens, Token::try_from(vocab.bos().0).ok())
-}
-
-fn native(token: Token) -> LlamaToken {
-    // Vocabularies have fewer than 2^31 tokens: llama.cpp counts them with an i32.
-    LlamaToken(i32::try_from(token).unwrap_or(i32::MAX))
 }
 
 impl LanguageModel for Llama {

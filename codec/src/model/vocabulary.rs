@@ -1,7 +1,9 @@
 //! The bytes that tokens stand for, and their order.
 
-use crate::model::Token;
 use crate::{Error, Result};
+
+/// A token's number in its model's vocabulary.
+pub type Token = u32;
 
 /// The token bytes of a model, indexed by token and in byte order.
 ///

@@ -1,6 +1,7 @@
 //! Reading containers from their beginning.
 
 mod ahead;
+mod halt;
 mod scan;
 
 use std::collections::VecDeque;
@@ -13,7 +14,8 @@ use super::table::SeekTable;
 use super::{Progress, StreamOptions};
 use crate::block::decode_as;
 use crate::{Codec, Error, MAX_BLOCK, Result, Stop};
-use scan::{Halt, Halting, Part, Scanner, Stored};
+use halt::{Halt, Halting};
+use scan::{Part, Scanner, Stored};
 
 /// What comes next in the content.
 enum Step {

@@ -1,10 +1,12 @@
 //! Work done by several threads and returned in order.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::{Error, Result, Stop};
 
@@ -61,7 +63,7 @@ impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
         let (inbox, work, stop) = (Arc::clone(&self.inbox), Arc::clone(&self.work), self.stop.clone());
         let body = move || {
             loop {
-                let job = inbox.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let job = inbox.lock().recv();
                 let Ok((input, reply)) = job else { return };
                 let part = stop.child();
                 let output = work(input, &part);
@@ -141,7 +143,7 @@ mod tests {
         let told = Mutex::new(told);
         let work = move |bytes: u64, stop: &Stop| {
             stop.count(bytes);
-            told.lock().unwrap().recv().unwrap()
+            told.lock().recv().unwrap()
         };
         let mut pipeline = Pipeline::new(1, &Stop::new(), work);
         for bytes in [30, 4] {

@@ -14,8 +14,8 @@ use lmfs_codec::MAX_BLOCK;
 use object_store::Result;
 use parking_lot::Mutex;
 
-use super::{BlockKey, ObjectKey};
 use crate::error::generic;
+use crate::keys::{BlockKey, ObjectKey};
 use crate::options::DiskCache;
 
 const MAGIC: [u8; 4] = *b"LMc1";

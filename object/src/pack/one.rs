@@ -15,9 +15,10 @@ use super::{Outcome, Packer, WEIGHT};
 use crate::cutter::Cutter;
 use crate::encode::{self, Container};
 use crate::error::{Stopped, failed};
-use crate::known::{ContentId, Kind};
+use crate::keys::ContentId;
+use crate::known::Kind;
+use crate::load::places;
 use crate::open::Opened;
-use crate::read::places;
 use crate::request;
 
 type Content = BoxStream<'static, Result<Bytes>>;

@@ -6,9 +6,11 @@
 
 mod attention;
 mod dot;
+mod operands;
 mod product;
 mod rows;
 mod scalar;
+mod table;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -18,125 +20,10 @@ mod avx512;
 mod neon;
 
 use super::math::{self, Rotation};
-use super::matrix::{Line, Matrix};
+use super::matrix::Matrix;
 pub use dot::Room;
-
-/// A row of int8 activations: value = q * scale.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Row {
-    /// What a step of one is worth.
-    pub scale: f32,
-    /// Sum of the row's integers: takes back the 128 that stored weights and keys have on top.
-    pub sum: i32,
-}
-
-/// What a matrix product does with its results.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// `out = y`.
-    Write,
-    /// `out = out + y`.
-    Add,
-}
-
-/// Positions of a ring that are compared in one go; rings are multiples of it.
-pub const GROUP: usize = 64;
-/// Query heads that attend together to one key/value head at most; more are done in turns.
-pub const HEADS: usize = 4;
-
-/// What one lane remembers for one key/value head: rings of int8 rows with a scale each.
-///
-/// Slot s of the keys: byte `4 * (s % 16) + c % 4` of line `s / 16 * 16 + c / 4` is key component c plus 128. The
-/// values are four planes of 16 components each: byte `4 * (c % 16) + s % 4` of line `s / 4` of plane `c / 16` is
-/// component c.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// Keys.
-    pub keys: &'a [Line],
-    /// Values.
-    pub values: &'a [Line],
-    /// Scale of each key.
-    pub key_scales: &'a [f32],
-    /// Scale of each value.
-    pub value_scales: &'a [f32],
-}
-
-/// [`Context`], to write to.
-#[derive(Debug)]
-pub struct ContextMut<'a> {
-    /// Keys.
-    pub keys: &'a mut [Line],
-    /// Values.
-    pub values: &'a mut [Line],
-    /// Scale of each key.
-    pub key_scales: &'a mut [f32],
-    /// Scale of each value.
-    pub value_scales: &'a mut [f32],
-}
-
-/// The slots a token attends to: `count` of them from `start`, around the ring.
-#[derive(Clone, Copy, Debug)]
-pub struct Span {
-    /// The first slot.
-    pub start: usize,
-    /// How many.
-    pub count: usize,
-}
-
-/// Buffers of the attention of [`HEADS`] heads, sized for a ring.
-#[derive(Clone, Debug)]
-pub struct Scratch {
-    logits: Vec<f32>,
-    weights: Vec<u8>,
-    units: Vec<f32>,
-    /// Queries and weights.
-    queries: Room,
-    kept: Room,
-    /// Elements per head.
-    stride: usize,
-}
-
-impl Scratch {
-    /// Buffers for rings of `slots`.
-    pub fn new(slots: usize) -> Self {
-        let stride = slots + GROUP;
-        Self {
-            logits: vec![0.0; stride * HEADS],
-            weights: vec![0; stride * HEADS],
-            units: vec![0.0; stride],
-            queries: Room::new(),
-            kept: Room::new(),
-            stride,
-        }
-    }
-}
-
-/// A table of the engine's operations for one instruction set.
-#[allow(clippy::type_complexity, reason = "plain function pointers")]
-pub struct Kernel {
-    /// Its name: `scalar`, `neon`, `avx2`, `avxvnni`, `avx512vnni`.
-    pub name: &'static str,
-    /// Quantized activations times a matrix; `out` has `stride >= w.rows` per row.
-    pub product: fn(&[u8], &[Row], &Matrix, &mut [f32], usize, Then, &mut Room),
-    /// RMSNorm without gain, quantized.
-    pub norm_quantize: fn(&[f32], f32, &mut [u8]) -> Row,
-    /// A row, quantized.
-    pub quantize: fn(&[f32], &mut [u8]) -> Row,
-    /// silu(gate) * up of a row of gate and up in turns of 16, through a buffer, quantized.
-    pub swiglu_quantize: fn(&[f32], &mut [f32], &mut [u8]) -> Row,
-    /// Cosines and sines of a position.
-    pub rotation: fn(&[u64; 32], u64, &mut Rotation),
-    /// Puts a key (rotated here) and a value into a slot.
-    pub remember: fn(&mut ContextMut<'_>, usize, &mut [f32; 64], &[f32; 64], &Rotation),
-    /// Attention of heads of 64 (rotated here) over a span of one context.
-    pub attend: fn(&mut [f32], &Rotation, &Context<'_>, Span, &mut Scratch, &mut [f32]),
-}
-
-impl std::fmt::Debug for Kernel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
+pub use operands::{Context, ContextMut, GROUP, HEADS, Row, Scratch, Span, Then};
+pub use table::Kernel;
 
 /// Makes a [`Kernel`] whose functions are compiled with `$features`. `$dots` is a proof that the CPU has them; the
 /// functions make their own because a function pointer cannot carry one: see the SAFETY comment.

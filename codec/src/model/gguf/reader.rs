@@ -1,6 +1,7 @@
 //! A cursor over a GGUF file that never reads past the end and believes no count that the file has no room for.
 
-use super::{Tensor, Value, types};
+use super::types;
+use super::value::{Tensor, Value};
 
 /// Arrays of arrays are allowed by the format; this deep is enough for everything that exists.
 const MAX_DEPTH: usize = 4;

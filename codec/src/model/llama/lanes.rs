@@ -1,14 +1,14 @@
 //! A llama.cpp context with one sequence per lane.
 
 use std::num::NonZeroU32;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
 
-use super::{Weights, backend, native};
+use super::weights::{Weights, backend, native};
 use crate::model::{Engine, Lanes, Token};
 use crate::{Error, Result};
 
@@ -70,7 +70,7 @@ impl LlamaLanes {
             .with_type_v(KvCacheType::F16)
             .with_offload_kqv(false)
             .with_no_perf(true);
-        let guard = weights.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = weights.opening.lock();
         let context = borrow_forever(weights).new_context(backend(), params).map_err(failed)?;
         drop(guard);
         let overflow = match &weights.model {

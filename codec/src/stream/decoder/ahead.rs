@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read};
 
-use super::scan::{Halt, Halting};
+use super::halt::{Halt, Halting};
 use crate::Error;
 
 /// Bytes asked of the input at a time; it may give fewer.

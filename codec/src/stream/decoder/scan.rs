@@ -4,25 +4,10 @@ use std::collections::VecDeque;
 use std::io::Read;
 
 use super::ahead::Ahead;
+use super::halt::{Halt, Halting};
 use crate::stream::format::{ContainerHeader, MAGIC, no_header};
 use crate::stream::table::{END_MAGIC, SeekTable, TABLE_MAGIC, TableReader};
 use crate::{Codec, Error, Header, MAX_BLOCK, Result, Stop};
-
-/// Why nothing more is read.
-pub(super) enum Halt {
-    /// The input has reported an error; reading may go on where it was.
-    Paused(Error),
-    /// Nothing can follow.
-    Failed(Error),
-}
-
-pub(super) type Halting<T> = std::result::Result<T, Halt>;
-
-impl From<Error> for Halt {
-    fn from(error: Error) -> Halt {
-        Halt::Failed(error)
-    }
-}
 
 /// A block with what decodes it.
 pub(super) type Stored = (Codec, ContainerHeader, Vec<u8>);

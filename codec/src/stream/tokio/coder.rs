@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::thread;
 
@@ -10,6 +10,7 @@ use ::tokio::io::{AsyncWrite, BufReader, DuplexStream, ReadHalf, WriteHalf, dupl
 use ::tokio::runtime::Handle;
 use ::tokio::sync::oneshot;
 use ::tokio::task::JoinHandle;
+use parking_lot::Mutex;
 use tokio_util::io::SyncIoBridge;
 
 use super::super::StreamOptions;
@@ -31,7 +32,7 @@ impl Read for Source {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let len = self.pipe.read(buffer)?;
         let failure = match len {
-            0 if !buffer.is_empty() => self.failure.lock().unwrap_or_else(PoisonError::into_inner).take(),
+            0 if !buffer.is_empty() => self.failure.lock().take(),
             _ => None,
         };
         failure.map_or(Ok(len), Err)
@@ -100,7 +101,7 @@ impl<T: Send + 'static> Coder<T> {
     /// There is no more to be handed over: because of this error, if there is one.
     pub(super) fn poll_close(&mut self, context: &mut Context<'_>, failure: Option<io::Error>) -> Poll<io::Result<()>> {
         if failure.is_some() {
-            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+            *self.failure.lock() = failure;
         }
         Pin::new(&mut self.pipe).poll_shutdown(context)
     }

@@ -1,8 +1,8 @@
 //! Attention over a lane's ring of keys and values.
 
 use super::dot::{Dot, Tile, add_products, in_tiles};
+use super::operands::{Context, ContextMut, GROUP, HEADS, Scratch, Span};
 use super::rows::quantize;
-use super::{Context, ContextMut, GROUP, HEADS, Scratch, Span};
 use crate::model::exact::math::{self, Rotation};
 use crate::model::exact::matrix::{BLOCK, Line};
 use crate::model::exact::shape::HEAD;

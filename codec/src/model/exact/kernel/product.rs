@@ -1,7 +1,7 @@
 //! Products of quantized rows with a matrix.
 
 use super::dot::{Dot, Room, Tile, add_products, in_tiles};
-use super::{Row, Then};
+use super::operands::{Row, Then};
 use crate::model::exact::matrix::{BLOCK, Line, Matrix, PANEL};
 
 /// `out[t * stride + r] = (sum of q[t] * w[r]) * (rows[t].scale * w.scales[r])` for the rows of `q`.

@@ -1,6 +1,6 @@
 //! From f32 rows to quantized ones.
 
-use super::Row;
+use super::operands::Row;
 use crate::model::exact::math::{self, LIMIT};
 use crate::simd::{Simd, WAYS};
 

@@ -1,7 +1,8 @@
 //! Sums of byte products in plain Rust: the safe twin of every kernel, and the only one on machines without a faster.
 
 use super::dot::{Dot, Room};
-use super::{Kernel, attention, product, rows};
+use super::table::Kernel;
+use super::{attention, product, rows};
 use crate::model::exact::math;
 use crate::model::exact::matrix::{BLOCK, Line};
 use crate::simd::Plain;
