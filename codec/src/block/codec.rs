@@ -97,6 +97,7 @@ impl Codec {
     pub fn encode_with(&self, raw: &[u8], dictionaries: &[DictionaryId], stop: &Stop) -> Result<Vec<u8>> {
         fits(raw)?;
         stop.check()?;
+        // The smallest first. One that fails to decode gives way to the next, and raw always decodes.
         for (block, method) in self.blocks(raw, dictionaries, stop)?.into_iter().rev() {
             match self.verify(&block, method, raw, stop) {
                 Ok(()) => return Ok(block),
@@ -123,6 +124,7 @@ impl Codec {
     fn blocks(&self, raw: &[u8], dictionaries: &[DictionaryId], stop: &Stop) -> Result<Vec<(Vec<u8>, Method)>> {
         let options = self.options();
         let mut blocks = Vec::new();
+        // The cheap trial first: most incompressible data is recognized without any predicting.
         if !options.lm_only {
             let quick = zstd::compress(raw, options.staging_level)?;
             let hopeless = match route::classify(raw, quick.as_ref().map(Vec::len)) {
@@ -149,6 +151,7 @@ impl Codec {
                 continue;
             }
             let lanes = self.shared.predicting.lanes(method, raw.len(), options);
+            // A method that fails is left out. Another one stores the block.
             let payload = match self.payload(method, raw, lanes, &dictionaries, stop) {
                 Ok(payload) => payload,
                 Err(failed) => {
@@ -160,6 +163,7 @@ impl Codec {
                 mixed = Some(payload.len());
             }
             let best = blocks.last().map_or(raw.len() + Header::LEN, |(block, _)| block.len());
+            // The language model is much slower than the mixer, so it has to save more than a byte.
             let gain = match method {
                 Method::Model => raw.len() * options.model_worth as usize / 1024,
                 _ => 0,
@@ -230,6 +234,7 @@ impl Codec {
                 self.shared.predicting.decode(method, payload, len, lanes, stop)?
             }
         };
+        // Predicted streams decode to something whatever their bytes are. Only this tells that it is wrong.
         let crc = crc32fast::hash(&raw);
         if crc != header.raw_crc {
             let reason = format!(
@@ -274,6 +279,7 @@ pub(crate) fn decode_as(codec: &Codec, block: &[u8], writer: &[u8; 8], stop: &St
         Err(error @ Error::Damaged { .. }) => error,
         other => return other,
     };
+    // The same model on another CPU decodes to garbage. That is no damage, and the remedy is another one.
     let coded = Header::parse(block).is_ok_and(|header| header.method.needs_model());
     if coded && *writer != [0; 8] && !codec.fingerprint()?.0.starts_with(writer) {
         return Err(Error::ForeignNumerics);

@@ -71,11 +71,13 @@ pub(super) fn tokenize(model: &dyn LanguageModel, raw: &[u8], lanes: usize) -> R
     let mut rest = raw;
     let mut all = Vec::with_capacity(lanes);
     for len in lane_lens(raw.len(), lanes) {
+        // Each lane is tokenized alone: a token must not reach into the next lane.
         let (text, after) = rest.split_at_checked(len).unwrap_or((rest, &[]));
         rest = after;
         let tokens = model.tokenize(text)?;
         let mut joined = Vec::with_capacity(len);
         model.vocabulary().join(&tokens, &mut joined);
+        // A tokenizer may normalize text. A block must return byte by byte.
         if joined != text {
             return Err(Error::Verification("the tokenizer's tokens are not the text".into()));
         }
@@ -127,14 +129,17 @@ pub(super) fn code<S: Side, D: DecisionModel>(
 
     while states.iter().any(|lane| lane.left > 0) {
         stop.check()?;
+        // A damaged stream would decode for as long as the lane is. It ends here instead.
         if side.is_exhausted() {
             return Err(Error::damaged("block", "its coded stream ends early"));
         }
+        // Who encodes knows the tokens and feeds many at once. Who decodes knows the last one only.
         let runs: Vec<&[Token]> = states.iter().map(|lane| lane.run(run)).collect();
         lanes.step(&runs)?;
         let left = left_of(&states);
         for i in 0..run {
             for (index, lane) in states.iter_mut().enumerate().filter(|(_, lane)| lane.left > 0) {
+                // The exact engine has its logits in byte order already, which saves gathering them.
                 let ranked = lanes.ranked(index, i);
                 let logits = ranked.unwrap_or_else(|| lanes.logits(index, i));
                 let wanted = ranked.map_or(vocabulary.len(), |_| vocabulary.sorted().len());
@@ -191,6 +196,7 @@ impl Lane {
     fn take(&mut self, token: Token, bytes: &[u8]) {
         self.left -= bytes.len();
         self.out.extend_from_slice(bytes);
+        // Decoding appends what it found. Encoding has all tokens from the start.
         if self.next == self.tokens.len() {
             self.tokens.push(token);
         }

@@ -105,6 +105,7 @@ impl Predicting {
                 None => mix::decode(mixer, payload, len).map_err(ended),
             });
         }
+        // The length in the header is checked by then, so a lane cannot grow beyond a block.
         let mut decoder = Decoder::new(payload);
         let raw = self.run(method, len, lanes, None, &mut decoder, stop)?;
         decoder.finish().map_err(ended)?;
@@ -114,6 +115,7 @@ impl Predicting {
     /// Codes a block without a language model, behind the dictionary of `candidates` that makes it smallest, or behind
     /// none.
     pub(super) fn encode_mix(&self, raw: &[u8], candidates: &[DictionaryId], stop: &Stop) -> Result<Vec<u8>> {
+        // Choosing a dictionary on a sample costs a part of coding the block, and is right nearly always.
         let sample = sample(raw);
         self.with_mixer(|mixer| {
             if candidates.is_empty() {
@@ -153,6 +155,7 @@ impl Predicting {
             || Ok(Predictor::new()),
             |mixer| {
                 let result = run(mixer);
+                // Kept mixers are many. Each would keep the memory of the largest block it ever coded.
                 mixer.release_large();
                 result
             },
@@ -243,6 +246,7 @@ fn params(model: Option<&dyn LanguageModel>, method: Method) -> [u8; 8] {
             hash.update(&identity.numerics);
             hash.update([frequencies::VERSION]);
             let vocabulary = model.vocabulary();
+            // Token ranks decide the coded bits, so another vocabulary is another method.
             hash.update((vocabulary.sorted().len() as u64).to_le_bytes());
             for &token in vocabulary.sorted() {
                 hash.update(token.to_le_bytes());

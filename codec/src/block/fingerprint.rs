@@ -75,6 +75,7 @@ pub(super) fn compute(predicting: &Predicting) -> Result<Fingerprint> {
     }
     if let Some(model) = predicting.model() {
         for lanes in PROBE_LANES {
+            // Logits as well as coded bytes: a wrong low bit may not show in a short stream.
             let mut state = model.open(lanes)?;
             let tokens = model.tokenize(PROBE)?;
             for step in tokens.chunks(lanes).take(6) {

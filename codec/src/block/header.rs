@@ -130,6 +130,7 @@ impl Header {
             h3,
         ] = *bytes;
         let version = kind >> 4;
+        // Before the checksum, whose place a newer version may have moved.
         if version > Header::VERSION {
             return Err(Error::NewerFormat {
                 what: "block",
@@ -180,6 +181,7 @@ impl Header {
         if self.raw_len as usize > MAX_BLOCK {
             return damaged(format!("it claims {} bytes, a block holds {MAX_BLOCK}", self.raw_len));
         }
+        // A writer stores such a block raw, so nothing ever claims more memory than a block holds.
         if self.payload_len > self.raw_len {
             return damaged(format!("a payload of {} bytes for {}", self.payload_len, self.raw_len));
         }

@@ -29,10 +29,12 @@ impl<K: PartialEq, V> Pool<K, V> {
             Some(value) => value,
             None => make()?,
         };
+        // What failed may be in any state and is dropped.
         let result = use_it(&mut value)?;
         let mut stock = self.stock.lock();
         stock.push((key, value));
         let dropped = (stock.len() > self.most).then(|| stock.remove(0));
+        // Freeing a large state takes time, and others wait for the lock.
         drop(stock);
         drop(dropped);
         Ok(result)

@@ -76,6 +76,8 @@ impl WarmStates {
             slot: Slot::default(),
             bytes: 0,
         };
+        // The list is unlocked before learning, which may take as long as decoding a megabyte. Others wait for this
+        // slot only.
         let slot = Arc::clone(&self.kept.lock().get_or_insert(id, new).slot);
         let mut state = slot.lock();
         if let Some(state) = &*state {
@@ -104,6 +106,7 @@ impl WarmStates {
         if let Some(entry) = kept.peek_mut(&id) {
             entry.bytes = bytes;
         }
+        // The state that was just learned stays even if it alone is above the bound: somebody is about to use it.
         while kept.iter().map(|(_, entry)| entry.bytes).sum::<usize>() > self.most_bytes {
             let evicted = kept
                 .iter()

@@ -46,6 +46,7 @@ pub(super) fn decompress(frame: &[u8], raw_len: usize) -> Result<Vec<u8>> {
         let raw = decompressor
             .decompress(frame, raw_len)
             .map_err(|source| Error::damaged("block", format!("its zstd frame does not decode: {source}")))?;
+        // The frame has no content size, and a shorter result is damage that zstd does not see.
         if raw.len() != raw_len {
             let reason = format!("its zstd frame holds {} bytes, the header says {raw_len}", raw.len());
             return Err(Error::damaged("block", reason));

@@ -42,6 +42,7 @@ impl<const STEP: u32> Apm<STEP> {
     pub(super) fn prefetch(&self, context: u32) {
         let low = context as usize * Self::NODES;
         prefetch(&self.nodes, low);
+        // The nodes of a context may lie in two cache lines.
         prefetch(&self.nodes, low + Self::NODES - 1);
     }
 
@@ -51,6 +52,7 @@ impl<const STEP: u32> Apm<STEP> {
         let x = (stretched + MIDDLE) as usize;
         let low = context as usize * Self::NODES + (x >> STEP);
         let weight = (x & ((1 << STEP) - 1)) as i32;
+        // Only the nearer node learns: the farther one answers for other predictions.
         self.nearest = low + (x >> (STEP - 1) & 1);
         (i32::from(self.nodes[low]) * ((1 << STEP) - weight) + i32::from(self.nodes[low + 1]) * weight) >> STEP
     }

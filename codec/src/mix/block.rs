@@ -55,6 +55,7 @@ impl Block {
     pub(super) fn reset(&mut self, dictionary: &[u8], lens: &[usize]) {
         self.bytes.clear();
         self.bytes.extend_from_slice(dictionary);
+        // Zeros stand for bytes that are not known yet. Nothing may read them before both sides know them.
         self.bytes.resize(dictionary.len() + lens.iter().sum::<usize>(), 0);
         self.lanes.clear();
         let mut start = dictionary.len() as u32;

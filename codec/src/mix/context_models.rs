@@ -202,10 +202,12 @@ impl ContextModels {
         if byte.bits == 3 {
             foreseen.hashes = self.half.hashes;
         } else {
+            // The next half byte belongs to the next byte, whose contexts contain the likely value of this one.
             let me = &block.lanes[lane];
             let at = me.at as usize;
             let mut then = me.clone();
             then.push(partial as u8);
+            // Behind the last byte of the block there is nothing to foresee.
             if then.at as usize >= block.bytes.len() {
                 return;
             }

@@ -74,6 +74,7 @@ impl DataLayout {
             .iter()
             .filter(|&&b| b < 9 || (14..32).contains(&b) || b >= 245)
             .count();
+        // Text has few such bytes. Looking for records in it costs time and finds accidents.
         if odd * 20 < raw.len() || raw.len() < 64 {
             return shapes;
         }

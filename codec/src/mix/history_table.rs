@@ -25,6 +25,7 @@ pub(super) type Keys = [u32; WAYS];
 #[inline(always)]
 pub(super) fn keys<S: Whole>(s: S, hashes: &[u32; WAYS], partial: u32) -> Keys {
     let hashes = s.load_int(&hashes.map(u32::cast_signed));
+    // Multiplying spreads the few bits of a half byte over the word. Otherwise they would pick the same lines.
     let partial = s.splat_int(partial.wrapping_mul(0x9E37_79B1).cast_signed());
     let x = s.mul_int(s.xor(hashes, partial), s.splat_int(0x2C1B_3C6D));
     let mut keys = [0; WAYS];
@@ -60,6 +61,7 @@ impl HistoryTable {
     pub(super) fn copy_from(&mut self, other: &HistoryTable, log2_lines: u32) {
         self.lines.clear();
         self.shift = other.shift.min(32 - log2_lines.clamp(1, 24));
+        // A larger table has more bits of the key in its index. Whatever they are, the copy must be found.
         let copies = 1 << (other.shift - self.shift);
         if copies == 1 {
             self.lines.extend_from_slice(&other.lines);
@@ -97,6 +99,7 @@ impl HistoryTable {
         for i in 0..CONTEXTS {
             let key = keys[i];
             let index = key >> self.shift;
+            // Zero marks an empty slot, so no context may have it.
             let check = (key as u8).max(1);
             let line = &mut self.lines[index as usize].0;
             let hit = s.heads(line, check);

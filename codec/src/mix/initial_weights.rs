@@ -70,6 +70,7 @@ impl InitialWeights {
                 weights[pixels] = one / PIXEL_SHARE;
             }
         }
+        // Untrained, the language model's own prediction is taken as it is.
         let mut end_set = Set::ZERO;
         end_set.flat_mut()[0] = (1 << WEIGHT_BITS) / token_end::MIXERS as i32;
         InitialWeights {
@@ -85,6 +86,7 @@ impl InitialWeights {
     /// All numbers in 16 bits, little-endian: maps of histories, weights, final map, qualities of matches, and the
     /// weights of token ends.
     pub(super) fn to_bytes(&self) -> Vec<u8> {
+        // Rounded, not cut: cutting would shift all weights the same way.
         let weight = |w: &i32| ((w + (1 << (STORED_SHIFT - 1))) >> STORED_SHIFT).clamp(-32768, 32767) as i16 as u16;
         let cell = |cell: &Cell| cell.p() as u16;
         let mut numbers: Vec<u16> = self.maps.probabilities().collect();

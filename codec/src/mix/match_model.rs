@@ -155,6 +155,7 @@ impl MatchModel {
         if self.expected == 0 {
             return 0;
         }
+        // A bit of this byte was not the expected one. Nothing is said about the rest of it.
         if (self.expected >> (8 - byte.bits)) != byte.partial {
             self.expected = 0;
             return 0;
@@ -190,6 +191,7 @@ impl MatchModel {
         let me = &block.lanes[lane];
         let m = &mut self.matches[lane];
         if m.len > 0 {
+            // The byte behind the match must be coded already. It may lie in a lane that has not come as far.
             if block.bytes[m.place as usize] == me.last as u8 && is_known(m.place + 1, &block.lanes) {
                 m.place += 1;
                 m.len = (m.len + 1).min(LEN_LIMIT);
@@ -205,6 +207,7 @@ impl MatchModel {
         if self.matches[lane].len == 0 {
             self.find(lane, self.places[slot], block);
         }
+        // The block itself comes first. What it repeats is nearer than what the dictionary has.
         if self.matches[lane].len == 0
             && let Some(dictionary) = &self.dictionary
         {
@@ -221,11 +224,13 @@ impl MatchModel {
         if place == 0 || !is_known(place, &block.lanes) {
             return;
         }
+        // A longer match than this changes no prediction, so comparing stops there.
         let most = MAX_LEN.min(place).min(me.at - me.start);
         let mut len = 0;
         while len < most && block.bytes[(place - 1 - len) as usize] == block.bytes[(me.at - 1 - len) as usize] {
             len += 1;
         }
+        // Shorter ones are collisions of the hash, not repetitions.
         if len >= MIN_LEN {
             self.matches[lane] = Match { place, len };
         }

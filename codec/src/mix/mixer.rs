@@ -99,6 +99,7 @@ impl<const V: usize> Mixer<V> {
     fn predict_used<S: Whole, const USED: usize>(&mut self, s: S, inputs: [S::I; V], sets: &[u32; MIXERS]) -> i32 {
         let mut weights = [s.splat_int(0); V];
         for j in 0..USED {
+            // The weights of all selected sets add up, so the product with the inputs is taken once.
             let chosen = self.base[j].wrapping_add(sets[j]);
             self.chosen[j] = chosen;
             for (sum, w) in weights.iter_mut().zip(&self.sets[chosen as usize].0) {
@@ -110,6 +111,7 @@ impl<const V: usize> Mixer<V> {
             products = s.add_int(products, s.mul_int(s.shift_right::<UNUSED_BITS>(w), x));
             s.store_int(x, to);
         }
+        // Beyond the limit the logistic function is flat and nothing more would be learned.
         let mixed = s.sum(products) >> (WEIGHT_BITS - UNUSED_BITS);
         self.mixed = mixed.clamp(-LIMIT, LIMIT);
         self.p = squash(self.mixed);
@@ -119,6 +121,7 @@ impl<const V: usize> Mixer<V> {
     /// Learns from the bit that followed, at `rate / 65536`.
     #[inline(always)]
     pub(super) fn update<S: Whole>(&mut self, s: S, bit: bool, rate: i32) {
+        // The derivative of the coding cost by the mixed value is the error itself, so no division is needed.
         let error = (i32::from(bit) << 16).wrapping_sub(self.p).wrapping_mul(rate) >> 8;
         match self.used {
             2 => self.update_used::<S, 2>(s, error),
@@ -131,6 +134,7 @@ impl<const V: usize> Mixer<V> {
     #[inline(always)]
     fn update_used<S: Whole, const USED: usize>(&mut self, s: S, error: i32) {
         let (error, half) = (s.splat_int(error), s.splat_int(1 << 9));
+        // Every chosen set moves by the same step: the steps are computed once for all of them.
         let mut deltas = [half; V];
         for (delta, x) in deltas.iter_mut().zip(&self.inputs.0) {
             *delta = s.shift_right::<10>(s.add_int(s.mul_int(s.load_int(x), error), half));

@@ -65,6 +65,7 @@ impl Mixing {
     #[inline(always)]
     pub(super) fn refine(&mut self, mixed: i32, context: u32) -> u32 {
         let refined = self.final_map.refine(self.mixer.mixed, context);
+        // The mean is better than either: the map is right where it has learned, and the mixer elsewhere.
         ((mixed + refined) >> 1).clamp(1, 65535) as u32
     }
 

@@ -30,6 +30,7 @@ impl Pixels {
 
     /// Forgets everything; `used`: whether the block has rows.
     pub(super) fn reset(&mut self, used: bool) {
+        // Empty counters say that no block of this kind is under way.
         self.counters.clear();
         if used {
             self.counters.resize(TEMPLATES << LOG2, Counter::new(32768, 0));

@@ -131,6 +131,7 @@ impl Predictor {
 
     /// Gives tables back that only blocks larger than most need.
     pub(crate) fn release_large(&mut self) {
+        // A predictor that is kept would hold this memory, and most blocks need a quarter of it.
         if self.contexts.table_bytes() > KEPT_TABLE {
             self.contexts.release();
             self.matches.release();
@@ -208,6 +209,7 @@ impl Predictor {
         let byte_before = u32::from(me.last as u8);
         if let Some(sse) = self.model.sse.as_mut().filter(|_| language_model.is_some()) {
             let partial = u64::from(partial) << 32;
+            // One context is the tokens, the other the last bytes: the model errs by vocabulary and by place.
             let token = me.token_before ^ me.token.rotate_left(13) ^ partial;
             let bytes = me.last & 0xFF_FFFF | partial;
             let hashes = [hash(token, salt::SSE_TOKEN), hash(bytes, salt::SSE_BYTES)];
@@ -279,6 +281,7 @@ impl Predictor {
     fn append(&mut self, lane: usize, bit: bool) {
         self.byte.push(bit);
         self.contexts.push(bit);
+        // A half byte's slots are copies. The table gets them when it ends.
         if !self.byte.is_half() {
             return;
         }
@@ -321,6 +324,7 @@ impl DecisionModel for Predictor {
     #[inline]
     fn token(&mut self, lane: usize) {
         self.block.lanes[lane].end_token();
+        // The contexts of a token's first byte differ, so those that were foreseen are of no use.
         self.contexts.prefetch(&self.block, lane);
     }
 }

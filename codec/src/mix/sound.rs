@@ -58,6 +58,7 @@ pub(super) fn forward(raw: &[u8], channels: usize) -> Vec<u8> {
         let sample = i16::from_le_bytes(*pair);
         let prediction = filter.predict();
         let difference = sample.wrapping_sub(prediction as i16);
+        // The sign goes to the lowest bit, so that small differences of either sign have a high byte of zero.
         *pair = ((difference << 1 ^ difference >> 15) as u16).to_be_bytes();
         filter.learn(i64::from(sample), prediction);
     }

@@ -18,6 +18,7 @@ pub(super) struct SseInput<const N: usize> {
 impl<const N: usize> SseInput<N> {
     /// Maps that know nothing yet, for a block of `len` bytes.
     pub(super) fn new(len: usize) -> Self {
+        // About one context for each eight bytes: more would not see a decision twice.
         let log2 = (usize::BITS - len.leading_zeros()).clamp(11, 19) - 3;
         SseInput {
             maps: std::array::from_fn(|_| Apm::new(1 << log2)),

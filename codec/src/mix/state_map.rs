@@ -49,6 +49,7 @@ impl StateMaps {
             let (zeros, ones) = (u32::from(zeros), u32::from(ones));
             ((65536 * (5 * ones + 2)) / (5 * (zeros + ones) + 4)) as u16
         };
+        // The same map for every context: they differ only after some learning.
         let map = HISTORIES.counts.map(expected);
         StateMaps::new(map.into_iter().cycle())
     }
@@ -130,6 +131,7 @@ impl StateMaps {
         let (mut cells, mut pairs) = ([0; WAYS], [0; WAYS]);
         s.store_unsigned(p20, &mut cells);
         s.store_unsigned(s.or(s.shift_left::<16>(linear), stretched), &mut pairs);
+        // No vector instruction scatters bytes by index, so the results go back one by one.
         for i in 0..CONTEXTS {
             let state = usize::from(states(i));
             self.cells[i][state] = Cell(cells[i]);

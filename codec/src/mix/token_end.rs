@@ -99,6 +99,8 @@ impl TokenEnd {
         let rank = u64::from(rank) + 1;
         let last = lane.last;
         let expected = u64::from(hint.expected);
+        // From the least to the most particular: the token alone, with four and six bytes before it, with what the
+        // match expects, and with the token before.
         let contexts = [
             rank,
             rank << 32 | last & 0xFFFF_FFFF,
@@ -112,6 +114,7 @@ impl TokenEnd {
         let hashes: [u64; CONTEXTS] = std::array::from_fn(|i| hash(contexts[i], salt::TOKEN_END + i as u64));
         let place_of = |i: usize| i << self.log2 | (hashes[i] >> (64 - self.log2)) as usize;
         let places: [usize; CONTEXTS] = std::array::from_fn(place_of);
+        // All places are asked for before the first is read: five misses of the cache then take the time of one.
         for place in places {
             prefetch(&self.cells, place);
         }
@@ -119,6 +122,7 @@ impl TokenEnd {
         for (i, place) in places.into_iter().enumerate() {
             let check = (hashes[i] >> 20) as u16;
             let cell = &mut self.cells[place];
+            // Another context had the cell. Its probability would mislead more than none.
             if cell.check != check {
                 *cell = Cell {
                     check,
@@ -134,6 +138,7 @@ impl TokenEnd {
             self.inputs[2 + 2 * i] = if n < 3 { s * n as i32 / 4 } else { s };
             self.inputs[3 + 2 * i] = if n == 0 { 0 } else { linear(p as i32) };
         }
+        // If the token before ended where the match is, this one probably ends here.
         let then = match hint.place.checked_sub(1) {
             Some(place) if hint.expected != 0 => self.decided[place as usize],
             _ => 0,
@@ -148,6 +153,7 @@ impl TokenEnd {
         let sets = [known * 8 + hint.class, level * 3 + u32::from(then), 0, 0, 0, 0, 0, 0];
         let inputs = [v.load_int(&self.inputs)];
         let p = self.mixer.predict(v, inputs, &sets);
+        // The range coder needs room for both outcomes, and a wrong certainty would cost more than it ever saves.
         p.clamp(LEAST, 65536 - LEAST) as u32
     }
 

@@ -104,6 +104,7 @@ impl Predictor {
     /// Prepares for reading a dictionary of `len` bytes.
     fn reset_for_dictionary(&mut self, len: usize) {
         self.import_initial(false);
+        // Small tables, because every block behind this dictionary copies them.
         self.reset_tables(&[len], table_bits(len));
     }
 
