@@ -4,6 +4,7 @@ use crate::change::Change;
 use crate::counters::Counters;
 use crate::index::rows;
 use crate::index::{Delta, Index};
+use crate::invalid_change::InvalidChange;
 use crate::types::{BlockRef, Cookie, Dirent, Inode, StoredBlock};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +79,7 @@ struct Transaction<'a> {
 }
 
 fn refused<T>(why: String) -> Result<T> {
-    Err(Error::InvalidChange(why))
+    Err(InvalidChange::Contents(why).into())
 }
 
 impl Transaction<'_> {

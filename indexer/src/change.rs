@@ -1,6 +1,8 @@
 //! Changes of the tree, and transactions of them as they lie in the log.
 
 use crate::dictionary::DictionaryChange;
+use crate::invalid_change::InvalidChange;
+use crate::limits::{MAX_COPIED, MAX_COPIED_TOGETHER, MAX_EXTENTS};
 use crate::types::{BlockRef, Dirent, Extent, Inode, MAX_NAME, MAX_TARGET, MAX_XATTR};
 
 mod code;
@@ -13,18 +15,6 @@ pub(crate) use inode::{decode_inode, encode_inode};
 
 /// Longest key of a meta row.
 const MAX_META_KEY: usize = 255;
-
-/// Most extents in one change: more are more changes.
-pub const MAX_EXTENTS: usize = 1 << 20;
-
-/// Most blocks copied by one change.
-pub const MAX_COPIED: u64 = 4096;
-
-/// Most blocks copied by the changes of one transaction: each may take an entry in memory when it is applied.
-pub(crate) const MAX_COPIED_TOGETHER: u64 = 1 << 20;
-
-/// A stored block with more users than this is moved, but neither coded anew nor merged: each of them costs work.
-pub const MAX_USERS: u64 = 1 << 16;
 
 /// One step of a transaction. The steps of a transaction are applied in order, all or none of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,20 +135,18 @@ pub enum Change {
 
 impl Change {
     /// Adds to the number of blocks that the changes of a transaction copy, and refuses too many.
-    pub(crate) fn count_copied(&self, copied: &mut u64) -> Result<(), String> {
+    pub(crate) fn count_copied(&self, copied: &mut u64) -> Result<(), InvalidChange> {
         if let Self::CopyExtents { count, .. } = self {
             *copied = copied.saturating_add(*count);
         }
         if *copied > MAX_COPIED_TOGETHER {
-            return Err(format!(
-                "copies of more than {MAX_COPIED_TOGETHER} blocks in one transaction"
-            ));
+            return Err(InvalidChange::CopiedTogether);
         }
         Ok(())
     }
 
     /// Refuses what no filesystem may hold; the same rules hold for what comes from the disk.
-    pub(crate) fn validate(&self) -> Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), InvalidChange> {
         match self {
             Self::PutInode(inode) => validate_inode(inode),
             Self::DelInode(ino) | Self::PutOrphan(ino) | Self::DelOrphan(ino) => number(*ino),
@@ -171,10 +159,7 @@ impl Change {
             Self::PutExtents { ino, first, extents } => {
                 number(*ino)?;
                 if extents.len() > MAX_EXTENTS {
-                    return Err(format!(
-                        "{} extents in one change, at most {MAX_EXTENTS}",
-                        extents.len()
-                    ));
+                    return Err(InvalidChange::Extents(extents.len()));
                 }
                 extents.iter().flatten().try_for_each(|e| block_id(e.id))?;
                 range(*first, extents.len() as u64)
@@ -189,7 +174,7 @@ impl Change {
                 number(*ino)?;
                 number(*from)?;
                 if *count == 0 || *count > MAX_COPIED {
-                    return Err(format!("a copy of {count} blocks, 1 to {MAX_COPIED} in one change"));
+                    return Err(InvalidChange::Copied(*count));
                 }
                 range(*first, *count)?;
                 range(*from_first, *count)
@@ -201,7 +186,7 @@ impl Change {
             }
             Self::TruncateExtents { ino, .. } => number(*ino),
             Self::PunchExtents { ino, from, end } if from < end => number(*ino).and(block_number(*end)),
-            Self::PunchExtents { .. } => Err("a hole of no blocks".into()),
+            Self::PunchExtents { .. } => Err(InvalidChange::EmptyHole),
             Self::PutXattr { ino, name, value } => {
                 number(*ino)?;
                 xattr_name(name)?;
@@ -211,7 +196,7 @@ impl Change {
             Self::Dictionary(change) => change.validate(),
             Self::PutMeta { key, value } => {
                 if key.is_empty() {
-                    return Err("an empty meta key".into());
+                    return Err(InvalidChange::EmptyMetaKey);
                 }
                 length("a meta key", key.len(), MAX_META_KEY)?;
                 length("a meta value", value.len(), MAX_XATTR)
@@ -220,84 +205,84 @@ impl Change {
     }
 }
 
-pub(crate) fn validate_inode(inode: &Inode) -> Result<(), String> {
+pub(crate) fn validate_inode(inode: &Inode) -> Result<(), InvalidChange> {
     number(inode.ino)?;
     length("the target of a symbolic link", inode.target.len(), MAX_TARGET)?;
     if inode.perm > 0o7777 {
-        return Err(format!("permission bits {:o} of inode {}", inode.perm, inode.ino));
+        return Err(InvalidChange::Permissions {
+            perm: inode.perm,
+            ino: inode.ino,
+        });
     }
     if [inode.atime, inode.mtime, inode.ctime, inode.crtime]
         .iter()
         .any(|t| t.nanos >= 1_000_000_000)
     {
-        return Err(format!(
-            "a time of inode {} has a billion nanoseconds or more",
-            inode.ino
-        ));
+        return Err(InvalidChange::Nanoseconds(inode.ino));
     }
     if inode.size > i64::MAX as u64 {
-        return Err(format!("size {} of inode {}", inode.size, inode.ino));
+        return Err(InvalidChange::Size {
+            size: inode.size,
+            ino: inode.ino,
+        });
     }
     Ok(())
 }
 
 /// Numbers are given out one after another: one beyond 2^63 was never reached, and there has to be a next one.
-fn number(ino: u64) -> Result<(), String> {
+fn number(ino: u64) -> Result<(), InvalidChange> {
     if ino == 0 || ino > i64::MAX as u64 {
-        Err(format!("inode number {ino}"))
+        Err(InvalidChange::InodeNumber(ino))
     } else {
         Ok(())
     }
 }
 
 /// Files end at 2^63 bytes and blocks have a byte at least.
-fn block_number(block: u64) -> Result<(), String> {
+fn block_number(block: u64) -> Result<(), InvalidChange> {
     if block > i64::MAX as u64 {
-        Err(format!("block number {block}"))
+        Err(InvalidChange::BlockNumber(block))
     } else {
         Ok(())
     }
 }
 
 /// Blocks from `first` on, `count` of them.
-fn range(first: u64, count: u64) -> Result<(), String> {
+fn range(first: u64, count: u64) -> Result<(), InvalidChange> {
     match first.checked_add(count) {
         Some(end) => block_number(end),
-        None => Err("a block number overflows".into()),
+        None => Err(InvalidChange::BlockOverflow),
     }
 }
 
 /// As inodes, stored blocks are numbered one after another.
-pub(crate) fn block_id(id: u64) -> Result<(), String> {
+pub(crate) fn block_id(id: u64) -> Result<(), InvalidChange> {
     if id == 0 || id > i64::MAX as u64 {
-        Err(format!("a stored block with number {id}"))
+        Err(InvalidChange::StoredBlock(id))
     } else {
         Ok(())
     }
 }
 
-fn length(what: &str, len: usize, max: usize) -> Result<(), String> {
+fn length(what: &'static str, len: usize, max: usize) -> Result<(), InvalidChange> {
     if len > max {
-        Err(format!("{what} of {len} bytes, at most {max}"))
+        Err(InvalidChange::Length { what, len, max })
     } else {
         Ok(())
     }
 }
 
 /// A name that may stand in a directory.
-pub(crate) fn dirent_name(name: &[u8]) -> Result<(), String> {
+pub(crate) fn dirent_name(name: &[u8]) -> Result<(), InvalidChange> {
     if name.is_empty() || name == b"." || name == b".." || name.contains(&b'/') || name.contains(&0) {
-        return Err(format!("the name {:?} in a directory", String::from_utf8_lossy(name)));
+        return Err(InvalidChange::Name(String::from_utf8_lossy(name).into_owned()));
     }
     length("a name", name.len(), MAX_NAME)
 }
 
-fn xattr_name(name: &[u8]) -> Result<(), String> {
+fn xattr_name(name: &[u8]) -> Result<(), InvalidChange> {
     if name.is_empty() || name.contains(&0) {
-        return Err(format!(
-            "the name {:?} of an extended attribute",
-            String::from_utf8_lossy(name)
-        ));
+        return Err(InvalidChange::XattrName(String::from_utf8_lossy(name).into_owned()));
     }
     length("a name", name.len(), MAX_NAME)
 }

@@ -1,6 +1,8 @@
 //! Dictionaries: texts that blocks are decoded with. Each is stored more than once, in different segments, because the
 //! loss of one would be the loss of every block that needs it.
 
+use crate::invalid_change::InvalidChange;
+use crate::limits::{MAX_COPIES, MAX_DICTIONARY, MAX_INFO};
 use crate::types::BlockRef;
 use crate::wire::{Reader, put_bytes, put_varint};
 
@@ -10,17 +12,8 @@ pub type DictionaryId = [u8; 4];
 /// The most dictionaries of a store.
 pub const MAX_DICTIONARIES: usize = 64;
 
-/// The most bytes of a copy.
-pub const MAX_DICTIONARY: usize = (1 << 20) + 64;
-
 /// Copies that a new dictionary gets.
 pub(crate) const COPIES: usize = 2;
-
-/// The most copies that a dictionary may have.
-const MAX_COPIES: usize = 4;
-
-/// The most bytes of [`Dictionary::info`].
-const MAX_INFO: usize = 255;
 
 /// A dictionary of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +50,7 @@ const DELETE: u8 = 22;
 
 impl DictionaryChange {
     /// Refuses what no store may hold.
-    pub(crate) fn validate(&self) -> Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), InvalidChange> {
         match self {
             Self::Put(dictionary) => dictionary.validate(),
             Self::Swap { new, .. } => copy_len(new),
@@ -117,18 +110,12 @@ impl DictionaryChange {
 }
 
 impl Dictionary {
-    pub(crate) fn validate(&self) -> Result<(), String> {
+    pub(crate) fn validate(&self) -> Result<(), InvalidChange> {
         if !(1..=MAX_COPIES).contains(&self.copies.len()) {
-            return Err(format!(
-                "a dictionary of {} copies, 1 to {MAX_COPIES} are possible",
-                self.copies.len()
-            ));
+            return Err(InvalidChange::Copies(self.copies.len()));
         }
         if self.info.len() > MAX_INFO {
-            return Err(format!(
-                "{} bytes of a dictionary's info, at most {MAX_INFO}",
-                self.info.len()
-            ));
+            return Err(InvalidChange::Info(self.info.len()));
         }
         self.copies.iter().try_for_each(copy_len)
     }
@@ -149,9 +136,9 @@ impl Dictionary {
     }
 }
 
-fn copy_len(copy: &BlockRef) -> Result<(), String> {
+fn copy_len(copy: &BlockRef) -> Result<(), InvalidChange> {
     match copy.len as usize {
-        len if len > MAX_DICTIONARY => Err(format!("a dictionary of {len} bytes, at most {MAX_DICTIONARY}")),
+        len if len > MAX_DICTIONARY => Err(InvalidChange::Dictionary(len)),
         _ => Ok(()),
     }
 }

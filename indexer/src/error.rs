@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::invalid_change::InvalidChange;
+
 /// The result of everything that can fail in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -77,7 +79,7 @@ pub enum Error {
     },
     /// A transaction asks for something no filesystem may hold.
     #[error("refused change: {0}")]
-    InvalidChange(String),
+    InvalidChange(#[from] InvalidChange),
     /// No store can be opened or made with this option.
     #[error("not possible: {0}")]
     InvalidOption(String),

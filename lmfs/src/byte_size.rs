@@ -4,6 +4,22 @@ use bytesize::ByteSize;
 use lmfs_codec::{MAX_BLOCK, MIN_BLOCK};
 use lmfs_indexer::MAX_PARITY;
 
+/// Why text is no size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SizeError {
+    /// It is no number with a unit.
+    #[error("'{0}' is not a size: write for example 65536, 64k, 64KiB or 1MiB")]
+    NotASize(String),
+    /// No block has this size.
+    #[error(
+        "a block is {MIN_BLOCK} to {MAX_BLOCK} bytes long, a power of two (4KiB, 8KiB, 16KiB ... 1MiB); {0} is not"
+    )]
+    NotABlockSize(u64),
+    /// No parity has this share.
+    #[error("'{0}' is no share of parity: write for example 5%, at most {MAX_PARITY}%")]
+    NotAShare(String),
+}
+
 /// Parses a size in bytes.
 ///
 /// A single letter means the power of two, as `dd`, `zstd` and `mount` have it: `64k` is `64KiB`. `KB`, `MB` and `GB`
@@ -11,7 +27,7 @@ use lmfs_indexer::MAX_PARITY;
 ///
 /// # Errors
 /// Text that is no size, in words meant for the user.
-pub fn parse(text: &str) -> Result<u64, String> {
+pub fn parse(text: &str) -> Result<u64, SizeError> {
     let trimmed = text.trim();
     let lone = trimmed
         .strip_suffix(|c: char| "kmgtKMGT".contains(c))
@@ -23,22 +39,19 @@ pub fn parse(text: &str) -> Result<u64, String> {
     spelled
         .parse::<ByteSize>()
         .map(|size| size.as_u64())
-        .map_err(|_| format!("'{text}' is not a size: write for example 65536, 64k, 64KiB or 1MiB"))
+        .map_err(|_| SizeError::NotASize(text.to_owned()))
 }
 
 /// Parses a block size: a power of two between [`MIN_BLOCK`] and [`MAX_BLOCK`], in bytes.
 ///
 /// # Errors
 /// Text that is no size, or a size that cannot be a block size, in words meant for the user.
-pub fn parse_block_size(text: &str) -> Result<u32, String> {
+pub fn parse_block_size(text: &str) -> Result<u32, SizeError> {
     let size = parse(text)?;
     let fits = usize::try_from(size).is_ok_and(|size| (MIN_BLOCK..=MAX_BLOCK).contains(&size));
     match u32::try_from(size) {
         Ok(size) if fits && size.is_power_of_two() => Ok(size),
-        _ => Err(format!(
-            "a block is {} to {} bytes long, a power of two (4KiB, 8KiB, 16KiB ... 1MiB); {} is not",
-            MIN_BLOCK, MAX_BLOCK, size
-        )),
+        _ => Err(SizeError::NotABlockSize(size)),
     }
 }
 
@@ -46,13 +59,13 @@ pub fn parse_block_size(text: &str) -> Result<u32, String> {
 ///
 /// # Errors
 /// Anything that is no whole number of at most [`MAX_PARITY`], in words meant for the user.
-pub fn parse_percent(text: &str) -> Result<u8, String> {
+pub fn parse_percent(text: &str) -> Result<u8, SizeError> {
     let number = text.trim().trim_end_matches('%').trim_end();
     number
         .parse()
         .ok()
         .filter(|percent| *percent <= MAX_PARITY)
-        .ok_or_else(|| format!("'{text}' is no share of parity: write for example 5%, at most {MAX_PARITY}%"))
+        .ok_or_else(|| SizeError::NotAShare(text.to_owned()))
 }
 
 /// A size for people, `12.3 MiB`.
@@ -83,14 +96,14 @@ mod tests {
             (Ok(5), Ok(50), Ok(0))
         );
         for bad in ["", "%", "51%", "-1", "5.5%", "5 percent", "256"] {
-            assert!(parse_percent(bad).is_err_and(|e| e.contains(bad)), "{bad}");
+            assert!(parse_percent(bad).is_err_and(|e| e.to_string().contains(bad)), "{bad}");
         }
     }
 
     #[test]
     fn nonsense_is_refused_with_its_text() {
         for bad in ["", "k", "12x", "-1", "1.2.3M", "é", "abcé"] {
-            assert!(parse(bad).is_err_and(|e| e.contains(bad)), "{bad}");
+            assert!(parse(bad).is_err_and(|e| e.to_string().contains(bad)), "{bad}");
         }
     }
 

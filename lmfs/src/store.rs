@@ -36,6 +36,6 @@ pub use folder::{Folder, is_store};
 pub use lock::Lock;
 pub use opened::{Access, Opened};
 pub use parity::set_parity;
-pub use prefer::Prefer;
+pub use prefer::{Prefer, UnknownPreference};
 pub use rebuild::rebuild;
 pub use tag::Tag;

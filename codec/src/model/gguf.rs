@@ -4,6 +4,7 @@
 //! [`Gguf::check_model`] first. Source: the GGUF specification in the ggml repository.
 
 mod intake;
+mod malformed;
 mod reader;
 mod types;
 mod value;
@@ -11,6 +12,7 @@ mod value;
 use std::collections::{BTreeMap, HashSet};
 
 pub use intake::read;
+pub use malformed::Malformed;
 use reader::Reader;
 pub use value::{Tensor, Value};
 
@@ -33,7 +35,7 @@ impl Gguf {
     ///
     /// # Errors
     /// What is wrong, in words, with the offset where it matters.
-    pub fn parse(file: &[u8]) -> Result<Gguf, String> {
+    pub fn parse(file: &[u8]) -> Result<Gguf, Malformed> {
         let gguf = Gguf::directory(&mut Reader::new(file, file.len() as u64))?;
         gguf.check_extents(file.len() as u64)?;
         Ok(gguf)
@@ -41,7 +43,7 @@ impl Gguf {
 
     /// Where the last tensor of a file of `len` bytes ends, of which these are the first; `None` if more of them are
     /// needed.
-    fn end(first: &[u8], len: u64) -> Result<Option<u64>, String> {
+    fn end(first: &[u8], len: u64) -> Result<Option<u64>, Malformed> {
         let mut reader = Reader::new(first, len);
         match Gguf::directory(&mut reader) {
             Err(_) if reader.wants_more() => Ok(None),
@@ -53,13 +55,13 @@ impl Gguf {
     }
 
     /// Metadata and tensors, whose places are not compared with the file yet.
-    fn directory(reader: &mut Reader<'_>) -> Result<Gguf, String> {
+    fn directory(reader: &mut Reader<'_>) -> Result<Gguf, Malformed> {
         if reader.bytes(Gguf::MAGIC.len(), "magic").ok() != Some(Gguf::MAGIC) {
             return Err(Gguf::NO_MAGIC.into());
         }
         let version = reader.u32("version")?;
         if !(2..=3).contains(&version) {
-            return Err(format!("it has GGUF version {version}; versions 2 and 3 can be read"));
+            return Err(format!("it has GGUF version {version}; versions 2 and 3 can be read").into());
         }
         let tensor_count = reader.count("tensor count", 24)?;
         let metadata_count = reader.count("metadata count", 13)?;
@@ -78,7 +80,7 @@ impl Gguf {
             None => 32,
             Some(Value::Integer(n)) if (8..=1 << 20).contains(n) && n.count_ones() == 1 => *n as usize,
             Some(other) => {
-                return Err(format!("general.alignment is {other:?}, not a power of two"));
+                return Err(format!("general.alignment is {other:?}, not a power of two").into());
             }
         };
         let data = reader.position().next_multiple_of(alignment);
@@ -90,7 +92,7 @@ impl Gguf {
     }
 
     /// That a file of `len` bytes has all tensors; where the last of them ends.
-    fn check_extents(&self, len: u64) -> Result<u64, String> {
+    fn check_extents(&self, len: u64) -> Result<u64, Malformed> {
         let (mut last, mut sum) = (0, 0_u64);
         for tensor in &self.tensors {
             let end = tensor.offset.checked_add(tensor.len).map(|end| end as u64);
@@ -98,7 +100,8 @@ impl Gguf {
                 return Err(format!(
                     "it is truncated: tensor {} needs {} bytes at offset {}, the file has {len}",
                     tensor.name, tensor.len, tensor.offset,
-                ));
+                )
+                .into());
             };
             last = end.max(last);
             sum = sum.saturating_add(tensor.len as u64);
@@ -146,7 +149,7 @@ impl Gguf {
     ///
     /// # Errors
     /// What is missing or impossible, and what to use instead.
-    pub fn check_model(&self) -> Result<(), String> {
+    pub fn check_model(&self) -> Result<(), Malformed> {
         let Some(architecture) = self.text("general.architecture") else {
             return Err("it does not name its architecture (general.architecture)".into());
         };
@@ -158,14 +161,10 @@ impl Gguf {
             match self.integer(&format!("{architecture}.{key}")) {
                 Some(n) if (1..=limit).contains(&n) => {}
                 Some(n) => {
-                    return Err(format!(
-                        "{architecture}.{key} is {n}, which is not between 1 and {limit}"
-                    ));
+                    return Err(format!("{architecture}.{key} is {n}, which is not between 1 and {limit}").into());
                 }
                 None => {
-                    return Err(format!(
-                        "it does not say its {architecture}.{key}: it is not a language model"
-                    ));
+                    return Err(format!("it does not say its {architecture}.{key}: it is not a language model").into());
                 }
             }
         }
@@ -174,7 +173,7 @@ impl Gguf {
             && !architecture.contains("rwkv")
             && !architecture.contains("mamba")
         {
-            return Err(format!("{head_count} is 0"));
+            return Err(format!("{head_count} is 0").into());
         }
         let experts = |key: &str| match self.metadata.get(&format!("{architecture}.{key}")) {
             None => Some(0),
@@ -185,7 +184,7 @@ impl Gguf {
             (Some(0), Some(0)) => {}
             (Some(count), Some(used)) if (1..=count).contains(&used) && count <= 512 => {}
             (count, used) => {
-                return Err(format!("it has {count:?} experts and uses {used:?} of them"));
+                return Err(format!("it has {count:?} experts and uses {used:?} of them").into());
             }
         }
         match self.text("tokenizer.ggml.model") {
@@ -201,10 +200,7 @@ impl Gguf {
         match self.array("tokenizer.ggml.tokens") {
             Some(tokens) if tokens.len() >= 256 => distinct(tokens)?,
             Some(tokens) => {
-                return Err(format!(
-                    "its vocabulary has {} tokens; 256 bytes need more",
-                    tokens.len()
-                ));
+                return Err(format!("its vocabulary has {} tokens; 256 bytes need more", tokens.len()).into());
             }
             None => return Err("it has no vocabulary (tokenizer.ggml.tokens)".into()),
         }
@@ -212,25 +208,25 @@ impl Gguf {
             return Err("it has no weights (a file of vocabulary only)".into());
         }
         match self.tensors.iter().find(|tensor| types::is_integer(tensor.kind)) {
-            Some(tensor) => Err(format!("tensor {} holds integers, which are no weights", tensor.name)),
+            Some(tensor) => Err(format!("tensor {} holds integers, which are no weights", tensor.name).into()),
             None => Ok(()),
         }
     }
 }
 
 /// That no two tokens are written alike: llama.cpp stops at them.
-fn distinct(tokens: &[Value]) -> Result<(), String> {
+fn distinct(tokens: &[Value]) -> Result<(), Malformed> {
     let mut seen = HashSet::with_capacity(tokens.len());
     for (id, token) in tokens.iter().enumerate() {
         let Value::Text(text) = token else {
-            return Err(format!("token {id} is no text"));
+            return Err(format!("token {id} is no text").into());
         };
         let text = match text.is_empty() {
             true => format!("[EMPTY_{id}]").into_bytes(), // what llama.cpp calls it
             false => text.clone(),
         };
         if !seen.insert(text) {
-            return Err(format!("token {id} is written as one before it is"));
+            return Err(format!("token {id} is written as one before it is").into());
         }
     }
     Ok(())
@@ -279,7 +275,7 @@ mod tests {
             file.extend(0_u64.to_le_bytes());
         }
         file.resize(file.len().next_multiple_of(32) + 256, 0);
-        assert!(Gguf::parse(&file).unwrap_err().contains("overlap"));
+        assert!(Gguf::parse(&file).unwrap_err().to_string().contains("overlap"));
     }
 
     /// llama.cpp ended the process at each of these.
@@ -308,12 +304,12 @@ mod tests {
         twice
             .metadata
             .insert("tokenizer.ggml.tokens".into(), Value::Array(tokens));
-        assert!(twice.check_model().unwrap_err().contains("token 4095"));
+        assert!(twice.check_model().unwrap_err().to_string().contains("token 4095"));
 
         for kind in [24, 26, 28] {
             let mut integers = sound.clone();
             integers.tensors[0].kind = kind;
-            assert!(integers.check_model().unwrap_err().contains("integers"));
+            assert!(integers.check_model().unwrap_err().to_string().contains("integers"));
         }
     }
 

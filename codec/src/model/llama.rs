@@ -49,8 +49,8 @@ impl Llama {
                 "llama.cpp is built for CPUs with {missing}, which this one lacks; the built-in models run without"
             )));
         }
-        let parsed = Gguf::parse(&gguf).map_err(unusable)?;
-        parsed.check_model().map_err(unusable)?;
+        let parsed = Gguf::parse(&gguf).map_err(|why| unusable(why.into()))?;
+        parsed.check_model().map_err(|why| unusable(why.into()))?;
         let digest: [u8; 32] = Sha256::digest(&gguf).into();
         // Never the user's file: llama.cpp maps it, so whoever writes to it would change the model while it runs.
         let source = MemoryFile::new(&gguf).map_err(|source| Error::io("copying the model", source))?;

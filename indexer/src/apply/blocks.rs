@@ -2,8 +2,8 @@
 
 use super::users::{UsedBy, Users};
 use super::{Transaction, refused};
-use crate::change::MAX_USERS;
 use crate::index::rows::{self, RUN, Run, Use};
+use crate::limits::MAX_USERS;
 use crate::types::{BlockRef, Extent, StoredBlock};
 use crate::{Error, Result};
 use std::collections::BTreeSet;

@@ -122,8 +122,8 @@ pub(crate) fn decode_transaction(bytes: &[u8]) -> Result<Vec<Change>, String> {
     while !r.is_empty() {
         let at = bytes.len() - r.rest().len();
         let change = decode(&mut r).ok_or_else(|| format!("change {} at byte {at} makes no sense", out.len()))?;
-        change.validate()?;
-        change.count_copied(&mut copied)?;
+        let valid = change.validate().and_then(|()| change.count_copied(&mut copied));
+        valid.map_err(|why| why.to_string())?;
         out.push(change);
     }
     Ok(out)

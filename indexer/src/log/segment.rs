@@ -2,8 +2,9 @@
 
 use super::frame::{FRAME_LEN, MAX_PAYLOAD, damaged, open_block, open_dictionary};
 use super::{FOLDER, Position};
-use crate::dictionary::{DictionaryId, MAX_DICTIONARY};
+use crate::dictionary::DictionaryId;
 use crate::io::{File, Io, read_full};
+use crate::limits::MAX_DICTIONARY;
 use crate::types::BlockRef;
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};

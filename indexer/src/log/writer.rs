@@ -5,6 +5,7 @@ use super::segment::{Footer, HEADER_LEN, Handles, Header, Segment, segment_name}
 use super::sync::Durability;
 use super::{FOLDER, FRAME_LEN, Position};
 use crate::dictionary::DictionaryId;
+use crate::invalid_change::InvalidChange;
 use crate::io::{File, Io, write_full};
 use crate::types::BlockRef;
 use crate::wire::put_varint;
@@ -268,9 +269,11 @@ impl Log {
         placed: impl FnOnce(Position),
     ) -> Result<Position> {
         if max > MAX_PAYLOAD {
-            return Err(Error::InvalidChange(format!(
-                "a record of {max} bytes, at most {MAX_PAYLOAD}: split it"
-            )));
+            return Err(InvalidChange::Record {
+                len: max,
+                max: MAX_PAYLOAD,
+            }
+            .into());
         }
         let (mut head, segment) = self.head_with_room(kind, (FRAME_LEN + max) as u64)?;
         let offset = head.end as u32;

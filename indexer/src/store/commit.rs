@@ -4,6 +4,7 @@ use super::shutdown_marker::ShutdownMarker;
 use super::{CommitReport, Moved, Store};
 use crate::apply;
 use crate::change::{Change, block_id, encode_changes};
+use crate::invalid_change::InvalidChange;
 use crate::types::BlockRef;
 use crate::{Error, Result};
 use parking_lot::{MutexGuard, RwLockWriteGuard};
@@ -19,7 +20,7 @@ impl Store {
     /// else garbage collection spares it until the store is opened again.
     pub fn append_block(&self, bytes: &[u8]) -> Result<(u64, BlockRef)> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        block_id(id).map_err(Error::InvalidChange)?;
+        block_id(id)?;
         Ok((id, self.append_again(id, bytes)?))
     }
 
@@ -201,10 +202,7 @@ impl Store {
         let end = u64::from(r.offset) + u64::from(r.len);
         match self.log.segment(r.segment) {
             None => Err(Error::Moved { segment: r.segment }),
-            Some(s) if s.len() < end => Err(Error::InvalidChange(format!(
-                "an extent beyond the end of {}",
-                s.name()
-            ))),
+            Some(s) if s.len() < end => Err(InvalidChange::Place(s.name()).into()),
             Some(_) => Ok(()),
         }
     }
@@ -221,10 +219,7 @@ impl Store {
 fn encode_valid(tx: &[Change]) -> Result<Vec<u8>> {
     let mut copied = 0;
     for change in tx {
-        change
-            .validate()
-            .and_then(|()| change.count_copied(&mut copied))
-            .map_err(Error::InvalidChange)?;
+        change.validate().and_then(|()| change.count_copied(&mut copied))?;
     }
     let mut bytes = Vec::new();
     encode_changes(&mut bytes, tx);

@@ -5,7 +5,7 @@
 //! that nobody waits long.
 
 use super::Store;
-use crate::change::MAX_USERS;
+use crate::limits::MAX_USERS;
 use crate::types::Extent;
 use crate::{Change, Result};
 

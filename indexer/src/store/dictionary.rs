@@ -2,8 +2,10 @@
 
 use super::check::{Finding, Severity};
 use super::{Position, Store};
-use crate::dictionary::{COPIES, Dictionary, DictionaryChange, DictionaryId, MAX_DICTIONARY};
+use crate::dictionary::{COPIES, Dictionary, DictionaryChange, DictionaryId};
 use crate::index::rows;
+use crate::invalid_change::InvalidChange;
+use crate::limits::MAX_DICTIONARY;
 use crate::types::BlockRef;
 use crate::{Change, Error, Result};
 use std::collections::BTreeSet;
@@ -219,9 +221,7 @@ impl Store {
         self.writable()?;
         if bytes.len() > MAX_DICTIONARY {
             let len = bytes.len();
-            return Err(Error::InvalidChange(format!(
-                "a dictionary of {len} bytes, at most {MAX_DICTIONARY}"
-            )));
+            return Err(InvalidChange::Dictionary(len).into());
         }
         for _ in 0..more {
             let taken = |segment| copies.iter().any(|copy| copy.segment == segment);

@@ -47,8 +47,11 @@ pub enum Cost {
 pub struct LoadError {
     /// What kind of failure it is.
     pub kind: LoadErrorKind,
-    /// The whole story for the log.
+    /// What was wrong, for the log.
     pub message: Arc<str>,
+    /// What caused it.
+    #[source]
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
 /// What a reader should do about a [`LoadError`].
@@ -63,11 +66,21 @@ pub enum LoadErrorKind {
 }
 
 impl LoadError {
-    /// A load error of a kind with its story.
+    /// A load error of a kind with its message.
     pub fn new(kind: LoadErrorKind, message: impl std::fmt::Display) -> LoadError {
         LoadError {
             kind,
             message: message.to_string().into(),
+            source: None,
+        }
+    }
+
+    /// A load error of a kind that another error caused.
+    pub fn caused(kind: LoadErrorKind, source: impl std::error::Error + Send + Sync + 'static) -> LoadError {
+        LoadError {
+            kind,
+            message: source.to_string().into(),
+            source: Some(Arc::new(source)),
         }
     }
 }

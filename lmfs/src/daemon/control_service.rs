@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use anyhow::{anyhow, bail};
 use lmfs_codec::Stop;
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
@@ -96,14 +97,14 @@ impl ControlService {
     }
 
     /// Begins a request, which ends early when the service closes.
-    fn begin(&self, stop: &Stop) -> Result<Begun<'_>, String> {
+    fn begin(&self, stop: &Stop) -> anyhow::Result<Begun<'_>> {
         let mut state = self.state.lock();
         let starting = |state: &mut State| matches!(state.mount, Mount::Starting);
         self.changed.wait_while_for(&mut state, starting, PATIENCE);
         let running = match &state.mount {
             Mount::Running(running) => running.clone(),
-            Mount::Starting => return Err("the store is still being opened; try again".to_owned()),
-            Mount::Ending => return Err("the store is being unmounted".to_owned()),
+            Mount::Starting => bail!("the store is still being opened; try again"),
+            Mount::Ending => bail!("the store is being unmounted"),
         };
         let number = state.next;
         state.next += 1;
@@ -115,16 +116,16 @@ impl ControlService {
 }
 
 impl Service for ControlService {
-    fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
+    fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> anyhow::Result<Value> {
         match request {
-            Request::Status => serde_json::to_value(self.begin(stop)?.running.status()).map_err(|e| e.to_string()),
+            Request::Status => Ok(serde_json::to_value(self.begin(stop)?.running.status())?),
             Request::Pack { inodes, jobs, again } => {
                 self.begin(stop)?.running.pack(inodes, jobs, again, progress, stop)
             }
             Request::Gc => self.begin(stop)?.running.gc(progress, stop),
             Request::Check { resume, max_rate } => self.begin(stop)?.running.check(resume, max_rate, progress, stop),
             Request::Sync => {
-                self.begin(stop)?.running.fs.sync().map_err(|e| e.to_string())?;
+                self.begin(stop)?.running.fs.sync()?;
                 Ok(json!({}))
             }
             Request::Shutdown => {
@@ -133,9 +134,9 @@ impl Service for ControlService {
                     ..Progress::default()
                 });
                 let (tell, told) = mpsc::channel();
-                let gone = |_| "the daemon is ending already".to_owned();
-                self.events.send(Event::Asked(tell)).map_err(gone)?;
-                told.recv().map_err(|_| "the daemon is ending already".to_owned())??;
+                let ending = "the daemon is ending already";
+                self.events.send(Event::Asked(tell)).map_err(|_| anyhow!(ending))?;
+                told.recv().map_err(|_| anyhow!(ending))??;
                 Ok(json!({}))
             }
         }

@@ -8,7 +8,7 @@ pub enum Event {
     /// A signal that says to end.
     Signal(i32),
     /// The kernel let go of the mount.
-    Ended(Result<(), String>),
+    Ended(anyhow::Result<()>),
     /// A client wants the mount gone and to know when all is durable.
-    Asked(mpsc::Sender<Result<(), String>>),
+    Asked(mpsc::Sender<anyhow::Result<()>>),
 }

@@ -2,8 +2,8 @@
 
 use std::str::FromStr;
 
-use crate::byte_size;
-use crate::store::Prefer;
+use crate::byte_size::{self, SizeError};
+use crate::store::{Prefer, UnknownPreference};
 
 /// When files are compressed with the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -12,6 +12,31 @@ pub enum PackMode {
     Idle,
     /// Only by `lmfs pack`
     Off,
+}
+
+/// Why a mount option is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    /// There is no such option.
+    #[error("unknown mount option '{0}'; `lmfs mount --help` lists what there is")]
+    Unknown(String),
+    /// Its value is no size.
+    #[error(transparent)]
+    Size(#[from] SizeError),
+    /// Its value is no number of seconds.
+    #[error("mount option '{option}': '{value}' is not a number of seconds")]
+    Seconds {
+        /// The option as it was given.
+        option: String,
+        /// The part behind the equals sign.
+        value: String,
+    },
+    /// Its value names no [`PackMode`].
+    #[error("'{0}' is not a way to pack: idle and off are")]
+    PackMode(String),
+    /// Its value names no [`Prefer`].
+    #[error(transparent)]
+    Prefer(#[from] UnknownPreference),
 }
 
 /// What a store is mounted with.
@@ -117,7 +142,7 @@ impl Options {
     /// # Errors
     /// An option that is unknown or has a bad value, in words for the user: guessing would mount something other
     /// than what was asked for.
-    pub fn apply(&mut self, option: &str) -> Result<(), String> {
+    pub fn apply(&mut self, option: &str) -> Result<(), OptionError> {
         let (name, value) = match option.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (option, None),
@@ -140,14 +165,13 @@ impl Options {
             ("pack", Some(value)) => self.pack = value.parse()?,
             ("prefer", Some(value)) => self.prefer = Some(value.parse()?),
             ("pack_idle" | "pack-idle", Some(value)) => {
-                self.pack_idle = value
-                    .parse()
-                    .map_err(|_| format!("mount option '{option}': '{value}' is not a number of seconds"))?;
+                self.pack_idle = value.parse().map_err(|_| OptionError::Seconds {
+                    option: option.to_owned(),
+                    value: value.to_owned(),
+                })?;
             }
             _ => {
-                return Err(format!(
-                    "unknown mount option '{option}'; `lmfs mount --help` lists what there is"
-                ));
+                return Err(OptionError::Unknown(option.to_owned()));
             }
         }
         Ok(())
@@ -202,13 +226,13 @@ impl Options {
 }
 
 impl FromStr for PackMode {
-    type Err = String;
+    type Err = OptionError;
 
-    fn from_str(text: &str) -> Result<PackMode, String> {
+    fn from_str(text: &str) -> Result<PackMode, OptionError> {
         match text {
             "idle" => Ok(PackMode::Idle),
             "off" => Ok(PackMode::Off),
-            _ => Err(format!("'{text}' is not a way to pack: idle and off are")),
+            _ => Err(OptionError::PackMode(text.to_owned())),
         }
     }
 }
@@ -227,7 +251,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn parsed(text: &str) -> Result<Options, String> {
+    fn parsed(text: &str) -> Result<Options, OptionError> {
         let mut options = Options::default();
         text.split(',').try_for_each(|option| options.apply(option))?;
         Ok(options)
@@ -275,7 +299,7 @@ mod tests {
             "ro=1",
             "subtype=x",
         ] {
-            let error = parsed(&format!("ro,{bad}")).unwrap_err();
+            let error = parsed(&format!("ro,{bad}")).unwrap_err().to_string();
             let value = bad.rsplit('=').next().unwrap();
             assert!(error.contains(value), "{bad}: {error}");
         }

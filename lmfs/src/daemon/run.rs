@@ -6,14 +6,14 @@ use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::control::Server;
 use super::control_service::ControlService;
 use super::event::Event;
-use super::running::{Running, place};
+use super::running::{NoPacker, Running, place};
 use super::status::Status;
 use super::{Announcer, Log, Options, PackMode, guard, inherited, mountpoint, service_manager, unmount};
 use crate::error_chain::explain;
@@ -176,12 +176,12 @@ fn fuse_options(store: &Opened, options: &Options) -> fuse::Options {
     }
 }
 
-fn make_packer(store: &Opened, fs: &Arc<Filesystem>, options: &Options) -> Result<Arc<Packer>, String> {
+fn make_packer(store: &Opened, fs: &Arc<Filesystem>, options: &Options) -> Result<Arc<Packer>, NoPacker> {
     if let Some(fault) = &store.model_fault {
-        return Err(format!("nothing can be packed: {fault}"));
+        return Err(NoPacker::Model(fault.to_string()));
     }
     if options.read_only {
-        return Err("nothing can be packed: the store is mounted read-only".to_owned());
+        return Err(NoPacker::ReadOnly);
     }
     let how = packer::Options {
         idle: Duration::from_secs(options.pack_idle),
@@ -232,7 +232,7 @@ fn watch_session(session: &Arc<fuse::Session>, tell: mpsc::Sender<Event>) -> std
     let session = session.clone();
     let watch = move || {
         session.wait(None);
-        let result = session.failure().map_or(Ok(()), |error| Err(error.to_string()));
+        let result = session.failure().map_or(Ok(()), |error| Err(error.into()));
         // Nobody listens any more if the end has begun for another reason.
         let _ = tell.send(Event::Ended(result));
     };
@@ -242,7 +242,7 @@ fn watch_session(session: &Arc<fuse::Session>, tell: mpsc::Sender<Event>) -> std
 impl Started {
     /// Serves until the mount is gone, then makes everything durable.
     fn serve(mut self) -> anyhow::Result<()> {
-        let mut asked: Vec<mpsc::Sender<Result<(), String>>> = Vec::new();
+        let mut asked: Vec<mpsc::Sender<anyhow::Result<()>>> = Vec::new();
         let log = Log::of(self.store.folder.dir());
         let result = loop {
             match self.events.recv_timeout(GLANCE) {
@@ -253,7 +253,7 @@ impl Started {
                 }
                 // There always is a sender: the control service.
                 Err(RecvTimeoutError::Disconnected) | Ok(Event::Ended(Ok(()))) => break Ok(()),
-                Ok(Event::Ended(Err(why))) => break Err(anyhow::anyhow!("the mount ended: {why}")),
+                Ok(Event::Ended(Err(why))) => break Err(why.context("the mount ended")),
                 Ok(Event::Signal(signal)) => {
                     tracing::info!("{}: unmounting", signal_name(signal));
                     self.let_go();
@@ -276,17 +276,18 @@ impl Started {
     }
 
     /// Makes all durable and unmounts, unless something speaks against it: then the mount stays as it was.
-    fn unmount_for_client(&mut self) -> Result<(), String> {
+    fn unmount_for_client(&mut self) -> anyhow::Result<()> {
         self.background = None;
         self.fs.sync().map_err(|error| {
             let point = place(&self.mount);
-            let point = point.display();
-            format!(
-                "still mounted, because what was written cannot be stored: {error}; to give that up, use `umount {point}`"
-            )
+            let message = format!(
+                "still mounted, because what was written cannot be stored: {error}; to give that up, use `umount {}`",
+                point.display()
+            );
+            anyhow::Error::new(error).context(message)
         })?;
         // A process that has just been forked may hold a file for a moment more.
-        self.unmount_within(PATIENCE).map_err(|error| error.to_string())
+        Ok(self.unmount_within(PATIENCE)?)
     }
 
     /// Unmounts, waiting a while for those who use the mount.
@@ -334,7 +335,7 @@ impl Started {
     fn finish(
         mut self,
         mut result: anyhow::Result<()>,
-        asked: &[mpsc::Sender<Result<(), String>>],
+        asked: &[mpsc::Sender<anyhow::Result<()>>],
     ) -> anyhow::Result<()> {
         self.server.leave_mount();
         self.store.say_ending();
@@ -357,7 +358,7 @@ impl Started {
             }
         }
         for client in asked {
-            let _ = client.send(result.as_ref().map(drop).map_err(explain));
+            let _ = client.send(result.as_ref().map(drop).map_err(|error| anyhow!(explain(error))));
         }
         self.server.finish(LAST_WORDS);
         if result.is_ok() {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use anyhow::Context;
 use lmfs_codec::{Codec, Stop};
 use lmfs_indexer::GcReport;
 use serde_json::Value;
@@ -19,12 +20,23 @@ use crate::progress::Progress;
 use crate::store::Folder;
 use crate::task::low_priority_pool;
 
+/// Why a mount has no packer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NoPacker {
+    /// The store's model cannot be used.
+    #[error("nothing can be packed: {0}")]
+    Model(String),
+    /// Nothing in the store may change.
+    #[error("nothing can be packed: the store is mounted read-only")]
+    ReadOnly,
+}
+
 /// A mounted store.
 pub struct Running {
     /// The filesystem.
     pub fs: Arc<Filesystem>,
-    /// The packer; `Err` says why there is none.
-    pub packer: Result<Arc<Packer>, String>,
+    /// The packer, or why there is none.
+    pub packer: Result<Arc<Packer>, NoPacker>,
     /// What decodes its blocks.
     pub codec: Codec,
     /// The store's folder.
@@ -64,7 +76,7 @@ impl Running {
     /// Packs what waits in `inodes` and below, or in all of the store if there are none.
     ///
     /// # Errors
-    /// A message for the client's user.
+    /// Why not, for the client's user.
     pub fn pack(
         &self,
         inodes: Vec<u64>,
@@ -72,42 +84,36 @@ impl Running {
         again: bool,
         progress: &(dyn Fn(Progress) + Sync),
         stop: &Stop,
-    ) -> Result<Value, String> {
+    ) -> anyhow::Result<Value> {
         let packer = self.packer.as_ref().map_err(Clone::clone)?;
         // What is still in memory is to be packed, too.
-        self.fs
-            .sync()
-            .map_err(|e| format!("cannot store what was written: {e}"))?;
+        self.fs.sync().context("cannot store what was written")?;
         let scope = if inodes.is_empty() {
             Scope::All
         } else {
             Scope::Inodes(inodes)
         };
         let tell = |step: &packer::Progress| progress(packing(step));
-        let summary = packer
-            .run(&scope, again, usize::from(jobs), &tell, stop)
-            .map_err(|e| e.to_string())?;
-        serde_json::to_value(summary).map_err(|e| e.to_string())
+        let summary = packer.run(&scope, again, usize::from(jobs), &tell, stop)?;
+        Ok(serde_json::to_value(summary)?)
     }
 
     /// Reads the log and decodes every block.
     ///
     /// # Errors
-    /// A message for the client's user.
+    /// Why not, for the client's user.
     pub fn check(
         &self,
         resume: bool,
         max_rate: u64,
         progress: &(dyn Fn(Progress) + Sync),
         stop: &Stop,
-    ) -> Result<Value, String> {
-        self.fs
-            .sync()
-            .map_err(|e| format!("cannot store what was written: {e}"))?;
+    ) -> anyhow::Result<Value> {
+        self.fs.sync().context("cannot store what was written")?;
         let store = self.fs.store();
         let pace = Pace::new(Some(max_rate));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let computing = low_priority_pool("lmfs-check", cores).map_err(|e| e.to_string())?;
+        let computing = low_priority_pool("lmfs-check", cores)?;
         let job = check::Job {
             store,
             codec: &self.codec,
@@ -123,22 +129,20 @@ impl Running {
         // These threads touch the store, so they have normal priority, and compute nothing.
         let pool = rayon::ThreadPoolBuilder::new()
             .thread_name(|_| "lmfs-check".into())
-            .build()
-            .map_err(|e| e.to_string())?;
+            .build()?;
         let mut compared = |done, total| progress(Progress::new("comparing with parity", done, total));
         let parity = computing.install(|| check::parity::compare(&self.folder, false, &pace, &mut compared, stop));
-        let parity = parity.map_err(|e| e.to_string())?;
-        let report = pool.install(|| check::check_contents(&job));
-        let mut report = report.map_err(|e| e.to_string())?;
+        let parity = parity?;
+        let mut report = pool.install(|| check::check_contents(&job))?;
         report.add_parity(parity);
-        serde_json::to_value(report).map_err(|e| e.to_string())
+        Ok(serde_json::to_value(report)?)
     }
 
     /// Collects all garbage.
     ///
     /// # Errors
-    /// A message for the client's user.
-    pub fn gc(&self, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
+    /// Why not, for the client's user.
+    pub fn gc(&self, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> anyhow::Result<Value> {
         // What is deleted or replaced only in memory so far is garbage, too.
         let stored = self.fs.sync();
         let tell = &mut |step: &GcReport| progress(collecting(step));
@@ -146,13 +150,16 @@ impl Running {
         // A full disk may be why: then there is room now.
         let stored = stored.or_else(|_| self.fs.sync());
         match (collected, stored) {
-            (Ok(done), Ok(())) => serde_json::to_value(done).map_err(|e| e.to_string()),
-            (Ok(done), Err(error)) => Err(format!(
-                "freed {} bytes, but still cannot store what was written: {error}",
+            (Ok(done), Ok(())) => Ok(serde_json::to_value(done)?),
+            (Ok(done), Err(error)) => Err(anyhow::Error::new(error).context(format!(
+                "freed {} bytes, but still cannot store what was written",
                 done.freed_bytes
-            )),
-            (Err(error), Ok(())) => Err(error.to_string()),
-            (Err(error), Err(unstored)) => Err(format!("{error}; nor can be stored what was written: {unstored}")),
+            ))),
+            (Err(error), Ok(())) => Err(error.into()),
+            (Err(error), Err(unstored)) => {
+                let both = format!("{error}; pending writes could not be stored either: {unstored}");
+                Err(anyhow::Error::new(error).context(both))
+            }
         }
     }
 }

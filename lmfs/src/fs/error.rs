@@ -1,6 +1,7 @@
-//! What an operation answers when it cannot do what was asked: an errno for the caller, a story for the log.
+//! What an operation answers when it cannot do what was asked: an errno for the caller, a message for the log.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 pub use rustix::io::Errno;
 
@@ -10,29 +11,46 @@ use crate::cache::{LoadError, LoadErrorKind};
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// A failed operation.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}: {errno}")]
 pub struct Error {
     /// What the caller gets.
     pub errno: Errno,
     /// What was wrong, for the log.
     pub message: Cow<'static, str>,
+    /// What caused it.
+    #[source]
+    source: Option<Source>,
 }
 
+/// Several readers may be told of the same failure.
+type Source = Arc<dyn std::error::Error + Send + Sync>;
+
 impl Error {
-    /// An error with a fixed story; costs no allocation.
+    /// An error with a fixed message. It costs no allocation.
     pub const fn new(errno: Errno, message: &'static str) -> Error {
         Error {
             errno,
             message: Cow::Borrowed(message),
+            source: None,
         }
     }
 
-    /// An error with a story made for the occasion.
+    /// An error with a formatted message.
     pub fn with(errno: Errno, message: impl Into<String>) -> Error {
         Error {
             errno,
             message: Cow::Owned(message.into()),
+            source: None,
+        }
+    }
+
+    /// An error that another one caused.
+    fn caused(errno: Errno, source: Source) -> Error {
+        Error {
+            errno,
+            message: Cow::Owned(source.to_string()),
+            source: Some(source),
         }
     }
 
@@ -62,22 +80,21 @@ impl From<lmfs_indexer::Error> for Error {
             Store::Io { source, .. } => source.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error),
             _ => Errno::IO,
         };
-        Error::with(errno, error.to_string())
+        Error::caused(errno, Arc::new(error))
     }
 }
 
 impl From<lmfs_codec::Error> for Error {
     fn from(error: lmfs_codec::Error) -> Error {
-        Error::with(Errno::IO, error.to_string())
+        Error::caused(Errno::IO, Arc::new(error))
     }
 }
 
 impl From<LoadError> for Error {
     fn from(error: LoadError) -> Error {
-        let message = match error.kind {
-            LoadErrorKind::Moved => "the block keeps moving".to_owned(),
-            LoadErrorKind::Damaged | LoadErrorKind::Failed => error.message.to_string(),
-        };
-        Error::with(Errno::IO, message)
+        match error.kind {
+            LoadErrorKind::Moved => Error::new(Errno::IO, "the block keeps moving"),
+            LoadErrorKind::Damaged | LoadErrorKind::Failed => Error::caused(Errno::IO, Arc::new(error)),
+        }
     }
 }

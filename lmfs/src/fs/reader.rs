@@ -99,7 +99,7 @@ impl Reader {
                 Err(_) => {}
             }
             let now = self.extent(ino, block);
-            let now = now.map_err(|error| LoadError::new(LoadErrorKind::Failed, error))?;
+            let now = now.map_err(|error| LoadError::caused(LoadErrorKind::Failed, error))?;
             match now {
                 None => return Ok(None),
                 // It is not where the index says, and will not be the next time.
@@ -125,7 +125,7 @@ impl Reader {
         asker: Asker,
     ) -> std::result::Result<Option<(Extent, Block)>, LoadError> {
         let extent = self.extent(ino, block);
-        let extent = extent.map_err(|error| LoadError::new(LoadErrorKind::Failed, error))?;
+        let extent = extent.map_err(|error| LoadError::caused(LoadErrorKind::Failed, error))?;
         let Some(extent) = extent else { return Ok(None) };
         let loaded = self.fetch(ino, block, &extent, asker).await;
         self.follow(ino, block, extent, loaded, asker).await

@@ -171,7 +171,7 @@ mod tests {
         let owner = Caller { uid: 1, gid: 2 };
         assert_eq!(rename_mode(both, owner).map_err(errno), Err(Errno::INVAL));
         assert_eq!(
-            rename_mode(RenameFlags::RENAME_WHITEOUT, owner),
+            rename_mode(RenameFlags::RENAME_WHITEOUT, owner).map_err(errno),
             Ok(RenameMode::Whiteout { replace: true, owner })
         );
         assert_eq!(xattr_mode(4).map_err(errno), Err(Errno::INVAL));
@@ -188,9 +188,9 @@ mod tests {
         assert_eq!(node(libc::S_IFLNK, 0, 0).map_err(errno), Err(Errno::INVAL));
         let keep_size = true;
         assert_eq!(
-            allocation(libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE),
+            allocation(libc::FALLOC_FL_ZERO_RANGE | libc::FALLOC_FL_KEEP_SIZE).map_err(errno),
             Ok(Allocate::ZeroRange { keep_size })
         );
-        assert_eq!(seek(7, libc::SEEK_HOLE), Ok((7, Seek::Hole)));
+        assert_eq!(seek(7, libc::SEEK_HOLE).map_err(errno), Ok((7, Seek::Hole)));
     }
 }

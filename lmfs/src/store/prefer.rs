@@ -37,12 +37,17 @@ impl Prefer {
 /// what other numbers give.
 const BALANCED: u32 = 24;
 
-impl FromStr for Prefer {
-    type Err = String;
+/// Text that names no [`Prefer`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' cannot be preferred: speed, balanced and size can")]
+pub struct UnknownPreference(String);
 
-    fn from_str(text: &str) -> Result<Prefer, String> {
+impl FromStr for Prefer {
+    type Err = UnknownPreference;
+
+    fn from_str(text: &str) -> Result<Prefer, UnknownPreference> {
         let found = Prefer::ALL.into_iter().find(|prefer| prefer.to_string() == text);
-        found.ok_or_else(|| format!("'{text}' cannot be preferred: speed, balanced and size can"))
+        found.ok_or_else(|| UnknownPreference(text.to_owned()))
     }
 }
 

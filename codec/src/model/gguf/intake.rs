@@ -25,7 +25,7 @@ pub fn read(name: &str, input: &mut impl Read, len: u64) -> Result<Vec<u8>> {
         if input.take(more).read_to_end(&mut bytes).map_err(failed)? as u64 != more {
             return Err(failed(io::ErrorKind::UnexpectedEof.into()));
         }
-        match Gguf::end(&bytes, len).map_err(unusable)? {
+        match Gguf::end(&bytes, len).map_err(|why| unusable(why.into()))? {
             Some(end) => break end,
             // What is missing lies within the file: `Gguf::end` says what is beyond.
             None => want = want.saturating_mul(2).min(len),

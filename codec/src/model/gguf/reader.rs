@@ -1,5 +1,6 @@
 //! A cursor over a GGUF file that never reads past the end and believes no count that the file has no room for.
 
+use super::malformed::Malformed;
 use super::types;
 use super::value::{Tensor, Value};
 
@@ -44,7 +45,7 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    pub(super) fn bytes(&mut self, len: usize, what: &str) -> Result<&'a [u8], String> {
+    pub(super) fn bytes(&mut self, len: usize, what: &str) -> Result<&'a [u8], Malformed> {
         let end = self.at.checked_add(len);
         if let Some(bytes) = end.and_then(|end| self.first.get(self.at..end)) {
             self.at += len;
@@ -54,24 +55,25 @@ impl<'a> Reader<'a> {
         Err(format!(
             "it is truncated or damaged: {what} needs {len} bytes at offset {}, there is room for {}",
             self.at, self.room
-        ))
+        )
+        .into())
     }
 
-    fn fixed<const N: usize>(&mut self, what: &str) -> Result<[u8; N], String> {
+    fn fixed<const N: usize>(&mut self, what: &str) -> Result<[u8; N], Malformed> {
         let bytes = self.bytes(N, what)?;
-        <[u8; N]>::try_from(bytes).map_err(|_| format!("{what} is cut short"))
+        <[u8; N]>::try_from(bytes).map_err(|_| format!("{what} is cut short").into())
     }
 
-    pub(super) fn u32(&mut self, what: &str) -> Result<u32, String> {
+    pub(super) fn u32(&mut self, what: &str) -> Result<u32, Malformed> {
         self.fixed(what).map(u32::from_le_bytes)
     }
 
-    fn u64(&mut self, what: &str) -> Result<u64, String> {
+    fn u64(&mut self, what: &str) -> Result<u64, Malformed> {
         self.fixed(what).map(u64::from_le_bytes)
     }
 
     /// A count of things that take at least `least` bytes each in what is left of the file.
-    pub(super) fn count(&mut self, what: &str, least: usize) -> Result<usize, String> {
+    pub(super) fn count(&mut self, what: &str, least: usize) -> Result<usize, Malformed> {
         let count = self.u64(what)?;
         let most = (self.room as usize).saturating_sub(self.at) / least.max(1);
         usize::try_from(count)
@@ -79,25 +81,26 @@ impl<'a> Reader<'a> {
             .filter(|&count| count <= most)
             .ok_or_else(|| {
                 format!("it is truncated or damaged: {what} says {count}, the rest of the file has room for {most}")
+                    .into()
             })
     }
 
-    fn string(&mut self, what: &str) -> Result<&'a [u8], String> {
+    fn string(&mut self, what: &str) -> Result<&'a [u8], Malformed> {
         let len = self.count(what, 1)?;
         self.bytes(len, what)
     }
 
-    pub(super) fn text(&mut self, what: &str) -> Result<String, String> {
+    pub(super) fn text(&mut self, what: &str) -> Result<String, Malformed> {
         let at = self.at;
         let bytes = self.string(what)?;
-        String::from_utf8(bytes.to_vec()).map_err(|_| format!("damaged: {what} at offset {at} is not UTF-8"))
+        String::from_utf8(bytes.to_vec()).map_err(|_| format!("damaged: {what} at offset {at} is not UTF-8").into())
     }
 
-    pub(super) fn value(&mut self, kind: u32, key: &str) -> Result<Value, String> {
+    pub(super) fn value(&mut self, kind: u32, key: &str) -> Result<Value, Malformed> {
         self.nested_value(kind, key, 0)
     }
 
-    fn nested_value(&mut self, kind: u32, key: &str, depth: usize) -> Result<Value, String> {
+    fn nested_value(&mut self, kind: u32, key: &str, depth: usize) -> Result<Value, Malformed> {
         Ok(match kind {
             0 => Value::Integer(u8::from_le_bytes(self.fixed(key)?).into()),
             1 => Value::Integer(i8::from_le_bytes(self.fixed(key)?).into()),
@@ -113,7 +116,7 @@ impl<'a> Reader<'a> {
                 let count = self.count(key, types::least_value_len(inner))?;
                 self.values = self.values.saturating_add(count);
                 if self.values > MAX_VALUES {
-                    return Err(format!("metadata {key}: more than {MAX_VALUES} values in arrays"));
+                    return Err(format!("metadata {key}: more than {MAX_VALUES} values in arrays").into());
                 }
                 let values = (0..count).map(|_| self.nested_value(inner, key, depth + 1));
                 Value::Array(values.collect::<Result<_, _>>()?)
@@ -122,17 +125,17 @@ impl<'a> Reader<'a> {
             11 => Value::Integer(i64::from_le_bytes(self.fixed(key)?).into()),
             12 => Value::Float(f64::from_le_bytes(self.fixed(key)?)),
             _ => {
-                return Err(format!("damaged: metadata {key} has the unknown type {kind}"));
+                return Err(format!("damaged: metadata {key} has the unknown type {kind}").into());
             }
         })
     }
 
     /// A directory entry; `offset` is still relative to the start of the data.
-    pub(super) fn tensor(&mut self) -> Result<Tensor, String> {
+    pub(super) fn tensor(&mut self) -> Result<Tensor, Malformed> {
         let name = self.text("tensor name")?;
         let dimensions = self.u32(&name)?;
         if !(1..=4).contains(&dimensions) {
-            return Err(format!("damaged: tensor {name} has {dimensions} dimensions"));
+            return Err(format!("damaged: tensor {name} has {dimensions} dimensions").into());
         }
         let shape: Vec<u64> = (0..dimensions).map(|_| self.u64(&name)).collect::<Result<_, _>>()?;
         let kind = self.u32(&name)?;

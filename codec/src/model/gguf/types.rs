@@ -1,5 +1,7 @@
 //! Sizes of GGUF value types and ggml tensor types.
 
+use super::malformed::Malformed;
+
 /// Least bytes that one value of a metadata type takes.
 pub(super) fn least_value_len(kind: u32) -> usize {
     match kind {
@@ -52,13 +54,13 @@ pub(super) fn is_integer(kind: u32) -> bool {
 }
 
 /// Bytes of a tensor's data.
-pub(super) fn tensor_len(kind: u32, shape: &[u64]) -> Result<usize, String> {
+pub(super) fn tensor_len(kind: u32, shape: &[u64]) -> Result<usize, Malformed> {
     let Some((elements, bytes)) = block(kind) else {
-        return Err(format!("has the type {kind}, which this version does not know"));
+        return Err(format!("has the type {kind}, which this version does not know").into());
     };
     let row = shape.first().copied().unwrap_or(1);
     if row % elements != 0 {
-        return Err(format!("has rows of {row}, its type needs a multiple of {elements}"));
+        return Err(format!("has rows of {row}, its type needs a multiple of {elements}").into());
     }
     let count = shape
         .iter()
@@ -67,5 +69,5 @@ pub(super) fn tensor_len(kind: u32, shape: &[u64]) -> Result<usize, String> {
         .filter(|&count| count > 0)
         .and_then(|count| (count / elements).checked_mul(bytes))
         .and_then(|len| usize::try_from(len).ok())
-        .ok_or_else(|| format!("has the impossible shape {shape:?}"))
+        .ok_or_else(|| format!("has the impossible shape {shape:?}").into())
 }

@@ -152,7 +152,7 @@ mod tests {
     }
 
     impl Service for Fake {
-        fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String> {
+        fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> anyhow::Result<Value> {
             match request {
                 Request::Status => Ok(serde_json::json!({"ratio": 0.25})),
                 Request::Sync => {
@@ -169,10 +169,10 @@ mod tests {
                         thread::sleep(Duration::from_millis(5));
                     }
                     self.stopped.store(true, Ordering::SeqCst);
-                    Err("interrupted".into())
+                    anyhow::bail!("interrupted")
                 }
                 Request::Shutdown => std::panic::resume_unwind(Box::new("boom")),
-                Request::Pack { .. } | Request::Check { .. } => Err("nothing to pack".into()),
+                Request::Pack { .. } | Request::Check { .. } => anyhow::bail!("nothing to pack"),
             }
         }
     }

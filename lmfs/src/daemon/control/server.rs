@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketTy
 use serde_json::Value;
 
 use super::{FILE, MAX_LINE, Progress, Reply, Request, name_of_mount, name_of_store, peer};
+use crate::error_chain::explain;
 
 /// Conversations at a time; one more is told to come back.
 const MAX_CLIENTS: usize = 32;
@@ -29,8 +30,8 @@ pub trait Service: Send + Sync + 'static {
     /// Does what `request` asks, telling `progress` about it; ends early when `stop` is set because the client left.
     ///
     /// # Errors
-    /// A message for the client's user.
-    fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> Result<Value, String>;
+    /// Why not. The client's user is shown it with its causes.
+    fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> anyhow::Result<Value>;
 }
 
 /// The control sockets of a daemon. Nobody listens any more when this is dropped, if it was not withdrawn before.
@@ -278,7 +279,9 @@ fn converse(stream: &UnixStream, service: &Arc<dyn Service>) -> io::Result<()> {
             };
             match service.handle(request, &progress, &stop) {
                 Ok(result) => Reply::Done { result },
-                Err(message) => Reply::Error { message },
+                Err(error) => Reply::Error {
+                    message: explain(&error),
+                },
             }
         })?
     };

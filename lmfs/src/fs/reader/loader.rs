@@ -52,14 +52,14 @@ impl Source<Address> for Loader {
             Ok(block) => self.codec.decode(&block, &self.stop).map_err(|error| match error {
                 CodecError::Interrupted => LoadError::new(LoadErrorKind::Failed, "shutting down"),
                 CodecError::Damaged { .. } | CodecError::NotABlock { .. } => {
-                    LoadError::new(LoadErrorKind::Damaged, error)
+                    LoadError::caused(LoadErrorKind::Damaged, error)
                 }
-                error => LoadError::new(LoadErrorKind::Failed, error),
+                error => LoadError::caused(LoadErrorKind::Failed, error),
             }),
             Err(error) => Err(match error {
-                StoreError::Moved { .. } => LoadError::new(LoadErrorKind::Moved, error),
-                StoreError::Damaged { .. } => LoadError::new(LoadErrorKind::Damaged, error),
-                error => LoadError::new(LoadErrorKind::Failed, error),
+                StoreError::Moved { .. } => LoadError::caused(LoadErrorKind::Moved, error),
+                StoreError::Damaged { .. } => LoadError::caused(LoadErrorKind::Damaged, error),
+                error => LoadError::caused(LoadErrorKind::Failed, error),
             }),
         };
         // A block that moved is looked up again, and a shutdown is no damage.

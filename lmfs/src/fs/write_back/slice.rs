@@ -217,7 +217,7 @@ impl WriteBack {
         let extent = match self.reader.extent(ino, block) {
             Ok(Some(extent)) => extent,
             Ok(None) => return Base::Nothing,
-            Err(error) => return Base::Unreadable(LoadError::new(LoadErrorKind::Failed, error)),
+            Err(error) => return Base::Unreadable(LoadError::caused(LoadErrorKind::Failed, error)),
         };
         if data.covers(0..limit.min(extent.raw_len as usize)) {
             return Base::Nothing;
