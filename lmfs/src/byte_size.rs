@@ -9,15 +9,15 @@ use lmfs_indexer::MAX_PARITY;
 pub enum SizeError {
     /// It is no number with a unit.
     #[error("'{0}' is not a size: write for example 65536, 64k, 64KiB or 1MiB")]
-    NotASize(String),
+    Unreadable(String),
     /// No block has this size.
     #[error(
         "a block is {MIN_BLOCK} to {MAX_BLOCK} bytes long, a power of two (4KiB, 8KiB, 16KiB ... 1MiB); {0} is not"
     )]
-    NotABlockSize(u64),
+    Block(u64),
     /// No parity has this share.
     #[error("'{0}' is no share of parity: write for example 5%, at most {MAX_PARITY}%")]
-    NotAShare(String),
+    Parity(String),
 }
 
 /// Parses a size in bytes.
@@ -39,7 +39,7 @@ pub fn parse(text: &str) -> Result<u64, SizeError> {
     spelled
         .parse::<ByteSize>()
         .map(|size| size.as_u64())
-        .map_err(|_| SizeError::NotASize(text.to_owned()))
+        .map_err(|_| SizeError::Unreadable(text.to_owned()))
 }
 
 /// Parses a block size: a power of two between [`MIN_BLOCK`] and [`MAX_BLOCK`], in bytes.
@@ -51,7 +51,7 @@ pub fn parse_block_size(text: &str) -> Result<u32, SizeError> {
     let fits = usize::try_from(size).is_ok_and(|size| (MIN_BLOCK..=MAX_BLOCK).contains(&size));
     match u32::try_from(size) {
         Ok(size) if fits && size.is_power_of_two() => Ok(size),
-        _ => Err(SizeError::NotABlockSize(size)),
+        _ => Err(SizeError::Block(size)),
     }
 }
 
@@ -65,7 +65,7 @@ pub fn parse_percent(text: &str) -> Result<u8, SizeError> {
         .parse()
         .ok()
         .filter(|percent| *percent <= MAX_PARITY)
-        .ok_or_else(|| SizeError::NotAShare(text.to_owned()))
+        .ok_or_else(|| SizeError::Parity(text.to_owned()))
 }
 
 /// A size for people, `12.3 MiB`.
