@@ -13,7 +13,7 @@ mod warm_states;
 mod zstd;
 
 pub use codec::Codec;
-pub(crate) use codec::decode_as;
+pub(crate) use codec::{decode_as, decode_as_into};
 pub use fingerprint::Fingerprint;
 pub use header::{Header, Method};
 pub(crate) use options::MODEL_WORTH;

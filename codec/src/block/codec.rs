@@ -225,25 +225,45 @@ impl Codec {
         stop.check()?;
         let header = Header::parse(block)?;
         let payload = block.get(Header::LEN..).unwrap_or_default();
-        let (len, lanes) = (header.raw_len as usize, usize::from(header.lanes));
+        let len = header.raw_len as usize;
         let raw = match header.method {
             Method::Raw => payload.to_vec(),
             Method::Zstd => zstd::decompress(payload, len)?,
-            method => {
-                self.check_params(&header)?;
-                self.shared.predicting.decode(method, payload, len, lanes, stop)?
-            }
+            _ => self.predicted(&header, payload, stop)?,
         };
-        // Predicted streams decode to something whatever their bytes are. Only this tells that it is wrong.
-        let crc = crc32fast::hash(&raw);
-        if crc != header.raw_crc {
-            let reason = format!(
-                "CRC-32 of the decoded bytes is {crc:08x}, the header says {:08x}",
-                header.raw_crc
-            );
-            return Err(Error::damaged("block", reason));
-        }
+        check_sum(&header, &raw)?;
         Ok(raw)
+    }
+
+    /// The bytes of a block, put where they belong: `out` is as long as they are.
+    ///
+    /// # Errors
+    /// As [`decode`](Codec::decode); [`Error::Damaged`] if the block has another length. `out` may hold anything then.
+    pub fn decode_into(&self, block: &[u8], out: &mut [u8], stop: &Stop) -> Result<()> {
+        stop.check()?;
+        let header = Header::parse(block)?;
+        let payload = block.get(Header::LEN..).unwrap_or_default();
+        let put = |raw: &[u8], out: &mut [u8]| match raw.len() == out.len() {
+            true => {
+                out.copy_from_slice(raw);
+                Ok(())
+            }
+            false => Err(other_length(raw.len(), out.len())),
+        };
+        match header.method {
+            _ if header.raw_len as usize != out.len() => return Err(other_length(header.raw_len as usize, out.len())),
+            Method::Raw => put(payload, out)?,
+            Method::Zstd => zstd::decompress_into(payload, out)?,
+            _ => put(&self.predicted(&header, payload, stop)?, out)?,
+        }
+        check_sum(&header, out)
+    }
+
+    /// The bytes of a block that was coded with models.
+    fn predicted(&self, header: &Header, payload: &[u8], stop: &Stop) -> Result<Vec<u8>> {
+        self.check_params(header)?;
+        let (len, lanes) = (header.raw_len as usize, usize::from(header.lanes));
+        self.shared.predicting.decode(header.method, payload, len, lanes, stop)
     }
 
     /// Whether a block decodes with what this codec has.
@@ -275,7 +295,17 @@ impl Codec {
 /// Decodes a block of a container. Where a model block does not decode, the writer's fingerprint tells damage from a
 /// machine that computes other bits.
 pub(crate) fn decode_as(codec: &Codec, block: &[u8], writer: &[u8; 8], stop: &Stop) -> Result<Vec<u8>> {
-    let error = match codec.decode(block, stop) {
+    explained(codec, block, writer, codec.decode(block, stop))
+}
+
+/// The same, put where the bytes belong.
+pub(crate) fn decode_as_into(codec: &Codec, block: &[u8], writer: &[u8; 8], out: &mut [u8], stop: &Stop) -> Result<()> {
+    explained(codec, block, writer, codec.decode_into(block, out, stop))
+}
+
+/// Tells damage from other numerics.
+fn explained<T>(codec: &Codec, block: &[u8], writer: &[u8; 8], decoded: Result<T>) -> Result<T> {
+    let error = match decoded {
         Err(error @ Error::Damaged { .. }) => error,
         other => return other,
     };
@@ -285,6 +315,23 @@ pub(crate) fn decode_as(codec: &Codec, block: &[u8], writer: &[u8; 8], stop: &St
         return Err(Error::ForeignNumerics);
     }
     Err(error)
+}
+
+/// Predicted streams decode to something whatever their bytes are. Only this tells that it is wrong.
+fn check_sum(header: &Header, raw: &[u8]) -> Result<()> {
+    let crc = crc32fast::hash(raw);
+    if crc == header.raw_crc {
+        return Ok(());
+    }
+    let reason = format!(
+        "CRC-32 of the decoded bytes is {crc:08x}, the header says {:08x}",
+        header.raw_crc
+    );
+    Err(Error::damaged("block", reason))
+}
+
+fn other_length(found: usize, expected: usize) -> Error {
+    Error::damaged("block", format!("it has {found} bytes, not {expected}"))
 }
 
 /// Logs that a form of a block is not used.
@@ -347,8 +394,29 @@ mod tests {
             for block in [codec.encode(&raw, &stop).unwrap(), codec.stage(&raw).unwrap()] {
                 assert!(block.len() <= raw.len() + Header::LEN);
                 assert_eq!(codec.decode(&block, &stop).unwrap(), raw);
+                let mut out = vec![1; raw.len()];
+                codec.decode_into(&block, &mut out, &stop).unwrap();
+                assert_eq!(out, raw);
             }
         }
+    }
+
+    #[test]
+    fn a_block_that_does_not_fill_what_it_is_put_into_is_damaged() {
+        let (codec, stop) = (plain(), Stop::new());
+        let text = b"once upon a time ".repeat(100);
+        for raw in [&text[..], &noise()[..700], b""] {
+            for block in [codec.encode(raw, &stop).unwrap(), codec.stage(raw).unwrap()] {
+                for len in [raw.len() + 1, raw.len().saturating_sub(1)] {
+                    let put = codec.decode_into(&block, &mut vec![0; len], &stop);
+                    assert_eq!(put.is_ok(), len == raw.len(), "{len}");
+                }
+            }
+        }
+        // Another content of the same length.
+        let mut other = stored(&text);
+        other[Header::LEN] ^= 1;
+        assert!(codec.decode_into(&other, &mut vec![0; text.len()], &stop).is_err());
     }
 
     #[test]

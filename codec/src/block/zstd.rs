@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::{CParameter, WriteBuf};
 
 use crate::{Error, Result};
 
@@ -38,19 +38,31 @@ pub(super) fn compress(raw: &[u8], level: i32) -> Result<Option<Vec<u8>>> {
 
 /// The bytes of a frame that must hold exactly `raw_len` of them.
 pub(super) fn decompress(frame: &[u8], raw_len: usize) -> Result<Vec<u8>> {
+    // Not zeroed first: zstd writes into what is reserved.
+    let mut raw = Vec::with_capacity(raw_len);
+    decompress_to(frame, raw_len, &mut raw)?;
+    Ok(raw)
+}
+
+/// The same, put where the bytes belong.
+pub(super) fn decompress_into(frame: &[u8], out: &mut [u8]) -> Result<()> {
+    decompress_to(frame, out.len(), out)
+}
+
+fn decompress_to(frame: &[u8], raw_len: usize, out: &mut (impl WriteBuf + ?Sized)) -> Result<()> {
     DECOMPRESSOR.with_borrow_mut(|slot| {
         let decompressor = match slot {
             Some(decompressor) => decompressor,
             None => slot.insert(Decompressor::new().map_err(failed)?),
         };
-        let raw = decompressor
-            .decompress(frame, raw_len)
+        let len = decompressor
+            .decompress_to_buffer(frame, out)
             .map_err(|source| Error::damaged("block", format!("its zstd frame does not decode: {source}")))?;
         // The frame has no content size, and a shorter result is damage that zstd does not see.
-        if raw.len() != raw_len {
-            let reason = format!("its zstd frame holds {} bytes, the header says {raw_len}", raw.len());
+        if len != raw_len {
+            let reason = format!("its zstd frame holds {len} bytes, the header says {raw_len}");
             return Err(Error::damaged("block", reason));
         }
-        Ok(raw)
+        Ok(())
     })
 }

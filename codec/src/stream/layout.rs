@@ -27,7 +27,7 @@ use std::ops::Range;
 
 use super::format::{ContainerHeader, MAGIC, check_magic, no_header};
 use super::table::{END_MAGIC, Footer, SeekTable, TableReader};
-use crate::block::decode_as;
+use crate::block::{decode_as, decode_as_into};
 use crate::{Codec, Error, Header, Result, Stop};
 
 /// One container.
@@ -375,6 +375,14 @@ impl Place {
             start: self.start,
             bytes,
         })
+    }
+
+    /// The same, put where the bytes belong: `out` has [`len`](Place::len) bytes.
+    ///
+    /// # Errors
+    /// As [`Codec::decode_into`].
+    pub fn decode_into(&self, stored: &[u8], out: &mut [u8], stop: &Stop) -> Result<()> {
+        decode_as_into(&self.codec, stored, &self.fingerprint, out, stop)
     }
 }
 
