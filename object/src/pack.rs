@@ -3,6 +3,7 @@
 //! Any number of machines may pack a bucket. Each object is replaced by one PUT on the condition that it has not
 //! changed. What comes too late, or twice, costs time only.
 
+mod judge;
 mod one;
 mod probe;
 
@@ -20,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::generic;
 use crate::store::LmfsStore;
+pub use judge::{Judge, Packed};
 pub use probe::probe;
 
 /// What is packed, and how.
@@ -132,6 +134,7 @@ impl Summary {
 pub struct Packer {
     store: LmfsStore,
     codec: Codec,
+    judge: Judge,
     block_size: usize,
     options: PackOptions,
     /// One permit for each [`WEIGHT`] of the objects that are packed at the same time.
@@ -175,6 +178,7 @@ impl Packer {
         Ok(Packer {
             room: Semaphore::new(room.clamp(1, u32::MAX as usize).min(Semaphore::MAX_PERMITS)),
             store,
+            judge: Judge::new(codec.clone(), options.level.number, block_size),
             codec,
             block_size,
             options,

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use lmfs_codec::stream::ContainerHeader;
 use lmfs_codec::stream::layout::Finder;
-use lmfs_codec::{Header, Method, Stop};
+use lmfs_codec::{Header, Stop};
 use object_store::{
     Attributes, Error, GetOptions, ObjectMeta, ObjectStore, PutMode, PutOptions, PutPayload, Result, UpdateVersion,
 };
 
-use super::{Outcome, Packer, WEIGHT};
+use super::{Outcome, Packer, WEIGHT, judge};
 use crate::cutter::Cutter;
 use crate::encode::{self, Container};
 use crate::error::{Stopped, failed};
@@ -62,13 +62,11 @@ impl Packer {
         if self.options.dry_run {
             return Ok(Outcome::Packed { before, after: before });
         }
-        let (known, unmarked) = match &opened.kind {
-            Kind::Plain => (None, false),
-            Kind::Container(container) => {
-                let mut headers = container.layout.found().headers();
-                (Some(container.content), headers.any(|header| header.model.is_none()))
-            }
+        let container = match &opened.kind {
+            Kind::Plain => None,
+            Kind::Container(container) => Some(Arc::clone(container)),
         };
+        let known = container.as_ref().map(|container| container.content);
         let pin = opened.pin.clone();
         // Objects are held in memory while they are packed.
         let weight = before.min(self.options.largest).div_ceil(WEIGHT);
@@ -79,10 +77,8 @@ impl Packer {
         let Some(packed) = self.encode(&pin.meta, content, known, stop).await? else {
             return Ok(Outcome::Kept);
         };
-        // A container that does not shrink is swapped nevertheless if its header can say that this model was tried, or
-        // every run would try again.
-        let marked = unmarked && self.codec.model().is_some();
-        if packed.stored >= before + if marked { ContainerHeader::MAX_LEN as u64 } else { 0 } {
+        let found = container.as_ref().map(|container| container.layout.found());
+        if packed.stored >= self.judge.limit(found, before) {
             return Ok(Outcome::Kept);
         }
         self.swap(&pin.meta, attributes, packed).await
@@ -93,25 +89,12 @@ impl Packer {
         let Kind::Container(container) = &opened.kind else {
             return Ok(opened.pin.meta.size == 0);
         };
-        let ours = self
-            .codec
-            .model()
-            .map(|model| (model.identity().engine, model.identity().digest));
         let found = container.layout.found();
-        if found
-            .headers()
-            .all(|header| header.model.is_some() && (header.model == ours || ours.is_none()))
-        {
-            return Ok(true);
-        }
-        if ours.is_some() {
-            return Ok(false);
-        }
-        // Only packers make blocks of adaptive models.
-        let Some(first) = found.first_block() else {
-            return Ok(true);
+        let wanted = match self.judge.is_packed(found) {
+            judge::Packed::Yes => return Ok(true),
+            judge::Packed::No => return Ok(false),
+            judge::Packed::Ask(wanted) => wanted,
         };
-        let wanted = first.start..first.start + Header::LEN as u64;
         let bytes = match opened.pieces.get(&wanted) {
             Some(bytes) => bytes,
             None => {
@@ -120,11 +103,8 @@ impl Packer {
                     .0
             }
         };
-        let header = Header::parse_prefix(&bytes).map_err(|error| failed(&opened.pin.meta.location, error))?;
-        let slow = !matches!(header.method, Method::Raw | Method::Zstd);
-        let as_asked = found.headers().all(|header| header.block_size == self.block_size);
-        // A staged block is one of level 1. One of level 2 looks like it, so that level 2 tries each again.
-        Ok(slow || (self.options.level.number == 1 && as_asked))
+        let packed = self.judge.is_packed_block(found, &bytes);
+        Ok(packed.map_err(|error| failed(&opened.pin.meta.location, error))?)
     }
 
     /// What is to be compressed. Requests time out that are read as slowly as a model compresses, so each is read at
