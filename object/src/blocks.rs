@@ -75,6 +75,12 @@ impl Blocks {
         self.memory.lock().get(key).cloned()
     }
 
+    /// Blocks, if all of them are in memory.
+    pub fn held(&self, keys: impl Iterator<Item = Option<BlockKey>>) -> Option<Vec<Bytes>> {
+        let mut memory = self.memory.lock();
+        keys.map(|key| memory.get(&key?).cloned()).collect()
+    }
+
     /// A block of `len` bytes that is in memory or on disk.
     pub async fn get(self: &Arc<Self>, key: BlockKey, len: u64) -> Result<Option<Bytes>> {
         if let Some(bytes) = self.in_memory(&key) {

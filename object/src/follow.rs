@@ -22,7 +22,7 @@ const FIRST: u64 = 256 << 10;
 /// The most content of a request, however small it is stored.
 const CONTENT: u64 = 64 << 20;
 /// The most content that is taken from the cache together.
-const CACHED: u64 = 4 << 20;
+pub const CACHED: u64 = 4 << 20;
 /// Requests of a stream at the same time.
 const AHEAD: usize = 2;
 /// Blocks that are loaded before more is.

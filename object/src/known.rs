@@ -1,13 +1,15 @@
 //! What is known of objects that were seen before. Every use of it is checked against the object's ETag by the store.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use lmfs_codec::stream::layout::Layout;
-use object_store::ObjectMeta;
 use object_store::path::Path;
+use object_store::{Attributes, Extensions, ObjectMeta};
 use parking_lot::Mutex;
 
 use crate::keys::{ContentId, ObjectKey};
+use crate::request::{Pin, Response};
 use crate::weighted::Weighted;
 
 /// A container that can be read.
@@ -23,6 +25,44 @@ pub struct Container {
 pub enum Kind {
     Plain,
     Container(Arc<Container>),
+}
+
+impl Kind {
+    /// Bytes of content of what is stored so.
+    pub fn content_len(&self, pin: &Pin) -> u64 {
+        match self {
+            Kind::Plain => pin.meta.size,
+            Kind::Container(container) => container.layout.len(),
+        }
+    }
+}
+
+/// An object as it was when the store was asked.
+pub struct Seen {
+    pub pin: Pin,
+    pub kind: Kind,
+    attributes: Attributes,
+    extensions: Extensions,
+    /// When the store last said that it is so.
+    asked: Mutex<Instant>,
+}
+
+impl Seen {
+    /// What the store said, if that is no longer ago than this.
+    pub fn fresh(&self, trust: Duration) -> Option<Response> {
+        let fresh = !trust.is_zero() && self.asked.lock().elapsed() < trust;
+        fresh.then(|| Response {
+            meta: self.pin.meta.clone(),
+            attributes: self.attributes.clone(),
+            extensions: self.extensions.clone(),
+        })
+    }
+
+    /// The store said that it is still so, to a request that began then.
+    pub fn is_still(&self, begun: Instant) {
+        let mut asked = self.asked.lock();
+        *asked = begun.max(*asked);
+    }
 }
 
 /// Which version of an object something is known of. Without an ETag there is none.
@@ -45,7 +85,7 @@ impl Version {
 /// Sizes of contents, and tables, by name.
 pub struct Known {
     lens: Mutex<Weighted<Path, (Version, u64)>>,
-    kinds: Mutex<Weighted<Path, (ObjectMeta, Kind)>>,
+    kinds: Mutex<Weighted<Path, Arc<Seen>>>,
 }
 
 impl Known {
@@ -76,23 +116,31 @@ impl Known {
     }
 
     /// What the object was when it was opened last.
-    pub fn kind(&self, location: &Path) -> Option<(ObjectMeta, Kind)> {
+    pub fn seen(&self, location: &Path) -> Option<Arc<Seen>> {
         self.kinds.lock().get(location).cloned()
     }
 
-    pub fn set_kind(&self, meta: &ObjectMeta, kind: &Kind) {
-        let len = match kind {
-            Kind::Plain => meta.size,
-            Kind::Container(container) => container.layout.len(),
-        };
-        self.set_len(meta, len);
+    /// Remembers what the store said to a request that began at `begun`.
+    pub fn set_seen(&self, pin: &Pin, kind: &Kind, response: &Response, begun: Instant) {
+        let meta = &pin.meta;
+        self.set_len(meta, kind.content_len(pin));
         if meta.e_tag.is_some() {
             let table = match kind {
                 Kind::Plain => 0,
                 Kind::Container(container) => container.layout.memory(),
             };
-            let value = (meta.clone(), kind.clone());
-            self.kinds.lock().insert(meta.location.clone(), value, table + 1024);
+            let seen = Seen {
+                pin: Pin {
+                    meta: meta.clone(),
+                    version: None,
+                },
+                kind: kind.clone(),
+                attributes: response.attributes.clone(),
+                extensions: response.extensions.clone(),
+                asked: Mutex::new(begun),
+            };
+            let seen = Arc::new(seen);
+            self.kinds.lock().insert(meta.location.clone(), seen, table + 1024);
         }
     }
 

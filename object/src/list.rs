@@ -9,7 +9,7 @@ use object_store::{Error, GetOptions, GetResult, GetResultPayload, ListResult, O
 
 use crate::error::{ATTEMPTS, Stopped, failed, restless};
 use crate::options::Sizes;
-use crate::request::{self, Response};
+use crate::request::{self, Response, is_conditional};
 use crate::shared::Shared;
 
 /// Smaller objects are no containers: they have a header, a table and a footer.
@@ -117,8 +117,14 @@ impl Shared {
     }
 
     async fn head_once(&self, location: &Path, conditions: &GetOptions) -> Result<(Response, u64), Stopped> {
+        if !is_conditional(conditions)
+            && let Some(seen) = self.known.seen(location)
+            && let Some(response) = seen.fresh(self.options.trust)
+        {
+            return Ok((response, seen.kind.content_len(&seen.pin)));
+        }
         if self.known.has_len(location) {
-            let response = Response::of(&self.inner.get_opts(location, conditions.clone()).await?);
+            let response = Response::from(self.inner.get_opts(location, conditions.clone()).await?);
             if let Some(len) = self.known.len(&response.meta) {
                 return Ok((response, len));
             }

@@ -46,9 +46,7 @@ impl Shared {
         };
         let base = missing.map_or(0, |range| range.start);
         let parts = wanted.into_iter().map(|(place, key, held)| {
-            let from = content.start.max(place.start) - place.start;
-            let to = content.end.min(place.start + place.len) - place.start;
-            let slice = from as usize..to as usize;
+            let slice = part(&place, content);
             match held {
                 Some(bytes) => Part::Ready(bytes.slice(slice)),
                 None => {
@@ -107,4 +105,11 @@ impl Part {
             Part::Coded { .. } => None,
         }
     }
+}
+
+/// Which bytes of a block are of this content. Blocks have at most 1 MiB.
+pub fn part(place: &Place, content: &Range<u64>) -> Range<usize> {
+    let from = content.start.max(place.start) - place.start;
+    let to = content.end.min(place.start + place.len) - place.start;
+    from as usize..to as usize
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use lmfs_codec::stream::layout::{Finder, ends_a_container, starts_a_container};
@@ -77,18 +78,16 @@ impl Shared {
 
     /// Opens an object. The conditions are the caller's; without any, one that is known costs no request.
     pub async fn open(&self, location: &Path, conditions: &GetOptions) -> Result<Opened, Stopped> {
-        let known = self.known.kind(location);
-        if let (Some((meta, kind)), false) = (&known, is_conditional(conditions)) {
+        let known = self.known.seen(location);
+        if let (Some(seen), false) = (&known, is_conditional(conditions)) {
             return Ok(Opened {
-                pin: Pin {
-                    meta: meta.clone(),
-                    version: None,
-                },
-                kind: kind.clone(),
-                fresh: None,
+                pin: seen.pin.clone(),
+                kind: seen.kind.clone(),
+                fresh: seen.fresh(self.options.trust),
                 pieces: Pieces::default(),
             });
         }
+        let begun = Instant::now();
         let tail = request::tail(&*self.inner, location, conditions, self.options.tail).await?;
         let Tail {
             pin,
@@ -98,10 +97,12 @@ impl Shared {
         } = tail;
         let mut pieces = Pieces(vec![(start, bytes)]);
         let kind = match known {
-            Some((meta, kind)) if meta.e_tag == pin.meta.e_tag && meta.size == pin.meta.size => kind,
+            Some(seen) if seen.pin.meta.e_tag == pin.meta.e_tag && seen.pin.meta.size == pin.meta.size => {
+                seen.kind.clone()
+            }
             _ => self.find_out(&pin, &mut pieces).await?,
         };
-        self.known.set_kind(&pin.meta, &kind);
+        self.known.set_seen(&pin, &kind, &response, begun);
         Ok(Opened {
             pin,
             kind,

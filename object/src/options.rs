@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lmfs_codec::{MAX_BLOCK, MIN_BLOCK};
 use object_store::Result;
@@ -47,6 +48,9 @@ pub struct LmfsOptions {
     pub put: Put,
     /// Which sizes lists have.
     pub sizes: Sizes,
+    /// For how long nobody asks whether an object is still what it was. With zero each read asks, and finds what was
+    /// written before it began. With more, reads may be as old as this, and those of the cache need no request at all.
+    pub trust: Duration,
     /// Requests of a list at the same time.
     pub list_parallel: usize,
     /// Bytes of the first request for an object that is not known: its end, where the seek table is.
@@ -74,6 +78,7 @@ impl Default for LmfsOptions {
         LmfsOptions {
             put: Put::Compressed { block_size: 64 << 10 },
             sizes: Sizes::Content,
+            trust: Duration::ZERO,
             list_parallel: 32,
             tail: 32 << 10,
             fetch: 8 << 20,

@@ -16,7 +16,9 @@ use crate::shared::Shared;
 impl Shared {
     pub async fn put(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let Put::Compressed { block_size } = self.options.put else {
-            return self.inner.put_opts(location, payload, options).await;
+            let result = self.inner.put_opts(location, payload, options).await;
+            self.known.forget(location);
+            return result;
         };
         let len = payload.content_length();
         let stored = self.compressed(location, &payload, block_size).await?;
@@ -52,6 +54,7 @@ impl Shared {
             e_tag,
             version: None,
         };
+        self.known.forget(location);
         self.known.set_len(&meta, len);
     }
 

@@ -20,6 +20,16 @@ pub struct Response {
     pub extensions: Extensions,
 }
 
+impl From<GetResult> for Response {
+    fn from(result: GetResult) -> Response {
+        Response {
+            meta: result.meta,
+            attributes: result.attributes,
+            extensions: result.extensions,
+        }
+    }
+}
+
 impl Response {
     pub fn of(result: &GetResult) -> Response {
         Response {
@@ -98,7 +108,7 @@ pub async fn head(inner: &dyn ObjectStore, pin: &Pin) -> Result<Response, Stoppe
         match inner.get_opts(&pin.meta.location, options).await {
             Ok(result) => {
                 pin.check(&result.meta)?;
-                return Ok(Response::of(&result));
+                return Ok(result.into());
             }
             Err(error) if tries < RETRIES && may_pass(&error) => tries += 1,
             Err(error) => return Err(replaced(error)),
@@ -183,7 +193,7 @@ pub async fn tail(
         head: true,
         ..conditions.clone()
     };
-    let response = Response::of(&inner.get_opts(location, asked).await?);
+    let response = Response::from(inner.get_opts(location, asked).await?);
     let (pin, size) = (pin(&response.meta), response.meta.size);
     let start = size.saturating_sub(len);
     let bytes = match size {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
@@ -86,7 +86,11 @@ impl ObjectStore for LmfsStore {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.shared.inner.delete_stream(locations)
+        let shared = Arc::clone(&self.shared);
+        let deleted = self.shared.inner.delete_stream(locations);
+        deleted
+            .inspect_ok(move |location| shared.known.forget(location))
+            .boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -103,10 +107,15 @@ impl ObjectStore for LmfsStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.shared.inner.copy_opts(from, to, options).await
+        let copied = self.shared.inner.copy_opts(from, to, options).await;
+        self.shared.known.forget(to);
+        copied
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.shared.inner.rename_opts(from, to, options).await
+        let renamed = self.shared.inner.rename_opts(from, to, options).await;
+        self.shared.known.forget(from);
+        self.shared.known.forget(to);
+        renamed
     }
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a tool")]
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -35,12 +35,13 @@ async fn whole(store: &dyn ObjectStore, path: &Path, times: usize) -> f64 {
     bytes as f64 / begun.elapsed().as_secs_f64() / 1e6
 }
 
-/// Reads of one length at places all over the object, one after the other, per second.
-async fn ranges(store: &dyn ObjectStore, path: &Path, len: u64, size: u64) -> f64 {
+/// Reads of one length at places all over the object, one after the other, per second. They start at multiples of
+/// `step`.
+async fn ranges(store: &dyn ObjectStore, path: &Path, len: u64, step: u64, size: u64) -> f64 {
+    let times = 2_000;
+    let starts = (0..times).map(|number| number * 1_000_003 % (size - len) / step * step);
     let begun = Instant::now();
-    let times = 20_000;
-    for number in 0..times {
-        let start = number * 1_000_003 % (size - len);
+    for start in starts {
         let bytes = store.get_range(path, start..start + len).await.unwrap();
         std::hint::black_box(crc32fast::hash(&bytes));
     }
@@ -76,14 +77,23 @@ async fn main() {
         "read cached   {cached:8.0} MB/s, inner store {inner:.0} MB/s: {:.2}",
         cached / inner
     );
-    for len in [100, 65_536, 1 << 20] {
-        let (inner, cached) = (
-            ranges(&plain, &path, len, size).await,
-            ranges(&store, &path, len, size).await,
-        );
+    let mut options = LmfsOptions::default();
+    options.trust = Duration::from_secs(3600);
+    let trusting = LmfsStore::new(bucket, options).unwrap();
+    whole(&trusting, &path, 1).await;
+    for (len, step) in [(100, 1 << 16), (65_536, 1 << 16), (65_536, 1), (1 << 20, 1 << 16)] {
+        // By turns, as other work comes and goes. The best of each counts.
+        let mut best = [0.0_f64; 3];
+        for _ in 0..15 {
+            for (best, store) in best.iter_mut().zip([&plain as &dyn ObjectStore, &store, &trusting]) {
+                *best = best.max(ranges(store, &path, len, step, size).await);
+            }
+        }
+        let [inner, asking, trusted] = best;
         println!(
-            "ranges of {len:7} B: {cached:.0}/s, inner store {inner:.0}/s: {:.2}",
-            cached / inner
+            "ranges of {len:7} B at multiples of {step:5}: inner store {inner:.0}/s, {asking:.0}/s: {:.2}, trusted {trusted:.0}/s: {:.2}",
+            asking / inner,
+            trusted / inner
         );
     }
 }

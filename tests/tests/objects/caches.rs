@@ -1,11 +1,12 @@
 //! Decoded blocks in memory and on disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lmfs_object::{DiskCache, LmfsOptions, LmfsStore};
-use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+use object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt};
 
 use super::stores::{Watched, lines, lmfs, options};
 
@@ -47,6 +48,67 @@ async fn blocks_on_disk_survive_the_process_and_damage_is_a_miss() {
     }
     let (cold, warm) = read().await;
     assert!(cold > 33_000 && warm == 0, "{cold} {warm}");
+}
+
+/// For as long as nothing is asked, the cache needs no request, and what this store itself changes counts at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_trusted_is_not_asked_for() {
+    let bucket = Arc::new(InMemory::new());
+    let (path, other) = (Path::from("lines"), Path::from("other"));
+    let content = lines(3_000_000);
+    let watched = Watched::new(bucket.clone());
+    let mut trusting = options();
+    trusting.trust = Duration::from_secs(24 * 3600);
+    let store = LmfsStore::new(watched.clone(), trusting).unwrap();
+    let read = async |path: &Path| store.get(path).await.unwrap().bytes().await.unwrap();
+
+    store.put(&path, content.clone().into()).await.unwrap();
+    assert!(read(&path).await == content);
+    let attributes = store.get(&path).await.unwrap().attributes;
+    watched.take();
+    for range in [0..100, 65_000..66_000, 0..3_000_000] {
+        let (start, end) = (range.start as usize, range.end as usize);
+        assert!(store.get_range(&path, range.clone()).await.unwrap() == content.slice(start..end));
+        assert!(store.get_ranges(&path, &[range]).await.unwrap() == [content.slice(start..end)]);
+    }
+    assert_eq!(store.head(&path).await.unwrap().size, 3_000_000);
+    assert_eq!(store.get(&path).await.unwrap().attributes, attributes);
+    assert!(store.get_range(&path, 3_000_000..3_000_001).await.is_err());
+    assert_eq!(watched.take().0, []);
+    // Conditions are the store's to check.
+    let conditions = GetOptions::default().with_if_none_match(Some("*"));
+    assert!(matches!(
+        store.get_opts(&path, conditions).await,
+        Err(Error::NotModified { .. })
+    ));
+    assert_eq!(watched.take().0.len(), 1);
+
+    let next = lines(2_000_000).slice(7..1_900_000);
+    store.put(&path, next.clone().into()).await.unwrap();
+    assert!(read(&path).await == next);
+    store.put(&other, content.clone().into()).await.unwrap();
+    assert!(read(&other).await == content);
+    store.copy(&path, &other).await.unwrap();
+    assert!(read(&other).await == next);
+    let mut upload = store.put_multipart(&other).await.unwrap();
+    upload.put_part(content.clone().into()).await.unwrap();
+    upload.complete().await.unwrap();
+    assert!(read(&other).await == content);
+    store.rename(&path, &other).await.unwrap();
+    assert!(read(&other).await == next);
+    assert!(matches!(store.get(&path).await, Err(Error::NotFound { .. })));
+    store.delete(&other).await.unwrap();
+    assert!(matches!(store.get(&other).await, Err(Error::NotFound { .. })));
+
+    // What others change is seen later, and then as a whole. A store that trusts nothing sees it at once.
+    store.put(&path, content.clone().into()).await.unwrap();
+    assert!(read(&path).await == content);
+    lmfs(bucket.clone()).put(&path, next.clone().into()).await.unwrap();
+    assert!(read(&path).await == content);
+    let careful = lmfs(bucket.clone());
+    assert!(careful.get(&path).await.unwrap().bytes().await.unwrap() == next);
+    lmfs(bucket).put(&path, content.clone().into()).await.unwrap();
+    assert!(careful.get(&path).await.unwrap().bytes().await.unwrap() == content);
 }
 
 /// Another content under the same name and, after a restart, with the same ETag must not be found.
