@@ -10,11 +10,16 @@ from __future__ import annotations
 
 import io
 import os
-from typing import IO, Any, Literal, overload
+from typing import IO, TYPE_CHECKING, Any, Callable, Iterable, Literal, overload
 
 from . import _core
 from ._core import DamagedError, MissingModelError, NotAContainerError, __version__
 from ._files import LmzReader, LmzWriter
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from ._pack import Report
 
 __all__ = [
     "DamagedError",
@@ -27,6 +32,7 @@ __all__ = [
     "decompress",
     "info",
     "open",
+    "pack",
 ]
 
 Buffer = bytes | bytearray | memoryview
@@ -77,3 +83,68 @@ def info(file: str | os.PathLike[str] | IO[bytes]) -> dict[str, int]:
     """Size, stored size, and CRC-32 of the content of a compressed file. Decodes nothing."""
     with open(file) as reader:
         return {"size": reader.size, "stored_size": reader.stored_size, "crc32": reader.crc32}
+
+
+def pack(
+    where: Any,
+    paths: str | Iterable[str] | None = None,
+    executor: Executor | Callable[[], Executor] | None = None,
+    *,
+    level: int = 4,
+    block_size: int | None = 1 << 16,
+    model: str | None = None,
+    exclusive: bool = False,
+    containers_only: bool = False,
+    dry_run: bool = False,
+    piece: int = 8 << 20,
+    largest: int = 4 << 30,
+    tasks: int | None = None,
+    again: float | None = None,
+    retries: int = 4,
+    progress: Callable[[str, str], Any] | None = None,
+    storage_options: dict[str, Any] | None = None,
+) -> Report:
+    """Compress objects harder, on any executor, and swap those that have not changed meanwhile. Needs fsspec.
+
+    ``where`` is a filesystem of fsspec with ``paths`` in it, or a URL. Folders stand for all that is below them. The
+    ``executor`` is one of ``concurrent.futures``: threads, processes, ``Client.get_executor()`` of Dask, and others; by
+    default a thread for each core of this machine. A function that makes one will do, too: then another one is made when
+    processes are killed and it breaks. Workers need lmfs and access to the objects.
+
+    Workers read pieces of ``piece`` bytes of content and code them. Here they are joined, checked, and written on the
+    condition that the object still is what was read. So a worker that is killed, late or does something twice costs time
+    and nothing else. A piece that is not back after ``again`` seconds is given to another worker, too. One that fails is
+    tried again ``retries`` times. ``tasks`` are given out at a time, by default four for each worker.
+
+    S3 has conditional writes, which are raced once before anything is written. For other filesystems, ``exclusive``
+    promises that nobody else writes meanwhile. ``containers_only`` leaves out what is not compressed yet, for readers
+    without lmfs. Objects of more than ``largest`` stored bytes are left out, and no more than that are packed at the same
+    time. ``progress`` is called with each path and what came of it.
+    """
+    import fsspec
+
+    from . import _pack
+    from ._bucket import bucket_of, probe
+
+    if isinstance(where, (str, os.PathLike)):
+        fs, root = fsspec.core.url_to_fs(os.fspath(where), **(storage_options or {}))
+        wanted = [root] if paths is None else paths
+    elif paths is None:
+        raise ValueError("which paths? A filesystem is packed with paths, or give a URL")
+    else:
+        fs, wanted = where, paths
+    wanted = [wanted] if isinstance(wanted, str) else list(wanted)
+    if fs.protocol == "lmfs":
+        wanted = [fs._strip_protocol(path) for path in wanted]
+        fs = fs.fs
+    wanted = [fs._strip_protocol(path) for path in wanted]
+    bucket = bucket_of(fs, exclusive)
+    settings = _pack.new_settings(
+        level, block_size, model, piece, containers_only=containers_only, dry_run=dry_run
+    )
+    if bucket.conditional and not exclusive and not dry_run and wanted:
+        probe(bucket, fs._parent(wanted[0]))
+    run = _pack.Run(
+        bucket, settings, executor, largest=largest, tasks=tasks, again=again, retries=retries, progress=progress
+    )
+    return run.run(_pack.objects(bucket, wanted))

@@ -11,7 +11,7 @@ from typing import IO, Any, Callable, Iterable
 
 from . import _core
 
-#: Stored bytes that are read and decoded at a time, and the most content of them.
+#: Stored bytes that are read at a time, and the most content of them.
 PIECE = 8 << 20
 CONTENT = 256 << 20
 #: More blocks than these are not kept: who reads so much at once goes on behind it.
@@ -59,7 +59,8 @@ class Blocks:
             first, length, _, _ = self.layout.block(start)
             block = self._get(first)
             if block is None and end > first + KEEP * length:
-                stop = self._piece(start, end, length)
+                # Into one place, whatever is read at a time: joining would touch all memory once more.
+                stop = end
                 part = self._decode(start, stop)
             else:
                 if block is None:
@@ -72,7 +73,7 @@ class Blocks:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _piece(self, start: int, end: int, length: int) -> int:
-        """The end of about as many blocks as are decoded at a time."""
+        """The end of about as many blocks as are read at a time."""
         stored = self.layout.stored(start, end)
         if stored[1] - stored[0] <= PIECE and end - start <= CONTENT:
             return end
@@ -82,11 +83,18 @@ class Blocks:
         return min(end, first + length)
 
     def _decode(self, start: int, end: int) -> bytes:
-        begin, stop = self.layout.stored(start, end)
-        data = self._fetch(begin, stop)
-        if len(data) != stop - begin:
-            raise _core.DamagedError(f"the file ends {stop - begin - len(data)} bytes early")
-        return self.layout.decode(start, end, data, begin)
+        stretches = []
+        at = start
+        while at < end:
+            _, length, _, _ = self.layout.block(at)
+            to = self._piece(at, end, length)
+            begin, stop = self.layout.stored(at, to)
+            data = self._fetch(begin, stop)
+            if len(data) != stop - begin:
+                raise _core.DamagedError(f"the file ends {stop - begin - len(data)} bytes early")
+            stretches.append((begin, data))
+            at = to
+        return self.layout.decode(start, end, stretches)
 
     def _get(self, first: int) -> bytes | None:
         with self._lock:

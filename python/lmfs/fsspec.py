@@ -16,21 +16,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Iterable
 
 import fsspec
+from fsspec.compression import register_compression
 from fsspec.core import get_compression
 from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.memory import MemoryFile
 
 from . import _core
+from ._bucket import VERSION
 from ._files import LmzReader, LmzWriter, Unfinished
 
 #: Smaller files are not compressed: a container has a header, a table and a footer.
 SMALLEST = 53
-#: What tells one version of a file from the next one, where a filesystem has it.
-VERSION = ("size", "ETag", "etag", "generation", "version_id", "LastModified", "last_modified", "mtime", "created", "ino")
 #: Bytes that are copied at a time.
 PIECE = 8 << 20
 #: What is written stays in memory up to so many compressed bytes.
 SPOOL = 16 << 20
+#: A file that is replaced while it is opened is opened so often.
+ATTEMPTS = 10
 #: Files whose sizes are remembered.
 KNOWN = 100_000
 
@@ -201,20 +203,26 @@ class LmfsFileSystem(ChainedFileSystem):
         return _Upload(self, path, mode, autocommit, block_size or self.lmz_block_size)
 
     def _reader(self, path: str) -> Any:
-        # Without a cache: blocks are cached decoded.
-        raw = self.fs.open(path, "rb", cache_type="none")
-        if isinstance(raw, MemoryFile):
-            # All who open it share one position.
-            raw = io.BytesIO(raw.getvalue())
+        for _ in range(ATTEMPTS):
+            # Without a cache: blocks are cached decoded.
+            raw = self._raw(path, cache_type="none")
+            if _is_container(raw):
+                return self._download(path, raw)
+            raw.close()
+            # With a cache, and by now it may have been packed.
+            raw = self._raw(path)
+            if not _is_container(raw):
+                return raw
+            raw.close()
+        raise OSError(f"{path} is replaced again and again while it is opened")
+
+    def _raw(self, path: str, **options: Any) -> Any:
+        raw = self.fs.open(path, "rb", **options)
+        # All who open a file in memory share one position.
+        return io.BytesIO(raw.getvalue()) if isinstance(raw, MemoryFile) else raw
+
+    def _download(self, path: str, raw: Any) -> Any:
         try:
-            size = raw.seek(0, io.SEEK_END)
-            raw.seek(max(0, size - 8))
-            end = raw.read(8)
-            raw.seek(0)
-            start = b"" if _core.Layout.ends(end) else raw.read(8)
-            if not _core.Layout.ends(end) and not _core.Layout.starts(start):
-                raw.close()
-                return self.fs.open(path, "rb")
             reader = _Download(raw, model=self.model, threads=self.threads, cache_bytes=self.cache_bytes, closes=True)
         except BaseException:
             raw.close()
@@ -337,6 +345,18 @@ def _slice(file: Any, start: int | None, end: int | None) -> bytes:
     return file.read(max(0, last - first))
 
 
+def _is_container(raw: Any) -> bool:
+    """Whether a file is a container or was one. Its position is at the start then."""
+    size = raw.seek(0, io.SEEK_END)
+    raw.seek(max(0, size - 8))
+    found = _core.Layout.ends(raw.read(8))
+    raw.seek(0)
+    if not found:
+        found = _core.Layout.starts(raw.read(8))
+        raw.seek(0)
+    return found
+
+
 class _Download(LmzReader):
     """A compressed file with what users of fsspec look for."""
 
@@ -347,6 +367,25 @@ class _Download(LmzReader):
 
     def info(self) -> dict[str, Any]:
         return self.fs.info(self.path)
+
+
+def _stream(file: Any, mode: str = "rb", **options: Any) -> Any:
+    """What fsspec calls for ``compression="lmfs"``."""
+    if "r" not in mode:
+        return LmzWriter(file, **{"level": 1, "block_size": 1 << 16, **options})
+    if isinstance(file, LmzReader):
+        # lmfs:: stands before the URL as well.
+        return file
+    if not getattr(file, "seekable", lambda: True)():
+        spool = tempfile.SpooledTemporaryFile(max_size=SPOOL)
+        while piece := file.read(PIECE):
+            spool.write(piece)
+        return LmzReader(spool, closes=True, **options)
+    return LmzReader(file, **options)
+
+
+# No extension stands for it, or what lmfs:: reads would be decompressed twice.
+register_compression("lmfs", _stream, [], force=True)
 
 
 class _TextUpload(io.TextIOWrapper):

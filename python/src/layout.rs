@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use crate::bytes::filled;
 use crate::interrupt::fill;
 use crate::{options, raised, readers};
 
@@ -50,6 +51,15 @@ impl Layout {
             Ok(ready)
         })
         .map_err(raised)
+    }
+
+    /// Looks at what was found.
+    pub fn found<T>(&self, look: impl FnOnce(&Found) -> T) -> PyResult<T> {
+        match &*self.state.lock() {
+            State::Found(found) => Ok(look(found)),
+            State::Ready(inner) => Ok(look(inner.found())),
+            _ => Err(wants_more()),
+        }
     }
 }
 
@@ -101,21 +111,13 @@ impl Layout {
     /// Bytes of content.
     #[getter]
     fn size(&self) -> PyResult<u64> {
-        match &*self.state.lock() {
-            State::Found(found) => Ok(found.len()),
-            State::Ready(inner) => Ok(inner.len()),
-            _ => Err(PyValueError::new_err("the layout wants more bytes first")),
-        }
+        self.found(Found::len)
     }
 
     /// CRC-32 of all content.
     #[getter]
     fn crc32(&self) -> PyResult<u32> {
-        match &*self.state.lock() {
-            State::Found(found) => Ok(found.content_crc()),
-            State::Ready(inner) => Ok(inner.found().content_crc()),
-            _ => Err(PyValueError::new_err("the layout wants more bytes first")),
-        }
+        self.found(Found::content_crc)
     }
 
     /// The block with this byte of content: (first byte, bytes, start of its stored bytes, their end).
@@ -131,14 +133,14 @@ impl Layout {
         Ok((first.map_err(raised)?.stored.start, last.map_err(raised)?.stored.end))
     }
 
-    /// Decodes content from `start` to `end`. `data` is what is stored from `at` on.
+    /// Decodes content from `start` to `end`. `stretches` are what is stored there, rising: from where on, and the
+    /// bytes. No block lies in two of them.
     fn decode<'py>(
         &self,
         py: Python<'py>,
         start: u64,
         end: u64,
-        data: PyBackedBytes,
-        at: u64,
+        stretches: Vec<(u64, PyBackedBytes)>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let inner = self.ready(py)?;
         let mut pieces = Vec::new();
@@ -150,9 +152,16 @@ impl Layout {
             next = to;
         }
         let len = usize::try_from(end.saturating_sub(start)).map_err(|_| PyValueError::new_err("too much at once"))?;
-        PyBytes::new_with(py, len, |out| {
+        filled(py, len, |out| {
             fill(py, out, pieces, self.threads, |(place, from), out, stop| {
-                let bytes = place.decode(stored(&data, at, &place.stored)?, stop)?.into_bytes();
+                let next = stretches.partition_point(|(at, _)| *at <= place.stored.start);
+                let stretch = next.checked_sub(1).and_then(|last| stretches.get(last));
+                let (at, data) = stretch.ok_or_else(|| not_given(&place.stored))?;
+                let coded = stored(data, *at, &place.stored)?;
+                if out.len() as u64 == place.len {
+                    return place.decode_into(coded, out, stop);
+                }
+                let bytes = place.decode(coded, stop)?.into_bytes();
                 let skip = (from - place.start) as usize;
                 // As long as its place says, or it would not have been decoded.
                 let part = bytes
@@ -202,7 +211,15 @@ fn stored<'a>(data: &'a [u8], at: u64, range: &Range<u64>) -> Result<&'a [u8], E
         let to = usize::try_from(range.end.checked_sub(at)?).ok()?;
         data.get(from..to)
     };
-    slice().ok_or_else(|| Error::InvalidOption(format!("the stored bytes {range:?} were not given")))
+    slice().ok_or_else(|| not_given(range))
+}
+
+fn not_given(range: &Range<u64>) -> Error {
+    Error::InvalidOption(format!("the stored bytes {range:?} were not given"))
+}
+
+fn wants_more() -> PyErr {
+    PyValueError::new_err("the layout wants more bytes first")
 }
 
 fn too_short(start: u64) -> Error {

@@ -1,8 +1,10 @@
 //! The compiled part of the Python package `lmfs`. Reading and writing files stays in Python: this part says which
 //! bytes it needs, and codes. All coding is done without the interpreter's lock, and ends at Ctrl-C.
 
+mod bytes;
 mod interrupt;
 mod layout;
+mod pack;
 mod writer;
 
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, load};
@@ -121,5 +123,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(decompress, module)?)?;
     module.add_class::<layout::Layout>()?;
     module.add_class::<writer::Encoder>()?;
+    module.add_class::<pack::Packer>()?;
     Ok(())
 }

@@ -90,6 +90,19 @@ def test_a_short_read_reads_one_block():
     assert packed.bytes <= 65536 + 26
 
 
+def test_a_long_file_is_read_in_pieces():
+    """More than is read at a time, and from the middle of a block to the middle of another."""
+    data = random.Random(2).randbytes(1 << 20) * 20
+    file = Counting(lmfs.compress(data, level=1, block_size=4096))
+    reader = lmfs.open(file)
+    for start, end in ((0, len(data)), (5000, len(data) - 5000), (len(data) - 100, len(data))):
+        assert reader.pread(start, end - start) == data[start:end]
+    damaged = bytearray(file.getvalue())
+    damaged[len(damaged) - len(damaged) // 8] ^= 1
+    with pytest.raises(lmfs.DamagedError):
+        lmfs.open(io.BytesIO(damaged)).read()
+
+
 def test_threads_read_side_by_side():
     file = lmfs.open(io.BytesIO(lmfs.compress(TEXT, level=1, block_size=4096)), cache_bytes=100_000)
     failed = []

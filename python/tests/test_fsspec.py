@@ -138,6 +138,28 @@ def test_a_replaced_file_has_its_own_size(fs):
         assert fs.cat_file("/file") == TEXT[:length]
 
 
+def test_a_file_that_is_packed_while_it_is_opened_is_read_as_its_content(fs, monkeypatch):
+    """Regression: the bytes of the container came."""
+    fs.fs.pipe_file("/file", TEXT)
+    opened = []
+    plain = fs.fs.open
+
+    def packed_then(path, *args, **options):
+        file = plain(path, *args, **options)
+        opened.append(path)
+        if len(opened) == 1:
+            fs.fs.pipe_file("/file", lmfs.compress(TEXT, level=1))
+        return file
+
+    monkeypatch.setattr(fs.fs, "open", packed_then)
+    assert fs.cat_file("/file") == TEXT
+    monkeypatch.undo()
+    # One that is a container by its start alone is damaged, whoever cut it.
+    fs.fs.pipe_file("/file", lmfs.compress(TEXT, level=1)[:-9])
+    with pytest.raises(lmfs.DamagedError):
+        fs.cat_file("/file")
+
+
 def test_urls_and_pickles(fs, tmp_path):
     path = tmp_path / "text"
     with fsspec.open(f"lmfs::file://{path}", "wb") as out:
