@@ -21,4 +21,12 @@ done
 grep -q ready "$work/out" || { cat "$work/out" >&2; exit 1; }
 export AWS_ACCESS_KEY_ID=testing AWS_SECRET_ACCESS_KEY=testing AWS_REGION=us-east-1 AWS_ALLOW_HTTP=true
 export AWS_ENDPOINT=http://127.0.0.1:$port AWS_BUCKET=lmfs-test AWS_COPY_IF_NOT_EXISTS=multipart
+
+# The Python package over the same server, and on Ray.
+sh scripts/test-python.sh --collect-only >/dev/null
+python=$(realpath "$target/python")/venv/bin
+"$python/pip" install --quiet s3fs==2026.9.0 ray==2.60.0
+LMFS_TEST_S3=$AWS_ENDPOINT LMFS_TEST_S3_BUCKET=lmfs-test \
+    "$python/python" -m pytest -q -p no:cacheprovider python/tests/full
+
 CARGO_TARGET_DIR=$target/s3 ${CARGO:-cargo} test --release --locked --manifest-path tests/s3/Cargo.toml -- "$@"

@@ -10,7 +10,8 @@ import pytest
 import lmfs
 
 ray = pytest.importorskip("ray")
-EXAMPLES = str(pathlib.Path(__file__).parents[2] / "examples")
+HERE = pathlib.Path(__file__).parent
+EXAMPLES = str(HERE.parents[1] / "examples")
 TEXT = b"".join(b"%08d GET /page/%d 200 %d\n" % (n, n // 13, n * 7919 % 1000) for n in range(30_000))
 SMALL = {"level": 4, "block_size": 16384, "piece": 65536}
 
@@ -23,7 +24,7 @@ def executor():
         log_to_driver=False,
         object_store_memory=100 << 20,
         _node_ip_address="127.0.0.1",
-        runtime_env={"env_vars": {"PYTHONPATH": EXAMPLES}},
+        runtime_env={"env_vars": {"PYTHONPATH": f"{EXAMPLES}:{HERE}"}},
     )
     sys.path.insert(0, EXAMPLES)
     from ray_executor import RayExecutor
