@@ -70,6 +70,10 @@ class Bucket:
 class Files(Bucket):
     """Local files. A file is replaced as a whole."""
 
+    def list(self, path: str) -> Iterator[dict[str, Any]]:
+        # A link would be replaced by a file.
+        return (info for info in super().list(path) if not info["islink"])
+
     def version(self, info: dict[str, Any]) -> Any:
         return info["ino"], info["size"], os.stat(info["name"]).st_mtime_ns
 

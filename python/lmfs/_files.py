@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import threading
 import warnings
@@ -16,6 +17,9 @@ PIECE = 8 << 20
 CONTENT = 256 << 20
 #: More blocks than these are not kept: who reads so much at once goes on behind it.
 KEEP = 4
+#: Stored bytes that are read ahead for who reads on in short pieces: so many at first, twice as many each time.
+AHEAD = 256 << 10
+MOST_AHEAD = 4 << 20
 
 
 def find(size: int, fetch: Callable[[int, int], bytes], model: str | None, threads: int) -> _core.Layout:
@@ -43,10 +47,19 @@ def find(size: int, fetch: Callable[[int, int], bytes], model: str | None, threa
 class Blocks:
     """Content by range: decodes the blocks that are needed, and keeps some."""
 
-    def __init__(self, layout: _core.Layout, fetch: Callable[[int, int], bytes], cache_bytes: int) -> None:
+    def __init__(
+        self, layout: _core.Layout, fetch: Callable[[int, int], bytes], cache_bytes: int, threads: int = 1
+    ) -> None:
         self.layout = layout
         self.size = layout.size
         self._fetch = fetch
+        #: Blocks that are decoded ahead, with one for who waits.
+        self._together = threads or os.cpu_count() or 1
+        #: What was read ahead: from where on, and the stored bytes.
+        self._ahead: tuple[int, bytes] = (0, b"")
+        self._window = 0
+        #: Where somebody is who reads on.
+        self._next = -1
         self._limit = cache_bytes
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._bytes = 0
@@ -64,13 +77,59 @@ class Blocks:
                 part = self._decode(start, stop)
             else:
                 if block is None:
-                    block = self._decode(first, first + length)
-                    self._keep(first, block)
+                    block = self._load(first, length)
                 stop = min(end, first + length)
                 part = block[start - first : stop - first]
             parts.append(part)
             start = stop
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _load(self, first: int, length: int) -> bytes:
+        """Decodes a block, with those that follow if somebody reads on."""
+        _, _, begin, stop = self.layout.block(first)
+        with self._lock:
+            goes_on = first == self._next
+            at, data = self._ahead
+            here = at <= begin and stop <= at + len(data)
+            if not goes_on:
+                self._window = 0
+            elif not here:
+                self._window = min(max(AHEAD, 2 * self._window), MOST_AHEAD)
+            window = self._window
+        if not here:
+            end = first + length
+            span = window * length // (stop - begin) if goes_on else 0
+            while span > length:
+                # Whole blocks, which may be less compressible than this one.
+                last, more, _, stored = self.layout.block(min(self.size, first + span) - 1)
+                if stored - begin <= 2 * window:
+                    end = last + more
+                    break
+                span //= 2
+            at, data = begin, self._read(first, end)
+        ends = [first + length]
+        while goes_on and len(ends) < self._together and ends[-1] < self.size:
+            following, more, _, stop = self.layout.block(ends[-1])
+            if stop > at + len(data) or self._get(following) is not None:
+                break
+            ends.append(following + more)
+        try:
+            decoded = self.layout.decode(first, ends[-1], [(at, data)])
+        except (OSError, ValueError):
+            if len(ends) == 1:
+                raise
+            # What is damaged is told to who reads that.
+            del ends[1:]
+            decoded = self.layout.decode(first, ends[-1], [(at, data)])
+        with self._lock:
+            self._next = ends[-1]
+            # What nobody will ask for any more is let go.
+            self._ahead = (at, data) if stop < at + len(data) else (0, b"")
+        start = first
+        for end in ends:
+            self._keep(start, decoded[start - first : end - first])
+            start = end
+        return decoded[:length]
 
     def _piece(self, start: int, end: int, length: int) -> int:
         """The end of about as many blocks as are read at a time."""
@@ -88,13 +147,17 @@ class Blocks:
         while at < end:
             _, length, _, _ = self.layout.block(at)
             to = self._piece(at, end, length)
-            begin, stop = self.layout.stored(at, to)
-            data = self._fetch(begin, stop)
-            if len(data) != stop - begin:
-                raise _core.DamagedError(f"the file ends {stop - begin - len(data)} bytes early")
-            stretches.append((begin, data))
+            stretches.append((self.layout.stored(at, to)[0], self._read(at, to)))
             at = to
         return self.layout.decode(start, end, stretches)
+
+    def _read(self, start: int, end: int) -> bytes:
+        """What is stored for this content."""
+        begin, stop = self.layout.stored(start, end)
+        data = self._fetch(begin, stop)
+        if len(data) != stop - begin:
+            raise _core.DamagedError(f"the file ends {stop - begin - len(data)} bytes early")
+        return data
 
     def _get(self, first: int) -> bytes | None:
         with self._lock:
@@ -130,7 +193,7 @@ class LmzReader(io.RawIOBase):
         self._position = 0
         #: Bytes of the compressed file.
         self.stored_size = file.seek(0, io.SEEK_END)
-        self._blocks = Blocks(find(self.stored_size, self._fetch, model, threads), self._fetch, cache_bytes)
+        self._blocks = Blocks(find(self.stored_size, self._fetch, model, threads), self._fetch, cache_bytes, threads)
         #: Bytes of content.
         self.size: int = self._blocks.size
         #: CRC-32 of the content, as the file says.

@@ -317,7 +317,12 @@ def objects(bucket: Bucket, paths: list[str]) -> Iterator[Object | tuple[str, Ba
             bucket.fs.invalidate_cache()
             for info in bucket.list(path):
                 found = True
-                yield Object(bucket, info["name"], bucket.version(info), info["size"])
+                try:
+                    version = bucket.version(info)
+                except FileNotFoundError:
+                    # It is gone.
+                    continue
+                yield Object(bucket, info["name"], version, info["size"])
         except OSError as error:
             yield path, error
             continue

@@ -90,6 +90,56 @@ def test_a_short_read_reads_one_block():
     assert packed.bytes <= 65536 + 26
 
 
+def test_who_reads_on_in_short_pieces_makes_few_reads():
+    """Regression: each block was a request of its own, which over a network takes longer than the rest."""
+    data = random.Random(3).randbytes(3_000_000)
+
+    class Asked(Counting):
+        reads = 0
+
+        def read(self, size=-1):
+            self.reads += 1
+            return super().read(size)
+
+    packed = Asked(lmfs.compress(data, level=1, block_size=16384))
+    file = lmfs.open(packed)
+    packed.reads = packed.bytes = 0
+    found = b"".join(iter(lambda: file.read(5000), b""))
+    assert found == data and packed.reads <= 12, packed.reads
+    # Nothing is read twice.
+    assert packed.bytes < len(packed.getvalue())
+    # From another place on, and by several who share it.
+    file.seek(1_000_000)
+    assert file.read(100_000) == data[1_000_000:1_100_000]
+    small = lmfs.open(packed, cache_bytes=20_000, threads=3)
+    for at in list(range(0, 600_000, 7000)) + list(range(0, 600_000, 11_000)):
+        assert small.pread(at, 7000) == data[at : at + 7000]
+        assert small.pread(at + 2_000_000, 7000) == data[at + 2_000_000 : at + 2_007_000]
+
+
+def test_damage_ahead_is_told_to_who_reads_it():
+    data = random.Random(4).randbytes(200_000)
+    packed = bytearray(lmfs.compress(data, level=1, block_size=4096))
+    packed[len(packed) * 3 // 4] ^= 1
+    file = lmfs.open(io.BytesIO(packed), threads=8)
+    found = b""
+    with pytest.raises(lmfs.DamagedError):
+        while piece := file.read(1000):
+            found += piece
+    assert data.startswith(found) and len(found) > 200_000 * 3 // 4 - 3 * 4096
+
+
+def test_short_reads_ahead_are_bounded():
+    """A block of zeros says nothing about those behind it."""
+    data = bytes(200_000) + random.Random(5).randbytes(30_000_000)
+    packed = Counting(lmfs.compress(data, level=1, block_size=65536))
+    file = lmfs.open(packed)
+    for at in (0, 65536, 131_072):
+        packed.bytes = 0
+        assert file.pread(at, 10) == data[at : at + 10]
+        assert packed.bytes < 2_000_000, packed.bytes
+
+
 def test_a_long_file_is_read_in_pieces():
     """More than is read at a time, and from the middle of a block to the middle of another."""
     data = random.Random(2).randbytes(1 << 20) * 20

@@ -68,6 +68,21 @@ def test_files_are_packed_once_and_keep_their_content(folder):
     assert (again.packed, again.already, again.kept) == (0, 4, 1)
 
 
+def test_links_and_what_is_gone_are_left_out(folder, monkeypatch):
+    (folder / "link").symlink_to(folder / "plain")
+    version = _bucket.Files.version
+
+    def gone(self, info):
+        if info["name"].endswith("container"):
+            raise FileNotFoundError(info["name"])
+        return version(self, info)
+
+    monkeypatch.setattr(_bucket.Files, "version", gone)
+    report = lmfs.pack(str(folder), exclusive=True, **SMALL)
+    assert (report.objects, report.packed) == (4, 2) and not report.errors
+    assert (folder / "link").is_symlink()
+
+
 def test_the_language_model(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(TEXT[:6000])

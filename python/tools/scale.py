@@ -2,8 +2,8 @@
 
 usage: python scale.py dask|ray [MEGABYTES] [LEVEL] [TURNS]
 
-Both are run by turns. Where other work runs, wall time says little: the busiest worker's CPU time is what a
-run would take if each worker had a core of its own. The bytes are compared with those that this process makes."""
+Both are run by turns. Where other work runs, wall time says little. Then CPU time counts: that of the busiest worker,
+and that of all of them in equal shares, which is what they would have if each had a core of its own. The bytes are compared with those that this process makes."""
 
 import os
 import pathlib
@@ -89,17 +89,18 @@ def main():
                     continue
                 path.write_bytes(content)
                 executor = Timed(inner)
-                begun = time.perf_counter()
+                begun, cpu = time.perf_counter(), time.process_time()
                 report = lmfs.pack(str(path), None, executor, level=LEVEL, piece=1 << 20, tasks=8, exclusive=True)
-                wall = time.perf_counter() - begun
+                wall, caller = time.perf_counter() - begun, time.process_time() - cpu
                 assert report.packed == 1 and path.read_bytes() == expected, report
-                found[number].append((max(executor.seconds.values()), sum(executor.seconds.values()), wall))
+                spent = executor.seconds.values()
+                found[number].append((max(spent), sum(spent) / number, wall, caller))
     for number, runs in found.items():
-        busiest, together, wall = (min(column) for column in zip(*runs))
-        print(f"{KIND}, {number} worker{'s' * (number > 1)}: busiest {busiest:.2f} s CPU, all {together:.2f} s CPU, wall {wall:.2f} s")
-    one, two = (min(runs) for runs in found.values())
-    walls = [min(run[2] for run in runs) for runs in found.values()]
-    print(f"speed of two: {one[0] / two[0]:.2f} by CPU time of the busiest, {walls[0] / walls[1]:.2f} by wall time")
+        busiest, share, wall, caller = (min(column) for column in zip(*runs))
+        workers = f"busiest {busiest:.2f} s CPU, equal shares {share:.2f} s CPU, wall {wall:.2f} s"
+        print(f"{KIND}, workers: {number}, {workers}, the caller {caller:.2f} s CPU")
+    ratios = [min(one) / min(two) for one, two in zip(zip(*found[1]), zip(*found[2]))]
+    print("speed of two: {:.2f} by the busiest, {:.2f} by equal shares, {:.2f} by wall time".format(*ratios))
     end()
 
 
