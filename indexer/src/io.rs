@@ -5,6 +5,7 @@
 //! `sync_data` that fails may drop what was written and the disk yet show it: only what is written again counts then.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 mod crash;
@@ -76,6 +77,11 @@ pub trait File: Send + Sync {
     fn len(&self) -> io::Result<u64>;
     /// What the system says of this file, whatever became of its name.
     fn stat(&self) -> io::Result<Stat>;
+    /// The next bytes from `from` on that may have been written: what lies before them is a hole. Empty if none follow.
+    /// A disk that does not know its holes has none.
+    fn data(&self, from: u64) -> io::Result<Range<u64>> {
+        Ok(from..u64::MAX)
+    }
     /// Takes the file for this process alone, until the file is closed; says false if another has it.
     fn lock(&self) -> io::Result<bool> {
         Ok(true)

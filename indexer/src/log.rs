@@ -10,7 +10,7 @@ mod sync;
 mod writer;
 
 pub(crate) use frame::{FRAME_LEN, Frame, RecordKind, block_record_len, damaged, dictionary_record_len, parse_block};
-pub(crate) use scan::{Item, next_record, scan};
+pub(crate) use scan::{Item, Search, scan};
 pub(crate) use segment::{Footer, HEADER_LEN, Handles, Header, Segment, segment_name, segment_number};
 pub(crate) use writer::{Log, LogOptions, Measured, Resume, lock};
 

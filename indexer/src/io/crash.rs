@@ -4,6 +4,7 @@ use super::{Entry, File, Io, MemIo, Stat};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 mod image;
@@ -258,5 +259,9 @@ impl File for CrashFile {
 
     fn stat(&self) -> io::Result<Stat> {
         self.now.stat()
+    }
+
+    fn data(&self, from: u64) -> io::Result<Range<u64>> {
+        self.now.data(from)
     }
 }

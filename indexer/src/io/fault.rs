@@ -251,6 +251,11 @@ impl File for FaultFile {
         self.inner.stat()
     }
 
+    fn data(&self, from: u64) -> io::Result<Range<u64>> {
+        self.ask(Call::Other)?;
+        self.inner.data(from)
+    }
+
     fn lock(&self) -> io::Result<bool> {
         self.inner.lock()
     }

@@ -1,9 +1,10 @@
 //! A folder on disk.
 
 use super::{Directory, Entry, File, Io, Stat};
-use rustix::fs::{AtFlags, FlockOperation, flock};
+use rustix::fs::{AtFlags, FlockOperation, SeekFrom, flock, seek};
 use rustix::io::Errno;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -166,6 +167,17 @@ impl File for RealFile {
 
     fn stat(&self) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(&self.0)?.into())
+    }
+
+    fn data(&self, from: u64) -> io::Result<Range<u64>> {
+        let start = match seek(&self.0, SeekFrom::Data(from)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(u64::MAX..u64::MAX),
+            // A filesystem that does not know its holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(from..u64::MAX),
+            Err(e) => return Err(e.into()),
+        };
+        Ok(start..seek(&self.0, SeekFrom::Hole(start))?)
     }
 
     fn lock(&self) -> io::Result<bool> {

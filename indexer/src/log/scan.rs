@@ -5,7 +5,7 @@ use super::segment::{HEADER_LEN, Segment};
 use crate::io::Io;
 use crate::{Error, Result};
 use rustix::io::Errno;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 /// What is found at a place of a segment.
 pub(crate) enum Item<'a> {
@@ -34,8 +34,11 @@ impl Item<'_> {
 
 const WINDOW: usize = 1 << 20;
 
-/// Bytes, for each byte of a segment, that a search for the next record reads for frames that turn out to stand before
-/// no record. Chance needs 3 at most (one place in 2.8 million looks like a frame, and claims 8 MiB). Beyond this
+/// Bytes that are searched for the next record before whoever scans is shown how far it is, and may end it.
+const PIECE: u64 = 16 << 20;
+
+/// Bytes, for each place searched, that a search for the next record reads for frames that turn out to stand before no
+/// record. Chance needs 3 at most (one place in 2.8 million looks like a frame, and claims 8 MiB). Beyond this
 /// somebody made frames to keep us busy, each of which claims the same long payload.
 const VAIN: u64 = 64;
 
@@ -45,7 +48,11 @@ struct Window<'a> {
     segment: &'a Segment,
     start: u64,
     bytes: Vec<u8>,
-    /// Bytes read in vain so far.
+    /// Places of it that are known to be in no hole.
+    data: Range<u64>,
+    /// Places so far at which a search looked for a record.
+    searched: u64,
+    /// Bytes that searches read in vain so far.
     vain: u64,
 }
 
@@ -56,6 +63,8 @@ impl<'a> Window<'a> {
             segment,
             start: 0,
             bytes: Vec::new(),
+            data: 0..0,
+            searched: 0,
             vain: 0,
         }
     }
@@ -66,13 +75,40 @@ impl<'a> Window<'a> {
         let inside = have.is_some_and(|o| o + len <= self.bytes.len());
         if !inside {
             let read = |len| self.segment.read(self.io, offset, len);
+            // Zeros of holes take time, too.
+            let data = usize::try_from(self.data.end.saturating_sub(offset)).unwrap_or(WINDOW);
+            let most = if self.data.contains(&offset) { data.min(WINDOW) } else { WINDOW };
             // A bad sector must not take its surroundings along.
-            self.bytes = read(len.max(WINDOW)).or_else(|_| read(len))?;
+            self.bytes = read(len.max(most)).or_else(|_| read(len))?;
             self.start = offset;
         }
         let from = (offset - self.start) as usize;
         let rest = self.bytes.get(from..).unwrap_or_default();
         Ok(rest.get(..len).unwrap_or(rest))
+    }
+
+    /// The first place from `at` on that is in no hole: none begins a record. An error of the disk is one of reading.
+    fn past_hole(&mut self, at: u64) -> u64 {
+        if !self.data.contains(&at) {
+            let all = at..at.saturating_add(WINDOW as u64);
+            self.data = self.segment.data(self.io, at).unwrap_or(all);
+        }
+        self.data.start.max(at)
+    }
+}
+
+/// A search for records in a segment.
+pub(crate) struct Search<'a>(Window<'a>);
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(io: &'a dyn Io, segment: &'a Segment) -> Self {
+        Self(Window::new(io, segment))
+    }
+
+    /// The next place from `from` on, up to `to`, where a whole record stands, or else some place at which to search
+    /// on, or `to`.
+    pub(crate) fn next_record(&mut self, from: u64, to: u64) -> u64 {
+        resync(&mut self.0, from, to)
     }
 }
 
@@ -137,16 +173,18 @@ fn unreadable<'w>(offset: u64, end: u64, error: Error) -> Result<Item<'w>> {
     }
 }
 
-/// The next place from `from` on, up to `to`, where a whole record stands, or `to`.
-pub(crate) fn next_record(io: &dyn Io, segment: &Segment, from: u64, to: u64) -> u64 {
-    resync(&mut Window::new(io, segment), from, to)
-}
-
 /// Bytes that a disk reads or does not read together, at least.
 const SECTOR: u64 = 512;
 
 fn resync(window: &mut Window<'_>, mut at: u64, to: u64) -> u64 {
-    while at < to {
+    let pause = at.saturating_add(PIECE).min(to);
+    while at < pause {
+        let data = window.past_hole(at);
+        if data > at {
+            at = data.min(to);
+            continue;
+        }
+        window.searched += 1;
         match item_begins(window, at, to) {
             Ok(true) => return at,
             Ok(false) => at += 1,
@@ -154,7 +192,7 @@ fn resync(window: &mut Window<'_>, mut at: u64, to: u64) -> u64 {
             Err(_) => at = (at / SECTOR + 1) * SECTOR,
         }
     }
-    to
+    at.min(to)
 }
 
 fn item_begins(window: &mut Window<'_>, at: u64, to: u64) -> Result<bool> {
@@ -162,7 +200,7 @@ fn item_begins(window: &mut Window<'_>, at: u64, to: u64) -> Result<bool> {
     let Some(frame) = Frame::decode(window.get(at, FRAME_LEN)?, salt, at).filter(|f| at + f.record_len() <= to) else {
         return Ok(false);
     };
-    if window.vain > VAIN * window.segment.len() {
+    if window.vain > VAIN * (window.searched + WINDOW as u64) {
         // Its own checksum has to do. The reader steps over what it claims, or refuses it.
         return Ok(true);
     }
@@ -179,9 +217,63 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::super::{FOLDER, segment_name};
     use super::*;
-    use crate::io::MemIo;
+    use crate::io::{Fault, FaultIo, MemIo, RealIo};
     use crate::log::RecordKind;
     use std::sync::Arc;
+
+    /// Regression: each of the 4 GiB of a file of holes was looked at, and nothing could end that.
+    #[test]
+    fn holes_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let io = FaultIo::new(Arc::new(RealIo::new(folder.path()).unwrap()));
+        io.make_dir(FOLDER).unwrap();
+        let len = u64::from(u32::MAX);
+        let segment = Segment::new(1, &[7; 16], len, true, &Arc::default());
+        let file = io.create(&segment_name(1)).unwrap();
+        file.set_len(len).unwrap();
+        let payload = b"far behind";
+        let (at, frame) = (3 << 30, Frame::of(RecordKind::Block, 1, payload));
+        let record = [&frame.encode(segment.salt, at)[..], payload].concat();
+        file.write_at(&[1; 100], 1 << 30).unwrap();
+        file.write_at(&record, at).unwrap();
+
+        // Counts the calls.
+        io.fail(Fault::Error, u64::MAX, 0);
+        let mut found = Vec::new();
+        let whole = scan(&io, &segment, 0, len, |item| {
+            if let Item::Record { offset, payload, .. } = item {
+                found.push((offset, payload.to_vec()));
+            }
+            ControlFlow::<()>::Continue(())
+        });
+        assert_eq!(whole.unwrap(), None);
+        assert_eq!(found, [(at, payload.to_vec())]);
+        let mut window = Window::new(&io, &segment);
+        assert_eq!(resync(&mut window, HEADER_LEN as u64, len), 1 << 30);
+        let calls = io.mend().0;
+        println!("{calls} calls, {} places searched", window.searched);
+        assert!(calls < 40, "{calls} calls");
+    }
+
+    /// Whoever scans is asked whether to go on.
+    #[test]
+    fn a_long_search_is_shown_in_pieces() {
+        let io = MemIo::default();
+        let len = 2 * PIECE + 1000;
+        let segment = Segment::new(1, &[7; 16], len, true, &Arc::default());
+        let file = io.create(&segment_name(1)).unwrap();
+        file.set_len(len).unwrap();
+        let mut ends = Vec::new();
+        let stopped = scan(&io, &segment, 0, len, |item| {
+            ends.push(item.end());
+            match ends.len() {
+                2 => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        });
+        assert_eq!(stopped.unwrap(), Some(()));
+        assert!(ends.iter().all(|end| *end < len), "{ends:?}");
+    }
 
     /// Every 14 bytes a frame that claims the next MiB: 20,000 checksums of a MiB each for a hundredth of a segment.
     #[test]
@@ -202,7 +294,8 @@ mod tests {
 
         let mut window = Window::new(&io, &segment);
         let found = resync(&mut window, HEADER_LEN as u64, len);
-        assert!(window.vain <= VAIN * len + (2 << 20), "{} bytes in vain", window.vain);
+        let most = VAIN * (window.searched + WINDOW as u64) + (2 << 20);
+        assert!(window.vain <= most, "{} bytes in vain", window.vain);
         // There may be something, so nothing is taken for a torn tail.
         assert!(found < len);
         let mut end = 0;

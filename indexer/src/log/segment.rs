@@ -11,6 +11,7 @@ use crate::{Error, Result};
 use lru::LruCache;
 use parking_lot::{Mutex, MutexGuard};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -292,6 +293,12 @@ impl Segment {
         let n = read_full(self.file(io)?.as_ref(), &mut buf, offset).map_err(|e| Error::io("read", &self.name(), e))?;
         buf.truncate(n);
         Ok(buf)
+    }
+
+    /// The next bytes from `from` on that may have been written, as [`File::data`] says.
+    pub(crate) fn data(&self, io: &dyn Io, from: u64) -> Result<Range<u64>> {
+        let found = self.file(io)?.data(from);
+        found.map_err(|e| Error::io("look for holes of", &self.name(), e))
     }
 
     /// Reads a block; its number comes with it.

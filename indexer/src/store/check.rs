@@ -60,7 +60,11 @@ impl Store {
                 match item {
                     Item::Record { frame, .. } => over = frame.kind == RecordKind::Footer,
                     Item::BadPayload { offset, frame } => bad.push((offset, end, Some(frame.kind))),
-                    Item::Garbage { offset, end } => bad.push((offset, end, None)),
+                    // Searched in pieces.
+                    Item::Garbage { offset, end } => match bad.last_mut() {
+                        Some((_, last, None)) if *last == offset => *last = end,
+                        _ => bad.push((offset, end, None)),
+                    },
                     Item::Unreadable { offset, end, error } => {
                         let what = format!("{} bytes of the log: {error}", end - offset);
                         let finding = Finding::new(Severity::Error, what).at(segment.id, offset);

@@ -5,7 +5,7 @@
 //! transactions needed for opening goes only after a checkpoint that makes them superfluous.
 
 use super::Store;
-use crate::log::{FRAME_LEN, Frame, HEADER_LEN, Position, RecordKind, Segment, next_record};
+use crate::log::{FRAME_LEN, Frame, HEADER_LEN, Position, RecordKind, Search, Segment};
 use crate::types::{BlockRef, Extent};
 use crate::wire::Reader;
 use crate::{Change, Error, Result};
@@ -172,6 +172,7 @@ impl Run<'_> {
         let io = self.store.io.as_ref();
         let mut at = HEADER_LEN as u64;
         let mut batch = Vec::new();
+        let mut search = Search::new(io, segment);
         while at < segment.len() && self.store.state().counters.live.contains_key(&segment.id) {
             self.go_on()?;
             let start = segment.read(io, at, FRAME_LEN + 10);
@@ -185,7 +186,7 @@ impl Run<'_> {
                     let why = frame.err().unwrap_or_default();
                     let name = segment.name();
                     self.report.damaged.push(format!("{name} at offset {at}: {why}"));
-                    at = next_record(io, segment, at + 1, segment.len());
+                    at = search.next_record(at + 1, segment.len());
                     continue;
                 }
             };
