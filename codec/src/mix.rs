@@ -47,6 +47,7 @@ pub use warm::WarmState;
 use crate::entropy::range_coder::{Coder, Decoder, Encoder, StreamEnd};
 use crate::simd::dispatch::WholeTask;
 use crate::simd::whole::Whole;
+use crate::{Error, Result, Stop};
 
 /// Version of everything that decides a predicted bit. It is part of a block's parameters.
 pub const VERSION: u8 = 1;
@@ -75,35 +76,55 @@ impl<C: Coder> WholeTask for CodeBytes<'_, C> {
     }
 }
 
-fn code_bytes<C: Coder>(predictor: &mut Predictor, coder: &mut C, raw: &[u8], len: usize) {
-    predictor.dispatch().run_whole(CodeBytes {
-        predictor,
-        coder,
-        raw,
-        len,
-    });
+/// Bytes that are coded between two looks at the stop: some milliseconds.
+const STEP: usize = 4096;
+
+/// [`CodeBytes`], until `stop` is set.
+fn code_bytes<C: Coder>(predictor: &mut Predictor, coder: &mut C, raw: &[u8], len: usize, stop: &Stop) -> Result<()> {
+    for done in (0..len).step_by(STEP) {
+        stop.check()?;
+        predictor.dispatch().run_whole(CodeBytes {
+            predictor,
+            coder,
+            raw: raw.get(done..).unwrap_or_default(),
+            len: STEP.min(len - done),
+        });
+    }
+    Ok(())
 }
 
 /// Bytes on which shapes are tried.
 const TRIAL: usize = 16384;
 
 /// Codes a block without a language model.
-pub fn encode(predictor: &mut Predictor, raw: &[u8]) -> Vec<u8> {
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn encode(predictor: &mut Predictor, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
     let candidates = DataLayout::candidates(raw);
     let shape = match candidates.as_slice() {
         [only] => *only,
         several => {
             let start = data_layout::busy(raw, TRIAL) & !3;
             let sample = raw.get(start..).and_then(|rest| rest.get(..TRIAL)).unwrap_or(raw);
-            let cost = |shape: &&DataLayout| encode_as(predictor, sample, **shape).len();
-            several.iter().min_by_key(cost).copied().unwrap_or_default()
+            let mut best = (usize::MAX, DataLayout::default());
+            for shape in several {
+                let len = encode_as(predictor, sample, *shape, stop)?.len();
+                if len < best.0 {
+                    best = (len, *shape);
+                }
+            }
+            best.1
         }
     };
-    encode_as(predictor, raw, shape)
+    encode_as(predictor, raw, shape, stop)
 }
 
 /// Codes a block without a language model, its shape given.
-pub fn encode_as(predictor: &mut Predictor, raw: &[u8], shape: DataLayout) -> Vec<u8> {
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn encode_as(predictor: &mut Predictor, raw: &[u8], shape: DataLayout, stop: &Stop) -> Result<Vec<u8>> {
     let folded;
     let bytes = match shape {
         DataLayout::Sound(channels) => {
@@ -114,22 +135,25 @@ pub fn encode_as(predictor: &mut Predictor, raw: &[u8], shape: DataLayout) -> Ve
     };
     predictor.reset_as(&[raw.len()], false, shape);
     let mut coder = Encoder::new(shape.to_bytes());
-    code_bytes(predictor, &mut coder, bytes, raw.len());
-    coder.finish()
+    code_bytes(predictor, &mut coder, bytes, raw.len(), stop)?;
+    Ok(coder.finish())
 }
 
 /// Decodes what [`encode`] made of `len` bytes. Damage that the stream's length does not show yields wrong bytes.
-pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize) -> Result<Vec<u8>, StreamEnd> {
+///
+/// # Errors
+/// [`Error::Damaged`]; [`Error::Interrupted`].
+pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize, stop: &Stop) -> Result<Vec<u8>> {
     let Some((shape, stream)) = DataLayout::parse(payload) else {
-        return Err(StreamEnd::Short {
+        return Err(damaged(StreamEnd::Short {
             len: payload.len(),
             needed: payload.len() + 1,
-        });
+        }));
     };
     predictor.reset_as(&[len], false, shape);
     let mut coder = Decoder::new(stream);
-    code_bytes(predictor, &mut coder, &[], len);
-    coder.finish()?;
+    code_bytes(predictor, &mut coder, &[], len, stop)?;
+    coder.finish().map_err(damaged)?;
     let bytes = predictor.take();
     Ok(match shape {
         DataLayout::Sound(channels) => sound::inverse(bytes, usize::from(channels)),
@@ -137,25 +161,36 @@ pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize) -> Result<V
     })
 }
 
+fn damaged(end: StreamEnd) -> Error {
+    Error::damaged("block", end.to_string())
+}
+
 /// Codes a block behind a dictionary. Its data layout is plain.
-pub fn encode_warm(predictor: &mut Predictor, warm: &WarmState, raw: &[u8]) -> Vec<u8> {
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn encode_warm(predictor: &mut Predictor, warm: &WarmState, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
     predictor.reset_warm(warm, raw.len());
     let mut coder = Encoder::new(Vec::new());
-    code_bytes(predictor, &mut coder, raw, raw.len());
-    coder.finish()
+    code_bytes(predictor, &mut coder, raw, raw.len(), stop)?;
+    Ok(coder.finish())
 }
 
 /// Decodes what [`encode_warm`] made of `len` bytes behind the same dictionary.
+///
+/// # Errors
+/// [`Error::Damaged`]; [`Error::Interrupted`].
 pub fn decode_warm(
     predictor: &mut Predictor,
     warm: &WarmState,
     stream: &[u8],
     len: usize,
-) -> Result<Vec<u8>, StreamEnd> {
+    stop: &Stop,
+) -> Result<Vec<u8>> {
     predictor.reset_warm(warm, len);
     let mut coder = Decoder::new(stream);
-    code_bytes(predictor, &mut coder, &[], len);
-    coder.finish()?;
+    code_bytes(predictor, &mut coder, &[], len, stop)?;
+    coder.finish().map_err(damaged)?;
     Ok(predictor.take())
 }
 
@@ -167,9 +202,25 @@ mod tests {
     use crate::simd::dispatch::Dispatch;
     use proptest::prelude::*;
 
+    fn encoded(predictor: &mut Predictor, raw: &[u8]) -> Vec<u8> {
+        encode(predictor, raw, &Stop::new()).unwrap()
+    }
+
+    fn encoded_as(predictor: &mut Predictor, raw: &[u8], shape: DataLayout) -> Vec<u8> {
+        encode_as(predictor, raw, shape, &Stop::new()).unwrap()
+    }
+
+    fn behind(predictor: &mut Predictor, warm: &WarmState, raw: &[u8]) -> Vec<u8> {
+        encode_warm(predictor, warm, raw, &Stop::new()).unwrap()
+    }
+
+    fn learned(predictor: &mut Predictor, text: &[u8]) -> WarmState {
+        WarmState::learn(predictor, text, &Stop::new()).unwrap()
+    }
+
     fn check(predictor: &mut Predictor, raw: &[u8]) -> usize {
-        let payload = encode(predictor, raw);
-        assert_eq!(decode(predictor, &payload, raw.len()).unwrap(), raw);
+        let (payload, stop) = (encoded(predictor, raw), Stop::new());
+        assert_eq!(decode(predictor, &payload, raw.len(), &stop).unwrap(), raw);
         payload.len()
     }
 
@@ -234,13 +285,13 @@ mod tests {
             let mut predictor = Predictor::new();
             check(&mut predictor, &raw);
             for channels in 1..3 {
-                let payload = encode_as(&mut predictor, &raw, DataLayout::Sound(channels));
-                prop_assert_eq!(decode(&mut predictor, &payload, raw.len()).unwrap(), &raw[..]);
+                let payload = encoded_as(&mut predictor, &raw, DataLayout::Sound(channels));
+                prop_assert_eq!(decode(&mut predictor, &payload, raw.len(), &Stop::new()).unwrap(), &raw[..]);
             }
-            let payload = encode_as(&mut predictor, &raw, DataLayout::Records(1 + garbage.len() as u16));
-            prop_assert_eq!(decode(&mut predictor, &payload, raw.len()).unwrap(), &raw[..]);
+            let payload = encoded_as(&mut predictor, &raw, DataLayout::Records(1 + garbage.len() as u16));
+            prop_assert_eq!(decode(&mut predictor, &payload, raw.len(), &Stop::new()).unwrap(), &raw[..]);
             // Garbage decodes to something or an error.
-            let _ = decode(&mut predictor, &garbage, raw.len());
+            let _ = decode(&mut predictor, &garbage, raw.len(), &Stop::new());
         }
 
         #[test]
@@ -267,13 +318,13 @@ mod tests {
     fn a_used_predictor_gives_the_bits_of_a_new_one() {
         let text = b"the quick brown fox jumps over the lazy dog, and the dog sleeps on. ".repeat(40);
         let mut used = Predictor::new();
-        encode(&mut used, &vec![7; 100_000]);
-        encode_as(&mut used, &text, DataLayout::Sound(2));
-        let warm = WarmState::learn(&mut used, &text);
-        encode_warm(&mut used, &warm, &text);
+        encoded(&mut used, &vec![7; 100_000]);
+        encoded_as(&mut used, &text, DataLayout::Sound(2));
+        let warm = learned(&mut used, &text);
+        behind(&mut used, &warm, &text);
         let mut coder = Encoder::new(Vec::new());
         lanes(&mut used, &mut coder, &text, &[1000, 1720], &[0, 1, 1]);
-        assert_eq!(encode(&mut used, &text), encode(&mut Predictor::new(), &text));
+        assert_eq!(encoded(&mut used, &text), encoded(&mut Predictor::new(), &text));
     }
 
     #[test]
@@ -283,20 +334,24 @@ mod tests {
             .collect();
         let mut predictor = Predictor::new();
         for dictionary_len in [0, 1, 7, 3000, 70_000] {
-            let warm = WarmState::learn(&mut predictor, &text[..dictionary_len]);
+            let warm = learned(&mut predictor, &text[..dictionary_len]);
             assert_eq!(warm.text(), &text[..dictionary_len]);
             // The longest has larger tables than the dictionary.
             for len in [0, 1, 5, 4096, 100_000] {
                 let raw = &text[80_000..80_000 + len];
-                let stream = encode_warm(&mut predictor, &warm, raw);
+                let stream = behind(&mut predictor, &warm, raw);
                 let mut other = Predictor::new();
                 assert_eq!(
-                    decode_warm(&mut other, &warm, &stream, len).unwrap(),
+                    decode_warm(&mut other, &warm, &stream, len, &Stop::new()).unwrap(),
                     raw,
                     "{len} behind {dictionary_len}"
                 );
                 if len == 4096 && dictionary_len == 70_000 {
-                    assert!(stream.len() * 2 < encode(&mut predictor, raw).len(), "{}", stream.len());
+                    assert!(
+                        stream.len() * 2 < encoded(&mut predictor, raw).len(),
+                        "{}",
+                        stream.len()
+                    );
                 }
             }
         }
@@ -306,14 +361,15 @@ mod tests {
     fn a_dictionary_that_is_compressed_leaves_the_same_state() {
         let text = b"state is what was learned, however it was learned. ".repeat(300);
         let mut predictor = Predictor::new();
-        let learned = WarmState::learn(&mut predictor, &text);
-        let (_, stream) = WarmState::compress(&mut predictor, &text);
-        let decompressed = WarmState::decompress(&mut predictor, &stream, text.len()).unwrap();
+        let known = learned(&mut predictor, &text);
+        let stop = Stop::new();
+        let (_, stream) = WarmState::compress(&mut predictor, &text, &Stop::new()).unwrap();
+        let decompressed = WarmState::decompress(&mut predictor, &stream, text.len(), &stop).unwrap();
         assert_eq!(decompressed.text(), &text[..]);
         let raw = b"what was learned is state";
-        let block = encode_warm(&mut predictor, &learned, raw);
-        assert_eq!(encode_warm(&mut predictor, &decompressed, raw), block);
-        assert!(WarmState::decompress(&mut predictor, &stream[..20], text.len()).is_err());
+        let block = behind(&mut predictor, &known, raw);
+        assert_eq!(behind(&mut predictor, &decompressed, raw), block);
+        assert!(WarmState::decompress(&mut predictor, &stream[..20], text.len(), &stop).is_err());
     }
 
     /// The rows of a bitmap that is mostly white were once not found, because white repeats at every distance.
@@ -329,7 +385,7 @@ mod tests {
         assert!(DataLayout::candidates(&raw).contains(&DataLayout::Records(100)));
         let mut predictor = Predictor::new();
         let len = check(&mut predictor, &raw);
-        assert!(len <= encode_as(&mut predictor, &raw, DataLayout::Plain).len());
+        assert!(len <= encoded_as(&mut predictor, &raw, DataLayout::Plain).len());
     }
 
     #[test]
@@ -342,9 +398,9 @@ mod tests {
                 let mut coder = Encoder::new(Vec::new());
                 let text: Vec<u8> = text.iter().map(|b| b | 128).collect();
                 lanes(&mut predictor, &mut coder, &text, &[9000, 11_000], &[0, 1, 1, 0]);
-                let warm = WarmState::learn(&mut predictor, &text[..5000]);
-                let behind = encode_warm(&mut predictor, &warm, &text[5000..9000]);
-                (encode_as(&mut predictor, &text, shape), coder.finish(), behind)
+                let warm = learned(&mut predictor, &text[..5000]);
+                let warmed = behind(&mut predictor, &warm, &text[5000..9000]);
+                (encoded_as(&mut predictor, &text, shape), coder.finish(), warmed)
             });
             let payloads: Vec<_> = payloads.collect();
             assert!(payloads.iter().all(|payload| *payload == payloads[0]));
@@ -358,18 +414,71 @@ mod tests {
         assert!(check(&mut Predictor::new(), b"x") < 5);
     }
 
+    /// Counts the bits that were coded, and sets the stop after some.
+    struct Stopping<C> {
+        coder: C,
+        stop: Stop,
+        bits: usize,
+    }
+
+    impl<C: Coder> Coder for Stopping<C> {
+        fn code(&mut self, bit: bool, p: u32) -> bool {
+            self.bits += 1;
+            if self.bits == 8 * 10_000 {
+                self.stop.set();
+            }
+            self.coder.code(bit, p)
+        }
+    }
+
+    /// Regression: a block of 1 MiB was coded to its end, for a second or more, whoever had asked for it to stop.
+    #[test]
+    fn a_stop_is_heard_within_a_block() {
+        let raw: Vec<u8> = (0..1 << 20).map(|i: u32| (i.wrapping_mul(i) >> 9) as u8).collect();
+        let mut predictor = Predictor::new();
+        predictor.reset(&[raw.len()], false);
+        let stop = Stop::new();
+        let mut side = Stopping {
+            coder: Encoder::new(Vec::new()),
+            stop: stop.clone(),
+            bits: 0,
+        };
+        let end = code_bytes(&mut predictor, &mut side, &raw, raw.len(), &stop);
+        assert!(matches!(end, Err(Error::Interrupted)));
+        assert!(side.bits <= 8 * (10_000 + STEP), "{} bits", side.bits);
+
+        let payload = encoded(&mut predictor, &raw[..20_000]);
+        let mut side = Stopping {
+            coder: Decoder::new(&payload),
+            stop: stop.clone(),
+            bits: 0,
+        };
+        assert!(code_bytes(&mut predictor, &mut side, &[], 20_000, &stop).is_err());
+        assert_eq!(side.bits, 0, "it was set before");
+        for interrupted in [
+            encode(&mut predictor, &raw, &stop),
+            decode(&mut predictor, &payload, 20_000, &stop),
+            WarmState::learn(&mut predictor, &raw, &stop).map(|state| state.text().to_vec()),
+        ] {
+            assert!(matches!(interrupted, Err(Error::Interrupted)));
+        }
+    }
+
     #[test]
     fn a_cut_payload_is_an_error() {
         let text = b"some text that is not quite the same as any other text of its kind ".repeat(5);
         let mut predictor = Predictor::new();
-        let payload = encode(&mut predictor, &text);
+        let payload = encoded(&mut predictor, &text);
         for len in 0..payload.len().saturating_sub(8) {
             let (cut, _) = payload.split_at(len);
-            match decode(&mut predictor, cut, text.len()) {
+            match decode(&mut predictor, cut, text.len(), &Stop::new()) {
                 Err(_) => {}
                 Ok(bytes) => assert_ne!(bytes, text),
             }
         }
-        assert!(decode(&mut predictor, &[9, 9, 9], 3).is_err(), "no such shape");
+        assert!(
+            decode(&mut predictor, &[9, 9, 9], 3, &Stop::new()).is_err(),
+            "no such shape"
+        );
     }
 }

@@ -12,6 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
+use lmfs_codec::Stop;
 use lmfs_codec::dictionary::{self, builtin::Builtin};
 
 /// Bytes of samples for each byte of the dictionary.
@@ -104,7 +105,7 @@ fn main() {
             ));
         }
         let text = dictionary::train(&pool, size);
-        let file = Builtin::write(&text);
+        let file = Builtin::write(&text, &Stop::new()).unwrap();
         println!(
             "{name}: {} bytes of text, {} bytes in the program",
             text.len(),

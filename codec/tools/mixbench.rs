@@ -8,6 +8,7 @@
     clippy::indexing_slicing,
     reason = "a bench stops at the first surprise"
 )]
+use lmfs_codec::Stop;
 use lmfs_codec::dictionary::builtin;
 use lmfs_codec::entropy::token_tree::DecisionModel;
 use lmfs_codec::mix::{self, Predictor, WarmState};
@@ -89,9 +90,9 @@ fn dictionary(name: &str, data: &[u8]) -> (Vec<u8>, usize) {
 fn warm(predictor: &mut Predictor, state: &WarmState, data: &[u8], block: usize) -> (usize, f64) {
     let (mut size, mut decoding) = (0, 0.0);
     for raw in data.chunks(block) {
-        let stream = mix::encode_warm(predictor, state, raw);
+        let stream = mix::encode_warm(predictor, state, raw, &Stop::new()).unwrap();
         let start = cpu();
-        let back = mix::decode_warm(predictor, state, &stream, raw.len()).unwrap();
+        let back = mix::decode_warm(predictor, state, &stream, raw.len(), &Stop::new()).unwrap();
         decoding += cpu() - start;
         assert_eq!(back, raw);
         size += stream.len();
@@ -132,7 +133,7 @@ fn main() {
         let data = &data[skip..];
         let data = &data[..data.len().min(limit)];
         if behind.is_some() {
-            let state = WarmState::learn(&mut predictor, &text);
+            let state = WarmState::learn(&mut predictor, &text, &Stop::new()).unwrap();
             let (size, seconds) = warm(&mut predictor, &state, data, block);
             warm_total += size;
             warm_decoding += seconds;
@@ -145,11 +146,11 @@ fn main() {
         let mut size = 0;
         for raw in data.chunks(block) {
             let start = cpu();
-            let payload = mix::encode(&mut predictor, raw);
+            let payload = mix::encode(&mut predictor, raw, &Stop::new()).unwrap();
             seconds += cpu() - start;
             size += payload.len();
             let start = cpu();
-            let back = mix::decode(&mut predictor, &payload, raw.len()).unwrap();
+            let back = mix::decode(&mut predictor, &payload, raw.len(), &Stop::new()).unwrap();
             decoding += cpu() - start;
             assert_eq!(back, raw);
         }

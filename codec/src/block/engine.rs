@@ -79,7 +79,7 @@ impl Predicting {
 
     pub(super) fn encode(&self, method: Method, raw: &[u8], lanes: usize, stop: &Stop) -> Result<Vec<u8>> {
         if method == Method::Mix {
-            return self.with_mixer(|mixer| Ok(mix::encode(mixer, raw)));
+            return self.with_mixer(|mixer| mix::encode(mixer, raw, stop));
         }
         let tokens = tokenize(self.loaded(method)?, raw, lanes)?;
         let mut encoder = Encoder::new(Vec::with_capacity(raw.len() / 4));
@@ -95,20 +95,20 @@ impl Predicting {
         lanes: usize,
         stop: &Stop,
     ) -> Result<Vec<u8>> {
-        let ended = |error: crate::entropy::range_coder::StreamEnd| Error::damaged("block", error.to_string());
         if method == Method::Mix {
             return self.with_mixer(|mixer| match named_dictionary(payload) {
                 Some((id, stream)) => {
-                    let warm = self.dictionaries.state(id, mixer)?;
-                    mix::decode_warm(mixer, &warm, stream, len).map_err(ended)
+                    let warm = self.dictionaries.state(id, mixer, stop)?;
+                    mix::decode_warm(mixer, &warm, stream, len, stop)
                 }
-                None => mix::decode(mixer, payload, len).map_err(ended),
+                None => mix::decode(mixer, payload, len, stop),
             });
         }
         // The length in the header is checked by then, so a lane cannot grow beyond a block.
         let mut decoder = Decoder::new(payload);
         let raw = self.run(method, len, lanes, None, &mut decoder, stop)?;
-        decoder.finish().map_err(ended)?;
+        let ended = decoder.finish();
+        ended.map_err(|error| Error::damaged("block", error.to_string()))?;
         Ok(raw)
     }
 
@@ -119,27 +119,25 @@ impl Predicting {
         let sample = sample(raw);
         self.with_mixer(|mixer| {
             if candidates.is_empty() {
-                return Ok(mix::encode(mixer, raw));
+                return mix::encode(mixer, raw, stop);
             }
-            let cold = mix::encode(mixer, sample);
+            let cold = mix::encode(mixer, sample, stop)?;
             let mut best = (cold.len(), None);
             for &id in candidates {
-                stop.check()?;
-                let warm = self.dictionaries.state(id, mixer)?;
-                let len = mix::encode_warm(mixer, &warm, sample).len() + DictionaryId::LEN;
+                let warm = self.dictionaries.state(id, mixer, stop)?;
+                let len = mix::encode_warm(mixer, &warm, sample, stop)?.len() + DictionaryId::LEN;
                 if len < best.0 {
                     best = (len, Some((id, warm)));
                 }
             }
-            stop.check()?;
-            Ok(match best.1 {
+            match best.1 {
                 Some((id, warm)) => {
-                    let stream = mix::encode_warm(mixer, &warm, raw);
-                    [&[DataLayout::BEHIND_DICTIONARY][..], &id.0, &stream].concat()
+                    let stream = mix::encode_warm(mixer, &warm, raw, stop)?;
+                    Ok([&[DataLayout::BEHIND_DICTIONARY][..], &id.0, &stream].concat())
                 }
-                None if sample.len() == raw.len() => cold,
-                None => mix::encode(mixer, raw),
-            })
+                None if sample.len() == raw.len() => Ok(cold),
+                None => mix::encode(mixer, raw, stop),
+            }
         })
     }
 

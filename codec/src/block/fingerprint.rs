@@ -106,7 +106,7 @@ mod tests {
         let document = include_str!("../../../docs/FORMAT.md");
         let digits: String = document.split_whitespace().collect();
         assert!(digits.contains(&hex(PROBE)), "{}", hex(PROBE));
-        let payload = crate::mix::encode(&mut crate::mix::Predictor::new(), PROBE);
+        let payload = crate::mix::encode(&mut crate::mix::Predictor::new(), PROBE, &crate::Stop::new()).unwrap();
         assert_eq!(payload.first(), Some(&0), "its shape");
         let plain = crate::Codec::new(None, crate::Options::default()).unwrap();
         let print = plain.fingerprint().unwrap().to_string();

@@ -1,19 +1,29 @@
 //! The states after dictionaries: learned once, shared by all threads, bounded in memory.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::Duration;
 
 use lru::LruCache;
 use parking_lot::Mutex;
 
 use crate::dictionary::{self, DictionaryId, DictionarySource, builtin};
 use crate::mix::{Predictor, WarmState};
-use crate::{Error, Result};
+use crate::{Error, Result, Stop};
 
-/// A state that is being learned, or was. Its lock is held while it is learned: single-flight.
-type Slot = Arc<Mutex<Option<Arc<WarmState>>>>;
+/// A state that is being learned, or was.
+#[derive(Default)]
+struct Slot {
+    state: OnceLock<Arc<WarmState>>,
+    /// Held while it is learned: single-flight.
+    learning: Mutex<()>,
+}
+
+/// How long a thread waits for another one that learns what it needs, at most. The other one may have a priority so low
+/// that it does not run, and nobody must have to wait for such a thread (priority inversion). Then it is learned twice.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 struct Kept {
-    slot: Slot,
+    slot: Arc<Slot>,
     /// Bytes of the state; 0 while it is being learned.
     bytes: usize,
 }
@@ -23,6 +33,7 @@ struct WarmStates {
     kept: Mutex<LruCache<DictionaryId, Kept>>,
     /// The most bytes that all states together may take, not counting those in use by a thread after they were evicted.
     most_bytes: usize,
+    patience: Duration,
 }
 
 /// The dictionaries that a codec knows.
@@ -50,14 +61,14 @@ impl Dictionaries {
     }
 
     /// The state after a dictionary. `predictor` learns it if no thread has yet.
-    pub(super) fn state(&self, id: DictionaryId, predictor: &mut Predictor) -> Result<Arc<WarmState>> {
+    pub(super) fn state(&self, id: DictionaryId, predictor: &mut Predictor, stop: &Stop) -> Result<Arc<WarmState>> {
         if let Some(entry) = builtin::find(id) {
-            return BUILTIN_STATES.get(id, || entry.learn(predictor));
+            return BUILTIN_STATES.get(id, || entry.learn(predictor, stop));
         }
         self.states.get(id, || {
             let text = self.source.text(id)?.ok_or(Error::MissingDictionary { id })?;
             dictionary::check(id, &text)?;
-            Ok(WarmState::learn(predictor, &text))
+            WarmState::learn(predictor, &text, stop)
         })
     }
 }
@@ -67,43 +78,47 @@ impl WarmStates {
         WarmStates {
             kept: Mutex::new(LruCache::unbounded()),
             most_bytes,
+            patience: PATIENCE,
         }
     }
 
     /// The state of this id, learned if it is not there.
     fn get(&self, id: DictionaryId, learn: impl FnOnce() -> Result<WarmState>) -> Result<Arc<WarmState>> {
         let new = || Kept {
-            slot: Slot::default(),
+            slot: Arc::default(),
             bytes: 0,
         };
         // The list is unlocked before learning, which may take as long as decoding a megabyte. Others wait for this
         // slot only.
         let slot = Arc::clone(&self.kept.lock().get_or_insert(id, new).slot);
-        let mut state = slot.lock();
-        if let Some(state) = &*state {
+        if let Some(state) = slot.state.get() {
+            return Ok(Arc::clone(state));
+        }
+        let _alone = slot.learning.try_lock_for(self.patience);
+        if let Some(state) = slot.state.get() {
             return Ok(Arc::clone(state));
         }
         match learn() {
             Ok(learned) => {
-                let learned = Arc::new(learned);
-                *state = Some(Arc::clone(&learned));
-                drop(state);
-                self.keep(id, learned.bytes());
+                let learned = Arc::clone(slot.state.get_or_init(|| Arc::new(learned)));
+                self.keep(id, &slot, learned.bytes());
                 Ok(learned)
             }
             Err(error) => {
                 // Nothing is kept for ids that nobody has, however many a damaged or hostile store names.
-                drop(state);
-                self.kept.lock().pop(&id);
+                let mut kept = self.kept.lock();
+                if slot.state.get().is_none() && kept.peek(&id).is_some_and(|entry| Arc::ptr_eq(&entry.slot, &slot)) {
+                    kept.pop(&id);
+                }
                 Err(error)
             }
         }
     }
 
     /// Counts a state that was learned, and evicts those unused for longest until the others fit.
-    fn keep(&self, id: DictionaryId, bytes: usize) {
+    fn keep(&self, id: DictionaryId, slot: &Arc<Slot>, bytes: usize) {
         let mut kept = self.kept.lock();
-        if let Some(entry) = kept.peek_mut(&id) {
+        if let Some(entry) = kept.peek_mut(&id).filter(|entry| Arc::ptr_eq(&entry.slot, slot)) {
             entry.bytes = bytes;
         }
         // The state that was just learned stays even if it alone is above the bound: somebody is about to use it.
@@ -153,13 +168,49 @@ mod tests {
     #[test]
     fn many_threads_learn_a_dictionary_once() {
         let (source, ids) = source(1);
-        let dictionaries = Dictionaries::new(source.clone(), usize::MAX);
+        let mut dictionaries = Dictionaries::new(source.clone(), usize::MAX);
+        dictionaries.states.patience = Duration::from_secs(3600);
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| dictionaries.state(ids[0], &mut Predictor::new()).unwrap());
+                scope.spawn(|| dictionaries.state(ids[0], &mut Predictor::new(), &Stop::new()).unwrap());
             }
         });
         assert_eq!(source.1.load(Ordering::Relaxed), 1);
+    }
+
+    /// Gives a dictionary at once, but to the first who asks only when it is told to.
+    struct Hanging(Vec<u8>, Mutex<std::sync::mpsc::Receiver<()>>, AtomicUsize);
+
+    impl DictionarySource for Hanging {
+        fn text(&self, _: DictionaryId) -> Result<Option<Vec<u8>>> {
+            if self.2.fetch_add(1, Ordering::SeqCst) == 0 {
+                self.1.lock().recv().unwrap();
+            }
+            Ok(Some(self.0.clone()))
+        }
+    }
+
+    /// Regression: a reader waited for a thread of low priority that had begun to learn the same dictionary, and got no
+    /// core.
+    #[test]
+    fn nobody_waits_for_a_thread_that_does_not_run() {
+        let text = b"a dictionary, ".repeat(100);
+        let (id, (go_on, told)) = (DictionaryId::of(&text), std::sync::mpsc::channel());
+        let source = Arc::new(Hanging(text, Mutex::new(told), AtomicUsize::new(0)));
+        let dictionaries = Dictionaries::new(source.clone(), usize::MAX);
+        let state = || dictionaries.state(id, &mut Predictor::new(), &Stop::new()).unwrap();
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(state);
+            while source.2.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            let quick = state();
+            assert!(!slow.is_finished());
+            go_on.send(()).unwrap();
+            assert!(Arc::ptr_eq(&quick, &slow.join().unwrap()), "one of them is kept");
+        });
+        assert_eq!(dictionaries.warm_bytes(), state().bytes());
+        assert_eq!(source.2.load(Ordering::SeqCst), 2);
     }
 
     #[test]
@@ -167,18 +218,18 @@ mod tests {
         let (source, ids) = source(12);
         let mut predictor = Predictor::new();
         let one = Dictionaries::new(source.clone(), usize::MAX)
-            .state(ids[0], &mut predictor)
+            .state(ids[0], &mut predictor, &Stop::new())
             .unwrap()
             .bytes();
         let dictionaries = Dictionaries::new(source.clone(), 3 * one + one / 2);
         for id in ids.iter().chain(&ids) {
-            dictionaries.state(*id, &mut predictor).unwrap();
+            dictionaries.state(*id, &mut predictor, &Stop::new()).unwrap();
             assert!(dictionaries.states.bytes() <= 3 * one + one / 2);
         }
         let before = source.1.load(Ordering::Relaxed);
-        dictionaries.state(ids[11], &mut predictor).unwrap();
+        dictionaries.state(ids[11], &mut predictor, &Stop::new()).unwrap();
         assert_eq!(source.1.load(Ordering::Relaxed), before, "the newest is kept");
-        dictionaries.state(ids[0], &mut predictor).unwrap();
+        dictionaries.state(ids[0], &mut predictor, &Stop::new()).unwrap();
         assert_eq!(source.1.load(Ordering::Relaxed), before + 1, "the oldest was evicted");
     }
 
@@ -188,7 +239,7 @@ mod tests {
         let dictionaries = Dictionaries::new(source, usize::MAX);
         for i in 0..100 {
             let error = dictionaries
-                .state(DictionaryId([i, 0, 0, 0]), &mut Predictor::new())
+                .state(DictionaryId([i, 0, 0, 0]), &mut Predictor::new(), &Stop::new())
                 .unwrap_err();
             assert!(matches!(error, Error::MissingDictionary { .. }), "{error}");
         }

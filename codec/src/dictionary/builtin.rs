@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use super::{DictionaryId, Sketch};
 use crate::mix::{Predictor, WarmState};
-use crate::{Error, Result};
+use crate::{Error, Result, Stop};
 
 /// A dictionary that is part of this library.
 pub struct Builtin {
@@ -81,16 +81,19 @@ impl Builtin {
     }
 
     /// The file of a dictionary of this text.
-    pub fn write(text: &[u8]) -> Vec<u8> {
-        let (_, stream) = WarmState::compress(&mut Predictor::new(), text);
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn write(text: &[u8], stop: &Stop) -> Result<Vec<u8>> {
+        let (_, stream) = WarmState::compress(&mut Predictor::new(), text, stop)?;
         let len = u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
-        [
+        Ok([
             &DictionaryId::of(text).0[..],
             &len,
             &Sketch::of(text).to_bytes(),
             &stream,
         ]
-        .concat()
+        .concat())
     }
 }
 
@@ -105,14 +108,19 @@ impl Entry {
     /// # Errors
     /// [`Error::UnusableDictionary`] if this program is damaged.
     pub fn text(&self) -> Result<Vec<u8>> {
-        Ok(self.learn(&mut Predictor::new())?.text().to_vec())
+        Ok(self.learn(&mut Predictor::new(), &Stop::new())?.text().to_vec())
     }
 
     /// The state after this dictionary.
-    pub(crate) fn learn(&self, predictor: &mut Predictor) -> Result<WarmState> {
-        let unusable = |reason: String| Error::UnusableDictionary { id: self.id, reason };
-        let state =
-            WarmState::decompress(predictor, self.stream, self.len).map_err(|error| unusable(error.to_string()))?;
+    pub(crate) fn learn(&self, predictor: &mut Predictor, stop: &Stop) -> Result<WarmState> {
+        let state = match WarmState::decompress(predictor, self.stream, self.len, stop) {
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Err(error) => {
+                let (id, reason) = (self.id, error.to_string());
+                return Err(Error::UnusableDictionary { id, reason });
+            }
+            Ok(state) => state,
+        };
         super::check(self.id, state.text())?;
         Ok(state)
     }
@@ -165,7 +173,7 @@ mod tests {
         assert!(bytes <= 1_500_000, "{bytes} bytes of the program");
         let mut predictor = Predictor::new();
         for (i, entry) in list().iter().enumerate() {
-            let state = entry.learn(&mut predictor).unwrap();
+            let state = entry.learn(&mut predictor, &Stop::new()).unwrap();
             assert_eq!(DictionaryId::of(state.text()), entry.id, "{}", entry.name);
             assert_eq!(
                 Sketch::of(state.text()).to_bytes(),

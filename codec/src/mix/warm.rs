@@ -5,12 +5,13 @@
 //! time that decoding a block takes. The histories lose little by it. The places of the match model are not copied: a
 //! block reads them behind its own.
 
-use super::CodeBytes;
 use super::context_models::WarmContexts;
 use super::match_model::WarmMatches;
 use super::mixing::WarmMixing;
 use super::predictor::{Predictor, block_bits};
-use crate::entropy::range_coder::{Coder, Decoder, Encoder, StreamEnd};
+use super::{code_bytes, damaged};
+use crate::entropy::range_coder::{Coder, Decoder, Encoder};
+use crate::{Result, Stop};
 
 /// What a predictor knows after a dictionary.
 pub struct WarmState {
@@ -43,36 +44,45 @@ impl Coder for Known {
 
 impl WarmState {
     /// Reads a dictionary's text.
-    pub fn learn(predictor: &mut Predictor, text: &[u8]) -> WarmState {
-        Self::code(predictor, &mut Known, text, text.len())
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn learn(predictor: &mut Predictor, text: &[u8], stop: &Stop) -> Result<WarmState> {
+        Self::code(predictor, &mut Known, text, text.len(), stop)
     }
 
     /// Like [`learn`](Self::learn), and compresses the text on the way.
-    pub fn compress(predictor: &mut Predictor, text: &[u8]) -> (WarmState, Vec<u8>) {
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn compress(predictor: &mut Predictor, text: &[u8], stop: &Stop) -> Result<(WarmState, Vec<u8>)> {
         let mut encoder = Encoder::new(Vec::new());
-        let state = Self::code(predictor, &mut encoder, text, text.len());
-        (state, encoder.finish())
+        let state = Self::code(predictor, &mut encoder, text, text.len(), stop)?;
+        Ok((state, encoder.finish()))
     }
 
     /// Decompresses what [`compress`](Self::compress) made of `len` bytes and learns it, which takes no longer than
     /// learning alone.
-    pub fn decompress(predictor: &mut Predictor, stream: &[u8], len: usize) -> Result<WarmState, StreamEnd> {
+    ///
+    /// # Errors
+    /// [`Error::Damaged`](crate::Error::Damaged); [`Error::Interrupted`](crate::Error::Interrupted).
+    pub fn decompress(predictor: &mut Predictor, stream: &[u8], len: usize, stop: &Stop) -> Result<WarmState> {
         let mut decoder = Decoder::new(stream);
-        let state = Self::code(predictor, &mut decoder, &[], len);
-        decoder.finish()?;
+        let state = Self::code(predictor, &mut decoder, &[], len, stop)?;
+        decoder.finish().map_err(damaged)?;
         Ok(state)
     }
 
-    fn code<C: Coder>(predictor: &mut Predictor, coder: &mut C, text: &[u8], len: usize) -> WarmState {
+    fn code<C: Coder>(
+        predictor: &mut Predictor,
+        coder: &mut C,
+        text: &[u8],
+        len: usize,
+        stop: &Stop,
+    ) -> Result<WarmState> {
         predictor.reset_for_dictionary(len);
-        let dispatch = predictor.dispatch();
-        dispatch.run_whole(CodeBytes {
-            predictor,
-            coder,
-            raw: text,
-            len,
-        });
-        predictor.freeze()
+        code_bytes(predictor, coder, text, len, stop)?;
+        Ok(predictor.freeze())
     }
 
     /// The dictionary.

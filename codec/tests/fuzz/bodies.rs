@@ -392,16 +392,21 @@ fn mixed(predictor: &mut Predictor, data: &[u8]) {
     let (lead, raw) = data
         .split_first_chunk::<3>()
         .map_or(([0; 3], data), |(lead, raw)| (*lead, raw));
-    let payload = mix::encode(predictor, raw);
-    assert_eq!(mix::decode(predictor, &payload, raw.len()).unwrap(), raw);
+    let stop = Stop::new();
+    let payload = mix::encode(predictor, raw, &stop).unwrap();
+    assert_eq!(mix::decode(predictor, &payload, raw.len(), &stop).unwrap(), raw);
     let shape = match lead[0] % 4 {
         0 => DataLayout::Plain,
         1 => DataLayout::Records(u16::from_le_bytes([lead[1], lead[2]]).max(1)),
         channels => DataLayout::Sound(channels - 1),
     };
-    let payload = mix::encode_as(predictor, raw, shape);
-    assert_eq!(mix::decode(predictor, &payload, raw.len()).unwrap(), raw, "{shape:?}");
-    let _ = mix::decode(predictor, data, usize::from(lead[1]) * 16);
+    let payload = mix::encode_as(predictor, raw, shape, &stop).unwrap();
+    assert_eq!(
+        mix::decode(predictor, &payload, raw.len(), &stop).unwrap(),
+        raw,
+        "{shape:?}"
+    );
+    let _ = mix::decode(predictor, data, usize::from(lead[1]) * 16, &stop);
 }
 
 fn mixer_seeds() -> Vec<Vec<u8>> {

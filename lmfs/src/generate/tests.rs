@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+use lmfs_codec::Stop;
 use lmfs_codec::mix::{DataLayout, Predictor, encode_as};
 use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, load};
 
@@ -58,7 +59,9 @@ fn samples_of_mix_agree_with_coded_lengths() {
         cost.bits
     };
     // What `Cost` adds up is the length of real streams.
-    let real = encode_as(&mut Predictor::new(), prompt, DataLayout::Plain).len() as f64;
+    let real = encode_as(&mut Predictor::new(), prompt, DataLayout::Plain, &Stop::new())
+        .unwrap()
+        .len() as f64;
     let bits = cost(prompt, 0);
     assert!((real - bits / 8.0 - 1.0).abs() <= 2.0, "{real} bytes, {bits} bits");
     let bits: Vec<f64> = (0..=255)
