@@ -18,6 +18,6 @@ mod wait;
 pub use executor::Executor;
 pub use fair::{Asker, FairQueue};
 pub use interrupt::Interrupt;
-pub use low_priority::low_priority_pool;
+pub use low_priority::{at_normal_priority, low_priority_pool};
 pub use pool::Pool;
 pub use wait::{wait, yield_now};

@@ -8,6 +8,7 @@ use lmfs_codec::{Codec, Error, Options, Result, Stop};
 use lmfs_indexer::Store;
 
 use super::Tag;
+use crate::task::at_normal_priority;
 
 /// What the index remembers of a dictionary beside where it lies. docs/FORMAT.md, "Dictionaries of a store".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,12 +109,12 @@ pub fn encode(text: &[u8], stop: &Stop) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::UnusableDictionary`] if no copy is whole.
 pub fn text(store: &Store, id: DictionaryId) -> Result<Option<Vec<u8>>> {
-    read(store, &coder()?, id)
+    decode(store.read_dictionary(id.0), &coder()?, id)
 }
 
-fn read(store: &Store, coder: &Codec, id: DictionaryId) -> Result<Option<Vec<u8>>> {
+/// Decodes what the log has of a dictionary.
+fn decode(read: lmfs_indexer::Result<Option<Vec<u8>>>, coder: &Codec, id: DictionaryId) -> Result<Option<Vec<u8>>> {
     let unusable = |reason: String| Error::UnusableDictionary { id, reason };
-    let read = store.read_dictionary(id.0);
     let Some(block) = read.map_err(|error| unusable(format!("no copy is whole: {error}")))? else {
         return Ok(None);
     };
@@ -140,7 +141,9 @@ impl DictionarySource for InStore {
             id,
             reason: "the store is closed".to_owned(),
         })?;
-        read(&store, &self.coder, id)
+        // A thread that computes at low priority asks here, too.
+        let read = at_normal_priority(move || store.read_dictionary(id.0));
+        decode(read, &self.coder, id)
     }
 }
 
