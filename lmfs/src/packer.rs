@@ -36,6 +36,8 @@ use lmfs_codec::Codec;
 use lmfs_indexer::Store;
 use parking_lot::Mutex;
 
+use crate::store::Equals;
+
 pub use background::Background;
 pub use environment::{Environment, Offline};
 pub use queue::Scope;
@@ -83,6 +85,7 @@ pub struct Packer {
     statistics: Mutex<status::Statistics>,
     /// The dictionaries of the store.
     dictionaries: Mutex<dictionaries::Dictionaries>,
+    equals: Equals,
     /// What the background knows of files from the future.
     future_times: Mutex<future_times::FutureTimes>,
 }
@@ -98,6 +101,7 @@ impl Packer {
             run_lock: run_lock::RunLock::default(),
             statistics: Mutex::default(),
             dictionaries: Mutex::default(),
+            equals: Equals::default(),
             future_times: Mutex::default(),
         }
     }

@@ -15,6 +15,7 @@ mod config;
 mod create;
 pub mod dictionaries;
 mod digest;
+mod equals;
 mod error;
 mod folder;
 mod lock;
@@ -29,6 +30,7 @@ mod tag;
 pub use config::DEFAULT_BLOCK_SIZE;
 pub use create::NewStore;
 pub use digest::Digest;
+pub use equals::Equals;
 pub use error::{Error, Result};
 
 pub(crate) use folder::write_new;

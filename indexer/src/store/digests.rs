@@ -13,6 +13,9 @@ const HALF: usize = 1 << 19;
 /// Most stored blocks with one digest that are looked at.
 const MOST: usize = 64;
 
+/// Most blocks that are remembered not to be readable. Beyond it none is found any more: that disk saves no space.
+const MOST_BAD: usize = 1 << 18;
+
 /// Rows of about this many bytes are read in at a time, since commits wait for it.
 const PIECE: usize = 256 << 10;
 
@@ -22,6 +25,8 @@ pub(super) struct Contents {
     newer: BTreeSet<(u32, u64)>,
     older: BTreeSet<(u32, u64)>,
     read: Read,
+    /// Numbers of blocks that cannot be read.
+    bad: BTreeSet<u64>,
 }
 
 /// How much of what the index holds was read in.
@@ -36,9 +41,20 @@ enum Read {
 
 impl Contents {
     pub(super) fn get(&self, digest: u32) -> Vec<u64> {
+        if self.bad.len() >= MOST_BAD {
+            return Vec::new();
+        }
         let all = (digest, 0)..=(digest, u64::MAX);
         let found = self.older.range(all.clone()).chain(self.newer.range(all));
-        found.map(|(_, id)| *id).take(MOST).collect()
+        let found = found.map(|(_, id)| *id).filter(|id| !self.bad.contains(id));
+        found.take(MOST).collect()
+    }
+
+    /// A block cannot be read: it is not found from now on, whoever names it anew.
+    pub(super) fn distrust(&mut self, id: u64) {
+        if self.bad.len() < MOST_BAD {
+            self.bad.insert(id);
+        }
     }
 
     pub(super) fn put(&mut self, digest: u32, id: u64) {
@@ -65,7 +81,8 @@ impl Contents {
     pub(super) fn read_in(&mut self, index: &Index) -> Result<bool> {
         let done = self.read_piece(index);
         if done.is_err() {
-            *self = Self::default();
+            let bad = std::mem::take(&mut self.bad);
+            *self = Self { bad, ..Self::default() };
         }
         done
     }
@@ -149,6 +166,21 @@ mod tests {
         for id in rows::RUN..(RUNS + 1) * rows::RUN {
             assert_eq!(contents.get(id as u32 + 1), [id]);
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_found_whoever_names_it() {
+        let mut contents = Contents::default();
+        for id in [7, 8] {
+            contents.put(1, id);
+        }
+        contents.distrust(7);
+        contents.put(1, 7);
+        assert_eq!(contents.get(1), [8]);
+        for id in 0..2 * MOST_BAD as u64 {
+            contents.distrust(1000 + id);
+        }
+        assert_eq!((contents.get(1).len(), contents.bad.len()), (0, MOST_BAD));
     }
 
     /// Regression: after a row that could not be read, the table counted as read.

@@ -248,17 +248,22 @@ impl Store {
     }
 
     /// The bytes of a stored block, checked against the checksum they were stored with; their record must have its
-    /// number. [`Error::Moved`]: look the extent up again and retry.
+    /// number. [`Error::Moved`]: look the extent up again and retry. One that cannot be read is
+    /// [distrusted](Store::distrust).
     pub fn read_block(&self, extent: &Extent) -> Result<Vec<u8>> {
         let r = extent.location;
-        match self.log.read_block(r) {
+        let read = match self.log.read_block(r) {
             Ok((id, bytes)) if id == extent.id => Ok(bytes),
             Ok((id, _)) => {
                 let wanted = extent.id;
                 Err(damaged(r, format!("it is the stored block {id} and not {wanted}")))
             }
             Err(e) => Err(e),
+        };
+        if let Err(Error::Damaged { .. } | Error::Io { .. }) = &read {
+            self.distrust(extent.id);
         }
+        read
     }
 
     /// As [`Store::read_block`]; an error names the block of the file.

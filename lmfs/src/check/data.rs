@@ -231,9 +231,13 @@ fn decode(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Vec<u8>
     };
     let decode = || job.codec.decode(&bytes, job.stop);
     let decoded = job.computing.map_or_else(decode, |pool| pool.install(decode));
-    let mut raw = decoded.map_err(|e| e.to_string())?;
+    let mut raw = decoded.map_err(|e| {
+        job.store.distrust(extent.id);
+        e.to_string()
+    })?;
     let (found, expected) = (raw.len(), extent.raw_len as usize);
     if found < expected {
+        job.store.distrust(extent.id);
         return Err(format!("the block decodes to {found} bytes instead of {expected}"));
     }
     // After a truncate, fewer bytes count than the block has.

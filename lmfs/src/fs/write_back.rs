@@ -31,6 +31,7 @@ use crate::fs::inode::node::Node;
 use crate::fs::journal::Journal;
 use crate::fs::options::Options;
 use crate::fs::reader::Reader;
+use crate::store::Equals;
 use crate::task::Executor;
 pub use background::Background;
 use dirty::DirtyNodes;
@@ -48,6 +49,7 @@ pub struct WriteBack {
     /// Runs flushes that nobody waits for.
     executor: Arc<Executor>,
     dirty: DirtyNodes,
+    equals: Equals,
     totals: Arc<Totals>,
     limits: Limits,
     /// One round over all files at a time. Lock order: before any node's `flushing`.
@@ -87,6 +89,7 @@ impl WriteBack {
             codec,
             executor,
             dirty: DirtyNodes::default(),
+            equals: Equals::default(),
             totals,
             limits: Limits {
                 block_size: u64::from(options.block_size),

@@ -329,7 +329,12 @@ impl Workers<'_> {
             Ok(Ok(encoded)) => encoded,
             Ok(Err(same)) => return Ok(Ok(New::Same(same))),
             Err(CodecError::Interrupted) => return Err(Error::Interrupted),
-            Err(error) => return Ok(Err(self.failed(waiting, &error))),
+            Err(error) => {
+                if let CodecError::Damaged { .. } | CodecError::NotABlock { .. } = error {
+                    self.packer.store.distrust(waiting.extent.id);
+                }
+                return Ok(Err(self.failed(waiting, &error)));
+            }
         };
         let old = Tag(waiting.extent.tag);
         // What the model coded and would not code now is wanted for its speed, not for its size.
@@ -369,7 +374,10 @@ impl Workers<'_> {
     fn same(&self, extent: &Extent, raw: &[u8], stop: &Stop) -> Result<Option<u64>, CodecError> {
         let store = &self.packer.store;
         // Whatever is wrong with another one is no reason not to pack this one.
-        let found = store.find_equal(extent.digest, extent.raw_len).unwrap_or_default();
+        let found = self
+            .packer
+            .equals
+            .found(store.find_equal(extent.digest, extent.raw_len));
         for other in found.into_iter().filter(|other| other.id != extent.id) {
             // One that waits may have to wait for long, and its file be none that is to be packed. Of two that are
             // taken, the older one stays.
@@ -377,11 +385,23 @@ impl Workers<'_> {
             if Tag(other.tag).needs_packing() && !taken() {
                 continue;
             }
-            let Ok(bytes) = store.read_block(&other) else { continue };
+            let bytes = match store.read_block(&other) {
+                Ok(bytes) => bytes,
+                // Garbage collection was quicker. The next run looks again.
+                Err(StoreError::Moved { .. }) => continue,
+                Err(error) => {
+                    warn!(id = other.id, %error, "a block with perhaps the same bytes cannot be read");
+                    continue;
+                }
+            };
             match self.computing.install(|| self.packer.codec.decode(&bytes, stop)) {
                 Ok(decoded) if decoded == raw => return Ok(Some(other.id)),
+                Ok(_) => {}
                 Err(CodecError::Interrupted) => return Err(CodecError::Interrupted),
-                Ok(_) | Err(_) => {}
+                Err(error) => {
+                    store.distrust(other.id);
+                    warn!(id = other.id, %error, "a block with perhaps the same bytes cannot be decoded");
+                }
             }
         }
         Ok(None)

@@ -52,6 +52,7 @@ impl Source<Address> for Loader {
             Ok(block) => self.codec.decode(&block, &self.stop).map_err(|error| match error {
                 CodecError::Interrupted => LoadError::new(LoadErrorKind::Failed, "shutting down"),
                 CodecError::Damaged { .. } | CodecError::NotABlock { .. } => {
+                    store.distrust(key.extent.id);
                     LoadError::caused(LoadErrorKind::Damaged, error)
                 }
                 error => LoadError::caused(LoadErrorKind::Failed, error),

@@ -202,3 +202,45 @@ fn only_a_file_that_failed_says_that_data_can_be_stored_again() {
     disk.fs.unlink(ROOT, b"stuck").unwrap();
     assert!(!failing());
 }
+
+/// Regression: a file shared a stored block whose record was damaged, because its bytes were still in memory. Its data
+/// was gone with them.
+#[test]
+fn what_is_written_does_not_depend_on_a_block_that_was_found_damaged() {
+    let disk = Disk::new();
+    let [first, shared, last] = ["first", "shared", "last"].map(|name| disk.file(name));
+    let bytes: Vec<u8> = (0..BLOCK)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let extent = |ino| disk.fs.store().extent(ino, 0).unwrap().unwrap();
+    disk.fs.write(first, 0, &bytes, false).unwrap();
+    disk.fs.fsync(first).unwrap();
+    assert_eq!(disk.fs.read_wait(first, 0, BLOCK).unwrap(), bytes);
+    disk.fs.write(shared, 0, &bytes, false).unwrap();
+    disk.fs.fsync(shared).unwrap();
+    assert_eq!(extent(shared).id, extent(first).id, "as long as it is good");
+
+    damage_record(&disk, extent(first).location);
+    // What a check does, while the block is still in the cache.
+    assert!(disk.fs.store().read_block(&extent(first)).is_err());
+    assert_eq!(disk.fs.read_wait(first, 0, BLOCK).unwrap(), bytes);
+    disk.fs.write(last, 0, &bytes, false).unwrap();
+    disk.fs.fsync(last).unwrap();
+    assert_ne!(extent(last).id, extent(first).id);
+    let disk = disk.reopen();
+    assert_eq!(errno(disk.fs.read_wait(first, 0, BLOCK)), Errno::IO);
+    assert_eq!(disk.fs.read_wait(last, 0, BLOCK).unwrap(), bytes);
+}
+
+/// Flips a bit of the last byte of a stored block.
+fn damage_record(disk: &Disk, location: lmfs_indexer::BlockRef) {
+    let segment = disk
+        .io
+        .open(&format!("segments/{:08x}.seg", location.segment), true)
+        .unwrap();
+    // The frame and the number come before the block's bytes.
+    let at = u64::from(location.offset) + 14 + u64::from(location.len);
+    let mut byte = [0];
+    segment.read_at(&mut byte, at).unwrap();
+    segment.write_at(&[byte[0] ^ 1], at).unwrap();
+}

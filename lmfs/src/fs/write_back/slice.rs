@@ -183,7 +183,7 @@ impl WriteBack {
         let encoded = self.codec.stage(raw)?;
         let header = Header::parse(&encoded)?;
         reserve::ensure(self.store(), Purpose::Data)?;
-        if let Some(held) = self.equal(raw, &header)? {
+        if let Some(held) = self.equals.found(self.equal(raw, &header)) {
             return Ok(Appended {
                 extent: held.extent(),
                 _kept: Kept::Held(held),
@@ -200,10 +200,10 @@ impl WriteBack {
 
     /// A stored block with these bytes that is in memory, too: a flush waits neither for the disk nor for a decode to
     /// save space. What else is equal is left to the packer.
-    fn equal(&self, raw: &[u8], header: &Header) -> Result<Option<HeldBlock>> {
+    fn equal(&self, raw: &[u8], header: &Header) -> lmfs_indexer::Result<Option<HeldBlock>> {
         let found = self.store().find_equal(header.raw_crc, header.raw_len)?;
         match found.iter().find(|found| self.reader.is_cached_as(found, raw)) {
-            Some(equal) => Ok(self.store().hold(equal.id)?),
+            Some(equal) => self.store().hold(equal.id),
             None => Ok(None),
         }
     }
