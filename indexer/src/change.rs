@@ -189,18 +189,11 @@ impl Change {
             Self::PunchExtents { .. } => Err(InvalidChange::EmptyHole),
             Self::PutXattr { ino, name, value } => {
                 number(*ino)?;
-                xattr_name(name)?;
-                length("an extended attribute", value.len(), MAX_XATTR)
+                xattr(name, value)
             }
             Self::DelXattr { ino, name } => number(*ino).and(xattr_name(name)),
             Self::Dictionary(change) => change.validate(),
-            Self::PutMeta { key, value } => {
-                if key.is_empty() {
-                    return Err(InvalidChange::EmptyMetaKey);
-                }
-                length("a meta key", key.len(), MAX_META_KEY)?;
-                length("a meta value", value.len(), MAX_XATTR)
-            }
+            Self::PutMeta { key, value } => meta(key, value),
         }
     }
 }
@@ -278,6 +271,21 @@ pub(crate) fn dirent_name(name: &[u8]) -> Result<(), InvalidChange> {
         return Err(InvalidChange::Name(String::from_utf8_lossy(name).into_owned()));
     }
     length("a name", name.len(), MAX_NAME)
+}
+
+/// An extended attribute.
+pub(crate) fn xattr(name: &[u8], value: &[u8]) -> Result<(), InvalidChange> {
+    xattr_name(name)?;
+    length("an extended attribute", value.len(), MAX_XATTR)
+}
+
+/// Something that the caller keeps in the index.
+pub(crate) fn meta(key: &[u8], value: &[u8]) -> Result<(), InvalidChange> {
+    if key.is_empty() {
+        return Err(InvalidChange::EmptyMetaKey);
+    }
+    length("a meta key", key.len(), MAX_META_KEY)?;
+    length("a meta value", value.len(), MAX_XATTR)
 }
 
 fn xattr_name(name: &[u8]) -> Result<(), InvalidChange> {

@@ -31,6 +31,8 @@ mod log;
 mod parity;
 mod placement;
 mod store;
+#[cfg(test)]
+mod testing;
 mod types;
 mod wire;
 

@@ -16,6 +16,8 @@ pub(crate) mod check;
 pub(crate) mod checkpoint;
 mod commit;
 mod contents;
+#[cfg(test)]
+mod cost;
 pub(crate) mod dictionary;
 mod digests;
 pub(crate) mod gc;

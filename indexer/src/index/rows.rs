@@ -4,7 +4,7 @@
 //! rows as well: that of its file, which says which stored block it is, and that of the stored block, which says where
 //! it lies. A third one, by stored blocks and file, leads back.
 
-use crate::change::{block_id, decode_inode, dirent_name, encode_inode, validate_inode};
+use crate::change::{block_id, decode_inode, dirent_name, encode_inode, meta, validate_inode, xattr};
 use crate::dictionary::{Dictionary, DictionaryId};
 use crate::types::{Cookie, Dirent, Inode, Kind, StoredBlock};
 use crate::wire::{Reader, put_varint};
@@ -235,7 +235,8 @@ pub(crate) enum Row<'a> {
 
 /// Takes a row apart; None if no transaction can have made it.
 pub(crate) fn parse<'a>(key: &'a [u8], value: &'a [u8]) -> Option<Row<'a>> {
-    if key.first() == Some(&META) {
+    if let Some((&META, name)) = key.split_first() {
+        meta(name, value).ok()?;
         return Some(Row::Meta);
     }
     if let Some(id) = dictionary_of(key) {
@@ -296,7 +297,10 @@ pub(crate) fn parse<'a>(key: &'a [u8], value: &'a [u8]) -> Option<Row<'a>> {
                 extents: decode_run(value)?,
             }
         }
-        XATTR => Row::Xattr { ino },
+        XATTR => {
+            xattr(rest, value).ok()?;
+            Row::Xattr { ino }
+        }
         ORPHAN if rest.is_empty() => Row::Orphan { ino },
         _ => return None,
     })

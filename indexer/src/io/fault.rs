@@ -5,6 +5,7 @@ use parking_lot::Mutex;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How the disk fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,7 @@ pub struct FaultIo {
     inner: Arc<dyn Io>,
     plan: Arc<Mutex<Plan>>,
     bad: BadPlaces,
+    read: Arc<AtomicU64>,
 }
 
 /// Places that cannot be read, by path.
@@ -86,7 +88,13 @@ impl FaultIo {
             inner,
             plan: Arc::default(),
             bad: Arc::default(),
+            read: Arc::default(),
         }
+    }
+
+    /// Bytes that were read so far.
+    pub fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// From now on reading any of these bytes of a file is EIO, however often it is tried: a bad sector.
@@ -128,6 +136,7 @@ impl FaultIo {
             path: path.to_owned(),
             plan: Arc::clone(&self.plan),
             bad: Arc::clone(&self.bad),
+            read: Arc::clone(&self.read),
         })
     }
 
@@ -201,6 +210,7 @@ struct FaultFile {
     path: String,
     plan: Arc<Mutex<Plan>>,
     bad: BadPlaces,
+    read: Arc<AtomicU64>,
 }
 
 impl FaultFile {
@@ -218,7 +228,9 @@ impl File for FaultFile {
         if bad.iter().any(hit) {
             return Err(io::Error::from_raw_os_error(5));
         }
-        self.inner.read_at(buf, offset)
+        let read = self.inner.read_at(buf, offset)?;
+        self.read.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {

@@ -48,6 +48,8 @@ struct Window<'a> {
     segment: &'a Segment,
     start: u64,
     bytes: Vec<u8>,
+    /// Where it ends, unless a record reaches beyond.
+    end: u64,
     /// Places of it that are known to be in no hole.
     data: Range<u64>,
     /// Places so far at which a search looked for a record.
@@ -57,10 +59,11 @@ struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    fn new(io: &'a dyn Io, segment: &'a Segment) -> Self {
+    fn new(io: &'a dyn Io, segment: &'a Segment, end: u64) -> Self {
         Self {
             io,
             segment,
+            end,
             start: 0,
             bytes: Vec::new(),
             data: 0..0,
@@ -75,9 +78,10 @@ impl<'a> Window<'a> {
         let inside = have.is_some_and(|o| o + len <= self.bytes.len());
         if !inside {
             let read = |len| self.segment.read(self.io, offset, len);
-            // Zeros of holes take time, too.
-            let data = usize::try_from(self.data.end.saturating_sub(offset)).unwrap_or(WINDOW);
-            let most = if self.data.contains(&offset) { data.min(WINDOW) } else { WINDOW };
+            // Neither what nobody looks at nor the zeros of holes.
+            let data = self.data.contains(&offset).then_some(self.data.end);
+            let end = data.map_or(self.end, |end| end.min(self.end));
+            let most = usize::try_from(end.saturating_sub(offset)).map_or(WINDOW, |most| most.min(WINDOW));
             // A bad sector must not take its surroundings along.
             self.bytes = read(len.max(most)).or_else(|_| read(len))?;
             self.start = offset;
@@ -102,7 +106,7 @@ pub(crate) struct Search<'a>(Window<'a>);
 
 impl<'a> Search<'a> {
     pub(crate) fn new(io: &'a dyn Io, segment: &'a Segment) -> Self {
-        Self(Window::new(io, segment))
+        Self(Window::new(io, segment, segment.len()))
     }
 
     /// The next place from `from` on, up to `to`, where a whole record stands, or else some place at which to search
@@ -120,7 +124,7 @@ pub(crate) fn scan<B>(
     to: u64,
     mut each: impl FnMut(Item<'_>) -> ControlFlow<B>,
 ) -> Result<Option<B>> {
-    let mut window = Window::new(io, segment);
+    let mut window = Window::new(io, segment, to);
     let mut at = from.max(HEADER_LEN as u64);
     while at < to {
         let item = item(&mut window, at, to)?;
@@ -248,7 +252,7 @@ mod tests {
         });
         assert_eq!(whole.unwrap(), None);
         assert_eq!(found, [(at, payload.to_vec())]);
-        let mut window = Window::new(&io, &segment);
+        let mut window = Window::new(&io, &segment, len);
         assert_eq!(resync(&mut window, HEADER_LEN as u64, len), 1 << 30);
         let calls = io.mend().0;
         println!("{calls} calls, {} places searched", window.searched);
@@ -292,7 +296,7 @@ mod tests {
         io.make_dir(FOLDER).unwrap();
         io.create(&segment_name(1)).unwrap().write_at(&bytes, 0).unwrap();
 
-        let mut window = Window::new(&io, &segment);
+        let mut window = Window::new(&io, &segment, len);
         let found = resync(&mut window, HEADER_LEN as u64, len);
         let most = VAIN * (window.searched + WINDOW as u64) + (2 << 20);
         assert!(window.vain <= most, "{} bytes in vain", window.vain);

@@ -141,8 +141,13 @@ impl Footer {
         };
         let mut at = 0u32;
         while !r.is_empty() {
-            let start = at.checked_add(r.varint32()?)?;
-            at = start.checked_add(r.varint32()?)?;
+            let (gap, len) = (r.varint32()?, r.varint32()?);
+            // Each is looked for: there are no more of them than any writer makes.
+            if len == 0 || (gap < GAP && !out.runs.is_empty()) {
+                return None;
+            }
+            let start = at.checked_add(gap)?;
+            at = start.checked_add(len)?;
             out.runs.push((start, at));
         }
         Some(out)

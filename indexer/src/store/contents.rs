@@ -37,8 +37,8 @@ impl Store {
         Ok(equal)
     }
 
-    /// A stored block was found damaged, or does not decode: [`Store::find_equal`] finds it no more. What is stored must
-    /// not depend on it, though its bytes may still be in somebody's memory.
+    /// A stored block was found damaged, or does not decode: [`Store::find_equal`] finds it no more. What is stored
+    /// must not depend on it, though its bytes may still be in somebody's memory.
     pub fn distrust(&self, id: u64) {
         self.contents.lock().distrust(id);
     }

@@ -12,6 +12,7 @@ use crate::log::{Frame, Item, Measured, Position, RecordKind, Segment};
 use crate::store::OpenReport;
 use crate::wire::Reader;
 use crate::{Error, Result};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 /// Makes empty pages for a new index.
@@ -47,9 +48,8 @@ pub(super) fn replay(
     // Places that a valid record names. Mostly the first is right; only damage makes us read on for others.
     let mut starts = complete(io, files, newest)?;
     starts.extend(headers.filter(|p| p.segment > 0));
-    starts.dedup();
     // Without any, mostly there is no checkpoint yet, and the beginning is right.
-    let mut starts: Vec<Option<Position>> = starts.into_iter().map(Some).collect();
+    let mut starts = few(starts);
     if starts.is_empty() {
         starts.push(None);
     }
@@ -62,7 +62,7 @@ pub(super) fn replay(
                 break;
             }
             searched = true;
-            let more = complete(io, files, 0)?.into_iter().map(Some).chain([None]);
+            let more = few(complete(io, files, 0)?).into_iter().chain([None]);
             let more: Vec<_> = more.filter(|p| !starts.contains(p)).collect();
             starts.extend(more);
             continue;
@@ -95,6 +95,17 @@ pub(super) fn replay(
         }
     }
     Err(error)
+}
+
+/// Checkpoints that are tried, beside the beginning, each of which may take reading the whole log. A log has as many
+/// only if somebody made it to keep us busy.
+const MOST_STARTS: usize = 16;
+
+/// The first places of these, each once.
+fn few(places: Vec<Position>) -> Vec<Option<Position>> {
+    let mut known = BTreeSet::new();
+    let new = places.into_iter().filter(|place| known.insert(*place));
+    new.take(MOST_STARTS).map(Some).collect()
 }
 
 /// Makes the state from one starting point; without `pages`, in memory.
