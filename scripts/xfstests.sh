@@ -1,7 +1,8 @@
 #!/bin/bash
 # Runs the tests of xfstests (group `auto`, generic) on lmfs, each with a time limit, and says what each came to.
 #
-# usage: xfstests.sh [TEST...]       for example: xfstests.sh generic/001 generic/676; without any: the whole group
+# usage: xfstests.sh [TEST...]       for example: xfstests.sh generic/001 generic/300-399 generic/676-
+#                                    without any: the whole group, as generic/1-
 #
 #   LMFS=PROGRAM       what is tested (target/release/lmfs)
 #   MODEL=MODEL        what the stores are made with: lmfs init --model (none)
@@ -135,11 +136,23 @@ export TEST_DEV=$OUT/test.lmfs TEST_DIR=$OUT/test TEST_FS_MOUNT_OPTS="-o allow_o
 export SCRATCH_DEV=$OUT/scratch.lmfs SCRATCH_MNT=$OUT/scratch MOUNT_OPTIONS="-o allow_other"
 export HOST_OPTIONS=/nowhere PATH=$OUT/bin:$PATH
 
-if [ $# = 0 ]; then
-    # shellcheck disable=SC2046  # a list of tests
-    set -- $(awk '/^[0-9]/ && / auto( |$)/ { print "generic/" $1 }' "$suite/tests/generic/group.list")
-    [ $# != 0 ] || die "$suite/tests/generic/group.list names no test of the group auto"
-fi
+# The tests of an argument: those of the group auto in a range, or else the one that it names.
+tests_of() {
+    local numbers=${1#generic/}
+    case $numbers in
+    *-*)
+        awk -v "first=${numbers%-*}" -v "last=${numbers#*-}" '
+            /^[0-9]/ && / auto( |$)/ && $1 + 0 >= first + 0 && (last == "" || $1 + 0 <= last + 0) { print "generic/" $1 }
+        ' "$suite/tests/generic/group.list"
+        ;;
+    *) echo "$1" ;;
+    esac
+}
+
+[ $# != 0 ] || set -- generic/1-
+# shellcheck disable=SC2046  # a list of tests
+set -- $(for argument; do tests_of "$argument"; done)
+[ $# != 0 ] || die "$suite/tests/generic/group.list names no such test of the group auto"
 : >"$OUT/summary"
 for test; do
     reason=$(sed -n "s|^$test  *||p" "$here/xfstests.exclude")
