@@ -1,6 +1,7 @@
 //! What several modules' tests need.
 
 pub mod gate;
+pub mod memory;
 
 use std::io::{self, Write};
 use std::sync::Arc;

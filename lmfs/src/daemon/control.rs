@@ -11,7 +11,7 @@
 mod client;
 mod server;
 
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
@@ -25,8 +25,11 @@ use crate::progress::Progress;
 pub use client::{Client, Failure};
 pub use server::{Server, Service};
 
-/// Longest line that either side accepts, in bytes.
+/// Longest line that a client accepts, in bytes.
 const MAX_LINE: u64 = 4 << 20;
+
+/// Longest request, in bytes: some hundred thousand inodes. In memory it can be thirty times as long.
+const MAX_REQUEST: u64 = 1 << 20;
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +60,19 @@ pub enum Request {
     Sync,
     /// Make everything durable, unmount and end.
     Shutdown,
+}
+
+impl Request {
+    /// Reads the line of a client; the inner error is that it is none.
+    fn read(client: impl Read) -> io::Result<serde_json::Result<Request>> {
+        let mut line = Vec::new();
+        BufReader::new(client.take(MAX_REQUEST)).read_until(b'\n', &mut line)?;
+        if line.len() as u64 == MAX_REQUEST && !line.ends_with(b"\n") {
+            let why = format!("it is longer than {MAX_REQUEST} bytes: name folders instead of their files");
+            return Ok(Err(serde::de::Error::custom(why)));
+        }
+        Ok(serde_json::from_slice(&line))
+    }
 }
 
 /// What a daemon answers.
@@ -154,6 +170,55 @@ mod tests {
         );
         for bad in ["{}", "[]", r#"{"request":"format-disk"}"#, r#"{"request":"pack"}"#] {
             assert!(serde_json::from_str::<Request>(bad).is_err(), "{bad}");
+        }
+    }
+
+    /// A request and then something again and again, without an end; counts what is read of it.
+    struct Endless(&'static [u8], &'static [u8], u64);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            for byte in buffer.iter_mut() {
+                let at = self.2 as usize;
+                let again = at.saturating_sub(self.0.len()) % self.1.len();
+                *byte = self.0.get(at).or(self.1.get(again)).copied().unwrap();
+                self.2 += 1;
+            }
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn requests_take_bounded_memory_and_reading() {
+        let pack = br#"{"request":"pack","jobs":1,"inodes":["#;
+        for (start, again) in [
+            (&b""[..], &b" "[..]),
+            (b"", b"["),
+            (b"", br#"{"a":"#),
+            (br#"{"request":""#, b"x"),
+            (br#"{"request":""#, br"\u0000"),
+            (pack, b"1,"),
+            (pack, b"[],"),
+            (pack, b"1.5e300,"),
+            (br#"{"request":"gc","#, br#""a":0,"#),
+            (b"", b"\xff"),
+        ] {
+            let mut client = Endless(start, again, 0);
+            let (peak, request) = crate::testing::memory::memory(|| Request::read(&mut client).unwrap());
+            let (start, again) = (start.escape_ascii(), again.escape_ascii());
+            println!("{start}{again}...: {} bytes read, {peak} of memory", client.2);
+            let message = request.unwrap_err().to_string();
+            assert!(message.contains("longer than"), "{message}");
+            assert!(client.2 <= MAX_REQUEST + (8 << 10) && peak <= 4 << 20, "{start}{again}");
+        }
+        // As long as it may be.
+        for (start, item) in [(&pack[..], "1"), (pack, "[]"), (br#"{"request":"gc","a":["#, "0")] {
+            let most = (MAX_REQUEST as usize - start.len() - 8) / (item.len() + 1);
+            let line = [start, vec![item; most].join(",").as_bytes(), b"]}\n"].concat();
+            let (peak, request) = crate::testing::memory::memory(|| Request::read(&line[..]).unwrap());
+            println!("{most} of {item}: {peak} of memory, {}", request.is_ok());
+            assert_eq!(request.is_ok(), start == pack && item == "1");
+            assert!(peak <= 64 << 20, "{most} of {item}: {peak}");
         }
     }
 }

@@ -8,7 +8,7 @@ use lmfs_indexer::io::Directory;
 use rustix::process::{Pid, geteuid};
 use serde::de::DeserializeOwned;
 
-use super::{FILE, MAX_LINE, Progress, Reply, Request, name_of_mount, name_of_store, peer};
+use super::{FILE, MAX_LINE, MAX_REQUEST, Progress, Reply, Request, name_of_mount, name_of_store, peer};
 use crate::mountinfo::MountInfo;
 
 /// The daemon gives a sign of life every second; a machine under heavy load may be late.
@@ -26,6 +26,9 @@ pub enum Failure {
     /// The daemon said why.
     #[error("{0}")]
     Refused(String),
+    /// No daemon takes it.
+    #[error("the request has more than {MAX_REQUEST} bytes: name folders instead of each file in them")]
+    TooLong,
     /// Not a word for half a minute.
     #[error("the daemon does not answer; its log may say why (lmfs.log in the store, or the journal)")]
     Silent,
@@ -86,6 +89,9 @@ impl Client {
     ) -> Result<T, Failure> {
         let mut line = serde_json::to_vec(request).map_err(|e| Failure::Garbled(e.to_string()))?;
         line.push(b'\n');
+        if line.len() as u64 > MAX_REQUEST {
+            return Err(Failure::TooLong);
+        }
         self.stream.write_all(&line).map_err(read_failure)?;
         let mut replies = BufReader::new(&self.stream);
         loop {

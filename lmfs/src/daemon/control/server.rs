@@ -1,6 +1,6 @@
 //! The daemon's side of the control socket.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use rustix::fs::Mode;
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
 
-use super::{FILE, MAX_LINE, Progress, Reply, Request, name_of_mount, name_of_store, peer};
+use super::{FILE, Progress, Reply, Request, name_of_mount, name_of_store, peer};
 use crate::error_chain::explain;
 
 /// Conversations at a time; one more is told to come back.
@@ -254,9 +254,7 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>, withdrawn: &AtomicBool)
 fn converse(stream: &UnixStream, service: &Arc<dyn Service>) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = String::new();
-    BufReader::new(stream.take(MAX_LINE)).read_line(&mut line)?;
-    let request = match serde_json::from_str::<Request>(&line) {
+    let request = match Request::read(stream)? {
         Ok(request) => request,
         Err(error) => {
             let message = format!(
