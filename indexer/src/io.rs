@@ -11,12 +11,14 @@ use std::sync::Arc;
 mod crash;
 mod directory;
 mod fault;
+mod layer;
 mod mem;
 mod real;
 
 pub use crash::{CrashIo, Loss, Replay};
 pub use directory::{Directory, Stat};
 pub use fault::{Fault, FaultIo};
+pub use layer::{FileLayer, Layer};
 pub use mem::MemIo;
 pub use real::RealIo;
 

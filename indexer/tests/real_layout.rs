@@ -4,7 +4,7 @@
 
 mod workload;
 
-use lmfs_indexer::io::{CrashIo, Directory, Entry, File, Io, Loss, Stat};
+use lmfs_indexer::io::{CrashIo, Directory, Io, Layer, Loss};
 use lmfs_indexer::*;
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,28 +22,15 @@ struct Beside {
     root: PathBuf,
 }
 
-impl Io for Beside {
-    fn list(&self, dir: &str) -> io::Result<Vec<Entry>> {
-        self.disk.list(dir)
+impl Layer for Beside {
+    fn below(&self) -> &dyn Io {
+        &self.disk
     }
+
     fn make_dir(&self, dir: &str) -> io::Result<()> {
         fs::create_dir_all(self.root.join(dir))
     }
-    fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        self.disk.create(path)
-    }
-    fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
-        self.disk.open(path, write)
-    }
-    fn stat(&self, path: &str) -> io::Result<Stat> {
-        self.disk.stat(path)
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, path: &str) -> io::Result<()> {
-        self.disk.remove(path)
-    }
+
     fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()> {
         self.disk.clear_dir(dir, keep)?;
         match fs::remove_dir_all(self.root.join(dir)) {
@@ -51,12 +38,7 @@ impl Io for Beside {
             other => other,
         }
     }
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.disk.sync_dir(dir)
-    }
-    fn free_space(&self) -> io::Result<u64> {
-        self.disk.free_space()
-    }
+
     fn on_disk(&self, dir: &str) -> io::Result<Option<Directory>> {
         Directory::open(self.root.join(dir)).map(Some)
     }

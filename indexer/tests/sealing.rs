@@ -1,10 +1,9 @@
 //! Sealing a segment makes it durable, which takes as long as the disk does. Others go on meanwhile.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use lmfs_indexer::io::{Entry, File, Stat};
+use lmfs_indexer::io::{File, FileLayer, Layer};
 use lmfs_indexer::{Change, CreateOptions, Extent, Inode, Io, Kind, MemIo, OpenOptions, Store, Time};
 use parking_lot::{Condvar, Mutex};
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -39,64 +38,23 @@ struct SlowDisk(MemIo, Arc<Gate>);
 
 struct SlowFile(Arc<dyn File>, Arc<Gate>);
 
-impl SlowDisk {
-    fn slow(&self, file: Arc<dyn File>) -> Arc<dyn File> {
+impl Layer for SlowDisk {
+    fn below(&self) -> &dyn Io {
+        &self.0
+    }
+
+    fn wrap(&self, file: Arc<dyn File>) -> Arc<dyn File> {
         Arc::new(SlowFile(file, Arc::clone(&self.1)))
     }
 }
 
-impl Io for SlowDisk {
-    fn list(&self, dir: &str) -> io::Result<Vec<Entry>> {
-        self.0.list(dir)
+impl FileLayer for SlowFile {
+    fn below(&self) -> &dyn File {
+        &*self.0
     }
-    fn make_dir(&self, dir: &str) -> io::Result<()> {
-        self.0.make_dir(dir)
-    }
-    fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
-        Ok(self.slow(self.0.create(path)?))
-    }
-    fn open(&self, path: &str, write: bool) -> io::Result<Arc<dyn File>> {
-        Ok(self.slow(self.0.open(path, write)?))
-    }
-    fn stat(&self, path: &str) -> io::Result<Stat> {
-        self.0.stat(path)
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.0.rename(from, to)
-    }
-    fn remove(&self, path: &str) -> io::Result<()> {
-        self.0.remove(path)
-    }
-    fn clear_dir(&self, dir: &str, keep: &str) -> io::Result<()> {
-        self.0.clear_dir(dir, keep)
-    }
-    fn sync_dir(&self, dir: &str) -> io::Result<()> {
-        self.0.sync_dir(dir)
-    }
-    fn free_space(&self) -> io::Result<u64> {
-        self.0.free_space()
-    }
-}
 
-impl File for SlowFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(buf, offset)
-    }
-    fn sync_data(&self) -> io::Result<()> {
+    fn before_sync(&self) {
         self.1.pass();
-        self.0.sync_data()
-    }
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.0.len()
-    }
-    fn stat(&self) -> io::Result<Stat> {
-        self.0.stat()
     }
 }
 
