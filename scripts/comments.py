@@ -53,7 +53,7 @@ def count(file):
 
 def is_test(file):
     name = str(file)
-    return "/tests/" in name or name.endswith(("/tests.rs", "_tests.rs", "/hostile.rs", "/example.rs"))
+    return "/tests/" in name or name.endswith(("/tests.rs", "_tests.rs", "/hostile.rs", "/example.rs")) or "/hostile/" in name
 
 
 def main():

@@ -135,6 +135,17 @@ fn run(packer: &Packer) -> Summary {
     packer.run(&Scope::All, false, 0, &|_| (), &Stop::new()).unwrap()
 }
 
+/// A run over the files that nobody has written for 30 s.
+fn run_idle(packer: &Packer, f: &Fixture) -> Summary {
+    let spec = run::JobSpec {
+        scope: &Scope::All,
+        idle: Some((f.environment.now(), Duration::from_secs(30))),
+        threads: 1,
+        again: run::Again::Never,
+    };
+    run::run(packer, &spec, &|_| (), &Stop::new()).unwrap().summary
+}
+
 fn text(len: usize) -> Vec<u8> {
     let all = include_bytes!("../../../tests/data/text/alice29.txt");
     all[..len].to_vec()
@@ -208,156 +219,6 @@ fn what_nothing_makes_smaller_is_tried_once() {
 }
 
 #[test]
-fn a_block_that_is_written_meanwhile_keeps_what_was_written() {
-    let f = Fixture::new();
-    f.file(10, &text(4 * BLOCK), 100);
-    let new = noise(BLOCK);
-    // Written when the packer asks the second time whether it may go on: it has looked up the file's blocks by then.
-    let (store, extent, asked) = (f.store.clone(), f.stored(&new), AtomicU64::new(0));
-    *f.environment.on_ask.lock() = Some(Box::new(move || {
-        if asked.fetch_add(1, Ordering::Relaxed) == 1 {
-            let change = Change::PutExtents {
-                ino: 10,
-                first: 2,
-                extents: vec![Some(extent)],
-            };
-            assert!(store.commit(vec![change]).unwrap().skipped.is_empty());
-        }
-    }));
-    let packer = f.packer();
-    let spec = run::JobSpec {
-        scope: &Scope::All,
-        idle: Some((f.environment.now(), Duration::from_secs(30))),
-        threads: 1,
-        again: run::Again::Never,
-    };
-    let ended = run::run(&packer, &spec, &|_| (), &Stop::new()).unwrap();
-    let mut expected = text(4 * BLOCK);
-    expected[2 * BLOCK..3 * BLOCK].copy_from_slice(&new);
-    assert_eq!(f.contents(10), expected);
-    assert_eq!(ended.summary.blocks_packed, 3);
-    assert_eq!(ended.summary.blocks_changed, 1);
-    assert_eq!(queue(&packer.store.totals()).0, 1, "the new block waits");
-}
-
-#[test]
-fn blocks_that_garbage_collection_moves_while_they_are_packed_are_packed_all_the_same() {
-    let f = Fixture::new();
-    let contents = [text(3 * BLOCK), noise(BLOCK)].concat();
-    f.file(10, &contents, 100);
-    // Everything moves each time that the packer asks whether it may go on: some blocks wait in the batch by then.
-    let store = f.store.clone();
-    *f.environment.on_ask.lock() = Some(Box::new(move || {
-        let _done = crate::maintenance::collect_garbage(&store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
-    }));
-    let packer = f.packer();
-    let spec = run::JobSpec {
-        scope: &Scope::All,
-        idle: Some((f.environment.now(), Duration::from_secs(30))),
-        threads: 1,
-        again: run::Again::Never,
-    };
-    let moved = f.extents(10);
-    let ended = run::run(&packer, &spec, &|_| (), &Stop::new()).unwrap();
-    assert!(
-        f.extents(10)
-            .iter()
-            .zip(&moved)
-            .all(|(now, before)| now.location != before.location)
-    );
-    assert_eq!(f.contents(10), contents);
-    assert_eq!(ended.summary.blocks_changed, 0);
-    assert_eq!((ended.summary.blocks_packed, ended.summary.blocks_kept), (3, 1));
-    assert_eq!(queue(&packer.store.totals()).0, 0);
-}
-
-/// The length that counts was taken from the copy before: bytes that were written and synced became zeros.
-#[test]
-fn a_cut_block_that_is_written_anew_with_the_same_bytes_while_it_is_packed_stays_whole() {
-    let f = Fixture::new();
-    f.file(10, &text(2 * BLOCK), 100);
-    let whole = f.extents(10)[0];
-    let cut = Change::PutExtents {
-        ino: 10,
-        first: 0,
-        extents: vec![Some(Extent { raw_len: 100, ..whole })],
-    };
-    assert!(f.store.commit(vec![cut]).unwrap().skipped.is_empty());
-    // Written when the packer asks the second time whether it may go on: the block waits in the batch by then.
-    let (store, extent, asked) = (f.store.clone(), f.stored(&text(BLOCK)), AtomicU64::new(0));
-    *f.environment.on_ask.lock() = Some(Box::new(move || {
-        if asked.fetch_add(1, Ordering::Relaxed) == 1 {
-            let change = Change::PutExtents {
-                ino: 10,
-                first: 0,
-                extents: vec![Some(extent)],
-            };
-            assert!(store.commit(vec![change]).unwrap().skipped.is_empty());
-        }
-    }));
-    let packer = f.packer();
-    let summary = Order30::run(&packer, &f);
-    assert_eq!((summary.blocks_packed, summary.blocks_changed), (1, 1));
-    assert_eq!(f.extents(10)[0].raw_len, BLOCK as u32);
-    assert_eq!(run(&packer).blocks_packed, 1);
-    assert_eq!(f.contents(10), text(2 * BLOCK));
-}
-
-#[test]
-fn only_idle_files_are_packed_in_the_background_the_oldest_first() {
-    let f = Fixture::new();
-    for (ino, age) in [(10, 31), (11, 500), (12, 10), (13, -3600)] {
-        f.file(ino, &text(BLOCK), age);
-    }
-    let idle = Some((f.environment.now(), Duration::from_secs(30)));
-    let skip = std::collections::HashSet::new();
-    let mut queue = queue::Queue::make(
-        &f.store,
-        queue::Selection {
-            scope: &Scope::All,
-            idle,
-            skip: &skip,
-            again: false,
-        },
-        &Mutex::default(),
-        &Stop::new(),
-    )
-    .unwrap();
-    let mut spec = Vec::new();
-    while let Some(waiting) = queue.next(&f.store, &skip).unwrap() {
-        spec.push(waiting.ino);
-    }
-    assert_eq!(spec, [11, 10]);
-    assert_eq!(queue.bytes, 2 * BLOCK as u64);
-    // File 12 in twenty seconds; a time stamp in the future counts from now.
-    assert_eq!(queue.next_idle, Some(f.environment.now() + Duration::from_secs(20)));
-}
-
-/// Regression: a file whose last change lay ahead of the clock was never packed, and the background looked through all
-/// inodes for it every half a minute.
-#[test]
-fn a_file_from_the_future_is_packed_once_our_own_clock_says_that_it_is_idle() {
-    let f = Fixture::new();
-    f.file(10, &text(BLOCK), -100_000_000_000);
-    f.file(11, &text(BLOCK), -40);
-    let packer = f.packer();
-    let look = |later: u64| {
-        f.environment.later.store(later, Ordering::Relaxed);
-        Order30::run(&packer, &f).progress.total_bytes
-    };
-    assert_eq!((look(0), look(29)), (0, 0));
-    // Written again: it counts from then on.
-    f.file(11, &text(BLOCK), -50);
-    assert_eq!(look(30), BLOCK as u64, "the one that was left alone");
-    assert!(!f.methods(10)[0].1 && f.methods(11)[0].1);
-    assert_eq!(look(59), 0);
-    // The clock is set back: nobody knows for how long it was left alone.
-    assert_eq!((look(0), look(29)), (0, 0));
-    assert_eq!(look(30), BLOCK as u64);
-    assert!(!f.methods(11)[0].1);
-}
-
-#[test]
 fn a_scope_is_its_files_and_all_below_its_folders() {
     let f = Fixture::new();
     f.file(10, &text(BLOCK), 0);
@@ -418,44 +279,9 @@ fn a_damaged_block_stays_as_it_is_and_the_rest_is_packed() {
     let summary = run(&packer);
     assert_eq!((summary.blocks_packed, summary.blocks_failed), (2, 1));
     assert_eq!(queue(&packer.store.totals()).0, 1);
-    let again = Order30::run(&packer, &f);
+    let again = run_idle(&packer, &f);
     assert_eq!(again.progress.total_bytes, 0, "the background does not try it for ever");
     assert_eq!(run(&packer).blocks_failed, 1, "a user who asks again gets an answer");
-}
-
-/// A run as the background makes it, with files idle after 30 seconds.
-struct Order30;
-
-impl Order30 {
-    fn run(packer: &Packer, f: &Fixture) -> Summary {
-        let spec = run::JobSpec {
-            scope: &Scope::All,
-            idle: Some((f.environment.now(), Duration::from_secs(30))),
-            threads: 1,
-            again: run::Again::Never,
-        };
-        run::run(packer, &spec, &|_| (), &Stop::new()).unwrap().summary
-    }
-}
-
-#[test]
-fn the_background_packs_when_files_have_become_idle_and_ends_when_told() {
-    let f = Fixture::new();
-    f.file(10, &text(2 * BLOCK), 5);
-    let packer = f.packer();
-    assert_eq!(packer.status().state, State::Off);
-    let background = packer.spawn_background().unwrap();
-    assert_eq!(packer.status().state, State::Waiting);
-    f.file(11, &text(BLOCK), 60);
-    until("the idle file is packed", || !f.methods(11)[0].1);
-    assert!(f.methods(10)[0].1, "the other was changed five seconds ago");
-    // A user who asks does not wait for files to become idle.
-    run(&packer);
-    assert!(!f.methods(10)[0].1);
-    drop(background);
-    assert_eq!(packer.status().state, State::Off);
-    f.file(12, &text(BLOCK), 60);
-    assert!(f.methods(12)[0].1, "nobody packs any more");
 }
 
 #[test]
@@ -505,119 +331,7 @@ fn packing_again_for_speed_gives_the_language_model_up_and_for_size_takes_it_up(
     assert!(sizes[0] < sizes[1] && sizes[0] == sizes[2], "{sizes:?}");
 }
 
+mod background;
 mod learning;
-
-#[test]
-fn equal_blocks_become_one_and_a_shared_block_is_packed_once() {
-    let f = Fixture::new();
-    // Blocks 0 and 4 are equal; so are the files.
-    let contents = [
-        text(4 * BLOCK),
-        text(BLOCK),
-        text(2 * BLOCK + 100)[2 * BLOCK..].to_vec(),
-    ]
-    .concat();
-    for ino in 10..14 {
-        f.file(ino, &contents, 0);
-    }
-    let packer = f.packer();
-    let summary = run(&packer);
-    let done = (summary.blocks_packed, summary.blocks_shared, summary.blocks_failed);
-    assert_eq!(done, (5, 4 * 6 - 5, 0));
-    let totals = f.store.totals();
-    assert_eq!((totals.blocks, totals.shared.blocks), (5, 4 * 6 - 5));
-    assert_eq!(summary.progress.after_bytes, totals.stored_bytes);
-    for ino in 10..14 {
-        assert_eq!(f.contents(ino), contents);
-        let takes: u64 = f.extents(ino).iter().map(|e| u64::from(e.location.len)).sum();
-        assert_eq!(f.store.stored_bytes(ino).unwrap(), takes);
-    }
-
-    // Copies share a staged block. It is packed once, for all of them.
-    f.file(20, &text(BLOCK + 100)[100..], 0);
-    f.file(21, b"x", 0);
-    let copy = Change::CopyExtents {
-        ino: 21,
-        first: 0,
-        from: 20,
-        from_first: 0,
-        count: 1,
-    };
-    assert_eq!(f.store.commit(vec![copy]).unwrap().skipped, []);
-    assert_eq!(run(&packer).blocks_packed, 1);
-    assert_eq!(f.extents(20), f.extents(21));
-    assert_eq!(queue(&f.store.totals()).0, 0);
-    assert!(
-        f.store
-            .check(&lmfs_indexer::CheckOptions { log: true }, &mut |_, _| true)
-            .unwrap()
-            .is_clean()
-    );
-}
-
-/// Regression: a batch was one transaction, however many blocks of files it was work for.
-#[test]
-fn blocks_with_many_users_are_not_swapped_in_together() {
-    let f = Fixture::new();
-    f.file(10, &text(3 * BLOCK), 0);
-    f.file(11, b"x", 0);
-    let mut batch = batch::Batch::default();
-    for (block, extent) in (0..).zip(f.extents(10)) {
-        let share = Change::PutExtents {
-            ino: 11,
-            first: 100_000 * block,
-            extents: vec![Some(extent); 30_000],
-        };
-        assert_eq!(f.store.commit(vec![share]).unwrap().skipped, []);
-        let waiting = queue::Waiting { ino: 10, block, extent };
-        batch.add(&waiting, batch::New::Kept(Tag(extent.tag)));
-    }
-    let before = f.store.seq();
-    assert_eq!(batch.commit(&f.store).unwrap().len(), 3);
-    assert_eq!(f.store.seq() - before, 2);
-}
-
-#[test]
-fn blocks_with_one_digest_and_other_bytes_stay_apart() {
-    let f = Fixture::new();
-    f.file(10, &text(BLOCK), 0);
-    run(&f.packer());
-    let digest = f.extents(10)[0].digest;
-    let lie = f.stored(&text(2 * BLOCK)[BLOCK..]).with_digest(digest);
-    f.file(11, &noise(BLOCK), 0);
-    let change = Change::PutExtents {
-        ino: 11,
-        first: 0,
-        extents: vec![Some(lie)],
-    };
-    assert_eq!(f.store.commit(vec![change]).unwrap().skipped, []);
-    assert_eq!(run(&f.packer()).blocks_packed, 1);
-    assert_eq!(f.contents(11), text(2 * BLOCK)[BLOCK..]);
-}
-
-/// Regression: the store does not swap a block that so many use, and each run packed it again.
-#[test]
-fn a_block_with_too_many_users_to_be_swapped_is_done_as_it_is() {
-    let f = Fixture::new();
-    f.file(10, &text(BLOCK), 0);
-    let count = lmfs_indexer::MAX_COPIED;
-    let mut copied = 1;
-    while copied <= lmfs_indexer::MAX_USERS {
-        let copy = Change::CopyExtents {
-            ino: 10,
-            first: copied,
-            from: 10,
-            from_first: 0,
-            count: copied.min(count),
-        };
-        assert_eq!(f.store.commit(vec![copy]).unwrap().skipped, []);
-        copied += copied.min(count);
-    }
-    let packer = f.packer();
-    let summary = run(&packer);
-    assert_eq!((summary.blocks_packed, summary.blocks_kept), (0, 1), "{summary:?}");
-    assert_eq!(queue(&f.store.totals()).0, 0);
-    let again = packer.run(&Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
-    assert_eq!((again.blocks_packed, again.blocks_kept), (0, 1), "{again:?}");
-    assert_eq!(f.contents(10), text(BLOCK));
-}
+mod meanwhile;
+mod shared;
