@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HELP = ["lmfs/src/cli/args.rs", "lmfs/src/cli/args/files.rs", "lmfs/src/cli/args/store.rs"]
+HELP = ["lmfs/src/cli/args.rs", "lmfs/src/cli/args/files.rs", "lmfs/src/cli/args/measure.rs", "lmfs/src/cli/args/store.rs"]
 LONG = 35
 # What ends in a full stop without ending a sentence.
 ABBREVIATIONS = re.compile(r"\b(e\.g|i\.e|etc|vs|cf|ca|Fig|No)\.|\.\.\.")
