@@ -34,7 +34,11 @@ impl Cutter {
         self.len -= len;
         match self.pieces.front_mut() {
             Some(first) if first.len() > len => return first.split_to(len),
-            Some(first) if first.len() == len => return self.pieces.pop_front().unwrap_or_default(),
+            Some(first) if first.len() == len => {
+                let whole = std::mem::take(first);
+                self.pieces.pop_front();
+                return whole;
+            }
             _ => {}
         }
         let mut out = BytesMut::with_capacity(len);

@@ -248,11 +248,11 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Read for Decoder<R, F
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             }
         }
-        let rest = self.chunk.get(self.taken..).unwrap_or_default();
+        // Taking nothing here would look like the end of the content.
+        let (_, rest) = self.chunk.split_at(self.taken);
         let len = rest.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..len), rest.get(..len)) {
-            to.copy_from_slice(from);
-        }
+        let ((to, _), (from, _)) = (buffer.split_at_mut(len), rest.split_at(len));
+        to.copy_from_slice(from);
         self.taken += len;
         Ok(len)
     }

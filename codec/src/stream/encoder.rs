@@ -135,7 +135,7 @@ impl<W: Write> Write for Encoder<W> {
             self.submit(true).map_err(io::Error::other)?;
         }
         let room = self.options.block_size - self.buffer.len();
-        let part = data.get(..room.min(data.len())).unwrap_or_default();
+        let (part, _) = data.split_at(room.min(data.len()));
         self.buffer.extend_from_slice(part);
         Ok(part.len())
     }

@@ -102,7 +102,8 @@ impl<R: Read + Seek> SeekableReader<R> {
             self.block = Some(place.decode(&stored, &self.stop)?);
         }
         let rest = self.block.as_ref().and_then(|block| block.from(offset));
-        let rest = rest.unwrap_or_default();
+        // No bytes would mean the end of the content.
+        let rest = rest.ok_or_else(|| Error::damaged("block", "it does not hold the byte that the seek table says"))?;
         let len = rest.len().min(buffer.len());
         buffer.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
         Ok(len)

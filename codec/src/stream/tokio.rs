@@ -57,7 +57,7 @@ where
             encoder.finish().await?;
             return Ok(copied);
         }
-        let piece = buffer.get(..len).unwrap_or_default();
+        let (piece, _) = buffer.split_at(len);
         encoder
             .write_all(piece)
             .await
@@ -91,7 +91,7 @@ where
                 return Ok(copied);
             }
         };
-        let piece = buffer.get(..len).unwrap_or_default();
+        let (piece, _) = buffer.split_at(len);
         output.write_all(piece).await.map_err(writing)?;
         copied += len as u64;
     }

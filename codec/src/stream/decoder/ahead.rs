@@ -53,7 +53,10 @@ impl<R: Read> Ahead<R> {
         while self.get().len() < len {
             let filled = self.bytes.len();
             self.bytes.resize(filled + PIECE, 0);
-            let read = self.input.read(self.bytes.get_mut(filled..).unwrap_or_default());
+            // An empty buffer would look like the end of the input, so this must not fail silently.
+            #[expect(clippy::indexing_slicing, reason = "the vector was just made longer than `filled`")]
+            let space = &mut self.bytes[filled..];
+            let read = self.input.read(space);
             self.bytes.truncate(filled + *read.as_ref().unwrap_or(&0));
             match read {
                 Ok(0) => return Ok(()),
