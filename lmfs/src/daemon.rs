@@ -18,4 +18,4 @@ pub mod unmount;
 pub use announce::{Announcer, detach, start_background};
 pub use log::Log;
 pub use options::{Options, PackMode};
-pub use run::{Plan, run};
+pub use run::{MountRequest, run};

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 
 use super::mount_config::MountConfig;
 use super::{args, output};
-use crate::daemon::{self, Announcer, Options, Plan};
+use crate::daemon::{self, Announcer, MountRequest, Options};
 use crate::store::Folder;
 
 /// Runs the command: mounts, and with `-f` stays until the mount is gone.
@@ -16,15 +16,15 @@ use crate::store::Folder;
 /// # Errors
 /// What speaks against the mount.
 pub fn run(args: &args::Mount) -> anyhow::Result<ExitCode> {
-    let plan = plan(args)?;
+    let request = request(args)?;
     if args.background_child {
         daemon::detach().context("cannot become a daemon")?;
-        daemon::run(&plan, &Announcer::Parent)?;
+        daemon::run(&request, &Announcer::Parent)?;
     } else if args.foreground {
-        daemon::run(&plan, &Announcer::Foreground)?;
+        daemon::run(&request, &Announcer::Foreground)?;
     } else {
-        let log = daemon::Log::of(plan.store.dir());
-        for warning in daemon::start_background(child_arguments(&plan), &log)? {
+        let log = daemon::Log::of(request.store.dir());
+        for warning in daemon::start_background(child_arguments(&request), &log)? {
             output::say(&format!("lmfs: warning: {warning}"));
         }
     }
@@ -36,10 +36,10 @@ pub fn run(args: &args::Mount) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// What speaks against the mount.
 pub fn check(args: &args::Mount) -> anyhow::Result<()> {
-    plan(args).map(drop)
+    request(args).map(drop)
 }
 
-fn plan(args: &args::Mount) -> anyhow::Result<Plan> {
+fn request(args: &args::Mount) -> anyhow::Result<MountRequest> {
     let mut options = Options::default();
     let (store, mountpoint) = match (&args.config, &args.store, &args.mountpoint) {
         (Some(file), _, _) => {
@@ -58,7 +58,7 @@ fn plan(args: &args::Mount) -> anyhow::Result<Plan> {
     options.prefer = args.prefer.or(options.prefer);
     let mountpoint = std::path::absolute(&mountpoint)
         .with_context(|| format!("cannot use the mountpoint {}", mountpoint.display()))?;
-    Ok(Plan {
+    Ok(MountRequest {
         store: Folder::find(&store)?,
         mountpoint,
         options,
@@ -71,13 +71,13 @@ fn apply(options: &mut Options, list: &[String]) -> anyhow::Result<()> {
         .map_err(anyhow::Error::msg)
 }
 
-/// The same plan, as arguments for the daemon.
-fn child_arguments(plan: &Plan) -> Vec<OsString> {
-    let options = plan.options.to_list().join(",");
+/// The same request, as arguments for the daemon.
+fn child_arguments(request: &MountRequest) -> Vec<OsString> {
+    let options = request.options.to_list().join(",");
     let mut list: Vec<OsString> = ["mount", "--background-child", "-o", &options]
         .map(OsString::from)
         .into();
-    let paths: [PathBuf; 2] = [plan.store.path().to_owned(), plan.mountpoint.clone()];
+    let paths: [PathBuf; 2] = [request.store.path().to_owned(), request.mountpoint.clone()];
     list.push("--".into());
     list.extend(paths.map(PathBuf::into_os_string));
     list

@@ -37,7 +37,7 @@ const GLANCE: Duration = Duration::from_secs(10);
 
 /// What to mount where.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct MountRequest {
     /// The store.
     pub store: Folder,
     /// The directory, as typed.
@@ -50,13 +50,13 @@ pub struct Plan {
 ///
 /// # Errors
 /// It cannot be mounted (nothing has changed then), or what was written could not be made durable.
-pub fn run(plan: &Plan, announcer: &Announcer) -> anyhow::Result<()> {
+pub fn run(request: &MountRequest, announcer: &Announcer) -> anyhow::Result<()> {
     guard::watch_panics();
-    let limits = inherited::normalise(plan.options.read_only).inspect_err(|error| announcer.failed(error))?;
+    let limits = inherited::normalise(request.options.read_only).inspect_err(|error| announcer.failed(error))?;
     for limit in &limits {
         announcer.warning(limit);
     }
-    let started = start(plan, announcer).inspect_err(|error| announcer.failed(error))?;
+    let started = start(request, announcer).inspect_err(|error| announcer.failed(error))?;
     announcer.ready();
     let point = started.mount.mountpoint.display().to_string();
     tracing::info!("{} is mounted on {point}", started.store.path().display());
@@ -70,7 +70,7 @@ struct Started {
     /// Pack in the background.
     idle: bool,
     background: Option<Background>,
-    keeper: Option<Housekeeper>,
+    housekeeper: Option<Housekeeper>,
     packer: Option<Arc<Packer>>,
     fs: Arc<Filesystem>,
     control: Arc<ControlService>,
@@ -79,9 +79,9 @@ struct Started {
     store: Opened,
 }
 
-fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
-    let options = &plan.options;
-    let mountpoint = mountpoint::check(&plan.mountpoint, &plan.store, options.nonempty)?;
+fn start(request: &MountRequest, announcer: &Announcer) -> anyhow::Result<Started> {
+    let options = &request.options;
+    let mountpoint = mountpoint::check(&request.mountpoint, &request.store, options.nonempty)?;
     mountpoint::check_fuse()?;
     let (tell, events) = mpsc::channel();
     watch_signals(tell.clone()).context("cannot watch for signals")?;
@@ -93,7 +93,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
         prefer: options.prefer,
         ..Access::full(&purpose)
     };
-    let mut store = Opened::open(plan.store.clone(), &access)?;
+    let mut store = Opened::open(request.store.clone(), &access)?;
     for warning in store.report.warnings.iter().chain(&store.model_fault) {
         announcer.warning(warning);
     }
@@ -104,7 +104,7 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     let fs = Filesystem::new(
         store.indexer.clone(),
         store.codec.clone(),
-        fs_options(&store, plan, &mountpoint),
+        fs_options(&store, request, &mountpoint),
     )
     .context("cannot open the filesystem")?;
     let packer = make_packer(&store, &fs, options);
@@ -136,14 +136,14 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     service_manager::start_watchdog(mountpoint).context("cannot start the watchdog")?;
     let session = Arc::new(session);
     watch_session(&session, tell).context("cannot watch the mount")?;
-    let keeper = (!options.read_only).then(|| Housekeeper::start(store.indexer.clone()));
-    let keeper = keeper.transpose().context("cannot start garbage collection")?;
+    let housekeeper = (!options.read_only).then(|| Housekeeper::start(store.indexer.clone()));
+    let housekeeper = housekeeper.transpose().context("cannot start garbage collection")?;
     let mut started = Started {
         mount,
         session,
         idle: options.pack == PackMode::Idle,
         background: None,
-        keeper,
+        housekeeper,
         packer: packer.ok(),
         fs,
         control,
@@ -155,10 +155,10 @@ fn start(plan: &Plan, announcer: &Announcer) -> anyhow::Result<Started> {
     Ok(started)
 }
 
-fn fs_options(store: &Opened, plan: &Plan, mountpoint: &Path) -> fs::Options {
+fn fs_options(store: &Opened, request: &MountRequest, mountpoint: &Path) -> fs::Options {
     fs::Options {
-        read_only: plan.options.read_only,
-        cache_bytes: plan.options.cache_size as usize,
+        read_only: request.options.read_only,
+        cache_bytes: request.options.cache_size as usize,
         store_path: store.path().to_owned(),
         mountpoint: mountpoint.to_owned(),
         ..fs::Options::new(store.config().block_size)
@@ -340,7 +340,7 @@ impl Started {
         self.server.leave_mount();
         self.store.say_ending();
         service_manager::stopping("storing what was written");
-        drop((self.background, self.keeper));
+        drop((self.background, self.housekeeper));
         self.control.close();
         // Operations that were under way are answered before the event loops end. Changes asked of a detached busy
         // mount are refused from the shutdown on; it holds the store, and with it the lock, until this process ends.

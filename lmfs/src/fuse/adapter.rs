@@ -17,7 +17,7 @@ use fuser::{
 use super::answer::{self, now, soon};
 use super::convert::set_time;
 use super::killed::Watch;
-use super::reply::{Answer, Opened, XattrValue};
+use super::reply::{Answer, OpenReply, XattrValue};
 use super::request::{
     Name, allocation, asker, caller, is_in, is_root, kills, link_to, made, node, rename_mode, seek, xattr_mode,
 };
@@ -92,13 +92,13 @@ impl fuser::Filesystem for Adapter {
 
     operation!(now create(fs, req, parent: INodeNo, name: &OsStr, mode: u32, umask: u32, _flags: i32; ReplyCreate) => {
         let attr = fs.create(parent.0, name.as_bytes(), made(Kind::File, mode, umask), caller(req))?;
-        Ok((attr, Opened::file(fs.open(attr.ino)?)))
+        Ok((attr, OpenReply::file(fs.open(attr.ino)?)))
     });
 
     operation!(now tmpfile(fs, req, parent: INodeNo, mode: u32, umask: u32, flags: i32; ReplyCreate) => {
         let linkable = flags & libc::O_EXCL == 0;
         let (attr, handle) = fs.tmpfile(parent.0, made(Kind::File, mode, umask), caller(req), linkable)?;
-        Ok((attr, Opened::file(handle)))
+        Ok((attr, OpenReply::file(handle)))
     });
 
     operation!(now unlink(fs, _req, parent: INodeNo, name: &OsStr; ReplyEmpty) => fs.unlink(parent.0, name.as_bytes()));
@@ -192,7 +192,7 @@ impl fuser::Filesystem for Adapter {
     // Contents.
 
     // Without O_TRUNC: the kernel truncates by setattr.
-    operation!(now open(fs, _req, ino: INodeNo, _flags: OpenFlags; ReplyOpen) => fs.open(ino.0).map(Opened::file));
+    operation!(now open(fs, _req, ino: INodeNo, _flags: OpenFlags; ReplyOpen) => fs.open(ino.0).map(OpenReply::file));
 
     fn read(
         &self,
@@ -330,7 +330,7 @@ impl fuser::Filesystem for Adapter {
     // Directories.
 
     operation!(now opendir(fs, _req, ino: INodeNo, _flags: OpenFlags; ReplyOpen) =>
-        fs.opendir(ino.0).map(Opened::directory));
+        fs.opendir(ino.0).map(OpenReply::directory));
 
     fn readdir(&self, _req: &Request, _ino: INodeNo, fh: FileHandle, offset: u64, reply: ReplyDirectory) {
         list::names(&self.fs, fh.0, offset, reply);

@@ -40,24 +40,24 @@ pub trait Answer<T>: Refuse {
 }
 
 /// A handle that was opened.
-pub struct Opened {
+pub struct OpenReply {
     handle: u64,
     flags: FopenFlags,
 }
 
-impl Opened {
+impl OpenReply {
     /// A file's handle. All changes to a file go through the kernel's cache, so what it holds stays true when the file
     /// is opened again.
-    pub fn file(handle: u64) -> Opened {
-        Opened {
+    pub fn file(handle: u64) -> OpenReply {
+        OpenReply {
             handle,
             flags: FopenFlags::FOPEN_KEEP_CACHE,
         }
     }
 
     /// A directory's handle.
-    pub fn directory(handle: u64) -> Opened {
-        Opened {
+    pub fn directory(handle: u64) -> OpenReply {
+        OpenReply {
             handle,
             flags: FopenFlags::empty(),
         }
@@ -108,14 +108,14 @@ impl Answer<u32> for ReplyWrite {
     }
 }
 
-impl Answer<Opened> for ReplyOpen {
-    fn answer(self, opened: Opened) {
+impl Answer<OpenReply> for ReplyOpen {
+    fn answer(self, opened: OpenReply) {
         self.opened(FileHandle(opened.handle), opened.flags);
     }
 }
 
-impl Answer<(Attr, Opened)> for ReplyCreate {
-    fn answer(self, (attr, opened): (Attr, Opened)) {
+impl Answer<(Attr, OpenReply)> for ReplyCreate {
+    fn answer(self, (attr, opened): (Attr, OpenReply)) {
         self.created(
             &TTL,
             &file_attr(&attr),

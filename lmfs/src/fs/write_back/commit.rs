@@ -3,7 +3,7 @@
 use lmfs_indexer::{Change, Extent};
 
 use super::WriteBack;
-use super::slice::{Found, Stored};
+use super::slice::{BlockOutcome, FlushPlan};
 use crate::fs::error::Result;
 use crate::fs::inode::node::{Node, State};
 
@@ -14,8 +14,8 @@ impl WriteBack {
         &self,
         node: &Node,
         state: &mut State,
-        found: &Found,
-        stored: Vec<Stored>,
+        plan: &FlushPlan,
+        stored: Vec<BlockOutcome>,
         tried: usize,
     ) -> Result<()> {
         if state.gone {
@@ -26,7 +26,7 @@ impl WriteBack {
         let mut done = Vec::with_capacity(stored.len());
         for block in stored {
             match block {
-                Stored::Block(snapshot, appended) if state.dirty.is_current(&snapshot) => {
+                BlockOutcome::Stored(snapshot, appended) if state.dirty.is_current(&snapshot) => {
                     let extent = Some(appended.extent);
                     match runs.last_mut() {
                         Some((first, run)) if *first + run.len() as u64 == snapshot.block => run.push(extent),
@@ -35,16 +35,16 @@ impl WriteBack {
                     done.push((snapshot, appended));
                 }
                 // It was cut off while it was being stored.
-                Stored::Block(..) => {}
-                Stored::Lost(snapshot, error) => {
+                BlockOutcome::Stored(..) => {}
+                BlockOutcome::Lost(snapshot, error) => {
                     tracing::error!(ino, block = snapshot.block, "gave up written data: {error}");
                     state.dirty.stored(&snapshot);
                     state.lost.add(error);
                 }
-                Stored::Waits(_) | Stored::Cold => {}
+                BlockOutcome::Deferred(_) | BlockOutcome::Cold => {}
             }
         }
-        let stored_size = self.size_after(state, found, tried);
+        let stored_size = self.size_after(state, plan, tried);
         let mut inode = state.inode.clone();
         inode.size = stored_size;
         let mut changes = Vec::new();
@@ -76,15 +76,15 @@ impl WriteBack {
     /// The size to store once the first `tried` of the blocks found are stored: up to the next one, so that no block
     /// lies beyond the size, and no size beyond contents that can be stored. What was written only during the slice
     /// does not hold it back, nor does a block that waits in memory for its rest: it has been part of the file before.
-    fn size_after(&self, state: &State, found: &Found, tried: usize) -> u64 {
+    fn size_after(&self, state: &State, plan: &FlushPlan, tried: usize) -> u64 {
         // The file was cut meanwhile: the size that was found is not the file's any more.
-        if found.truncations != state.truncations {
+        if plan.truncations != state.truncations {
             return state.stored_size;
         }
-        let next = found.snapshots.get(tried).map(|snapshot| snapshot.block);
-        let next = next.or(found.left_out);
+        let next = plan.snapshots.get(tried).map(|snapshot| snapshot.block);
+        let next = next.or(plan.left_out);
         let bound = next.map_or(u64::MAX, |block| block.saturating_mul(self.limits.block_size));
-        found.size.min(bound).max(state.stored_size)
+        plan.size.min(bound).max(state.stored_size)
     }
 
     /// The change that drops blocks beyond the end of a file of `size` bytes, if there are any: a file that grows must
@@ -109,25 +109,25 @@ mod tests {
     const B: u64 = BLOCK as u64;
 
     /// A file with whole blocks at `blocks`, as a flush finds it that goes on for as long as the test wants.
-    fn begun(disk: &Disk, blocks: &[u64]) -> (Arc<Node>, Found) {
+    fn begun(disk: &Disk, blocks: &[u64]) -> (Arc<Node>, FlushPlan) {
         let node = disk.fs.inodes.get(disk.file("file")).unwrap();
         for block in blocks {
             disk.fs.write(node.ino, block * B, &[7; BLOCK as usize], false).unwrap();
         }
-        let found = Found::new(&node.lock(), Span::All);
-        (node, found)
+        let plan = FlushPlan::new(&node.lock(), Span::All);
+        (node, plan)
     }
 
-    fn commit(disk: &Disk, node: &Node, found: &Found, at: usize) {
-        let snapshot = found.snapshots.get(at).unwrap();
+    fn commit(disk: &Disk, node: &Node, plan: &FlushPlan, at: usize) {
+        let snapshot = plan.snapshots.get(at).unwrap();
         let stored = disk
             .fs
             .write_back
-            .store_block(node, snapshot, found.size, &Bases::new())
+            .store_block(node, snapshot, plan.size, &Bases::new())
             .unwrap();
         disk.fs
             .write_back
-            .commit_blocks(node, &mut node.lock(), found, vec![stored], at + 1)
+            .commit_blocks(node, &mut node.lock(), plan, vec![stored], at + 1)
             .unwrap();
     }
 
@@ -136,12 +136,12 @@ mod tests {
     #[test]
     fn a_block_first_written_during_a_flush_leaves_no_other_beyond_the_size() {
         let disk = Disk::new();
-        let (node, found) = begun(&disk, &[5, 6]);
+        let (node, plan) = begun(&disk, &[5, 6]);
         disk.fs.write(node.ino, B, b"new", false).unwrap();
-        commit(&disk, &node, &found, 0);
+        commit(&disk, &node, &plan, 0);
         assert_eq!(node.lock().stored_size, 6 * B);
         assert_eq!(disk.fs.store().next_extent(node.ino, 6).unwrap(), None);
-        commit(&disk, &node, &found, 1);
+        commit(&disk, &node, &plan, 1);
         let ino = node.ino;
         drop(node);
         let disk = disk.crash();
@@ -155,15 +155,15 @@ mod tests {
     #[test]
     fn a_flush_during_which_the_file_was_cut_and_written_anew_stores_no_size_without_data() {
         let disk = Disk::new();
-        let (node, found) = begun(&disk, &[0, 1]);
+        let (node, plan) = begun(&disk, &[0, 1]);
         let size = SetAttr {
             size: Some(B),
             ..SetAttr::default()
         };
         disk.fs.setattr(node.ino, size, false).unwrap();
         disk.fs.write(node.ino, 3 * B, &[9; 100], false).unwrap();
-        commit(&disk, &node, &found, 0);
-        commit(&disk, &node, &found, 1);
+        commit(&disk, &node, &plan, 0);
+        commit(&disk, &node, &plan, 1);
         let ino = node.ino;
         drop(node);
         let disk = disk.crash();

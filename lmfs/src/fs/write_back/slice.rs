@@ -21,13 +21,13 @@ use crate::task::yield_now;
 pub(super) type Bases = HashMap<u64, (u64, Loaded)>;
 
 /// What became of one dirty block.
-pub(super) enum Stored {
+pub(super) enum BlockOutcome {
     /// It is in the log.
-    Block(Snapshot, Arc<Appended>),
+    Stored(Snapshot, Arc<Appended>),
     /// Only a part of it was written, and the rest is damaged in the log: it cannot be kept.
     Lost(Snapshot, Error),
     /// Only a part of it was written, and the rest cannot be read now: it stays in memory.
-    Waits(Error),
+    Deferred(Error),
     /// Only a part of it was written, and the rest has to be decoded first.
     Cold,
 }
@@ -54,8 +54,8 @@ pub(super) struct Left {
     pub cut_short: bool,
 }
 
-/// A file as a slice found it.
-pub(super) struct Found {
+/// What a flush is to store of a file, as it was when the flush began.
+pub(super) struct FlushPlan {
     /// What is to be stored.
     pub snapshots: Vec<Snapshot>,
     /// The dirty block that is left out.
@@ -64,11 +64,11 @@ pub(super) struct Found {
     pub truncations: u64,
 }
 
-impl Found {
-    pub fn new(state: &State, span: Span) -> Found {
+impl FlushPlan {
+    pub fn new(state: &State, span: Span) -> FlushPlan {
         let mut snapshots = state.dirty.snapshot();
         let left_out = if span == Span::ButLast { snapshots.pop() } else { None };
-        Found {
+        FlushPlan {
             snapshots,
             left_out: left_out.map(|snapshot| snapshot.block),
             size: state.inode.size,
@@ -90,21 +90,21 @@ impl WriteBack {
     /// Takes the node's turn and stores what is dirty in it and needs no decode beyond `bases`.
     pub(super) async fn slice(&self, node: &Arc<Node>, span: Span, bases: &Bases) -> Result<Left> {
         let _one_at_a_time = node.flushing.lock().await;
-        let found = {
+        let plan = {
             let mut state = node.lock();
             if span != Span::Short {
                 state.flush_queued = false;
             }
-            Found::new(&state, span)
+            FlushPlan::new(&state, span)
         };
         let mut left = Left::default();
         let (mut result, mut committed) = (Ok(()), Ok(()));
         let (mut tried, mut stored) = (0, Vec::new());
         let mut begun = Instant::now();
-        for snapshot in &found.snapshots {
-            match self.store_block(node, snapshot, found.size, bases) {
-                Ok(Stored::Waits(error)) => left.waits = left.waits.or(Some(error)),
-                Ok(Stored::Cold) => left.cold.push(snapshot.block),
+        for snapshot in &plan.snapshots {
+            match self.store_block(node, snapshot, plan.size, bases) {
+                Ok(BlockOutcome::Deferred(error)) => left.waits = left.waits.or(Some(error)),
+                Ok(BlockOutcome::Cold) => left.cold.push(snapshot.block),
                 Ok(block) => stored.push(block),
                 Err(error) => {
                     result = Err(error);
@@ -113,12 +113,12 @@ impl WriteBack {
             }
             tried += 1;
             if !stored.is_empty() && begun.elapsed() >= self.limits.commit_age {
-                left.cut_short = span == Span::Short && tried < found.snapshots.len();
+                left.cut_short = span == Span::Short && tried < plan.snapshots.len();
                 if left.cut_short {
                     break;
                 }
                 let blocks = std::mem::take(&mut stored);
-                committed = self.commit_blocks(node, &mut node.lock(), &found, blocks, tried);
+                committed = self.commit_blocks(node, &mut node.lock(), &plan, blocks, tried);
                 if committed.is_err() {
                     break;
                 }
@@ -129,13 +129,13 @@ impl WriteBack {
         }
         let mut state = node.lock();
         // A commit that failed leaves a gap that the next must not make part of the file.
-        let committed = committed.and_then(|()| self.commit_blocks(node, &mut state, &found, stored, tried));
+        let committed = committed.and_then(|()| self.commit_blocks(node, &mut state, &plan, stored, tried));
         let result = committed.and(result);
         if state.dirty.is_empty() {
             state.dirty_since = None;
             self.dirty.clean(node.ino);
         }
-        self.count(&mut state, &found, &left, &result);
+        self.count(&mut state, &plan, &left, &result);
         drop(state);
         self.progress.notify_waiters();
         self.journal.events().stored(node.ino);
@@ -143,9 +143,9 @@ impl WriteBack {
     }
 
     /// Counts what a slice came to. That some blocks were stored says nothing of those that are still to be decoded.
-    fn count(&self, state: &mut State, found: &Found, left: &Left, result: &Result<()>) {
+    fn count(&self, state: &mut State, plan: &FlushPlan, left: &Left, result: &Result<()>) {
         let failure = result.as_ref().err().or(left.waits.as_ref());
-        let all_stored = left.cold.is_empty() && !found.snapshots.is_empty();
+        let all_stored = left.cold.is_empty() && !plan.snapshots.is_empty();
         if failure.is_some() || all_stored || state.dirty.is_empty() {
             self.journal
                 .counters()
@@ -154,28 +154,34 @@ impl WriteBack {
     }
 
     /// Appends a block, unless its rest has to be decoded or cannot be.
-    pub(super) fn store_block(&self, node: &Node, snapshot: &Snapshot, size: u64, bases: &Bases) -> Result<Stored> {
+    pub(super) fn store_block(
+        &self,
+        node: &Node,
+        snapshot: &Snapshot,
+        size: u64,
+        bases: &Bases,
+    ) -> Result<BlockOutcome> {
         if let Some(appended) = &snapshot.appended {
-            return Ok(Stored::Block(snapshot.clone(), appended.clone()));
+            return Ok(BlockOutcome::Stored(snapshot.clone(), appended.clone()));
         }
         let limit = self.bytes_in(snapshot.block, size);
         let mut raw = match self.base(node.ino, snapshot, limit, bases) {
             Base::Nothing => Vec::new(),
             Base::Block(extent, block) => counted(&extent, &block).to_vec(),
-            Base::Cold => return Ok(Stored::Cold),
+            Base::Cold => return Ok(BlockOutcome::Cold),
             Base::Unreadable(error) => {
                 let why = format!("the rest of block {} cannot be read: {error}", snapshot.block);
                 let why = Error::with(Errno::IO, why);
                 return Ok(match error.kind {
-                    LoadErrorKind::Damaged => Stored::Lost(snapshot.clone(), why),
-                    LoadErrorKind::Failed | LoadErrorKind::Moved => Stored::Waits(why),
+                    LoadErrorKind::Damaged => BlockOutcome::Lost(snapshot.clone(), why),
+                    LoadErrorKind::Failed | LoadErrorKind::Moved => BlockOutcome::Deferred(why),
                 });
             }
         };
         raw.truncate(limit);
         raw.resize(raw.len().max(snapshot.data.end().min(limit)), 0);
         snapshot.data.overlay(0, &mut raw);
-        Ok(Stored::Block(snapshot.clone(), Arc::new(self.append(&raw)?)))
+        Ok(BlockOutcome::Stored(snapshot.clone(), Arc::new(self.append(&raw)?)))
     }
 
     /// Stores a block's bytes, unless they are stored already.
