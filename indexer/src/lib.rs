@@ -46,6 +46,7 @@ pub use io::{Io, MemIo, RealIo};
 pub use limits::{MAX_COPIED, MAX_DICTIONARY, MAX_EXTENTS, MAX_USERS};
 pub use parity::{MAX_PARITY, Outcome, ScrubReport, SegmentDamage, scrub};
 pub use store::check::{CheckOptions, CheckReport, Finding, Severity};
+pub use store::cut::{Cut, Known, SegmentFile, cut};
 pub use store::dictionary::DamagedDictionary;
 pub use store::gc::{GcOptions, GcReport};
 pub use store::parity::ParityReport;

@@ -18,6 +18,7 @@ mod commit;
 mod contents;
 #[cfg(test)]
 mod cost;
+pub(crate) mod cut;
 pub(crate) mod dictionary;
 mod digests;
 pub(crate) mod gc;

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod check;
+mod clone;
 mod compress;
 mod eval;
 mod gc;
@@ -18,6 +19,7 @@ mod output;
 mod pack;
 mod pack_objects;
 mod parity;
+mod push;
 mod rebuild;
 mod remount;
 pub mod stat;
@@ -78,6 +80,8 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Mount(args) => mount::run(args),
         Command::Pack(args) => pack::run(args, quiet),
         Command::PackObjects(args) => pack_objects::run(args, quiet),
+        Command::Push(args) => push::run(args, quiet),
+        Command::Clone(args) => clone::run(args, quiet),
         Command::Status(args) => status::run(args),
         Command::Stat(args) => stat::run(args),
         Command::Check(args) => Ok(check::run(args, quiet)),

@@ -10,6 +10,7 @@
 /// Sizes and offsets of files are numbers of 64 bits, and so is what indexes memory: no conversion between them fails.
 const _: () = assert!(usize::BITS == u64::BITS, "lmfs needs a 64-bit machine");
 
+mod bucket;
 mod byte_size;
 mod cache;
 mod check;

@@ -1,6 +1,6 @@
 //! Decoded blocks: one decode for all who wait, a cache in memory, another one on disk.
 
-mod disk;
+pub mod disk;
 
 use std::collections::HashMap;
 use std::future::Future;

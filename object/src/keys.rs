@@ -33,6 +33,15 @@ impl ObjectKey {
     }
 }
 
+impl ObjectKey {
+    /// The key of an object whose name stands for its bytes.
+    pub fn of_digest(digest: &[u8; 32]) -> ObjectKey {
+        let mut key = [0; 16];
+        key.iter_mut().zip(digest).for_each(|(to, from)| *to = *from);
+        ObjectKey(key)
+    }
+}
+
 /// A block of a version of an object: its first byte of content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlockKey {

@@ -4,6 +4,7 @@
 //! Each request for blocks names the ETag of the object that was opened, so what a reader gets is one version.
 
 mod blocks;
+pub mod bucket;
 mod codecs;
 mod cutter;
 mod encode;

@@ -76,6 +76,14 @@ impl Scratch {
         Mount::start(&self.store(), &self.mountpoint(), &self.path("daemon.log"), args)
     }
 
+    /// Mounts another store, or the URL of one, at `other/`, in the same way.
+    #[track_caller]
+    pub fn mount_store(&self, store: &Path, args: &[&str]) -> Mount {
+        let point = self.path("other");
+        std::fs::create_dir_all(&point).expect("mountpoint");
+        Mount::start(store, &point, &self.path("daemon.log"), args)
+    }
+
     /// Files of the store's folder `name` (`segments`, `index`, `models`), sorted by path.
     #[track_caller]
     pub fn store_files(&self, name: &str) -> Vec<PathBuf> {

@@ -12,7 +12,7 @@ pub use super::pack_objects::PackObjects;
 use files::READING_MODEL;
 pub use files::{Eval, List, Model, ModelChoice, ModelCommand, Stream, Test, Train};
 pub use measure::{Generate, Paper};
-pub use store::{Check, Gc, Init, Mount, Pack, Parity, Rebuild, Stat, Status, Umount};
+pub use store::{Check, CloneStore, Gc, Init, Mount, Pack, Parity, Push, Rebuild, Stat, Status, Umount};
 
 const LONG_ABOUT: &str = "\
 A filesystem that compresses with a language model.
@@ -72,6 +72,10 @@ pub enum Command {
     Pack(Pack),
     /// Compress the objects of a bucket, for programs that read them through lmfs
     PackObjects(PackObjects),
+    /// Put a store into a bucket, from which others read it
+    Push(Push),
+    /// Fetch a store from a bucket
+    Clone(CloneStore),
     /// Show sizes, ratio, queue, methods, cache and model of a store
     Status(Status),
     /// Show how files are stored: size, stored size, blocks by method

@@ -1,24 +1,21 @@
 //! `lmfs pack-objects`: compresses the objects of a bucket, and swaps those that have not changed.
 
-use std::ffi::OsString;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use lmfs_codec::Level;
 use lmfs_object::pack::{Outcome, PackOptions, Packer, Summary, probe};
 use lmfs_object::{LmfsOptions, LmfsStore};
-use object_store::local::LocalFileSystem;
+use object_store::ObjectStore;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreScheme, parse_url_opts};
-use url::Url;
 
 use super::interrupt::{end_as_interrupted, stop_or_end_on_interrupt};
 use super::output::{self, Meter, say};
+use crate::bucket::url;
 use crate::byte_size;
 use crate::progress::Progress;
 
@@ -83,7 +80,7 @@ fn parse_shard(text: &str) -> Result<(u32, u32), String> {
 /// # Errors
 /// A bucket that cannot be listed, a server whose conditional PUTs cannot be trusted, objects that could not be packed.
 pub fn run(args: &PackObjects, quiet: bool) -> anyhow::Result<ExitCode> {
-    let (inner, prefix) = open(&args.url)?;
+    let (inner, prefix) = url::objects(&args.url)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let summary = runtime?.block_on(pack(args, quiet, inner, prefix))?;
     if args.json {
@@ -151,46 +148,6 @@ async fn pack(
     Ok(summary)
 }
 
-/// The store and the path in it that a URL names.
-fn open(text: &str) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Key>)> {
-    let url = match Url::parse(text) {
-        Ok(url) => url,
-        Err(_) => return folder(Path::new(text)),
-    };
-    if url.scheme() == "file" {
-        let Ok(path) = url.to_file_path() else {
-            bail!("{url} names no folder of this machine: file:///FOLDER does");
-        };
-        return folder(&path);
-    }
-    if ObjectStoreScheme::parse(&url).is_ok() && cfg!(not(feature = "cloud")) {
-        bail!(
-            "this program was built without clouds: `cargo build --release -p lmfs --features cloud` builds it with them"
-        );
-    }
-    let (store, prefix) =
-        parse_url_opts(&url, settings(std::env::vars_os())).with_context(|| format!("cannot open {url}"))?;
-    Ok((Arc::from(store), (!prefix.as_ref().is_empty()).then_some(prefix)))
-}
-
-/// What the environment says about clouds. `object_store` takes more names, such as TOKEN, which anything
-/// may have set.
-fn settings(environment: impl Iterator<Item = (OsString, OsString)>) -> impl Iterator<Item = (String, String)> {
-    let text = environment.filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()));
-    text.map(|(name, value)| (name.to_ascii_lowercase(), value))
-        .filter(|(name, _)| {
-            ["aws_", "azure_", "google_"]
-                .iter()
-                .any(|cloud| name.starts_with(cloud))
-        })
-}
-
-fn folder(path: &Path) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Key>)> {
-    let store = LocalFileSystem::new_with_prefix(path);
-    let store = store.with_context(|| format!("cannot open the folder {}", path.display()))?;
-    Ok((Arc::new(store), None))
-}
-
 fn json(summary: &Summary) -> serde_json::Value {
     serde_json::json!({
         "objects": summary.objects,
@@ -222,24 +179,6 @@ fn text(summary: &Summary, dry_run: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Regression: TOKEN and ENDPOINT of anything else went to the cloud, and a name that is no text was a panic.
-    #[test]
-    fn only_variables_of_clouds_are_used() {
-        use std::os::unix::ffi::OsStringExt;
-        let wrong = OsString::from_vec(vec![b'A', 0xff]);
-        let environment = [
-            ("AWS_ENDPOINT".into(), "http://here".into()),
-            ("Google_Bucket".into(), "b".into()),
-            ("TOKEN".into(), "secret".into()),
-            ("ENDPOINT".into(), "http://there".into()),
-            (wrong.clone(), "x".into()),
-            ("AWS_REGION".into(), wrong),
-        ];
-        let found: Vec<_> = settings(environment.into_iter()).collect();
-        let expected = [("aws_endpoint", "http://here"), ("google_bucket", "b")];
-        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    }
 
     #[test]
     fn parts_count_from_zero() {

@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod bucket;
 mod caches;
 mod conformance;
 mod contents;

@@ -313,9 +313,9 @@ async fn memory_has_atomic_conditions() {
 
 /// A server that looks at conditions first and writes then, or not at all.
 #[derive(Debug)]
-struct Careless {
-    inner: InMemory,
-    looks: bool,
+pub(super) struct Careless {
+    pub(super) inner: InMemory,
+    pub(super) looks: bool,
 }
 
 impl std::fmt::Display for Careless {

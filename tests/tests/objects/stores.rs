@@ -169,8 +169,10 @@ impl ObjectStore for Watched {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.note(Request::List).unwrap();
-        self.inner.list(prefix)
+        match self.note(Request::List) {
+            Ok(None) => self.inner.list(prefix),
+            _ => futures_util::stream::iter([Err(broken())]).boxed(),
+        }
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {

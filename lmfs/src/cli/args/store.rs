@@ -1,6 +1,7 @@
 //! Commands for stores and mounts.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
@@ -240,6 +241,56 @@ pub struct Gc {
     /// Folder of a store, or where it is mounted
     #[arg(value_name = "STORE|MOUNTPOINT")]
     pub target: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lmfs push`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lmfs push ~/archive.lmfs s3://backup/archive
+  lmfs push ~/archive s3://backup/archive --watch     a mounted store, again and again
+  lmfs push ~/archive.lmfs /mnt/disk/archive          a folder instead of a bucket
+
+Others read it with `lmfs clone`. What is there is one state of the store at any time, and only what is new is stored. \
+One machine at a time pushes: the one that began last. docs/PLUGIN.md has the details.")]
+pub struct Push {
+    /// Folder of a store, or where it is mounted
+    #[arg(value_name = "STORE|MOUNTPOINT")]
+    pub store: PathBuf,
+    /// s3://BUCKET/PREFIX, gs://, az://, file:///FOLDER, or a folder
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// Go on, and push what is written from now on
+    #[arg(long)]
+    pub watch: bool,
+    /// With --watch, how often
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    pub every: u64,
+    /// How long objects are kept that the store needs no more: whoever reads it may be behind for so long
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "24h")]
+    pub keep_dead: Duration,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lmfs clone`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lmfs clone s3://backup/archive ~/archive.lmfs
+
+If it is interrupted, the same command goes on. The clone is the same store: do not push it to where it came from \
+while the first one is still in use.")]
+pub struct CloneStore {
+    /// What `lmfs push` was given
+    #[arg(value_name = "URL")]
+    pub url: String,
+    /// Folder to create (must be new or empty)
+    pub store: PathBuf,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -1,0 +1,202 @@
+//! `lmfs push`: a store into a bucket, once or again and again.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use lmfs_codec::Stop;
+use lmfs_indexer::{Cut, Known, RealIo, cut};
+use lmfs_object::bucket::{self, Writer, WriterOptions};
+
+use super::interrupt::{end_as_interrupted, stop_or_end_on_interrupt};
+use super::output::{Meter, say};
+use super::target::{Target, mount_of, store_of};
+use super::{args, output};
+use crate::bucket::push::{Failure, Pushed, push};
+use crate::bucket::url;
+use crate::byte_size;
+use crate::daemon::control::{Client, Nothing, Request};
+use crate::error_chain::explain;
+use crate::progress::Progress;
+use crate::store::{Access, Folder, Lock, Opened};
+
+/// How often a store is looked at again whose segments are collected while they are read.
+const ATTEMPTS: u32 = 10;
+/// How often a watch looks whether it is to end.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// Runs the command.
+///
+/// # Errors
+/// No store, a bucket that holds another one or has another writer, requests that fail.
+pub fn run(args: &args::Push, quiet: bool) -> anyhow::Result<ExitCode> {
+    // Before anything is made where the URL leads.
+    let (folder, _) = find(args)?;
+    let bucket = url::bucket(&args.url, true)?;
+    let mut options = WriterOptions::new(folder.config().store_id, name());
+    options.grace = args.keep_dead;
+    let stop = stop_or_end_on_interrupt()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let writer = Writer::open(bucket, options).await?;
+        let mut pusher = Pusher {
+            args,
+            quiet,
+            writer,
+            last: None,
+            stop,
+        };
+        match args.watch {
+            true => pusher.watch().await,
+            false => pusher.once().await.and_then(|pushed| report(args, quiet, &pushed)),
+        }
+    })?;
+    end_as_interrupted();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(args: &args::Push, quiet: bool, pushed: &Pushed) -> anyhow::Result<()> {
+    match args.json {
+        true => output::json(pushed),
+        false if quiet => Ok(()),
+        false => output::line(&text(pushed)),
+    }
+}
+
+/// The machine and process that write, for people.
+fn name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("process {} on {}", std::process::id(), host.trim())
+}
+
+/// The store's folder, and its daemon if it is mounted.
+fn find(args: &args::Push) -> anyhow::Result<(Folder, Option<Client>)> {
+    match Target::find(&args.store)? {
+        Target::Unmounted(folder) => Ok((folder, None)),
+        Target::Mounted { client } => {
+            let folder = match mount_of(&args.store)? {
+                Some(mount) => Folder::find(&store_of(&mount)?)?,
+                None => Folder::find(&args.store)?,
+            };
+            Ok((folder, Some(client)))
+        }
+    }
+}
+
+/// A store that is pushed.
+struct Pusher<'a> {
+    args: &'a args::Push,
+    quiet: bool,
+    writer: Writer,
+    /// What was pushed last.
+    last: Option<Cut>,
+    stop: Stop,
+}
+
+impl Pusher<'_> {
+    /// Pushes now and then, until Ctrl-C or until somebody else does.
+    async fn watch(&mut self) -> anyhow::Result<()> {
+        loop {
+            let begun = Instant::now();
+            match self.once().await {
+                Ok(pushed) if pushed.stored_objects > 0 => report(self.args, self.quiet, &pushed)?,
+                Ok(_) => {}
+                Err(_) if self.stop.is_set() => return Ok(()),
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => say(&format!("lmfs: {}; trying again", explain(&error))),
+            }
+            while begun.elapsed() < Duration::from_secs(self.args.every) {
+                if self.stop.is_set() {
+                    return Ok(());
+                }
+                tokio::time::sleep(GLANCE).await;
+            }
+        }
+    }
+
+    async fn once(&mut self) -> anyhow::Result<Pushed> {
+        let mut attempt = 1;
+        loop {
+            let (folder, client) = find(self.args)?;
+            let known = self.known();
+            if client.is_none() && self.is_as_it_was(&folder, known.as_ref()) && !self.writer.has_due() {
+                return Ok(Pushed::default());
+            }
+            let cut = durable(&folder, client, self.args, known.as_ref())?;
+            let mut meter = Meter::new(self.quiet);
+            let mut tell = |progress: &Progress| meter.show(progress);
+            let first = self.last.is_none();
+            let pushed = push(&mut self.writer, &folder, &cut, first, &mut tell, &self.stop).await;
+            meter.finish();
+            match pushed {
+                Ok(pushed) => {
+                    self.last = Some(cut);
+                    return Ok(pushed);
+                }
+                Err(Failure::Changed) if attempt < ATTEMPTS => attempt += 1,
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// What was pushed last, where the log goes on.
+    fn known(&self) -> Option<Known> {
+        let last = self.last.as_ref()?;
+        let newest = last.segments.last()?;
+        Some(Known {
+            path: newest.path.clone(),
+            len: newest.len,
+            seq: last.seq,
+        })
+    }
+
+    /// Whether a store that is not mounted is as it was pushed last: then it need not be opened.
+    fn is_as_it_was(&self, folder: &Folder, known: Option<&Known>) -> bool {
+        let io = RealIo::in_directory(folder.dir().clone());
+        self.last.is_some() && cut(&io, known).ok() == self.last
+    }
+}
+
+/// Whether trying again would not help.
+fn is_final(error: &anyhow::Error) -> bool {
+    use bucket::Error::{Gone, Local, Request};
+    match error.downcast_ref::<Failure>() {
+        Some(Failure::Bucket(error)) => !matches!(error, Gone { .. } | Local { .. } | Request(_)),
+        _ => matches!(error.downcast_ref(), Some(bucket::Error::Fenced { .. })),
+    }
+}
+
+/// The store up to a transaction, all of it durable.
+fn durable(folder: &Folder, client: Option<Client>, args: &args::Push, known: Option<&Known>) -> anyhow::Result<Cut> {
+    let io = RealIo::in_directory(folder.dir().clone());
+    let Some(client) = client else {
+        // What a crash left is cut off by opening it. Nobody else changes it meanwhile.
+        let lock = Lock::acquire(folder.dir(), "lmfs push")?;
+        let opened = Opened::open_locked(folder.clone(), &Access::rows("lmfs push"), lock)?;
+        let found = opened.indexer.sync().and_then(|()| cut(&io, known));
+        opened.close()?;
+        return Ok(found?);
+    };
+    // Once for what was written up to now, and once for what was looked at.
+    let Nothing {} = client.call(&Request::Sync, &mut |_| ())?;
+    let found = cut(&io, known)?;
+    if let (_, Some(client)) = find(args)? {
+        let Nothing {} = client.call(&Request::Sync, &mut |_| ())?;
+        return Ok(found);
+    }
+    // It was unmounted, and what it had was durable then.
+    Ok(found)
+}
+
+fn text(pushed: &Pushed) -> String {
+    let deleted = match pushed.deleted_objects {
+        0 => String::new(),
+        n => format!("; {} objects deleted that nothing needs", output::count(n)),
+    };
+    format!(
+        "pushed up to transaction {}: {} stored in {} objects, {} in all{deleted}",
+        output::count(pushed.seq),
+        byte_size::show(pushed.stored_bytes),
+        output::count(pushed.stored_objects),
+        byte_size::show(pushed.bytes),
+    )
+}

@@ -1,0 +1,63 @@
+//! Chunks of objects: in memory, and in a folder of a bounded size that survives restarts.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use lru::LruCache;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::error::Result;
+use crate::blocks::disk::Disk;
+use crate::keys::{BlockKey, ObjectKey};
+use crate::options::DiskCache;
+
+/// Bytes of a chunk.
+pub const CHUNK: u64 = 256 << 10;
+/// Chunks in memory: 16 MiB.
+const IN_MEMORY: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(63);
+
+/// The chunks that were fetched last.
+pub struct Chunks {
+    memory: Mutex<LruCache<BlockKey, Bytes>>,
+    disk: Option<Disk>,
+}
+
+impl Chunks {
+    /// A cache in memory, and in a folder if one is named.
+    pub fn open(folder: Option<(PathBuf, u64)>) -> Result<Chunks> {
+        let disk = folder.map(|(folder, bytes)| Disk::open(&DiskCache { folder, bytes }));
+        Ok(Chunks {
+            memory: Mutex::new(LruCache::new(IN_MEMORY)),
+            disk: disk.transpose()?,
+        })
+    }
+
+    /// The chunk of an object that begins at `start` and has `len` bytes.
+    pub fn get(&self, object: &str, start: u64, len: u64) -> Option<Bytes> {
+        let key = key(object, start);
+        if let Some(bytes) = self.memory.lock().get(&key) {
+            return Some(bytes.clone()).filter(|bytes| bytes.len() as u64 == len);
+        }
+        let bytes: Bytes = self.disk.as_ref()?.get(&key, len)?.into();
+        self.memory.lock().put(key, bytes.clone());
+        Some(bytes)
+    }
+
+    pub fn put(&self, object: &str, start: u64, bytes: Bytes) {
+        let key = key(object, start);
+        if let Some(disk) = &self.disk {
+            disk.put(&key, &bytes);
+        }
+        self.memory.lock().put(key, bytes);
+    }
+}
+
+/// Names of objects are never used twice, so they stand for the bytes.
+fn key(object: &str, start: u64) -> BlockKey {
+    let digest: [u8; 32] = Sha256::digest(object).into();
+    BlockKey {
+        object: ObjectKey::of_digest(&digest),
+        start,
+    }
+}

@@ -1,0 +1,228 @@
+//! A store in a bucket, which is a folder here: pushed, cloned, pushed on, interrupted, and refused where it must be.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use lmfs_tests::{Scratch, diff, lmfs, lmfs_path, until};
+
+fn url(scratch: &Scratch) -> String {
+    format!("file://{}", scratch.path("bucket").display())
+}
+
+/// Clones the bucket to `name`, has every block of the clone decoded, and compares what is in it with `original`.
+#[track_caller]
+fn clone_equals(scratch: &Scratch, name: &str, original: &Path) {
+    let clone = scratch.path(name);
+    lmfs(["clone".as_ref(), url(scratch).as_ref(), clone.as_os_str()]).ok();
+    lmfs(["check".as_ref(), clone.as_os_str(), "--data".as_ref()]).ok();
+    let mount = scratch.mount_store(&clone, &["--read-only"]);
+    diff(original, &mount.path("copy"));
+    mount.umount();
+}
+
+#[test]
+fn a_store_is_pushed_and_cloned() {
+    let (scratch, original) = Scratch::filled(&[]);
+    let url = url(&scratch);
+    let pushed = scratch.lmfs("push", &[&url, "--json"]).ok().json();
+    assert!(pushed["stored_bytes"].as_u64().unwrap() > 0, "{pushed}");
+    assert_eq!(pushed["stored_bytes"], pushed["bytes"]);
+    clone_equals(&scratch, "clone", &original);
+    // What is there is not stored again.
+    let again = scratch.lmfs("push", &[&url, "--json"]).ok().json();
+    assert_eq!((&again["stored_bytes"], &again["seq"]), (&0.into(), &pushed["seq"]));
+}
+
+#[test]
+fn a_mounted_store_is_pushed_while_it_is_written_to() {
+    let (scratch, original) = Scratch::filled(&["--prefer", "speed"]);
+    let mount = scratch.mount(&[]);
+    let url = url(&scratch);
+    let mut stored = Vec::new();
+    for n in 0..3 {
+        fs::write(mount.path("copy").join(format!("new {n}")), vec![n; 100_000]).unwrap();
+        fs::write(original.join(format!("new {n}")), vec![n; 100_000]).unwrap();
+        // By its mountpoint: what was written a moment ago is in it.
+        let pushed = lmfs([
+            "push".as_ref(),
+            scratch.mountpoint().as_os_str(),
+            url.as_ref(),
+            "--json".as_ref(),
+        ]);
+        stored.push(pushed.ok().json()["stored_bytes"].as_u64().unwrap());
+        clone_equals(&scratch, &format!("clone {n}"), &original);
+    }
+    assert!(
+        stored[1] < 100_000 && stored[2] < 100_000,
+        "only what is new: {stored:?}"
+    );
+    // Garbage collection and packing move blocks and delete segments.
+    fs::remove_file(mount.path("copy/new 1")).unwrap();
+    fs::remove_file(original.join("new 1")).unwrap();
+    mount.pack(&[]);
+    lmfs(["gc".as_ref(), scratch.mountpoint().as_os_str()]).ok();
+    scratch.lmfs("push", &[&url]).ok();
+    clone_equals(&scratch, "clone after gc", &original);
+    mount.umount();
+}
+
+/// Killed at any moment: a clone is a state of the store, and the next push comes to its end.
+#[test]
+fn a_push_is_killed_at_any_moment() {
+    let (scratch, original) = Scratch::filled(&[]);
+    let url = url(&scratch);
+    scratch.lmfs("push", &[&url]).ok();
+    let mount = scratch.mount(&[]);
+    for n in 0..8_u8 {
+        let name = format!("big {n}");
+        let content: Vec<u8> = (0..3_000_000_u32)
+            .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8 ^ n)
+            .collect();
+        fs::write(mount.path("copy").join(&name), &content).unwrap();
+        fs::write(original.join(&name), &content).unwrap();
+        let mut push = Command::new(lmfs_path());
+        let mut push = push.arg("push").arg(scratch.store()).arg(&url).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(u64::from(n) * 15));
+        push.kill().unwrap();
+        push.wait().unwrap();
+        let clone = scratch.path(format!("part {n}"));
+        lmfs(["clone".as_ref(), url.as_ref(), clone.as_os_str()]).ok();
+        lmfs(["check".as_ref(), clone.as_os_str(), "--data".as_ref()]).ok();
+    }
+    scratch.lmfs("push", &[&url]).ok();
+    mount.umount();
+    clone_equals(&scratch, "clone", &original);
+}
+
+/// A clone that was killed goes on, and fetches only what it does not have.
+#[test]
+fn a_clone_goes_on_where_it_was_interrupted() {
+    let (scratch, original) = Scratch::filled(&[]);
+    let url = url(&scratch);
+    scratch.lmfs("push", &[&url]).ok();
+    let clone = scratch.path("clone");
+    lmfs(["clone".as_ref(), url.as_ref(), clone.as_os_str()]).ok();
+    // As it is when it is killed before its end: without its config, and with its mark.
+    fs::remove_file(clone.join("config.toml")).unwrap();
+    lmfs(["clone".as_ref(), url.as_ref(), clone.as_os_str()]).refused(&["not empty"]);
+    let head = fs::read_to_string(scratch.path("bucket").join("HEAD")).unwrap();
+    let body = head.split_once('\n').unwrap().1;
+    let head: serde_json::Value = serde_json::from_str(body).unwrap();
+    fs::write(clone.join("clone"), head["lineage"].as_str().unwrap()).unwrap();
+    let segment = clone.join("segments/00000001.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    let fetched = lmfs(["clone".as_ref(), url.as_ref(), clone.as_os_str(), "--json".as_ref()])
+        .ok()
+        .json();
+    assert_eq!(fetched["fetched_bytes"], bytes.len(), "the model is there: {fetched}");
+    lmfs(["check".as_ref(), clone.as_os_str(), "--data".as_ref()]).ok();
+    let mount = scratch.mount_store(&clone, &["--read-only"]);
+    diff(&original, &mount.path("copy"));
+    mount.umount();
+}
+
+#[test]
+fn what_does_not_belong_together_is_refused() {
+    let (scratch, _) = Scratch::filled(&[]);
+    let (other, _) = Scratch::filled(&[]);
+    let url = url(&scratch);
+    lmfs(["clone", &url, scratch.path("c").to_str().unwrap()]).refused(&["bucket"]);
+    scratch.lmfs("push", &[&url]).ok();
+    other.lmfs("push", &[&url]).refused(&["another store"]);
+    // A copy that goes its own way, while the first one does, too.
+    let clone = scratch.path("clone");
+    lmfs(["clone".as_ref(), url.as_ref(), clone.as_os_str()]).ok();
+    for (store, content) in [(clone.as_path(), "one"), (scratch.store().as_path(), "another")] {
+        let mount = scratch.mount_store(store, &[]);
+        fs::write(mount.path("file"), content).unwrap();
+        mount.umount();
+    }
+    lmfs(["push".as_ref(), clone.as_os_str(), url.as_ref()]).ok();
+    scratch
+        .lmfs("push", &[&url])
+        .refused(&["restored from a backup", "another prefix"]);
+    // A folder with something else in it, and damage in the bucket.
+    let full = scratch.path("full");
+    fs::create_dir(&full).unwrap();
+    fs::write(full.join("photo"), "x").unwrap();
+    lmfs(["clone".as_ref(), url.as_ref(), full.as_os_str()]).refused(&["photo"]);
+    let segments = scratch.path("bucket/segments");
+    for entry in fs::read_dir(segments).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(path, bytes).unwrap();
+    }
+    lmfs(["clone".as_ref(), url.as_ref(), scratch.path("d").as_os_str()]).refused(&["SHA-256"]);
+    assert!(!scratch.path("d/config.toml").exists());
+}
+
+/// A program that is killed when the test ends in any way.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn seq(scratch: &Scratch) -> Option<u64> {
+    let head = fs::read_to_string(scratch.path("bucket/HEAD")).ok()?;
+    let head: serde_json::Value = serde_json::from_str(head.split_once('\n')?.1).ok()?;
+    head["seq"].as_u64()
+}
+
+/// The later of two that watch survives, and the other says who it is.
+#[test]
+fn of_two_that_watch_one_survives() {
+    let (scratch, original) = Scratch::filled(&[]);
+    let url = url(&scratch);
+    let mount = scratch.mount(&[]);
+    let watch = |name: &str| {
+        let log = fs::File::create(scratch.path(name)).unwrap();
+        let mut command = Command::new(lmfs_path());
+        command
+            .arg("push")
+            .arg(scratch.mountpoint())
+            .args([&url, "--watch", "--every", "1"])
+            .stdout(Stdio::null())
+            .stderr(log);
+        Running(command.spawn().unwrap())
+    };
+    let mut first = watch("first");
+    until("the first has pushed", || seq(&scratch).is_some());
+    let mut second = watch("second");
+    let mut n = 0;
+    let mut ended = None;
+    until("the first has stopped", || {
+        n += 1;
+        fs::write(mount.path("copy/counter"), format!("{n}")).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        ended = first.0.try_wait().unwrap();
+        ended.is_some()
+    });
+    let message = fs::read_to_string(scratch.path("first")).unwrap();
+    assert!(
+        !ended.unwrap().success() && message.contains("another writer"),
+        "{message}"
+    );
+    assert!(second.0.try_wait().unwrap().is_none(), "the second goes on");
+    // What is written from now on arrives by the second alone.
+    let before = seq(&scratch);
+    fs::write(mount.path("copy/counter"), "the end").unwrap();
+    fs::write(original.join("counter"), "the end").unwrap();
+    until("the second has pushed", || seq(&scratch) > before);
+    let pid = rustix::process::Pid::from_child(&second.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    second.0.wait().unwrap();
+    scratch.lmfs("push", &[&url]).ok();
+    mount.umount();
+    clone_equals(&scratch, "clone", &original);
+}
