@@ -4,6 +4,7 @@ use crate::dictionary::Dictionary;
 use crate::index::rows;
 use crate::log::{block_record_len, dictionary_record_len};
 use crate::types::{Inode, Kind, StoredBlock};
+use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a store holds and takes.
@@ -145,6 +146,14 @@ impl Counters {
     /// Bytes of the records of all blocks and dictionaries in use.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live.values().map(|v| u64::try_from(*v).unwrap_or(0)).sum()
+    }
+
+    /// Bytes of the records of blocks and dictionaries in use in a segment.
+    pub(crate) fn live_in(&self, segment: u32) -> Result<u64> {
+        let Some(live) = self.live.get(&segment) else {
+            return Ok(0);
+        };
+        u64::try_from(*live).map_err(|_| Error::Index(format!("{live} bytes of segment {segment:08x} are in use")))
     }
 
     /// Tags of the blocks in use.

@@ -22,11 +22,12 @@ impl Writer {
     /// Appends a row; keys must rise.
     pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) {
         let shared = self.last.iter().zip(key).take_while(|(a, b)| a == b).count();
+        let (_, rest) = key.split_at(shared);
         put_varint(&mut self.bytes, shared as u64);
-        put_bytes(&mut self.bytes, key.get(shared..).unwrap_or_default());
+        put_bytes(&mut self.bytes, rest);
         put_bytes(&mut self.bytes, value);
         self.last.truncate(shared);
-        self.last.extend_from_slice(key.get(shared..).unwrap_or_default());
+        self.last.extend_from_slice(rest);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -60,14 +60,14 @@ impl Store {
     pub fn gc(&self, options: &GcOptions, watch: &mut dyn FnMut(&GcReport) -> bool) -> Result<GcReport> {
         self.writable()?;
         let _one_at_a_time = self.collecting.lock();
-        if options.seal_head && self.head_is_candidate(options.max_live) {
+        if options.seal_head && self.head_is_candidate(options.max_live)? {
             match self.log.seal_head() {
                 // Not even a footer fits: it goes on growing, and what is deleted now makes room for the next time.
                 Err(Error::NoSpace { .. }) => {}
                 sealed => sealed?,
             }
         }
-        let candidates = self.candidates(options.max_live);
+        let candidates = self.candidates(options.max_live)?;
         let mut run = Run {
             store: self,
             max_live: options.max_live,
@@ -96,23 +96,26 @@ impl Store {
 
     /// Whether the segment that grows would be worth collecting. One that is not stays open: sealing it for nothing
     /// time and again would leave the log in small pieces.
-    fn head_is_candidate(&self, max_live: f64) -> bool {
+    fn head_is_candidate(&self, max_live: f64) -> Result<bool> {
         let state = self.state();
-        let live = |id| state.counters.live.get(&id).copied().unwrap_or(0);
-        self.log
-            .segments()
-            .iter()
-            .any(|s| !s.is_sealed() && live(s.id) as f64 <= max_live * s.len() as f64)
+        let mut open = self.log.segments().into_iter().filter(|s| !s.is_sealed());
+        open.try_fold(false, |found, s| {
+            Ok(found || state.counters.live_in(s.id)? as f64 <= max_live * s.len() as f64)
+        })
     }
 
     /// Segments worth collecting, those with the least in use first.
-    fn candidates(&self, max_live: f64) -> Vec<Arc<Segment>> {
+    fn candidates(&self, max_live: f64) -> Result<Vec<Arc<Segment>>> {
         let state = self.state();
-        let live = |s: &Segment| state.counters.live.get(&s.id).copied().unwrap_or(0);
-        let mut out: Vec<_> = self.log.segments().into_iter().filter(|s| s.is_sealed()).collect();
-        out.retain(|s| live(s) as f64 <= max_live * s.len() as f64);
-        out.sort_by_key(|s| live(s));
-        out
+        let mut out = Vec::new();
+        for segment in self.log.segments().into_iter().filter(|s| s.is_sealed()) {
+            let live = state.counters.live_in(segment.id)?;
+            if live as f64 <= max_live * segment.len() as f64 {
+                out.push((live, segment));
+            }
+        }
+        out.sort_by_key(|(live, _)| *live);
+        Ok(out.into_iter().map(|(_, segment)| segment).collect())
     }
 }
 
@@ -159,8 +162,7 @@ impl Run<'_> {
     /// needed to delete more.
     fn fits(&self, segment: &Segment) -> Result<bool> {
         // An eighth more, for frames and for the transactions that move the blocks.
-        let live = self.store.state().counters.live.get(&segment.id).copied();
-        let live = u64::try_from(live.unwrap_or(0)).unwrap_or(0);
+        let live = self.store.state().counters.live_in(segment.id)?;
         if live == 0 {
             return Ok(true);
         }
@@ -176,14 +178,15 @@ impl Run<'_> {
         while at < segment.len() && self.store.state().counters.live.contains_key(&segment.id) {
             self.go_on()?;
             let start = segment.read(io, at, FRAME_LEN + 10);
-            let frame = match &start {
-                Ok(start) => Frame::decode(start, segment.salt, at).ok_or("no record".to_owned()),
+            let record = match &start {
+                Ok(start) => Frame::decode(start, segment.salt, at)
+                    .zip(start.get(FRAME_LEN..))
+                    .ok_or("no record".to_owned()),
                 Err(e) => Err(e.to_string()),
             };
-            let (frame, start) = match (frame, start) {
-                (Ok(frame), Ok(start)) => (frame, start),
-                (frame, _) => {
-                    let why = frame.err().unwrap_or_default();
+            let (frame, start) = match record {
+                Ok(record) => record,
+                Err(why) => {
                     let name = segment.name();
                     self.report.damaged.push(format!("{name} at offset {at}: {why}"));
                     at = search.next_record(at + 1, segment.len());
@@ -195,7 +198,7 @@ impl Run<'_> {
                 break;
             }
             if frame.kind == RecordKind::Block
-                && let Some(extent) = self.in_use(segment, at, &frame, &start)?
+                && let Some(extent) = self.in_use(segment, at, &frame, start)?
             {
                 match self.store.read_block(&extent) {
                     Ok(bytes) => {
@@ -220,7 +223,7 @@ impl Run<'_> {
                 }
             }
             if frame.kind == RecordKind::Dictionary {
-                self.dictionary(segment, at, &start)?;
+                self.dictionary(segment, at, start)?;
             }
             at += frame.record_len();
         }
@@ -230,13 +233,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Copies the copy of a dictionary whose record begins at `at`, if it is in use.
+    /// Copies the copy of a dictionary whose record begins at `at`, and its payload with `start`, if it is in use.
     fn dictionary(&mut self, segment: &Segment, at: u64, start: &[u8]) -> Result<()> {
         let here = Position {
             segment: segment.id,
             offset: at as u32,
         };
-        let Some((id, copy)) = self.store.copy_at(here, start.get(FRAME_LEN..).unwrap_or_default())? else {
+        let Some((id, copy)) = self.store.copy_at(here, start)? else {
             return Ok(());
         };
         match self.store.move_copy(id, copy) {
@@ -253,9 +256,9 @@ impl Run<'_> {
         }
     }
 
-    /// The stored block whose record begins at `at`, if it is in use.
+    /// The stored block whose record begins at `at`, and its payload with `start`, if it is in use.
     fn in_use(&self, segment: &Segment, at: u64, frame: &Frame, start: &[u8]) -> Result<Option<Extent>> {
-        let mut r = Reader::new(start.get(FRAME_LEN..).unwrap_or_default());
+        let mut r = Reader::new(start);
         let before = r.rest().len();
         let Some(id) = r.varint() else {
             return Ok(None);

@@ -183,8 +183,11 @@ fn survey(io: &dyn Io, segment: &Segment, to: u64) -> Result<Survey> {
                     }
                     RecordKind::Block | RecordKind::Dictionary => return ControlFlow::Continue(()),
                     RecordKind::Transaction => {
-                        let back = Reader::new(payload).varint().unwrap_or(0);
-                        s.durable = s.durable.max(offset.saturating_sub(back));
+                        // One that does not say so says nothing of what was durable. It will be refused.
+                        let back = Reader::new(payload).varint();
+                        if let Some(durable) = back.and_then(|back| offset.checked_sub(back)) {
+                            s.durable = s.durable.max(durable);
+                        }
                     }
                     _ => {}
                 }
