@@ -351,6 +351,13 @@ impl Log {
         }
     }
 
+    /// Whether so many bytes can be appended to the head without waiting for it to be sealed.
+    pub(crate) fn has_room_for(&self, size: u64) -> bool {
+        // It is locked for long while a segment is sealed.
+        let Some(head) = self.head.try_lock() else { return false };
+        head.segment.is_some() && head.end + size <= u64::from(self.options.segment_size)
+    }
+
     /// Bytes of the head's segment that are not known to be durable.
     fn unsynced(&self, head: &Head, segment: &Segment) -> u64 {
         let durable = self.durability.durable();

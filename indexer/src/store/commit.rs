@@ -33,6 +33,11 @@ impl Store {
         })
     }
 
+    /// Whether blocks of so many bytes can be appended at once: nobody has to wait for a segment to become durable.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        self.log.has_room_for(bytes)
+    }
+
     /// Makes a transaction happen: all of it or, on an error, nothing. Its effects are visible when this returns and
     /// durable after the next [`Store::sync`].
     pub fn commit(&self, tx: Vec<Change>) -> Result<CommitReport> {

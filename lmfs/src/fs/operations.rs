@@ -294,6 +294,11 @@ impl Filesystem {
         self.write_back.is_dirty(ino)
     }
 
+    /// Whether [`Filesystem::flush_async`] takes no longer than a change of a name, unless it waits for a decode.
+    pub fn flush_is_quick(&self, ino: u64) -> bool {
+        self.inodes.held(ino).is_none_or(|node| self.write_back.is_quick(&node))
+    }
+
     /// A descriptor is being closed: stores what is dirty, so that close tells of a full disk. Does not make it
     /// durable. May wait for the log and for a decode.
     ///

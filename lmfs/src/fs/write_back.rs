@@ -40,6 +40,9 @@ pub use flush::Cold;
 /// Dirty bytes of one file from which a flush is queued: some whole blocks, so that a flush is worth its transaction.
 const FLUSH_AT: u64 = 4 << 20;
 
+/// Dirty bytes of one file up to which they are stored on the thread that takes requests.
+const QUICK: u64 = 16 << 10;
+
 /// The part of the filesystem that stores written data.
 pub struct WriteBack {
     journal: Arc<Journal>,
@@ -107,6 +110,13 @@ impl WriteBack {
     /// Whether a file has written bytes that are not in the log yet.
     pub fn is_dirty(&self, ino: u64) -> bool {
         self.dirty.contains(ino)
+    }
+
+    /// Whether a file has so little written that storing it takes no longer than a change of a name, unless a block
+    /// has to be decoded.
+    pub fn is_quick(&self, node: &Node) -> bool {
+        let dirty = node.lock().dirty.bytes();
+        dirty <= QUICK && self.store().has_room_for(2 * QUICK)
     }
 
     /// A file is gone: nothing of it is to be stored.

@@ -261,10 +261,22 @@ impl fuser::Filesystem for Adapter {
         if !self.fs.is_dirty(ino.0) {
             return now(&self.fs, "flush", reply, |fs| fs.tell_lost_at_close(fh.0));
         }
-        self.later("flush", req, reply, move |fs, asker| async move {
+        let (fs, asker) = (self.fs.clone(), asker(req));
+        let request = answer::Request {
+            operation: "flush",
+            asker,
+        };
+        // Programs write many small files, and wait for the close of each.
+        let quick = fs.flush_is_quick(ino.0);
+        let run = async move {
             fs.flush_async(ino.0, asker).await?;
             fs.tell_lost_at_close(fh.0)
-        });
+        };
+        if quick {
+            soon(&self.fs, &self.watch, request, reply, run);
+        } else {
+            answer::later(&self.fs, &self.watch, request, reply, run);
+        }
     }
 
     operation!(now release(

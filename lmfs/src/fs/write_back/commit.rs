@@ -91,6 +91,10 @@ impl WriteBack {
     /// not show them.
     pub fn cut_beyond(&self, ino: u64, size: u64) -> Result<Option<Change>> {
         let from = size.div_ceil(self.limits.block_size);
+        // Most files are new, and the row of the inode is at hand.
+        if self.store().stored_bytes(ino)? == 0 {
+            return Ok(None);
+        }
         let beyond = self.store().next_extent(ino, from)?;
         Ok(beyond.map(|_| Change::TruncateExtents { ino, from }))
     }
