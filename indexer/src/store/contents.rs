@@ -25,8 +25,9 @@ impl Store {
             contents.get(digest)
         };
         let mut equal = Vec::new();
-        for id in found {
-            match self.stored_block(id)? {
+        let stored = self.stored_blocks(&found)?;
+        for (id, stored) in found.into_iter().zip(stored) {
+            match stored {
                 Some(stored) if stored.digest != digest || stored.raw_len != raw_len => {}
                 // One more user would keep it from being coded anew.
                 Some(stored) if stored.users >= MAX_USERS => {}

@@ -37,6 +37,12 @@ fn collect<T>(
     failed.flatten().map_or(Ok(out), Err)
 }
 
+/// What a key has beside the prefix that was asked for.
+fn rest<'a>(key: &'a [u8], prefix: &[u8]) -> Result<&'a [u8]> {
+    key.strip_prefix(prefix)
+        .ok_or_else(|| Error::Index("a row that was not asked for".into()))
+}
+
 /// The least key above `key`.
 fn after(mut key: Vec<u8>) -> Vec<u8> {
     key.push(0);
@@ -79,9 +85,9 @@ impl Store {
         let prefix = rows::key(rows::DIRENT, parent);
         let from = after_name.map_or_else(|| prefix.clone(), |name| after(rows::named(rows::DIRENT, parent, name)));
         collect(self, &prefix, &from, limit, |k, v| {
-            let name = k.get(prefix.len()..).unwrap_or_default().to_vec();
+            let name = rest(k, &prefix)?;
             let (entry, _) = rows::decode_dirent(v).ok_or_else(|| bad_row("an entry", parent))?;
-            Ok((name, entry))
+            Ok((name.to_vec(), entry))
         })
     }
 
@@ -137,12 +143,14 @@ impl Store {
 
     /// A stored block by its number; None if it is not in use.
     pub fn stored_block(&self, id: u64) -> Result<Option<StoredBlock>> {
+        BlockRows::new(&self.state()).block(id)
+    }
+
+    /// As [`Store::stored_block`], for each of some numbers: neighbours cost one look-up.
+    pub(super) fn stored_blocks(&self, ids: &[u64]) -> Result<Vec<Option<StoredBlock>>> {
         let state = self.state();
-        let Some(row) = state.index.get(&rows::blocks_key(id / RUN))? else {
-            return Ok(None);
-        };
-        let blocks = rows::decode_blocks(id - id % RUN, &row).ok_or_else(|| bad_blocks(id))?;
-        Ok(blocks.get((id % RUN) as usize).copied().flatten())
+        let mut rows = BlockRows::new(&state);
+        ids.iter().map(|id| rows.block(*id)).collect()
     }
 
     /// The blocks of files that name a stored block: inode and number, in order.
@@ -207,9 +215,13 @@ impl Store {
     /// Names of all extended attributes of an inode.
     pub fn xattrs(&self, ino: u64) -> Result<Vec<Vec<u8>>> {
         let prefix = rows::key(rows::XATTR, ino);
-        collect(self, &prefix, &prefix, usize::MAX, |k, _| {
-            Ok(k.get(prefix.len()..).unwrap_or_default().to_vec())
-        })
+        collect(
+            self,
+            &prefix,
+            &prefix,
+            usize::MAX,
+            |k, _| Ok(rest(k, &prefix)?.to_vec()),
+        )
     }
 
     /// Inodes that had no name left but were open.
@@ -225,10 +237,9 @@ impl Store {
     pub fn inodes(&self, after_ino: u64, limit: usize) -> Result<Vec<Inode>> {
         let from = after(rows::key(rows::INODE, after_ino));
         collect(self, &[rows::INODE], &from, limit, |k, v| {
-            let ino = rows::split_key(k).map_or(0, |(_, ino, _)| ino);
-            rows::decode_inode_row(ino, v)
-                .map(|(_, inode)| inode)
-                .ok_or_else(|| bad_row("row", ino))
+            let inode = rows::split_key(k).and_then(|(_, ino, _)| rows::decode_inode_row(ino, v));
+            let bad = || Error::Index(format!("an inode after {after_ino} does not decode"));
+            inode.map(|(_, inode)| inode).ok_or_else(bad)
         })
     }
 
@@ -287,6 +298,35 @@ fn bad_blocks(id: u64) -> Error {
     Error::Index(format!("the row of the stored block {id} does not decode"))
 }
 
+/// Rows of stored blocks, of which the last one that was looked at is kept.
+struct BlockRows<'a> {
+    state: &'a State,
+    /// Its number and its stored blocks, none if there is no such row.
+    row: Option<(u64, Vec<Option<StoredBlock>>)>,
+}
+
+impl<'a> BlockRows<'a> {
+    fn new(state: &'a State) -> Self {
+        Self { state, row: None }
+    }
+
+    /// A stored block by its number; None if it is not in use.
+    fn block(&mut self, id: u64) -> Result<Option<StoredBlock>> {
+        let run = id / RUN;
+        let blocks = match &mut self.row {
+            Some((at, blocks)) if *at == run => blocks,
+            row => {
+                let blocks = match self.state.index.get(&rows::blocks_key(run))? {
+                    Some(found) => rows::decode_blocks(run * RUN, &found).ok_or_else(|| bad_blocks(id))?,
+                    None => Vec::new(),
+                };
+                &mut row.insert((run, blocks)).1
+            }
+        };
+        Ok(blocks.get((id % RUN) as usize).copied().flatten())
+    }
+}
+
 /// What no stored block has: no segment has this number.
 const NOWHERE: BlockRef = BlockRef {
     segment: 0,
@@ -300,24 +340,14 @@ pub(super) fn resolve<'a>(
     state: &State,
     uses: impl Iterator<Item = &'a Option<rows::Use>>,
 ) -> Result<Vec<Option<Extent>>> {
-    let mut row: Option<(u64, Vec<Option<StoredBlock>>)> = None;
+    let mut blocks = BlockRows::new(state);
     let mut out = Vec::new();
     for used in uses {
         let Some(rows::Use { id, raw_len }) = *used else {
             out.push(None);
             continue;
         };
-        let run = id / RUN;
-        let blocks = match &mut row {
-            Some((at, blocks)) if *at == run => blocks,
-            row => {
-                let found = state.index.get(&rows::blocks_key(run))?;
-                let blocks = found.map(|found| rows::decode_blocks(run * RUN, &found).ok_or_else(|| bad_blocks(id)));
-                &mut row.insert((run, blocks.transpose()?.unwrap_or_default())).1
-            }
-        };
-        let stored = blocks.get((id % RUN) as usize).copied().flatten();
-        out.push(Some(match stored {
+        out.push(Some(match blocks.block(id)? {
             Some(stored) => Extent {
                 raw_len,
                 ..stored.extent(id)
