@@ -276,7 +276,7 @@ impl Transaction<'_> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::index::{MemPages, Pages};
+    use crate::index::{Changes, Entry, MemPages, Pages};
     use crate::types::{BlockRef, Extent, Kind, Time};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -286,17 +286,21 @@ mod tests {
     struct Counted(MemPages, Arc<AtomicU64>);
 
     impl Pages for Counted {
-        fn floor(&self, key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        fn floor(&self, key: &[u8]) -> Result<Option<Entry>> {
             self.1.fetch_add(1, Ordering::Relaxed);
             self.0.floor(key)
         }
 
-        fn write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+        fn write(&mut self, changes: Changes) -> Result<()> {
             self.0.write(changes)
         }
 
         fn flush(&mut self) -> Result<()> {
             Ok(())
+        }
+
+        fn in_memory(&self) -> bool {
+            true
         }
     }
 

@@ -51,8 +51,8 @@ pub use store::dictionary::DamagedDictionary;
 pub use store::gc::{GcOptions, GcReport};
 pub use store::parity::ParityReport;
 pub use store::{
-    CommitReport, CreateOptions, DEFAULT_SEGMENT, HeldBlock, MAX_SEGMENT, MIN_SEGMENT, Moved, OpenOptions, OpenReport,
-    PendingBlock, Store,
+    CommitReport, CreateOptions, DEFAULT_SEGMENT, HeldBlock, MAX_INDEX_MEMORY, MAX_SEGMENT, MIN_SEGMENT, Moved,
+    OpenOptions, OpenReport, PendingBlock, Store,
 };
 pub use types::{
     BlockRef, Cookie, Dirent, Extent, Inode, Kind, Listed, MAX_NAME, MAX_TARGET, MAX_XATTR, ROOT_INO, StoredBlock, Time,

@@ -2,7 +2,7 @@
 
 use crate::apply::Skipped;
 use crate::counters::{Counters, Totals};
-use crate::index::{Delta, INDEX_FOLDER, Index, Snapshot};
+use crate::index::{Delta, INDEX_FOLDER, Index, MOST_IN_MEMORY, Snapshot};
 use crate::io::Io;
 use crate::log::{Log, Position};
 use crate::types::BlockRef;
@@ -66,8 +66,17 @@ pub struct OpenOptions {
     pub store_id: Option<[u8; 16]>,
     /// Bytes after which a segment is sealed.
     pub segment_size: u32,
+    /// Bytes of the index that are kept in memory, at most [`MAX_INDEX_MEMORY`]. An index that takes more lies in sled.
+    pub index_memory: usize,
     /// Parity that new segments get, in percent of their bytes, at most [`crate::MAX_PARITY`]; 0: none.
     pub parity: u8,
+}
+
+impl OpenOptions {
+    /// Whether anything may be written.
+    pub(crate) fn writes(&self) -> bool {
+        !(self.read_only || self.salvage)
+    }
 }
 
 impl Default for OpenOptions {
@@ -78,6 +87,7 @@ impl Default for OpenOptions {
             rebuild: false,
             store_id: None,
             segment_size: DEFAULT_SEGMENT,
+            index_memory: MAX_INDEX_MEMORY,
             parity: 0,
         }
     }
@@ -89,6 +99,8 @@ pub const DEFAULT_SEGMENT: u32 = 64 << 20;
 pub const MIN_SEGMENT: u32 = 4 << 10;
 /// Largest segment size.
 pub const MAX_SEGMENT: u32 = 1 << 30;
+/// Default and greatest value for the bytes of the index that are kept in memory: the rows of some 80,000 files.
+pub const MAX_INDEX_MEMORY: usize = MOST_IN_MEMORY;
 
 /// What opening found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -148,6 +160,7 @@ pub struct Store {
     /// One garbage collection at a time.
     collecting: Mutex<()>,
     segment_size: u32,
+    index_memory: usize,
     /// The newest segment when the store was opened: what was written since is in it or in later ones.
     opened_segment: u32,
     /// The newest segment that the marker names.

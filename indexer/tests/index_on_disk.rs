@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 const FILES: u64 = 3_000;
 
+/// Rows of a kilobyte that make an index too large for memory.
+const ROWS: u32 = 10_000;
+
 fn file(ino: u64) -> Inode {
     Inode {
         size: ino,
@@ -38,6 +41,29 @@ fn create(dir: &Path) -> Store {
         add(&store, ino);
     }
     store
+}
+
+/// A store whose index is in sled.
+fn create_large(dir: &Path) -> Store {
+    let store = create(dir);
+    for from in (0..ROWS).step_by(100) {
+        let put = |n: u32| Change::PutMeta {
+            key: n.to_be_bytes().to_vec(),
+            value: large_row(n),
+        };
+        let _put = store.commit((from..from + 100).map(put).collect()).unwrap();
+    }
+    store
+}
+
+fn large_row(n: u32) -> Vec<u8> {
+    vec![n as u8; 1000]
+}
+
+fn is_in_sled(dir: &Path) -> bool {
+    let there = |name| dir.join("index").join(name).exists();
+    assert!(there("db") != there("rows"), "one of both, and not the other");
+    there("db")
 }
 
 fn open(dir: &Path) -> lmfs_indexer::Result<(Store, OpenReport)> {
@@ -68,33 +94,111 @@ fn the_index_of_a_small_store_takes_little_more_than_its_rows() {
     let all: Vec<_> = files(&dir.path().join("index")).collect();
     let bytes = on_disk(&all);
     println!("index: {bytes} bytes for one file");
-    assert!(bytes <= 32 << 10, "sled's unused segment is on the disk: {bytes} bytes");
-    let (_, report) = open(dir.path()).unwrap();
-    assert_eq!(report.rebuilt, None, "the hole changed what sled reads");
+    assert!(
+        bytes <= 8 << 10,
+        "more than a block for the rows and one for the mark: {bytes} bytes"
+    );
+    let (store, report) = open(dir.path()).unwrap();
+    assert_eq!((report.rebuilt, store.inode(2).unwrap()), (None, Some(file(2))));
+}
+
+#[test]
+fn a_store_that_grows_and_shrinks_has_its_index_in_sled_only_while_it_is_large() {
+    let dir = tempfile::tempdir().unwrap();
+    create(dir.path()).close().unwrap();
+    assert!(!is_in_sled(dir.path()));
+    fs::remove_dir_all(dir.path()).unwrap();
+    fs::create_dir(dir.path()).unwrap();
+    create_large(dir.path()).close().unwrap();
+    assert!(is_in_sled(dir.path()));
+    for small in [false, true] {
+        let (store, report) = open(dir.path()).unwrap();
+        assert_eq!(report.rebuilt, None);
+        assert_whole(&store);
+        for n in 0..ROWS {
+            let key = n.to_be_bytes();
+            let expected = (!small || n % 100 == 0).then(|| large_row(n));
+            assert_eq!(store.meta(&key).unwrap(), expected);
+            if !small && n % 100 > 0 {
+                let value = Vec::new();
+                let _del = store
+                    .commit(vec![Change::PutMeta {
+                        key: key.to_vec(),
+                        value,
+                    }])
+                    .unwrap();
+            }
+        }
+        store.close().unwrap();
+        assert!(!is_in_sled(dir.path()), "after 99 % were deleted");
+    }
+}
+
+/// What is saved in a file needs no folder that can be written, unlike sled's.
+#[test]
+fn a_store_that_is_opened_for_reading_uses_an_index_in_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for (large, why) in [
+        (false, None),
+        (true, Some("sled writes to its files even to read them")),
+    ] {
+        fs::remove_dir_all(dir.path()).unwrap();
+        fs::create_dir(dir.path()).unwrap();
+        let store = if large {
+            create_large(dir.path())
+        } else {
+            create(dir.path())
+        };
+        store.close().unwrap();
+        let options = OpenOptions {
+            read_only: true,
+            ..OpenOptions::default()
+        };
+        let io = Arc::new(RealIo::new(dir.path()).unwrap());
+        let (store, report) = Store::open(io, options).unwrap();
+        assert_eq!(report.rebuilt.as_deref(), why);
+        assert_whole(&store);
+        drop(store);
+        assert_eq!(is_in_sled(dir.path()), large);
+        assert_eq!(open(dir.path()).unwrap().1.rebuilt, None);
+    }
 }
 
 #[test]
 fn a_clean_close_spares_reading_the_log_and_a_crash_does_not() {
-    let dir = tempfile::tempdir().unwrap();
-    create(dir.path()).close().unwrap();
-    let (store, report) = open(dir.path()).unwrap();
+    for large in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = if large {
+            create_large(dir.path())
+        } else {
+            create(dir.path())
+        };
+        store.close().unwrap();
+        assert_eq!(is_in_sled(dir.path()), large);
+        spares_reading_the_log(dir.path());
+    }
+}
+
+fn spares_reading_the_log(dir: &Path) {
+    let (store, report) = open(dir).unwrap();
     assert_eq!(report.rebuilt, None);
     assert_whole(&store);
     let bytes = store.totals().index_bytes;
-    let all: Vec<_> = files(&dir.path().join("index")).collect();
+    // Not what sled puts into files of their own, in a folder below.
+    let all: Vec<_> = files(&dir.join("index"))
+        .filter(|file| file.parent() == Some(&dir.join("index")))
+        .collect();
     println!("index: {bytes} bytes for {FILES} files");
     assert_eq!(bytes, on_disk(&all));
-    let blobs: Vec<_> = files(&dir.path().join("index/blobs")).collect();
-    assert!(blobs.is_empty(), "sled began to write blobs: {blobs:?}");
     add(&store, 2 + FILES);
     store.sync().unwrap();
     drop(store);
 
-    let (store, report) = open(dir.path()).unwrap();
+    let (store, report) = open(dir).unwrap();
     assert!(report.rebuilt.is_some(), "it was never closed");
     assert_eq!(store.max_ino(), 2 + FILES);
     store.close().unwrap();
-    let (store, report) = open(dir.path()).unwrap();
+    let (store, report) = open(dir).unwrap();
     assert_eq!(report.rebuilt, None);
     assert_eq!(store.max_ino(), 2 + FILES);
 }
@@ -103,7 +207,8 @@ fn a_clean_close_spares_reading_the_log_and_a_crash_does_not() {
 #[test]
 fn an_index_that_was_put_away_can_be_opened_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    create(dir.path()).close().unwrap();
+    create_large(dir.path()).close().unwrap();
+    assert!(is_in_sled(dir.path()));
     for round in 0..60 {
         let (store, report) = open(dir.path()).unwrap();
         assert_eq!(report.rebuilt, None, "round {round}");
@@ -124,9 +229,21 @@ fn the_index_folder_can_be_deleted() {
 
 #[test]
 fn flipped_bits_and_cut_files_of_the_index_never_cost_a_row() {
-    let dir = tempfile::tempdir().unwrap();
-    create(dir.path()).close().unwrap();
-    let index = dir.path().join("index");
+    for large in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = if large {
+            create_large(dir.path())
+        } else {
+            create(dir.path())
+        };
+        store.close().unwrap();
+        assert_eq!(is_in_sled(dir.path()), large);
+        damage_costs_no_row(dir.path());
+    }
+}
+
+fn damage_costs_no_row(dir: &Path) {
+    let index = dir.join("index");
     let (mut tried, mut believed) = (0, 0);
     let saved: Vec<_> = files(&index).map(|f| (f.clone(), fs::read(f).unwrap())).collect();
     for (path, bytes) in &saved {
@@ -145,7 +262,7 @@ fn flipped_bits_and_cut_files_of_the_index_never_cost_a_row() {
                 *bad.get_mut(at).unwrap() ^= 0x10;
             }
             fs::write(path, bad).unwrap();
-            let (store, report) = open(dir.path()).unwrap();
+            let (store, report) = open(dir).unwrap();
             believed += u32::from(report.rebuilt.is_none());
             tried += 1;
             assert_whole(&store);

@@ -1,5 +1,6 @@
-//! The real layout under crashes: segments and marker as a power cut leaves them, beside an index of sled that is of
-//! another time, torn, half gone or not there at all. Whatever lies in `index/`, the tree is that of the log.
+//! The real layout under crashes: segments, marker and the file of a small index as a power cut leaves them, beside an
+//! index of sled that is of another time, torn, half gone or not there at all. Whatever lies in `index/`, the tree is
+//! that of the log.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs)]
 
 mod workload;
@@ -15,7 +16,15 @@ use workload::*;
 
 const MARK: &str = "index/mark";
 
-/// Segments and marker in a folder that can be crashed, sled in a real one.
+/// The index is in sled, or in memory and in a file.
+fn in_sled(sled: bool) -> OpenOptions {
+    OpenOptions {
+        index_memory: if sled { 0 } else { MAX_INDEX_MEMORY },
+        ..options()
+    }
+}
+
+/// Segments, marker and file of the index in a folder that can be crashed, sled in a real one.
 #[derive(Clone)]
 struct Beside {
     disk: CrashIo,
@@ -99,7 +108,8 @@ fn record(seed: u64, len: usize) -> Recorded {
             closed.push(disk.events());
             indexes.push((disk.events(), snapshot(&index)));
             let report;
-            (store, report) = Store::open(io(), options()).unwrap();
+            // Mostly in sled, and from there to the file and back.
+            (store, report) = Store::open(io(), in_sled(random.below(4) > 0)).unwrap();
             assert_eq!(report.rebuilt, None, "seed {seed}: a clean close is believed");
             tree.packing = Packing::default();
             assert_shows(&store, &tree, "opened again");
@@ -223,14 +233,16 @@ fn whatever_lies_in_the_index_folder_the_tree_is_that_of_the_log() {
                 });
                 let step = recorded.promised.partition_point(|(event, _)| *event <= at);
                 let promised = recorded.promised[step - 1].1;
-                let (store, report) = Store::open(io.clone(), options()).unwrap_or_else(|e| panic!("{when}: {e}"));
+                let (store, report) =
+                    Store::open(io.clone(), in_sled(tried % 2 == 0)).unwrap_or_else(|e| panic!("{when}: {e}"));
                 believed += u64::from(report.rebuilt.is_none());
                 let tree = Tree::read(&store).unwrap_or_else(|e| panic!("{when}: {e}"));
                 assert!(tree.step >= promised, "{when}: {} of {promised}", tree.step);
                 assert_shows(&store, &recorded.trees[tree.step as usize], &when);
                 // It is put away and believed from then on.
                 store.close().unwrap();
-                let (store, report) = Store::open(io, options()).unwrap_or_else(|e| panic!("{when}: {e}"));
+                let (store, report) =
+                    Store::open(io, in_sled(tried % 3 == 0)).unwrap_or_else(|e| panic!("{when}: {e}"));
                 assert_eq!(report.rebuilt, None, "{when}");
                 assert_shows(&store, &recorded.trees[tree.step as usize], &when);
                 tried += 1;

@@ -1,12 +1,13 @@
 //! The ordered map of rows: an overlay of new rows over pages.
 
 use super::page::{BadPage, Row, Rows, TARGET, Writer};
-use super::pages::Pages;
+use super::pages::{Changes, Pages};
 use crate::wire::{Reader, put_bytes};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, btree_map};
 use std::iter::Peekable;
-use std::ops::{Bound, ControlFlow};
+use std::ops::{Bound, ControlFlow, Range};
+use std::sync::Arc;
 
 /// New rows by key; None marks a row of the pages as deleted.
 pub(crate) type Delta = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -78,11 +79,23 @@ pub(crate) struct RowSum {
     pub(crate) crc: u32,
 }
 
-/// A page taken apart: the key of the page after it (None: the last one) and its rows.
+/// A page taken apart.
 struct Page {
-    key: Vec<u8>,
-    next: Option<Vec<u8>>,
-    body: Vec<u8>,
+    key: Arc<[u8]>,
+    bytes: Arc<[u8]>,
+    /// Where in the bytes the key of the page after it is. Empty: this is the last one.
+    next: Range<usize>,
+}
+
+impl Page {
+    /// Key of the page after it.
+    fn next(&self) -> Option<&[u8]> {
+        self.bytes.get(self.next.clone()).filter(|next| !next.is_empty())
+    }
+
+    fn rows(&self) -> Rows<'_> {
+        Rows::new(self.bytes.get(self.next.end..).unwrap_or_default())
+    }
 }
 
 fn bad(why: &str) -> Error {
@@ -110,9 +123,9 @@ impl Index {
     fn page(&self, key: &[u8]) -> Result<Page> {
         let Some((page_key, bytes)) = self.pages.floor(key)? else {
             return Ok(Page {
-                key: Vec::new(),
-                next: None,
-                body: Vec::new(),
+                key: Arc::default(),
+                bytes: Arc::default(),
+                next: 0..0,
             });
         };
         let mut r = Reader::new(&bytes);
@@ -121,15 +134,21 @@ impl Index {
             return Err(bad("a page has the wrong checksum"));
         }
         let next = r.bytes().ok_or(BadPage)?;
-        let next = (!next.is_empty()).then(|| next.to_vec());
-        if next.as_deref().is_some_and(|next| next <= key) {
+        if !next.is_empty() && next <= key {
             return Err(bad("a page is missing"));
         }
+        let end = bytes.len() - r.rest().len();
+        let next = end - next.len()..end;
         Ok(Page {
             key: page_key,
+            bytes,
             next,
-            body: r.rest().to_vec(),
         })
+    }
+
+    /// Whether the rows are in memory alone.
+    pub(crate) fn in_memory(&self) -> bool {
+        self.pages.in_memory()
     }
 
     /// The value of a row.
@@ -138,7 +157,7 @@ impl Index {
             return Ok(value.clone());
         }
         let page = self.page(key)?;
-        let mut rows = Rows::new(&page.body);
+        let mut rows = page.rows();
         while let Some((k, v)) = rows.next()? {
             match k.cmp(key) {
                 std::cmp::Ordering::Less => {}
@@ -158,9 +177,9 @@ impl Index {
         let mut at = from.to_vec();
         loop {
             let page = self.page(&at)?;
-            let end = page.next.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let end = page.next().map_or(Bound::Unbounded, Bound::Excluded);
             let mut new = Over::new(&self.overlay, (Bound::Included(&at[..]), end));
-            let mut rows = Rows::new(&page.body);
+            let mut rows = page.rows();
             while let Some((key, value)) = rows.next()? {
                 if key >= &at[..]
                     && let ControlFlow::Break(b) = new.row(key, value, &mut each)
@@ -171,8 +190,8 @@ impl Index {
             if let ControlFlow::Break(b) = new.rest(&mut each) {
                 return Ok(Some(b));
             }
-            match page.next {
-                Some(next) => at = next,
+            match page.next() {
+                Some(next) => at = next.to_vec(),
                 None => return Ok(None),
             }
         }
@@ -258,7 +277,7 @@ impl Index {
         };
         let page = self.page(&first)?;
         let (mut rows, mut merged) = (BTreeMap::new(), Vec::new());
-        let (mut changes, mut next) = (Vec::new(), page.next.clone());
+        let (mut changes, mut next) = (Changes::new(), page.next().map(<[u8]>::to_vec));
         self.gather(&page, &mut rows, &mut merged)?;
         // What deletes left of a page goes into the next one.
         while changes.len() < MOST_JOINED
@@ -266,16 +285,16 @@ impl Index {
             && let Some(key) = next.take()
         {
             let later = self.page(&key)?;
-            if later.key != key {
+            if later.key[..] != key[..] {
                 return Err(bad("a page is missing"));
             }
             self.gather(&later, &mut rows, &mut merged)?;
-            next = later.next;
+            next = later.next().map(<[u8]>::to_vec);
             changes.push((key, None));
         }
         self.cursor = next.clone().unwrap_or_default();
         // A row's key may be that of a page that goes: of two changes the later one holds.
-        changes.append(&mut cut(page.key, next, rows.into_iter()));
+        changes.append(&mut cut(page.key.to_vec(), next.as_deref(), rows.into_iter()));
         self.pages.write(changes)?;
         for k in &merged {
             if let Some(v) = self.overlay.remove(k) {
@@ -288,11 +307,11 @@ impl Index {
 
     /// Adds the rows of a page as they are now, and the keys of those that are new.
     fn gather(&self, page: &Page, rows: &mut BTreeMap<Vec<u8>, Vec<u8>>, merged: &mut Vec<Vec<u8>>) -> Result<()> {
-        let mut old = Rows::new(&page.body);
+        let mut old = page.rows();
         while let Some((k, v)) = old.next()? {
             rows.insert(k.to_vec(), v.to_vec());
         }
-        let end = page.next.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let end = page.next().map_or(Bound::Unbounded, Bound::Excluded);
         let new = self.overlay.range::<[u8], _>((Bound::Included(&page.key[..]), end));
         for (k, v) in new {
             match v {
@@ -323,7 +342,7 @@ fn checksum(key: &[u8], bytes: &[u8]) -> u32 {
 }
 
 /// Cuts rows into pages; the first gets the key `first`, the last names `next`.
-fn cut(first: Vec<u8>, next: Option<Vec<u8>>, rows: impl Iterator<Item = Row>) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+fn cut(first: Vec<u8>, next: Option<&[u8]>, rows: impl Iterator<Item = Row>) -> Changes {
     let mut out = Vec::new();
     let mut key = first;
     let mut page = Writer::default();
@@ -334,7 +353,7 @@ fn cut(first: Vec<u8>, next: Option<Vec<u8>>, rows: impl Iterator<Item = Row>) -
         }
         page.push(&k, &v);
     }
-    let last = seal(&key, next.as_deref(), page.take());
+    let last = seal(&key, next, page.take());
     out.push((key, Some(last)));
     out
 }
@@ -354,7 +373,7 @@ pub(crate) struct Loader {
     key: Vec<u8>,
     last: Option<Vec<u8>>,
     page: Writer,
-    ready: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    ready: Changes,
 }
 
 impl Loader {
@@ -404,10 +423,10 @@ impl Loader {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::super::pages::{Entry, MemPages};
+    use super::super::pages::{Changes, Entry, MemPages};
     use super::*;
     use proptest::prelude::*;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     /// Pages that can be counted from outside.
     #[derive(Clone, Default)]
@@ -418,7 +437,7 @@ mod tests {
             self.0.lock().unwrap().0.floor(key)
         }
 
-        fn write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+        fn write(&mut self, changes: Changes) -> Result<()> {
             let mut pages = self.0.lock().unwrap();
             pages.0.write(changes)?;
             pages.1 = pages.0.count();
@@ -427,6 +446,10 @@ mod tests {
 
         fn flush(&mut self) -> Result<()> {
             Ok(())
+        }
+
+        fn in_memory(&self) -> bool {
+            true
         }
     }
 

@@ -7,7 +7,7 @@
 //! sled opens its files by name and follows links among them. It reaches the folder through its descriptor, and in a
 //! store of somebody else it has that owner's rights and not root's, whatever the owner puts there.
 
-use super::pages::{Entry, Pages};
+use super::pages::{Changes, Entry, Pages};
 use crate::io::{Directory, Io};
 use crate::{Error, Result};
 use ::sled::{Batch, Config, Db, Mode};
@@ -24,8 +24,8 @@ pub(crate) const INDEX_FOLDER: &str = "index";
 /// Pages that sled keeps in memory.
 const CACHE_BYTES: u64 = 64 << 20;
 
-/// Bytes that sled's file grows by. The default of 512 KiB costs a small store more than its data; with 128 KiB and
-/// less sled puts large nodes into files of their own (`blobs/`), which it may forget to delete.
+/// Bytes that sled's file grows by, instead of 512 KiB. With 128 KiB and less sled puts large nodes into files of their
+/// own (`blobs/`), which it may forget to delete.
 const SEGMENT_BYTES: usize = 256 << 10;
 
 /// Before each key, because the first page's key is empty.
@@ -134,12 +134,12 @@ impl Pages for SledPages {
             return Ok(None);
         };
         match key.split_first() {
-            Some((&PREFIX, key)) => Ok(Some((key.to_vec(), page.to_vec()))),
+            Some((&PREFIX, key)) => Ok(Some((key.into(), page[..].into()))),
             _ => Err(Error::Index("a key that is no page's".into())),
         }
     }
 
-    fn write(&mut self, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+    fn write(&mut self, changes: Changes) -> Result<()> {
         let mut batch = Batch::default();
         for (key, page) in changes {
             match page {
@@ -152,6 +152,10 @@ impl Pages for SledPages {
 
     fn flush(&mut self) -> Result<()> {
         self.writing(|db| db.flush()).map(drop)
+    }
+
+    fn in_memory(&self) -> bool {
+        false
     }
 }
 

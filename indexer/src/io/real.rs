@@ -195,6 +195,7 @@ impl File for RealFile {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::index::SledPages;
     use crate::{CreateOptions, Store};
     use std::fs;
     use std::os::unix::fs::{MetadataExt, chown, symlink};
@@ -215,6 +216,8 @@ mod tests {
         let io = Arc::new(RealIo::new(dir.path()).unwrap());
         let store = Store::create(io, CreateOptions::new([1; 16])).unwrap();
         store.close().unwrap();
+        let other = RealIo::new(dir.path().join("segments")).unwrap();
+        drop(SledPages::create(&other, "mark").unwrap().unwrap());
         let owner = |path: &Path| {
             let stat = fs::symlink_metadata(path).unwrap();
             (stat.uid(), stat.gid())
@@ -223,9 +226,10 @@ mod tests {
             "segments",
             "segments/00000001.seg",
             "index",
-            "index/db",
-            "index/conf",
+            "index/rows",
             "index/mark",
+            "segments/index/db",
+            "segments/index/conf",
         ] {
             assert_eq!(owner(&dir.path().join(name)), (1234, 2345), "{name}");
         }
@@ -237,10 +241,7 @@ mod tests {
         let Some(dir) = of_others() else { return };
         let victim = tempfile::tempdir().unwrap();
         let io = Arc::new(RealIo::new(dir.path()).unwrap());
-        Store::create(io.clone(), CreateOptions::new([1; 16]))
-            .unwrap()
-            .close()
-            .unwrap();
+        drop(SledPages::create(io.as_ref(), "mark").unwrap().unwrap());
         let index = io.on_disk("index").unwrap().unwrap();
         let reached = index.as_owner(|| {
             // What an owner does between a look and sled's opening.

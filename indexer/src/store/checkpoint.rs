@@ -1,7 +1,7 @@
 //! Checkpoints: all rows written into the log, so that what came before can be forgotten. docs/FORMAT.md, "Checkpoint".
 
 use super::Store;
-use crate::index::{Snapshot, page::Writer};
+use crate::index::{Snapshot, packed, page::Writer};
 use crate::log::{FOLDER, Measured, Position, RecordKind};
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};
@@ -140,8 +140,9 @@ impl Store {
             let bytes = page.take();
             if !bytes.is_empty() {
                 size += bytes.len() as u64;
-                self.log.append(RecordKind::CheckpointRows, bytes.len(), |out, _| {
-                    out.extend_from_slice(&bytes)
+                let packed = packed::pack(&bytes).map_err(|e| Error::io("compress a checkpoint for", FOLDER, e))?;
+                self.log.append(RecordKind::CheckpointRows, packed.len(), |out, _| {
+                    out.extend_from_slice(&packed)
                 })?;
             }
             if full.is_none() {

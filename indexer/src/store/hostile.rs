@@ -4,6 +4,7 @@
 
 use super::checkpoint::{Begin, End};
 use crate::change::encode_changes;
+use crate::index::packed;
 use crate::index::page::Writer;
 use crate::index::rows;
 use crate::log::{Header, Position, RecordKind, segment_name};
@@ -195,6 +196,10 @@ fn transactions_that_no_filesystem_may_hold_are_refused() {
 }
 
 fn with_checkpoint(begin: Begin, page: &[u8], count: u64) -> MemIo {
+    with_packed_checkpoint(begin, &packed::pack(page).unwrap(), count)
+}
+
+fn with_packed_checkpoint(begin: Begin, page: &[u8], count: u64) -> MemIo {
     let (io, store) = store();
     let log = &store.log;
     let at = log
@@ -209,6 +214,29 @@ fn with_checkpoint(begin: Begin, page: &[u8], count: u64) -> MemIo {
         .unwrap();
     store.sync().unwrap();
     io
+}
+
+/// Pages of a checkpoint that do not decompress, or to more than there may be: no memory is taken for them.
+#[test]
+fn pages_that_cannot_be_unpacked_are_passed_over() {
+    let begin = Begin {
+        seq: 2,
+        max_ino: 9,
+        max_id: 9,
+    };
+    let good = packed::pack(&[]).unwrap();
+    let mut long = Vec::new();
+    put_varint(&mut long, u64::MAX);
+    long.extend_from_slice(good.get(1..).unwrap());
+    let enormous = packed::pack(&vec![0; packed::MAX_ROWS + 1]).unwrap();
+    let twice = [&good[..], good.get(1..).unwrap()].concat();
+    for page in [vec![], vec![0], vec![0xff; 40], long, enormous, twice] {
+        let store = open(&with_packed_checkpoint(begin, &page, 0), false).unwrap();
+        assert_eq!(store.inode(GOOD).unwrap().map(|i| i.ino), Some(GOOD));
+        assert_eq!(store.log.checkpoint(), Position::default(), "{page:02x?}");
+    }
+    let store = open(&with_packed_checkpoint(begin, &good, 0), false).unwrap();
+    assert_ne!(store.log.checkpoint(), Position::default());
 }
 
 /// The transactions before it are still there, so a checkpoint that cannot be right costs nothing.

@@ -3,8 +3,8 @@
 use super::parity_files::ParityFiles;
 use super::recover::{self, Found};
 use super::shutdown_marker::{self, ShutdownMarker};
-use super::{CreateOptions, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, State, Store};
-use crate::index::{INDEX_FOLDER, Index, MemPages, SledPages};
+use super::{CreateOptions, MAX_INDEX_MEMORY, MAX_SEGMENT, MIN_SEGMENT, OpenOptions, OpenReport, State, Store};
+use crate::index::{INDEX_FOLDER, Index, MemPages, SpillPages, saved};
 use crate::io::Io;
 use crate::log::{self, FOLDER, Log, LogOptions};
 use crate::parity::MAX_PARITY;
@@ -32,7 +32,7 @@ impl Store {
             segment_size: options.segment_size,
             ..OpenOptions::default()
         };
-        let found = Found::empty(io.as_ref(), options.store_id)?;
+        let found = Found::empty(&io, options.store_id, &open)?;
         let store = Self::assemble(io, &open, found)?;
         let root = Inode {
             uid: rustix::process::getuid().as_raw(),
@@ -67,6 +67,12 @@ impl Store {
                 options.parity
             )));
         }
+        if options.index_memory > MAX_INDEX_MEMORY {
+            return Err(Error::InvalidOption(format!(
+                "{} bytes of the index in memory, at most {MAX_INDEX_MEMORY} are possible",
+                options.index_memory
+            )));
+        }
         let next_id = AtomicU64::new(found.counters.max_id.saturating_add(1));
         let parity_files = ParityFiles::find(io.as_ref(), options.parity)?;
         let newest = found.resume.segments.keys().next_back().copied().unwrap_or(0);
@@ -76,7 +82,7 @@ impl Store {
         };
         Ok(Self {
             store_id: found.store_id,
-            read_only: options.read_only || options.salvage,
+            read_only: !options.writes(),
             opened_seq: found.resume.seq,
             opened_segment: newest,
             noted_segment: Mutex::new(newest),
@@ -95,6 +101,7 @@ impl Store {
             next_id,
             contents: Mutex::default(),
             segment_size: options.segment_size,
+            index_memory: options.index_memory,
             parity_files,
             on_moved: OnceLock::new(),
         })
@@ -124,7 +131,7 @@ impl Store {
         }
         let mut state = self.state.into_inner();
         // An index that cannot be put away is made again from the log: that loses time and nothing else.
-        if let Err(e) = put_away(self.io.as_ref(), &self.log, self.store_id, &mut state) {
+        if let Err(e) = put_away(&self.io, &self.log, self.store_id, self.index_memory, &mut state) {
             tracing::warn!("{e}");
         }
         Ok(())
@@ -135,26 +142,31 @@ impl Store {
 const LOOSE: u64 = 4 << 20;
 
 /// Writes the index out, reads it back and vouches for it.
-fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Result<()> {
+fn put_away(io: &Arc<dyn Io>, log: &Log, store_id: [u8; 16], index_memory: usize, state: &mut State) -> Result<()> {
     state.index.flush()?;
     let mut held = 0u64;
     let rows = state.index.read_all(|k, v| {
         held += (k.len() + v.len()) as u64;
         Some(())
     })?;
-    let files = io.list(INDEX_FOLDER).unwrap_or_default();
-    let taken: u64 = files.iter().map(|f| f.allocated).sum();
-    if taken > held.saturating_mul(4).saturating_add(LOOSE) {
-        // sled keeps the space of what was deleted. The marker is dirty, so a crash here costs a rebuild at most.
-        let small = state.index.copy_to(Box::new(MemPages::default()))?;
-        state.index = Index::new(Box::new(MemPages::default()));
-        if let Some(pages) = SledPages::create(io, shutdown_marker::FILE)? {
-            state.index = small.copy_to(Box::new(pages))?;
+    if !state.index.in_memory() {
+        let files = io.list(INDEX_FOLDER).unwrap_or_default();
+        let taken: u64 = files.iter().map(|f| f.allocated).sum();
+        if held < index_memory as u64 / 2 || taken > held.saturating_mul(4).saturating_add(LOOSE) {
+            // sled keeps the space of what was deleted. The marker is dirty, so a crash here costs a rebuild at most.
+            let copy = state.index.copy_to(Box::new(MemPages::default()))?;
+            // sled lets go of its files before they are removed.
+            state.index = Index::new(Box::new(MemPages::default()));
+            state.index = copy.copy_to(Box::new(SpillPages::create(io, shutdown_marker::FILE, index_memory)?))?;
             state.index.flush()?;
             if state.index.read_all(|_, _| Some(()))? != rows {
                 return Err(Error::Index("a copy with other rows".into()));
             }
         }
+    }
+    if state.index.in_memory() {
+        // Who opens it compares what was read with the marker, as nobody does here.
+        saved::write(io.as_ref(), &state.index)?;
     }
     let segments = log.segments();
     let marker = ShutdownMarker {
@@ -168,7 +180,7 @@ fn put_away(io: &dyn Io, log: &Log, store_id: [u8; 16], state: &mut State) -> Re
         max_id: state.counters.max_id,
         segments: segments.iter().map(|s| (s.id, s.len())).collect(),
     };
-    marker.write(io)
+    marker.write(io.as_ref())
 }
 
 fn now() -> Time {

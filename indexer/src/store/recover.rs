@@ -3,7 +3,7 @@
 use super::shutdown_marker::{self, ShutdownMarker};
 use super::{OpenOptions, OpenReport};
 use crate::counters::Counters;
-use crate::index::{Index, MemPages, Pages, SledPages};
+use crate::index::{Index, MemPages, Pages, SledPages, SpillPages, saved};
 use crate::io::Io;
 use crate::log::{FOLDER, Measured, Position, Resume, segment_name};
 use crate::parity::{self, Layout, parity_number};
@@ -31,8 +31,8 @@ pub(crate) struct Found {
 
 impl Found {
     /// The state before the first transaction.
-    pub(crate) fn empty(io: &dyn Io, store_id: [u8; 16]) -> Result<Self> {
-        let index = Index::new(new_pages(io, true)?);
+    pub(crate) fn empty(io: &Arc<dyn Io>, store_id: [u8; 16], options: &OpenOptions) -> Result<Self> {
+        let index = Index::new(new_pages(io, options)?);
         Ok(Self {
             store_id,
             index,
@@ -54,7 +54,7 @@ impl Found {
 
 /// Finds a store's state.
 pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> {
-    let write = !(options.read_only || options.salvage);
+    let write = options.writes();
     let mut files = list(io.as_ref(), options)?;
     let mut report = OpenReport::default();
     let marker = ShutdownMarker::read(io.as_ref()).filter(|m| m.store_id == files.store_id);
@@ -71,7 +71,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
     let sealed = vouched.filter(|l| l.sealed).map(|l| l.segment);
     let head = tail::settle(io.as_ref(), &mut files, floor, sealed, write, &mut report)?;
     let durable_seq = marker.as_ref().map_or(0, |m| m.seq);
-    let replayed = match saved(io.as_ref(), &files, marker, options) {
+    let replayed = match closed_state(io, &files, marker, options) {
         Ok(state) => state,
         Err(doubt) => {
             report.rebuilt = Some(doubt);
@@ -79,7 +79,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
                 io.as_ref(),
                 &files,
                 options.salvage,
-                &|| new_pages(io.as_ref(), write),
+                &|| new_pages(io, options),
                 &mut report,
             )?
         }
@@ -144,8 +144,8 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
 }
 
 /// The state that the last clean close put away, if everything says that it still is the log's; or else the doubt.
-fn saved(
-    io: &dyn Io,
+fn closed_state(
+    io: &Arc<dyn Io>,
     files: &Files,
     marker: Option<ShutdownMarker>,
     options: &OpenOptions,
@@ -153,8 +153,8 @@ fn saved(
     if options.rebuild {
         return Err("that was asked for".into());
     }
-    if options.read_only || options.salvage {
-        return Err("sled writes to its files even to read them".into());
+    if options.salvage {
+        return Err("only the log is salvaged".into());
     }
     let marker = marker.ok_or("it has no clean-shutdown marker")?;
     if !marker.clean {
@@ -163,8 +163,27 @@ fn saved(
     if marker.segments != files.lengths() {
         return Err("the log is not the one that it was made from".into());
     }
-    let pages = SledPages::open(io).map_err(|e| e.to_string())?;
-    let index = Index::new(Box::new(pages.ok_or("it was in memory")?));
+    let pages = || -> Box<dyn Pages> {
+        if options.read_only {
+            Box::new(MemPages::default())
+        } else {
+            Box::new(SpillPages::empty(io, shutdown_marker::FILE, options.index_memory))
+        }
+    };
+    let index = match saved::read(io.as_ref(), pages).map_err(|e| e.to_string())? {
+        Some(index) => index,
+        None if options.read_only => return Err("sled writes to its files even to read them".into()),
+        None => {
+            let pages = SledPages::open(io.as_ref()).map_err(|e| e.to_string())?;
+            let pages = pages.ok_or("it was in memory")?;
+            Index::new(Box::new(SpillPages::in_sled(
+                io,
+                shutdown_marker::FILE,
+                options.index_memory,
+                pages,
+            )))
+        }
+    };
     let (mut counters, mut bytes) = (Counters::default(), 0);
     let row = |k: &[u8], v: &[u8]| {
         bytes += (k.len() + v.len()) as u64;
@@ -190,11 +209,10 @@ fn saved(
 }
 
 /// Empty pages for an index made anew.
-fn new_pages(io: &dyn Io, write: bool) -> Result<Box<dyn Pages>> {
-    if write {
-        match SledPages::create(io, shutdown_marker::FILE) {
-            Ok(Some(pages)) => return Ok(Box::new(pages)),
-            Ok(None) => {}
+fn new_pages(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Box<dyn Pages>> {
+    if options.writes() {
+        match SpillPages::create(io, shutdown_marker::FILE, options.index_memory) {
+            Ok(pages) => return Ok(Box::new(pages)),
             Err(e) => tracing::warn!("{e}; the index is kept in memory until the next start"),
         }
     }

@@ -5,7 +5,7 @@ use super::replayed::Replayed;
 use crate::Result;
 use crate::counters::Counters;
 use crate::index::page::Rows;
-use crate::index::{Loader, Pages};
+use crate::index::{Loader, Pages, packed};
 use crate::io::Io;
 use crate::log::{Item, Measured, Position, RecordKind, Segment, scan};
 use crate::store::checkpoint::{Begin, End, unusable};
@@ -155,8 +155,10 @@ impl Reading {
     }
 
     fn take(&mut self, payload: &[u8]) -> Result<()> {
-        self.bytes += payload.len() as u64;
-        let mut rows = Rows::new(payload);
+        let page = packed::unpack(payload)
+            .ok_or_else(|| unusable(self.at, "rows of the checkpoint cannot be decompressed"))?;
+        self.bytes += page.len() as u64;
+        let mut rows = Rows::new(&page);
         let bad = |at| move |_| unusable(at, "a row of the checkpoint does not decode");
         while let Some((key, value)) = rows.next().map_err(bad(self.at))? {
             self.rows += 1;

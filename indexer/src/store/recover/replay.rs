@@ -289,6 +289,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::super::list;
     use super::*;
+    use crate::index::{Changes, Entry};
     use crate::{Change, CreateOptions, MemIo, OpenOptions, Store};
     use std::sync::Arc;
 
@@ -296,16 +297,20 @@ mod tests {
     struct NoRoom;
 
     impl Pages for NoRoom {
-        fn floor(&self, _key: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
+        fn floor(&self, _key: &[u8]) -> Result<Option<Entry>> {
             Ok(None)
         }
 
-        fn write(&mut self, _changes: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<()> {
+        fn write(&mut self, _changes: Changes) -> Result<()> {
             Err(Error::Index("no room".into()))
         }
 
         fn flush(&mut self) -> Result<()> {
             Ok(())
+        }
+
+        fn in_memory(&self) -> bool {
+            false
         }
     }
 
