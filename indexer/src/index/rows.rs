@@ -41,7 +41,9 @@ pub(crate) fn key(kind: u8, ino: u64) -> Vec<u8> {
 
 /// A row's key: the kind, an inode number and a name.
 pub(crate) fn named(kind: u8, ino: u64, name: &[u8]) -> Vec<u8> {
-    let mut key = key(kind, ino);
+    let mut key = Vec::with_capacity(9 + name.len());
+    key.push(kind);
+    key.extend_from_slice(&ino.to_be_bytes());
     key.extend_from_slice(name);
     key
 }

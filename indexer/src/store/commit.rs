@@ -226,7 +226,8 @@ fn encode_valid(tx: &[Change]) -> Result<Vec<u8>> {
     for change in tx {
         change.validate().and_then(|()| change.count_copied(&mut copied))?;
     }
-    let mut bytes = Vec::new();
+    // Most changes take less.
+    let mut bytes = Vec::with_capacity(64 * tx.len());
     encode_changes(&mut bytes, tx);
     Ok(bytes)
 }

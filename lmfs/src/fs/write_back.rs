@@ -112,6 +112,11 @@ impl WriteBack {
         self.dirty.contains(ino)
     }
 
+    /// Whether any file has.
+    pub fn has_dirty_files(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// Whether a file has so little written that storing it takes no longer than a change of a name, unless a block
     /// has to be decoded.
     pub fn is_quick(&self, node: &Node) -> bool {

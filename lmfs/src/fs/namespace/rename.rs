@@ -18,6 +18,10 @@ use crate::task::Asker;
 impl Namespace {
     /// Whether a rename would have to store the source's written data first.
     pub fn rename_would_block(&self, parent: u64, name: &[u8]) -> bool {
+        // Most of the time nothing is dirty, and the name need not be looked up.
+        if !self.write_back.has_dirty_files() {
+            return false;
+        }
         let source = self.store().dirent(parent, name);
         source
             .ok()

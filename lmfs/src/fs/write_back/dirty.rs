@@ -29,6 +29,11 @@ impl DirtyNodes {
         self.nodes.lock().remove(&ino);
     }
 
+    /// Whether no file has.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.lock().is_empty()
+    }
+
     /// Whether a file has something dirty.
     pub fn contains(&self, ino: u64) -> bool {
         self.nodes.lock().contains_key(&ino)
