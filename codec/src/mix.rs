@@ -23,17 +23,23 @@ mod context;
 mod context_models;
 mod counter;
 mod data_layout;
+mod distribution;
+mod form;
 mod history;
 mod history_table;
 mod initial_weights;
 mod inputs;
 mod layout;
+mod least_squares;
 mod match_model;
 mod math;
 mod mixer;
 mod mixing;
+mod neighbours;
+mod numbers;
 mod pixels;
 mod predictor;
+mod samples;
 mod sound;
 mod sse_input;
 mod state_map;
@@ -93,8 +99,10 @@ fn code_bytes<C: Coder>(predictor: &mut Predictor, coder: &mut C, raw: &[u8], le
     Ok(())
 }
 
-/// Bytes on which shapes are tried.
+/// Bytes on which layouts are tried.
 const TRIAL: usize = 16384;
+/// Bytes after which a trial is compared with the best one so far.
+const TRIAL_STEP: usize = 1024;
 
 /// Codes a block without a language model.
 ///
@@ -102,41 +110,66 @@ const TRIAL: usize = 16384;
 /// [`Error::Interrupted`].
 pub fn encode(predictor: &mut Predictor, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
     let candidates = DataLayout::candidates(raw);
-    let shape = match candidates.as_slice() {
-        [only] => *only,
-        several => {
-            let start = data_layout::busy(raw, TRIAL) & !3;
-            let sample = raw.get(start..).and_then(|rest| rest.get(..TRIAL)).unwrap_or(raw);
-            let mut best = (usize::MAX, DataLayout::default());
-            for shape in several {
-                let len = encode_as(predictor, sample, *shape, stop)?.len();
-                if len < best.0 {
-                    best = (len, *shape);
-                }
-            }
-            best.1
-        }
+    if let [only] = candidates.as_slice() {
+        return encode_as(predictor, raw, *only, stop);
+    }
+    let start = if raw.len() > TRIAL {
+        data_layout::busy(raw, TRIAL) & !3
+    } else {
+        0
     };
-    encode_as(predictor, raw, shape, stop)
+    let sample = raw.get(start..).and_then(|rest| rest.get(..TRIAL)).unwrap_or(raw);
+    let mut best: Option<(DataLayout, Vec<u8>)> = None;
+    for layout in candidates {
+        let most = best.as_ref().map_or(usize::MAX, |(_, payload)| payload.len());
+        if let Some(payload) = encode_below(predictor, sample, layout, most, stop)? {
+            best = Some((layout, payload));
+        }
+    }
+    match best {
+        Some((_, payload)) if sample.len() == raw.len() => Ok(payload),
+        best => {
+            let layout = best.map(|(layout, _)| layout).unwrap_or_default();
+            encode_as(predictor, raw, layout, stop)
+        }
+    }
 }
 
-/// Codes a block without a language model, its shape given.
+/// Codes a block without a language model, its layout given.
 ///
 /// # Errors
 /// [`Error::Interrupted`].
-pub fn encode_as(predictor: &mut Predictor, raw: &[u8], shape: DataLayout, stop: &Stop) -> Result<Vec<u8>> {
-    let folded;
-    let bytes = match shape {
-        DataLayout::Sound(channels) => {
-            folded = sound::forward(raw, usize::from(channels));
-            &folded
+pub fn encode_as(predictor: &mut Predictor, raw: &[u8], layout: DataLayout, stop: &Stop) -> Result<Vec<u8>> {
+    let payload = encode_below(predictor, raw, layout, usize::MAX, stop)?;
+    Ok(payload.unwrap_or_default())
+}
+
+/// The same, `None` as soon as it is clear that the result has `most` bytes or more.
+fn encode_below(
+    predictor: &mut Predictor,
+    raw: &[u8],
+    layout: DataLayout,
+    most: usize,
+    stop: &Stop,
+) -> Result<Option<Vec<u8>>> {
+    let layout = layout.checked();
+    let ordered;
+    let bytes = match layout {
+        DataLayout::Sound(_) => {
+            ordered = sound::forward(raw);
+            &ordered
         }
         _ => raw,
     };
-    predictor.reset_as(&[raw.len()], false, shape);
-    let mut coder = Encoder::new(shape.to_bytes());
-    code_bytes(predictor, &mut coder, bytes, raw.len(), stop)?;
-    Ok(coder.finish())
+    predictor.reset_as(&[raw.len()], false, layout);
+    let mut coder = Encoder::new(layout.to_bytes());
+    for part in bytes.chunks(TRIAL_STEP) {
+        code_bytes(predictor, &mut coder, part, part.len(), stop)?;
+        if coder.len() >= most {
+            return Ok(None);
+        }
+    }
+    Ok(Some(coder.finish()).filter(|payload| payload.len() < most))
 }
 
 /// Decodes what [`encode`] made of `len` bytes. Damage that the stream's length does not show yields wrong bytes.
@@ -144,19 +177,19 @@ pub fn encode_as(predictor: &mut Predictor, raw: &[u8], shape: DataLayout, stop:
 /// # Errors
 /// [`Error::Damaged`]; [`Error::Interrupted`].
 pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize, stop: &Stop) -> Result<Vec<u8>> {
-    let Some((shape, stream)) = DataLayout::parse(payload) else {
+    let Some((layout, stream)) = DataLayout::parse(payload) else {
         return Err(damaged(StreamEnd::Short {
             len: payload.len(),
             needed: payload.len() + 1,
         }));
     };
-    predictor.reset_as(&[len], false, shape);
+    predictor.reset_as(&[len], false, layout);
     let mut coder = Decoder::new(stream);
     code_bytes(predictor, &mut coder, &[], len, stop)?;
     coder.finish().map_err(damaged)?;
     let bytes = predictor.take();
-    Ok(match shape {
-        DataLayout::Sound(channels) => sound::inverse(bytes, usize::from(channels)),
+    Ok(match layout {
+        DataLayout::Sound(_) => sound::inverse(bytes),
         _ => bytes,
     })
 }
@@ -284,12 +317,19 @@ mod tests {
             let raw = raw.repeat(repeat);
             let mut predictor = Predictor::new();
             check(&mut predictor, &raw);
-            for channels in 1..3 {
-                let payload = encoded_as(&mut predictor, &raw, DataLayout::Sound(channels));
-                prop_assert_eq!(decode(&mut predictor, &payload, raw.len(), &Stop::new()).unwrap(), &raw[..]);
+            let len = garbage.len() as u16;
+            for layout in [
+                DataLayout::Sound(1),
+                DataLayout::Sound(2),
+                DataLayout::ByteSound(1),
+                DataLayout::ByteSound(2),
+                DataLayout::Picture(1, 2 + len),
+                DataLayout::Picture(1 + len as u8 % 4, 5 + len),
+                DataLayout::Records(1 + len),
+            ] {
+                let payload = encoded_as(&mut predictor, &raw, layout);
+                prop_assert_eq!(decode(&mut predictor, &payload, raw.len(), &Stop::new()).unwrap(), &raw[..], "{:?}", layout);
             }
-            let payload = encoded_as(&mut predictor, &raw, DataLayout::Records(1 + garbage.len() as u16));
-            prop_assert_eq!(decode(&mut predictor, &payload, raw.len(), &Stop::new()).unwrap(), &raw[..]);
             // Garbage decodes to something or an error.
             let _ = decode(&mut predictor, &garbage, raw.len(), &Stop::new());
         }
@@ -372,6 +412,78 @@ mod tests {
         assert!(WarmState::decompress(&mut predictor, &stream[..20], text.len(), &stop).is_err());
     }
 
+    /// A wave and its neighbours' noise, as a picture of `channels` bytes a pixel and `width` pixels a row, or as sound.
+    fn wave(len: usize, width: usize, channels: usize) -> Vec<u8> {
+        let mut noise = 1_u32;
+        let triangle = |i: usize, period: usize| (i % period).abs_diff(period / 2) as u32;
+        (0..len)
+            .map(|i| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let (x, y) = (i / channels % width, i / channels / width);
+                let smooth = 3 * triangle(x, 50) + triangle(y + x / 3, 90) + 20 * (i % channels) as u32;
+                (smooth + (noise >> 29)) as u8
+            })
+            .collect()
+    }
+
+    #[test]
+    fn pictures_and_sounds_are_found_and_return() {
+        let mut predictor = Predictor::new();
+        for (raw, layout) in [
+            (wave(40_000, 321, 1), DataLayout::Picture(1, 321)),
+            (wave(60_000, 211, 3), DataLayout::Picture(3, 633)),
+            (wave(60_000, 150, 4), DataLayout::Picture(4, 600)),
+        ] {
+            assert!(DataLayout::candidates(&raw).contains(&layout), "{layout:?}");
+            let len = check(&mut predictor, &raw);
+            assert!(
+                len < encoded_as(&mut predictor, &raw, DataLayout::Plain).len(),
+                "{layout:?}"
+            );
+        }
+        // A resonance that noise keeps going: 16 bits, and the upper eight of them.
+        let (mut noise, mut past) = (1_u32, [0_i32; 2]);
+        let samples: Vec<i16> = (0..20_000)
+            .map(|_| {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let next = (past[0] * 245 - past[1] * 126) / 128 + ((noise >> 22) as i32 - 512);
+                past = [next.clamp(-32_000, 32_000), past[0]];
+                past[0] as i16
+            })
+            .collect();
+        let words: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let bytes: Vec<u8> = samples
+            .iter()
+            .map(|sample| ((i32::from(*sample) + 32_768) >> 8) as u8)
+            .collect();
+        for (raw, layout) in [(words, DataLayout::Sound(1)), (bytes, DataLayout::ByteSound(1))] {
+            assert!(DataLayout::candidates(&raw).contains(&layout), "{layout:?}");
+            let len = check(&mut predictor, &raw);
+            let plain = encoded_as(&mut predictor, &raw, DataLayout::Plain).len();
+            assert!(len * 10 < plain * 9, "{layout:?}: {len} {plain}");
+        }
+    }
+
+    #[test]
+    fn a_layout_that_does_not_exist_is_coded_as_plain() {
+        let mut predictor = Predictor::new();
+        for layout in [
+            DataLayout::Records(0),
+            DataLayout::Sound(0),
+            DataLayout::Sound(3),
+            DataLayout::ByteSound(9),
+            DataLayout::Picture(0, 9),
+            DataLayout::Picture(3, 3),
+        ] {
+            let payload = encoded_as(&mut predictor, b"samples", layout);
+            assert_eq!(
+                payload,
+                encoded_as(&mut predictor, b"samples", DataLayout::Plain),
+                "{layout:?}"
+            );
+        }
+    }
+
     /// The rows of a bitmap that is mostly white were once not found, because white repeats at every distance.
     #[test]
     fn rows_of_a_bitmap_are_found() {
@@ -391,7 +503,12 @@ mod tests {
     #[test]
     fn all_vectors_give_the_same_bits() {
         let text: Vec<u8> = (0..20_000u32).map(|i| (i * i >> 7) as u8 & 63).collect();
-        for shape in [DataLayout::Plain, DataLayout::Records(3), DataLayout::Sound(1)] {
+        for shape in [
+            DataLayout::Plain,
+            DataLayout::Records(3),
+            DataLayout::Sound(1),
+            DataLayout::Picture(3, 300),
+        ] {
             let payloads = Dispatch::all().into_iter().map(|dispatch| {
                 let mut predictor = Predictor::new();
                 predictor.set_dispatch(dispatch);

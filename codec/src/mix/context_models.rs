@@ -5,6 +5,7 @@ use super::context::Lane;
 use super::history::HISTORIES;
 use super::history_table::{HistoryTable, Keys, Slot, keys};
 use super::layout::{CONTEXTS, STATE_MAP_RATE, STATE_MAP_STEP};
+use super::samples::Samples;
 use super::state_map::{self, StateMaps};
 use crate::simd::whole::Whole;
 use crate::simd::{Plain, WAYS};
@@ -119,9 +120,17 @@ impl ContextModels {
         self.table = HistoryTable::new();
     }
 
-    /// Finds the slots of the half byte that starts. At the first of a byte it also computes its contexts.
+    /// Finds the slots of the half byte that starts. At the first of a byte it also computes its contexts,
+    /// or asks `samples` for them.
     #[inline(always)]
-    pub(super) fn begin_half_byte<S: Whole>(&mut self, v: S, block: &Block, lane: usize, byte: ByteState) {
+    pub(super) fn begin_half_byte<S: Whole>(
+        &mut self,
+        v: S,
+        block: &Block,
+        lane: usize,
+        byte: ByteState,
+        samples: Option<&Samples>,
+    ) {
         let foreseen = &self.foreseen[lane];
         let me = &block.lanes[lane];
         let last_bit = if byte.bits == 0 {
@@ -138,7 +147,10 @@ impl ContextModels {
             &foreseen.keys
         } else {
             if byte.bits == 0 {
-                self.half.hashes = me.contexts(&block.bytes, block.stride);
+                self.half.hashes = match samples {
+                    Some(samples) => samples.contexts(me.last),
+                    None => me.contexts(&block.bytes, block.stride),
+                };
             }
             &keys(v, &self.half.hashes, byte.partial)
         };
@@ -147,7 +159,7 @@ impl ContextModels {
 
     /// The mixer's inputs for the next bit: those of all contexts, and `others`.
     #[inline(always)]
-    pub(super) fn predict<S: Whole>(&self, v: S, others: [u32; 4]) -> [S::I; 2] {
+    pub(super) fn predict<S: Whole>(&self, v: S, others: [u32; WAYS - CONTEXTS]) -> [S::I; 2] {
         state_map::inputs(v, self.maps.pairs(v, |i| self.half.state(i), others))
     }
 

@@ -1,6 +1,7 @@
 //! What kind of data a block is, as far as its contexts depend on it.
 
-use super::sound;
+use super::form::Form;
+use super::numbers;
 
 /// How the bytes of a block lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -10,8 +11,12 @@ pub enum DataLayout {
     Plain,
     /// Records or rows of this many bytes: contexts of the bytes above.
     Records(u16),
-    /// 16-bit little-endian samples of this many channels (1 or 2), replaced by prediction errors.
+    /// 16-bit little-endian samples of this many channels (1 or 2).
     Sound(u8),
+    /// Samples of one byte of this many channels (1 or 2).
+    ByteSound(u8),
+    /// Rows of pixels of this many bytes (1 to 4), and bytes of a row.
+    Picture(u8, u16),
 }
 
 /// Longest record looked for.
@@ -41,7 +46,9 @@ impl DataLayout {
         match self {
             DataLayout::Plain => vec![0],
             DataLayout::Records(len) => [&[1][..], &len.to_le_bytes()].concat(),
-            DataLayout::Sound(channels) => vec![1 + channels],
+            DataLayout::Sound(channels) => vec![channels.saturating_add(1)],
+            DataLayout::ByteSound(channels) => vec![channels.saturating_add(4)],
+            DataLayout::Picture(channels, row) => [&[7, channels][..], &row.to_le_bytes()].concat(),
         }
     }
 
@@ -54,7 +61,30 @@ impl DataLayout {
                 len => Some((DataLayout::Records(len), rest)),
             },
             [code @ 2..=3, rest @ ..] => Some((DataLayout::Sound(code - 1), rest)),
+            [code @ 5..=6, rest @ ..] => Some((DataLayout::ByteSound(code - 4), rest)),
+            [7, channels @ 1..=4, low, high, rest @ ..] => match u16::from_le_bytes([*low, *high]) {
+                row if row > u16::from(*channels) => Some((DataLayout::Picture(*channels, row), rest)),
+                _ => None,
+            },
             _ => None,
+        }
+    }
+
+    /// The layout of numbers of this form.
+    fn of(form: Form) -> Option<DataLayout> {
+        let channels = u8::try_from(form.channels).ok()?;
+        Some(match (form.row, form.bits) {
+            (0, 16) => DataLayout::Sound(channels),
+            (0, _) => DataLayout::ByteSound(channels),
+            (row, _) => DataLayout::Picture(channels, u16::try_from(row).ok()?),
+        })
+    }
+
+    /// The layout itself, or the plain one where there is no such layout.
+    pub(super) fn checked(self) -> DataLayout {
+        match DataLayout::parse(&self.to_bytes()) {
+            Some((parsed, [])) if parsed == self => self,
+            _ => DataLayout::Plain,
         }
     }
 
@@ -63,13 +93,29 @@ impl DataLayout {
         match self {
             DataLayout::Plain => 0,
             DataLayout::Records(len) => u32::from(len),
-            DataLayout::Sound(channels) => 2 * u32::from(channels),
+            DataLayout::Sound(_) | DataLayout::ByteSound(_) | DataLayout::Picture(..) => 0,
         }
+    }
+
+    /// How its numbers lie, if they are predicted as numbers.
+    pub(super) fn form(self) -> Option<Form> {
+        let (bits, channels, row) = match self {
+            DataLayout::Plain | DataLayout::Records(_) => return None,
+            DataLayout::Sound(channels) => (16, channels, 0),
+            DataLayout::ByteSound(channels) => (8, channels, 0),
+            DataLayout::Picture(channels, row) => (8, channels, row),
+        };
+        Some(Form {
+            bits,
+            channels: usize::from(channels),
+            row: usize::from(row),
+        })
     }
 
     /// Shapes worth a trial, the plain one first: for text it is the only one.
     pub(super) fn candidates(raw: &[u8]) -> Vec<DataLayout> {
         let mut shapes = vec![DataLayout::Plain];
+        shapes.extend(numbers::candidates(raw).into_iter().filter_map(DataLayout::of));
         let odd = raw
             .iter()
             .filter(|&&b| b < 9 || (14..32).contains(&b) || b >= 245)
@@ -116,21 +162,6 @@ impl DataLayout {
             && !shapes.contains(&DataLayout::Records(distance as u16))
         {
             shapes.push(DataLayout::Records(distance as u16));
-        }
-        for channels in 1..=2 {
-            let small = |bytes: &[u8]| {
-                bytes
-                    .iter()
-                    .skip(1)
-                    .step_by(2)
-                    .filter(|&&b| !(2..=253).contains(&b))
-                    .count()
-            };
-            let errors = sound::forward(raw, usize::from(channels));
-            let high = errors.iter().step_by(2).filter(|&&b| b < 4).count();
-            if high * 8 > errors.len() * 3 && high > small(raw) {
-                shapes.push(DataLayout::Sound(channels));
-            }
         }
         shapes
     }

@@ -4,11 +4,15 @@
 use std::sync::LazyLock;
 
 use super::apm::Apm;
-use super::layout::{CONTEXTS, EXTRA, FINAL_MAP_BITS, INPUTS, LANGUAGE_MODEL, Rules, STORED_ORDER, WeightSets};
+use super::layout::{
+    CONTEXTS, DISTRIBUTIONS, EXTRA, FINAL_MAP_BITS, INPUTS, LANGUAGE_MODEL, OTHERS, Rules, SAMPLES_ALONE, STORED_ORDER,
+    WeightSets,
+};
 use super::match_model;
 use super::mixer::{Set, WEIGHT_BITS};
 use super::state_map::{Cell, StateMaps};
 use super::token_end;
+use crate::simd::WAYS;
 
 /// Maps of histories, mixing weights, final map and the quality of matches.
 pub(super) struct InitialWeights {
@@ -54,6 +58,27 @@ impl InitialWeights {
         static WITHOUT_MODEL: LazyLock<InitialWeights> = LazyLock::new(|| InitialWeights::from_bytes(&MIX, false));
         static WITH_MODEL: LazyLock<InitialWeights> = LazyLock::new(|| InitialWeights::from_bytes(&MODEL, true));
         if language_model { &WITH_MODEL } else { &WITHOUT_MODEL }
+    }
+
+    /// What blocks of samples start with: mostly what the distributions say.
+    pub(super) fn samples() -> &'static InitialWeights {
+        static SAMPLES: LazyLock<InitialWeights> = LazyLock::new(|| {
+            let mut weights = InitialWeights::untrained(false);
+            let one = (1 << WEIGHT_BITS) / weights.rules.mixers as i32;
+            for set in &mut weights.sets {
+                let flat = set.flat_mut();
+                flat[..CONTEXTS].fill(one / 16);
+                for i in OTHERS..OTHERS + SAMPLES_ALONE {
+                    flat[i] = one / DISTRIBUTIONS as i32;
+                    flat[i + WAYS] = one / DISTRIBUTIONS as i32;
+                }
+                for i in LANGUAGE_MODEL.into_iter().chain(EXTRA) {
+                    flat[i] = one / DISTRIBUTIONS as i32;
+                }
+            }
+            weights
+        });
+        &SAMPLES
     }
 
     /// What training starts from.

@@ -1,6 +1,6 @@
 //! The mixer's inputs by name.
 
-use super::layout::ONE;
+use super::layout::{DISTRIBUTIONS, ONE, SAMPLES_ALONE};
 use super::math::{linear, pair, squash, stretch};
 
 /// All inputs but those of the contexts.
@@ -12,6 +12,8 @@ pub(super) struct Inputs {
     pub(super) matched: [i32; 2],
     /// What the language model's prediction turned out to mean in two contexts, stretched.
     pub(super) extra: [i32; 2],
+    /// Of samples.
+    pub(super) samples: [[i32; 2]; SAMPLES_ALONE],
 }
 
 impl Inputs {
@@ -35,10 +37,29 @@ impl Inputs {
         self.extra = [c, d];
     }
 
+    /// The same of samples, which have places of their own besides.
+    #[inline(always)]
+    pub(super) fn set_samples(&mut self, [a, b, c, d, rest @ ..]: [i32; DISTRIBUTIONS]) {
+        self.language_model = [a, b];
+        self.extra = [c, d];
+        for (to, from) in self.samples.iter_mut().zip(rest.as_chunks().0) {
+            *to = *from;
+        }
+    }
+
     /// As pairs, in the order of their places in the vectors.
     #[inline(always)]
-    pub(super) fn pairs(&self) -> [u32; 4] {
+    pub(super) fn pairs(&self) -> [u32; SAMPLES_ALONE + 4] {
         let of = |[low, high]: [i32; 2]| pair(low, high);
-        [of(self.language_model), of(self.matched), pair(ONE, 0), of(self.extra)]
+        let [a, b, c] = self.samples;
+        [
+            of(a),
+            of(b),
+            of(c),
+            of(self.language_model),
+            of(self.matched),
+            pair(ONE, 0),
+            of(self.extra),
+        ]
     }
 }

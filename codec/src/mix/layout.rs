@@ -9,9 +9,18 @@ pub(super) const CONTEXTS: usize = 9;
 pub(super) const INPUTS: usize = 2 * CONTEXTS + 7;
 /// Their places in two vectors, which begin with those of the contexts and end with these.
 pub(super) const LANGUAGE_MODEL: [usize; 2] = [WAYS - 4, 2 * WAYS - 4];
+/// Where other inputs than those of the contexts begin in either vector; the first ones are of samples alone.
+pub(super) const OTHERS: usize = CONTEXTS;
+pub(super) const SAMPLES_ALONE: usize = WAYS - 4 - CONTEXTS;
 const MATCH: [usize; 2] = [WAYS - 3, 2 * WAYS - 3];
 const CONSTANT: usize = WAYS - 2;
 pub(super) const EXTRA: [usize; 2] = [WAYS - 1, 2 * WAYS - 1];
+
+/// Predictions of a number (`samples.rs`): two solutions of least squares, two of fixed rules,
+/// and their average.
+pub(super) const MEANS: usize = 5;
+/// Distributions of a number: each mean with the scale of what is nearby, and with that of a longer past.
+pub(super) const DISTRIBUTIONS: usize = 2 * MEANS;
 
 /// The places of the inputs in the order of the files of initial weights: language model, contexts stretched, contexts
 /// linear, match, constant, extra.
@@ -121,6 +130,11 @@ impl Rules {
     pub(super) const fn with_stride(self) -> Rules {
         Rules { rate: 165, ..self }
     }
+
+    /// Those for samples.
+    pub(super) const fn with_samples(self) -> Rules {
+        Rules { rate: 60, ..self }
+    }
 }
 
 /// Binary logarithms of how many bits each kind of adaptive probability looks back on.
@@ -146,4 +160,6 @@ pub(super) mod salt {
     pub(in crate::mix) const TOKEN_END_SSE: u64 = 105;
     /// Of template i: plus i.
     pub(in crate::mix) const PIXELS: u64 = 200;
+    /// Of context i of a block of samples: plus i.
+    pub(in crate::mix) const SAMPLES: u64 = 300;
 }

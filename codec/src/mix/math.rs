@@ -79,6 +79,40 @@ const fn build_stretch() -> [i16; STRETCH_ROOM] {
 /// Stretched values of the smaller of p and 1 - p, [`stretch`].
 static STRETCH: [i16; STRETCH_ROOM] = build_stretch();
 
+const fn build_softplus() -> [u16; LIMIT as usize + 1] {
+    // The integral of the logistic function, from the far end on, by trapezoids one step wide. What lies beyond the
+    // end is less than a hundredth.
+    let mut table = [0; LIMIT as usize + 1];
+    let mut powers = [0u128; LIMIT as usize + 1];
+    let mut e = 1u128 << 62;
+    let mut x = 0;
+    while x <= LIMIT as usize {
+        powers[x] = e;
+        e = e * E_HALF_STEP >> 62;
+        e = e * E_HALF_STEP >> 62;
+        x += 1;
+    }
+    let mut sum = 0u64;
+    let mut x = LIMIT as usize;
+    while x > 0 {
+        let sides = (1u64 << 33) - logistic(powers[x]) - logistic(powers[x - 1]);
+        sum += sides / 2;
+        x -= 1;
+        table[x] = ((sum + (1 << 31)) >> 32) as u16;
+    }
+    table
+}
+
+/// [`softplus`] of numbers from 0 down.
+static SOFTPLUS: [u16; LIMIT as usize + 1] = build_softplus();
+
+/// `ln(1 + e^(x / 256)) * 256`.
+#[inline(always)]
+pub(super) fn softplus(x: i64) -> i64 {
+    let below = usize::try_from(x.unsigned_abs()).unwrap_or(usize::MAX);
+    x.max(0) + i64::from(SOFTPLUS.get(below).copied().unwrap_or(0))
+}
+
 /// `ln(p / (1 - p)) * 256` of a probability `p / 65536`; any `p` is accepted and limited to the table.
 #[inline(always)]
 pub(super) fn stretch(p: u32) -> i32 {
@@ -156,6 +190,15 @@ mod tests {
                 stretch(p)
             );
         }
+    }
+
+    #[test]
+    fn softplus_is_exact_to_a_unit() {
+        for x in -2900..2900_i64 {
+            let exact = (x as f64 / 256.0).exp().ln_1p() * 256.0;
+            assert!((softplus(x) as f64 - exact).abs() < 0.6, "{x}: {} {exact}", softplus(x));
+        }
+        assert_eq!((softplus(1 << 40), softplus(-(1 << 40))), (1 << 40, 0));
     }
 
     #[test]

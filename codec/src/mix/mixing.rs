@@ -1,7 +1,7 @@
 //! From inputs to the coded probability: the mixer and the final map.
 
 use super::apm::Apm;
-use super::layout::{FINAL_MAP_BITS, FINAL_MAP_RATE, Rules, WeightSets, salt};
+use super::layout::{FINAL_MAP_BITS, FINAL_MAP_RATE, MIXERS, Rules, WeightSets, salt};
 use super::math::hash;
 use super::mixer::{Mixer, Set};
 use crate::simd::whole::Whole;
@@ -55,10 +55,18 @@ impl Mixing {
         context
     }
 
+    /// The same for samples.
+    #[inline(always)]
+    pub(super) fn samples_context(&self, context: u32) -> u32 {
+        let context = context & ((1 << FINAL_MAP_BITS) - 1);
+        self.final_map.prefetch(context);
+        context
+    }
+
     /// The mixed probability in units of 1/65536, before the final map.
     #[inline(always)]
-    pub(super) fn mix<S: Whole>(&mut self, v: S, inputs: [S::I; 2], sets: &WeightSets) -> i32 {
-        self.mixer.predict(v, inputs, &sets.to_array())
+    pub(super) fn mix<S: Whole>(&mut self, v: S, inputs: [S::I; 2], sets: &[u32; MIXERS]) -> i32 {
+        self.mixer.predict(v, inputs, sets)
     }
 
     /// The probability to code with: the mean of the mixed one and of what the final map makes of it.

@@ -10,6 +10,7 @@ use super::match_model::MatchModel;
 use super::math::hash;
 use super::mixing::Mixing;
 use super::pixels::Pixels;
+use super::samples::Samples;
 use super::sse_input::SseInput;
 use super::token_end::{Hint, TokenEnd};
 use crate::entropy::token_tree::DecisionModel;
@@ -29,6 +30,8 @@ pub struct Predictor {
     pub(super) contexts: ContextModels,
     pub(super) matches: MatchModel,
     pixels: Pixels,
+    /// Only in blocks of numbers.
+    samples: Option<Samples>,
     model: ModelInputs,
     pub(super) mixing: Mixing,
 }
@@ -62,6 +65,7 @@ impl Predictor {
             contexts: ContextModels::new(),
             matches: MatchModel::new(),
             pixels: Pixels::new(),
+            samples: None,
             model: ModelInputs {
                 sse: None,
                 token_end: TokenEnd::new(),
@@ -88,6 +92,13 @@ impl Predictor {
             self.rules = self.rules.with_stride();
         }
         self.pixels.reset(!language_model && self.block.stride != 0);
+        self.samples = layout.form().map(Samples::new);
+        if self.samples.is_some() {
+            self.rules = self.rules.with_samples();
+            let weights = InitialWeights::samples();
+            self.mixing.mixer.import(self.rules.mixers, &weights.sets);
+            self.mixing.final_map.import(&weights.final_map);
+        }
     }
 
     /// Starts anew from the built-in weights.
@@ -101,6 +112,7 @@ impl Predictor {
         self.rules = Rules::of(language_model);
         self.block.stride = 0;
         self.pixels.reset(false);
+        self.samples = None;
     }
 
     /// Prepares for a block, but keeps what was learned about histories, weights and the final map: for training.
@@ -218,6 +230,9 @@ impl Predictor {
         if self.pixels.is_used() {
             inputs.set_pixels(self.pixels.predict(me, &self.block, self.byte));
         }
+        if let Some(samples) = &self.samples {
+            inputs.set_samples(samples.predict());
+        }
         let confidence_and_match = pair(confidence, match_class);
         let sets = WeightSets {
             confidence_and_match,
@@ -233,11 +248,17 @@ impl Predictor {
             expected_byte: self.matches.expected() & 255,
             token_before: (me.token_before >> 56) as u32,
         };
-        let final_context = self.mixing.final_context(byte_before << 8 | partial);
+        let (sets, final_context) = if let Some(samples) = &self.samples {
+            let [a, b, c, d] = samples.sets(self.byte);
+            let sets = [a, b, c, d, 0, 0, 0, 0];
+            (sets, self.mixing.samples_context(samples.final_context(self.byte)))
+        } else {
+            (sets.to_array(), self.mixing.final_context(byte_before << 8 | partial))
+        };
         let inputs = self.contexts.predict(v, inputs.pairs());
         let mixed = self.mixing.mix(v, inputs, &sets);
-        if self.byte.ends_half() {
-            // Now, so that mixing, coding and learning hide the wait for the memory of what comes next.
+        if self.byte.ends_half() && (bits == 3 || self.samples.is_none()) {
+            // Contexts of numbers depend on what is learned from the whole byte. Now, so that mixing, coding and learning hide the wait for the memory of what comes next.
             let matches = &self.matches;
             let likely = self.mixing.mixer.mixed >= 0;
             self.contexts
@@ -270,9 +291,13 @@ impl Predictor {
     fn begin_bit<S: Whole>(&mut self, v: S, lane: usize) {
         if self.byte.bits == 0 {
             self.matches.begin_byte(lane, &self.block);
+            if let Some(samples) = &mut self.samples {
+                samples.begin_byte();
+            }
         }
         if self.byte.is_half() {
-            self.contexts.begin_half_byte(v, &self.block, lane, self.byte);
+            self.contexts
+                .begin_half_byte(v, &self.block, lane, self.byte, self.samples.as_ref());
         }
     }
 
@@ -280,6 +305,9 @@ impl Predictor {
     #[inline(always)]
     fn append(&mut self, lane: usize, bit: bool) {
         self.byte.push(bit);
+        if let Some(samples) = &mut self.samples {
+            samples.push(bit);
+        }
         self.contexts.push(bit);
         // A half byte's slots are copies. The table gets them when it ends.
         if !self.byte.is_half() {

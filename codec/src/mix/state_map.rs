@@ -83,16 +83,14 @@ impl StateMaps {
         *self.pairs = *other.pairs;
     }
 
-    /// The pairs of `states`, zeros, and the four of `others`.
+    /// The pairs of `states`, and those of `others`.
     #[inline(always)]
-    pub(super) fn pairs<S: Whole>(&self, s: S, states: impl Fn(usize) -> u8, others: [u32; 4]) -> S::I {
+    pub(super) fn pairs<S: Whole>(&self, s: S, states: impl Fn(usize) -> u8, others: [u32; WAYS - CONTEXTS]) -> S::I {
         s.generate(|i| {
             let pair = if i < CONTEXTS {
                 self.pairs[i][usize::from(states(i))]
-            } else if i < WAYS - 4 {
-                0
             } else {
-                others[i & 3]
+                others[i - CONTEXTS]
             };
             pair.cast_signed()
         })

@@ -395,10 +395,13 @@ fn mixed(predictor: &mut Predictor, data: &[u8]) {
     let stop = Stop::new();
     let payload = mix::encode(predictor, raw, &stop).unwrap();
     assert_eq!(mix::decode(predictor, &payload, raw.len(), &stop).unwrap(), raw);
-    let shape = match lead[0] % 4 {
+    let row = u16::from_le_bytes([lead[1], lead[2]]);
+    let shape = match lead[0] % 10 {
         0 => DataLayout::Plain,
-        1 => DataLayout::Records(u16::from_le_bytes([lead[1], lead[2]]).max(1)),
-        channels => DataLayout::Sound(channels - 1),
+        1 => DataLayout::Records(row),
+        channels @ 2..4 => DataLayout::Sound(channels - 1),
+        channels @ 4..6 => DataLayout::ByteSound(channels - 3),
+        channels => DataLayout::Picture(channels - 5, row),
     };
     let payload = mix::encode_as(predictor, raw, shape, &stop).unwrap();
     assert_eq!(
@@ -414,7 +417,16 @@ fn mixer_seeds() -> Vec<Vec<u8>> {
         .flat_map(|i| ((i * i % 3000 - 1500) as i16).to_le_bytes())
         .collect();
     let mut seeds = Vec::new();
-    for lead in [[0, 0, 0], [1, 4, 0], [1, 255, 255], [2, 9, 0], [3, 9, 0]] {
+    for lead in [
+        [0, 0, 0],
+        [1, 4, 0],
+        [1, 255, 255],
+        [2, 9, 0],
+        [3, 9, 0],
+        [4, 9, 0],
+        [6, 9, 0],
+        [8, 90, 0],
+    ] {
         seeds.extend([&samples[..], TEXT].map(|raw| [&lead, raw].concat()));
     }
     seeds

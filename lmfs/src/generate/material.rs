@@ -71,8 +71,11 @@ impl Material {
     #[must_use]
     pub fn layout(&self) -> DataLayout {
         match self {
-            Material::Picture(picture) => u16::try_from(picture.width).map_or(DataLayout::Plain, DataLayout::Records),
-            Material::Bytes(_) | Material::Sound { .. } => DataLayout::Plain,
+            Material::Picture(picture) => {
+                u16::try_from(picture.width).map_or(DataLayout::Plain, |width| DataLayout::Picture(1, width))
+            }
+            Material::Sound { .. } => DataLayout::ByteSound(1),
+            Material::Bytes(_) => DataLayout::Plain,
         }
     }
 
