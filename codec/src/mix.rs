@@ -328,7 +328,8 @@ mod tests {
                 DataLayout::Records(1 + len),
             ] {
                 let payload = encoded_as(&mut predictor, &raw, layout);
-                prop_assert_eq!(decode(&mut predictor, &payload, raw.len(), &Stop::new()).unwrap(), &raw[..], "{:?}", layout);
+                let back = decode(&mut predictor, &payload, raw.len(), &Stop::new()).unwrap();
+                prop_assert_eq!(back, &raw[..], "{:?}", layout);
             }
             // Garbage decodes to something or an error.
             let _ = decode(&mut predictor, &garbage, raw.len(), &Stop::new());
@@ -412,7 +413,7 @@ mod tests {
         assert!(WarmState::decompress(&mut predictor, &stream[..20], text.len(), &stop).is_err());
     }
 
-    /// A wave and its neighbours' noise, as a picture of `channels` bytes a pixel and `width` pixels a row, or as sound.
+    /// A wave and noise, as a picture of `channels` bytes a pixel and `width` pixels a row.
     fn wave(len: usize, width: usize, channels: usize) -> Vec<u8> {
         let mut noise = 1_u32;
         let triangle = |i: usize, period: usize| (i % period).abs_diff(period / 2) as u32;

@@ -5,6 +5,7 @@
 //! have besides: the model, weights and dictionaries.
 
 mod curves;
+mod cut;
 mod data;
 mod kept;
 mod methods;
@@ -12,14 +13,16 @@ mod rates;
 mod report;
 mod svg;
 mod table;
+mod tokenization;
 
 pub use curves::{Curve, curve};
 pub use data::{DataSet, Options, data_sets};
 pub use kept::Kept;
 pub use methods::{Contender, peers};
-pub use rates::{Rate, measure};
+pub use rates::{Key, Rate, measure};
 pub use report::{Circumstances, write_report};
 pub use table::Table;
+pub use tokenization::{Named, Tokenization, tokenization};
 
 #[cfg(test)]
 mod tests;

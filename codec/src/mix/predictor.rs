@@ -258,7 +258,8 @@ impl Predictor {
         let inputs = self.contexts.predict(v, inputs.pairs());
         let mixed = self.mixing.mix(v, inputs, &sets);
         if self.byte.ends_half() && (bits == 3 || self.samples.is_none()) {
-            // Contexts of numbers depend on what is learned from the whole byte. Now, so that mixing, coding and learning hide the wait for the memory of what comes next.
+            // Contexts of numbers depend on what is learned from the whole byte.
+            // Now, so that mixing, coding and learning hide the wait for the memory of what comes next.
             let matches = &self.matches;
             let likely = self.mixing.mixer.mixed >= 0;
             self.contexts

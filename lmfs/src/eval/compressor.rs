@@ -41,6 +41,16 @@ pub enum Form {
     },
 }
 
+impl Form {
+    /// Sound as in the paper: one byte a sample, 16,000 samples a second.
+    pub const PAPER_SOUND: Form = Form::Sound {
+        header: 0,
+        channels: 1,
+        bits: 8,
+        rate: 16_000,
+    };
+}
+
 /// Anything with a size to compare.
 pub trait Compressor: Sync {
     /// The column's head: short, unique in a report.

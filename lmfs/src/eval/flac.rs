@@ -26,13 +26,7 @@ impl Compressor for Flac {
     }
 
     fn compress(&self, raw: &[u8], stop: &Stop) -> Result<Compressed, Fault> {
-        let form = Form::Sound {
-            header: 0,
-            channels: 1,
-            bits: 8,
-            rate: 16_000,
-        };
-        self.compress_as(raw, form, stop)
+        self.compress_as(raw, Form::PAPER_SOUND, stop)
     }
 
     fn compress_as(&self, raw: &[u8], form: Form, stop: &Stop) -> Result<Compressed, Fault> {

@@ -38,10 +38,11 @@ const PROGRAMS: [Program; 3] = [
         sound: false,
         chunks: false,
     },
+    // Without the room that it leaves for tags.
     Program {
         name: "flac -8",
         program: "flac",
-        compress: &["-8", "--silent", "RAW", "-o", "OUT", "IN"],
+        compress: &["-8", "--no-padding", "--silent", "RAW", "-o", "OUT", "IN"],
         decompress: &["-d", "--silent", "UNRAW", "-o", "OUT", "IN"],
         sound: true,
         chunks: true,
@@ -104,13 +105,7 @@ impl Compressor for Program {
     }
 
     fn compress(&self, raw: &[u8], stop: &Stop) -> Result<Compressed, Fault> {
-        let form = Form::Sound {
-            header: 0,
-            channels: 1,
-            bits: 8,
-            rate: 16_000,
-        };
-        self.compress_as(raw, if self.sound { form } else { Form::Bytes }, stop)
+        self.compress_as(raw, if self.sound { Form::PAPER_SOUND } else { Form::Bytes }, stop)
     }
 
     fn compress_as(&self, raw: &[u8], form: Form, stop: &Stop) -> Result<Compressed, Fault> {

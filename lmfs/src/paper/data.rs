@@ -15,9 +15,6 @@ pub const CHUNK: usize = 2048;
 /// Largest picture or sound file that is decoded.
 const MOST: u64 = 64 << 20;
 
-/// Samples a second of the paper's sound.
-const RATE: usize = 16_000;
-
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
@@ -139,31 +136,75 @@ impl std::fmt::Display for Summary {
     }
 }
 
-/// The paper's form of a chunk of pixels.
-fn patch() -> Form {
-    Form::Picture {
+/// Pictures or sound.
+trait Media: Sized {
+    /// How it is when it is cut as in the paper.
+    const CUT: Form;
+
+    fn decode(file: &[u8]) -> Option<Self>;
+
+    /// As the paper cuts it.
+    fn cut(&self) -> Vec<u8>;
+
+    /// As one file.
+    fn whole(&self) -> Piece;
+}
+
+impl Media for Picture {
+    const CUT: Form = Form::Picture {
         header: 0,
         width: PATCH.1,
         channels: 1,
+    };
+
+    fn decode(file: &[u8]) -> Option<Picture> {
+        Picture::decode(file)
+    }
+
+    fn cut(&self) -> Vec<u8> {
+        self.patches()
+    }
+
+    fn whole(&self) -> Piece {
+        let (raw, header, channels) = self.to_netpbm();
+        let width = self.width;
+        Piece {
+            raw,
+            form: Form::Picture {
+                header,
+                width,
+                channels,
+            },
+        }
     }
 }
 
-/// The paper's form of a chunk of sound.
-fn one_byte() -> Form {
-    Form::Sound {
-        header: 0,
-        channels: 1,
-        bits: 8,
-        rate: RATE,
-    }
-}
+impl Media for Sound {
+    const CUT: Form = Form::PAPER_SOUND;
 
-/// A column under way.
-#[derive(Default)]
-struct Column {
-    files: u64,
-    streams: Vec<Vec<u8>>,
-    pieces: Vec<Piece>,
+    fn decode(file: &[u8]) -> Option<Sound> {
+        Sound::decode(file)
+    }
+
+    fn cut(&self) -> Vec<u8> {
+        self.bytes()
+    }
+
+    fn whole(&self) -> Piece {
+        let (raw, header) = self.to_wav();
+        let &Sound {
+            channels, bits, rate, ..
+        } = self;
+        Piece {
+            raw,
+            form: Form::Sound {
+                header,
+                channels,
+                bits,
+                rate,
+            },
+        }
+    }
 }
 
 /// The data sets that these files give. Each has what its files hold of its kind, and at most [`Options::limit`] bytes.
@@ -188,56 +229,24 @@ pub fn data_sets(files: &[Input], options: &Options) -> Result<Vec<DataSet>, Err
         sets.extend(plain(name, about, &files, options)?);
     }
 
-    let (mut patches, mut pictures) = (Column::default(), Column::default());
-    for file in found.remove(&Class::Picture).unwrap_or_default() {
-        let Some(picture) = decoded(file, Picture::decode)? else {
-            binaries.push(file);
-            continue;
-        };
-        let (raw, header, channels) = picture.to_netpbm();
-        pictures.add_piece(
-            raw,
-            Form::Picture {
-                header,
-                width: picture.width,
-                channels,
-            },
-        );
-        patches.add_stream(picture.patches());
-    }
-    let (mut cut, mut sounds) = (Column::default(), Column::default());
-    for file in found.remove(&Class::Sound).unwrap_or_default() {
-        let Some(sound) = decoded(file, Sound::decode)? else {
-            binaries.push(file);
-            continue;
-        };
-        let (raw, header) = sound.to_wav();
-        sounds.add_piece(
-            raw,
-            Form::Sound {
-                header,
-                channels: sound.channels,
-                bits: sound.bits,
-                rate: sound.rate,
-            },
-        );
-        cut.add_stream(sound.bytes());
-    }
+    let pictures = found.remove(&Class::Picture).unwrap_or_default();
+    let (patches, pictures) = media::<Picture>(
+        &pictures,
+        ("patches", "pictures as the paper cuts them: 32 by 64, grey"),
+        ("pictures", "whole pictures, as PGM and PPM files"),
+        options,
+        &mut binaries,
+    )?;
+    let sounds = found.remove(&Class::Sound).unwrap_or_default();
+    let (cut, sounds) = media::<Sound>(
+        &sounds,
+        ("sound", "sound as the paper cuts it: one byte a sample, one channel"),
+        ("sound files", "whole sounds, as WAV files"),
+        options,
+        &mut binaries,
+    )?;
     sets.extend(plain("binaries", "anything else", &binaries, options)?);
-    sets.extend(patches.stream(
-        "patches",
-        "pictures as the paper cuts them: 32 by 64, grey",
-        patch(),
-        options,
-    ));
-    sets.extend(cut.stream(
-        "sound",
-        "sound as the paper cuts it: one byte a sample, one channel",
-        one_byte(),
-        options,
-    ));
-    sets.extend(pictures.whole("pictures", "whole pictures, as PGM and PPM files", options));
-    sets.extend(sounds.whole("sound files", "whole sounds, as WAV files", options));
+    sets.extend([patches, cut, pictures, sounds].into_iter().flatten());
     if sets.is_empty() {
         return Err(Error::Nothing {
             paths: "the files given".into(),
@@ -264,11 +273,11 @@ fn read(file: &Input, most: u64) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-fn decoded<T>(file: &Input, decode: fn(&[u8]) -> Option<T>) -> Result<Option<T>, Error> {
+fn decoded<M: Media>(file: &Input) -> Result<Option<M>, Error> {
     if file.bytes > MOST {
         return Ok(None);
     }
-    Ok(decode(&read(file, MOST)?))
+    Ok(M::decode(&read(file, MOST)?))
 }
 
 /// What a file of `len` bytes gives where all have `total` and `limit` are wanted: whole chunks.
@@ -298,48 +307,70 @@ fn plain(
     Ok((!piece.raw.is_empty()).then(|| DataSet::new(name, about, files.len() as u64, vec![piece], true)))
 }
 
-impl Column {
-    fn add_stream(&mut self, bytes: Vec<u8>) {
-        if !bytes.is_empty() {
-            self.files += 1;
-            self.streams.push(bytes);
+/// The data set of everything as the paper cuts it, and the one of whole files. Files that cannot be read as such are
+/// added to `binaries`.
+///
+/// Every file is decoded twice, to see how large it is and to take its share, so that one at a time is in memory.
+fn media<'a, M: Media>(
+    files: &[&'a Input],
+    cut: (&'static str, &'static str),
+    whole: (&'static str, &'static str),
+    options: &Options,
+    binaries: &mut Vec<&'a Input>,
+) -> Result<(Option<DataSet>, Option<DataSet>), Error> {
+    let (mut readable, mut cut_lens, mut whole_lens) = (Vec::new(), Vec::new(), Vec::new());
+    for file in files {
+        if let Some(media) = decoded::<M>(file)? {
+            readable.push(*file);
+            cut_lens.push(media.cut().len() as u64);
+            whole_lens.push(media.whole().raw.len() as u64);
+        } else {
+            binaries.push(file);
         }
     }
-
-    fn add_piece(&mut self, raw: Vec<u8>, form: Form) {
-        self.files += 1;
-        self.pieces.push(Piece { raw, form });
-    }
-
-    /// One piece of everything.
-    fn stream(self, name: &'static str, about: &'static str, form: Form, options: &Options) -> Option<DataSet> {
-        let total = self.streams.iter().map(|stream| stream.len() as u64).sum();
-        let mut raw = Vec::new();
-        for stream in &self.streams {
-            let room = options.limit.saturating_sub(raw.len() as u64);
-            let share = share(stream.len() as u64, total, options.limit).min(room);
-            let share = usize::try_from(share).unwrap_or(usize::MAX);
-            raw.extend_from_slice(stream.get(..share).unwrap_or(stream));
+    let total = cut_lens.iter().sum();
+    let chosen = largest(&whole_lens, options.limit);
+    let (mut raw, mut pieces) = (Vec::new(), Vec::new());
+    for (i, (file, len)) in readable.iter().zip(&cut_lens).enumerate() {
+        let media = decoded::<M>(file)?.ok_or_else(|| Error::Read {
+            path: file.path.clone(),
+            source: std::io::Error::other("it changed while it was measured"),
+        })?;
+        let room = options.limit.saturating_sub(raw.len() as u64);
+        let share = usize::try_from(share(*len, total, options.limit).min(room)).unwrap_or(usize::MAX);
+        let bytes = media.cut();
+        raw.extend_from_slice(bytes.get(..share).unwrap_or(&bytes));
+        if chosen.contains(&i) {
+            pieces.push(media.whole());
         }
-        // The paper has whole chunks alone.
-        raw.truncate(raw.len() / CHUNK * CHUNK);
-        let piece = Piece { raw, form };
-        (!piece.raw.is_empty()).then(|| DataSet::new(name, about, self.files, vec![piece], true))
     }
+    // The paper has whole chunks alone.
+    raw.truncate(raw.len() / CHUNK * CHUNK);
+    pieces.sort_by_key(|piece| std::cmp::Reverse(piece.raw.len()));
+    let cut_files = cut_lens.iter().filter(|len| **len > 0).count() as u64;
+    let set = |(name, about), files: u64, pieces: Vec<Piece>, chunked| {
+        let any = pieces.iter().any(|piece| !piece.raw.is_empty());
+        any.then(|| DataSet::new(name, about, files, pieces, chunked))
+    };
+    let files = pieces.len() as u64;
+    let cut_piece = Piece { raw, form: M::CUT };
+    Ok((
+        set(cut, cut_files, vec![cut_piece], true),
+        set(whole, files, pieces, false),
+    ))
+}
 
-    /// One piece a file, the largest first of those that fit into the limit. Where none does, the smallest is taken.
-    fn whole(mut self, name: &'static str, about: &'static str, options: &Options) -> Option<DataSet> {
-        self.pieces.sort_by_key(|piece| std::cmp::Reverse(piece.raw.len()));
-        let smallest = self.pieces.last().map_or(0, |piece| piece.raw.len() as u64);
-        let mut room = options.limit.max(smallest);
-        self.pieces.retain(|piece| {
-            let left = room.checked_sub(piece.raw.len() as u64);
-            room = left.unwrap_or(room);
-            left.is_some()
-        });
-        let files = self.pieces.len() as u64;
-        (files > 0).then(|| DataSet::new(name, about, files, self.pieces, false))
-    }
+/// Which of these lengths fit into the limit, the largest first. Where none does, the smallest is taken.
+fn largest(lens: &[u64], limit: u64) -> Vec<usize> {
+    let mut order: Vec<(u64, usize)> = lens.iter().copied().zip(0..).collect();
+    order.sort_by_key(|(len, i)| (std::cmp::Reverse(*len), *i));
+    let mut room = limit.max(order.last().map_or(0, |(len, _)| *len));
+    order.retain(|(len, _)| {
+        let left = room.checked_sub(*len);
+        room = left.unwrap_or(room);
+        left.is_some()
+    });
+    order.into_iter().map(|(_, i)| i).collect()
 }
 
 /// Bytes without a pattern, the same every time.
@@ -370,17 +401,10 @@ mod tests {
     /// Regression: the smallest came first, and a picture of 163 bytes stood for all pictures.
     #[test]
     fn whole_files_are_the_largest_that_fit() {
-        let sizes = |limit| {
-            let mut column = Column::default();
-            for len in [10, 50, 30] {
-                column.add_piece(vec![0; len], Form::Bytes);
-            }
-            let set = column.whole("set", "", &Options { limit, noise: false }).unwrap();
-            set.pieces.iter().map(|piece| piece.raw.len()).collect::<Vec<_>>()
-        };
-        assert_eq!(sizes(1000), [50, 30, 10]);
-        assert_eq!(sizes(45), [30, 10]);
-        assert_eq!(sizes(5), [10]);
+        assert_eq!(largest(&[10, 50, 30], 1000), [1, 2, 0]);
+        assert_eq!(largest(&[10, 50, 30], 45), [2, 0]);
+        assert_eq!(largest(&[10, 50, 30], 5), [0]);
+        assert_eq!(largest(&[], 5), [0; 0]);
     }
 
     #[test]

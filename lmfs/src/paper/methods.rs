@@ -27,8 +27,8 @@ pub struct Contender {
     pub model: String,
     /// For chunks of 2,048 bytes; `None` where they say nothing.
     pub chunked: Option<Box<dyn Compressor>>,
-    /// For everything at once.
-    pub unchunked: Box<dyn Compressor>,
+    /// For everything at once; `None` where that is not wanted.
+    pub unchunked: Option<Box<dyn Compressor>>,
     /// How long it takes, roughly.
     pub(super) cost: Cost,
 }
@@ -71,14 +71,14 @@ impl Contender {
         let mut one = |lanes| {
             options.lanes = lanes;
             let codec = Codec::new(model.cloned(), options.clone())?;
-            Ok::<_, lmfs_codec::Error>(Box::new(Lmfs::new(&name, codec).unchunked(bytes + learned)))
+            Ok::<Box<dyn Compressor>, lmfs_codec::Error>(Box::new(Lmfs::new(&name, codec).unchunked(bytes + learned)))
         };
         let (chunked, unchunked) = (one(Some(1))?, one(None)?);
         Ok(Contender {
             name,
             model: model.map_or_else(String::new, |model| hex::encode(model.identity().digest)),
             chunked: Some(chunked),
-            unchunked,
+            unchunked: Some(unchunked),
             cost: Cost::of_parameters(model.map_or(0, |model| model.identity().parameters)),
         })
     }
@@ -91,7 +91,7 @@ impl Contender {
             name: compressor.name().to_owned(),
             model: String::new(),
             chunked,
-            unchunked: Box::new(compressor),
+            unchunked: Some(Box::new(compressor)),
             cost,
         }
     }

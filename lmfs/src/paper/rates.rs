@@ -8,9 +8,9 @@ use lmfs_codec::Stop;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::data::{CHUNK, DataSet, Piece};
+use super::data::{CHUNK, DataSet};
 use super::methods::Contender;
-use crate::eval::{Compressor, Error};
+use crate::eval::{Compressor, Error, Form};
 use crate::proc_status::processor_time;
 
 /// What was measured, by which one run finds what another measured.
@@ -72,19 +72,12 @@ impl Cell<'_> {
     }
 
     /// What is compressed on its own.
-    fn pieces(&self) -> Vec<Piece> {
+    fn pieces(&self) -> Vec<(&[u8], Form)> {
+        let all = self.set.pieces.iter();
         match self.key.chunk {
-            None => self.set.pieces.clone(),
-            Some(_) => self
-                .set
-                .pieces
-                .iter()
-                .flat_map(|piece| {
-                    piece.raw.chunks(CHUNK).map(|raw| Piece {
-                        raw: raw.to_vec(),
-                        form: piece.form,
-                    })
-                })
+            None => all.map(|piece| (piece.raw.as_slice(), piece.form)).collect(),
+            Some(_) => all
+                .flat_map(|piece| piece.raw.chunks(CHUNK).map(|raw| (raw, piece.form)))
                 .collect(),
         }
     }
@@ -93,22 +86,19 @@ impl Cell<'_> {
         let sizes: Result<Vec<(u64, Duration)>, Error> = self
             .pieces()
             .par_iter()
-            .map(|piece| {
+            .map(|(raw, form)| {
                 let begun = processor_time();
-                let compressed = self
-                    .compressor
-                    .compress_as(&piece.raw, piece.form, stop)
-                    .map_err(|error| {
-                        if stop.is_set() {
-                            return Error::Interrupted;
-                        }
-                        Error::Compressor {
-                            compressor: self.compressor.name().to_owned(),
-                            path: self.set.name.into(),
-                            reason: error.to_string(),
-                        }
-                    })?;
-                step(piece.raw.len() as u64 * self.cost);
+                let compressed = self.compressor.compress_as(raw, *form, stop).map_err(|error| {
+                    if stop.is_set() {
+                        return Error::Interrupted;
+                    }
+                    Error::Compressor {
+                        compressor: self.compressor.name().to_owned(),
+                        path: self.set.name.into(),
+                        reason: error.to_string(),
+                    }
+                })?;
+                step(raw.len() as u64 * self.cost);
                 Ok((compressed.bytes as u64, processor_time().saturating_sub(begun)))
             })
             .collect();
@@ -171,10 +161,7 @@ fn cells<'a>(sets: &'a [DataSet], contenders: &'a [Contender]) -> Vec<Cell<'a>> 
     for set in sets {
         for contender in contenders {
             let chunked = contender.chunked.as_deref().filter(|_| set.chunked);
-            let ways = [
-                (None, Some(contender.unchunked.as_ref())),
-                (Some(CHUNK as u64), chunked),
-            ];
+            let ways = [(None, contender.unchunked.as_deref()), (Some(CHUNK as u64), chunked)];
             for (chunk, compressor) in ways {
                 let Some(compressor) = compressor else { continue };
                 cells.push(Cell {

@@ -8,6 +8,7 @@ use super::kept::write;
 use super::rates::Rate;
 use super::svg::{Series, escaped, plot};
 use super::table::Table;
+use super::tokenization;
 use crate::eval::Error;
 
 /// Where and how it was measured.
@@ -22,7 +23,8 @@ pub struct Circumstances {
 const STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;color:#111;background:#fff;max-width:1180px;margin:0 auto;padding:0 12px}\
 h1{font-size:1.6em}h2{margin-top:2em;border-bottom:1px solid #ccc}\
-.wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9em;margin:.5em 0}\
+.wide{overflow-x:auto}.words td{text-align:left;white-space:normal}\
+table{border-collapse:collapse;font-size:.9em;margin:.5em 0}\
 th,td{padding:.15em .6em;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}\
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:#fff}\
 .best{font-weight:bold}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr));gap:1em}\
@@ -30,15 +32,20 @@ figure{margin:0}figcaption{font-weight:bold}svg{width:100%;max-width:560px;heigh
 svg text{font:12px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}.legend{font-size:.85em;margin:0}\
 .legend span{margin-right:1em;white-space:nowrap}.key{width:24px;height:8px}\
 code{background:#f3f3f3;padding:.1em .3em;overflow-wrap:anywhere}\
-@media print{.wide{overflow:visible}table{font-size:.7em}figure{break-inside:avoid}}";
+@media print{.wide{overflow:visible}table{font-size:.7em}figure,.wide,tr{break-inside:avoid}\
+h2,h2+p{break-after:avoid}}";
 
-/// Writes `index.html`, `rates.csv` and `curves.csv` into a folder.
+/// Writes `index.html`, `rates.csv`, `curves.csv` and `tokenization.csv` into a folder.
 ///
 /// # Errors
 /// A file that cannot be written.
 pub fn write_report(folder: &Path, table: &Table, curves: &[Curve], how: &Circumstances) -> Result<(), Error> {
     write(&folder.join("rates.csv"), &table.to_csv())?;
     write(&folder.join("curves.csv"), &curves_csv(curves))?;
+    write(
+        &folder.join("tokenization.csv"),
+        &tokenization::csv(&table.tokenization),
+    )?;
     write(&folder.join("index.html"), &page(table, curves, how))
 }
 
@@ -76,7 +83,7 @@ fn page(table: &Table, curves: &[Curve], how: &Circumstances) -> String {
     );
     let head = ["data", "what it is", "files", "bytes", "SHA-256"].map(str::to_owned);
     let rows = table.sets.iter().map(|set| set.cells().to_vec()).collect();
-    page.push_str(&table_of(&head, rows));
+    page.push_str(&table_of(&head, rows, "wide words"));
     for (chunk, title) in [(None, "Unchunked"), (Some(CHUNK as u64), "In chunks of 2,048 bytes")] {
         for adjusted in [false, true] {
             let what = if adjusted { "adjusted rate" } else { "raw rate" };
@@ -111,6 +118,15 @@ fn page(table: &Table, curves: &[Curve], how: &Circumstances) -> String {
     }
     page.push_str("</div>\n");
     page.push_str(&scaling(table));
+    if !table.tokenization.is_empty() {
+        page.push_str(
+            "<h2>Tokenization</h2>\n<p>The same models alone, in chunks of 2,048 bytes, with vocabularies cut out of \
+             their own: the single bytes and the first merges. Rates in percent, and processor time to encode and \
+             decode.</p>\n",
+        );
+        let (head, rows) = tokenization::cells(&table.tokenization);
+        page.push_str(&table_of(&head, rows, "wide"));
+    }
     page.push_str("<h2>How it was measured</h2>\n");
     page.push_str(&format!("<p><code>{}</code></p>\n", escaped(&how.command)));
     let facts = how
@@ -118,8 +134,11 @@ fn page(table: &Table, curves: &[Curve], how: &Circumstances) -> String {
         .iter()
         .map(|(name, value)| vec![(*name).to_owned(), value.clone()])
         .collect();
-    page.push_str(&table_of(&["".to_owned(), "".to_owned()], facts));
-    page.push_str("<p>Every number is in <code>rates.csv</code> and <code>curves.csv</code> beside this page.</p>\n");
+    page.push_str(&table_of(&["".to_owned(), "".to_owned()], facts, "wide words"));
+    page.push_str(
+        "<p>Every number is in <code>rates.csv</code>, <code>curves.csv</code> and \
+                   <code>tokenization.csv</code> beside this page.</p>\n",
+    );
     page.push_str("</body></html>\n");
     page
 }
@@ -128,7 +147,7 @@ fn figure(caption: &str, body: &str) -> String {
     format!("<figure><figcaption>{}</figcaption>{body}</figure>\n", escaped(caption))
 }
 
-fn table_of(head: &[String], rows: Vec<Vec<String>>) -> String {
+fn table_of(head: &[String], rows: Vec<Vec<String>>, class: &str) -> String {
     let cell = |tag: &str, text: &String| match text.strip_prefix('*') {
         Some(best) => format!("<{tag} class=\"best\">{}</{tag}>", escaped(best)),
         None => format!("<{tag}>{}</{tag}>", escaped(text)),
@@ -139,7 +158,7 @@ fn table_of(head: &[String], rows: Vec<Vec<String>>) -> String {
     };
     let rows: Vec<String> = rows.iter().map(|cells| row("td", cells)).collect();
     format!(
-        "<div class=\"wide\"><table>{}{}</table></div>\n",
+        "<div class=\"{class}\"><table>{}{}</table></div>\n",
         row("th", head),
         rows.concat()
     )
@@ -175,7 +194,7 @@ fn rates_table(table: &Table, chunk: Option<u64>, adjusted: bool) -> String {
         }));
         cells
     });
-    table_of(&head, rows.collect())
+    table_of(&head, rows.collect(), "wide")
 }
 
 /// Rates by the size of the model, and how much data a model needs to pay for itself.
@@ -233,7 +252,7 @@ fn scaling(table: &Table) -> String {
             rows.push(cells);
         }
     }
-    html.push_str(&table_of(&head, rows));
+    html.push_str(&table_of(&head, rows, "wide"));
     html
 }
 

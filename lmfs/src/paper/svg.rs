@@ -18,6 +18,8 @@ const DASHES: [&str; 3] = ["", "6 3", "2 3"];
 
 /// The size of a plot and its margins: left, right, top, bottom.
 const SIZE: (f64, f64) = (400.0, 280.0);
+/// Most that a character of a tick is wide.
+const LETTER: f64 = 7.5;
 const MARGINS: (f64, f64, f64, f64) = (46.0, 10.0, 10.0, 40.0);
 
 /// Text inside of markup.
@@ -73,14 +75,20 @@ pub fn plot(x_label: &str, y_label: &str, series: &[Series<'_>], tick: fn(f64) -
     }
     let mut ticks: Vec<f64> = all().map(|point| point.0).collect();
     ticks.sort_by(f64::total_cmp);
-    let mut last = f64::NEG_INFINITY;
+    let mut end = f64::NEG_INFINITY;
     for value in ticks {
         let at = x(value.max(least));
-        if at - last < 44.0 {
+        let text_width = LETTER * tick(value).chars().count() as f64;
+        let (anchor, from) = if at > left + width - 20.0 {
+            ("end", at - text_width)
+        } else {
+            ("middle", at - text_width / 2.0)
+        };
+        // One that would touch the one before is left out.
+        if from < end + LETTER {
             continue;
         }
-        last = at;
-        let anchor = if at > left + width - 20.0 { "end" } else { "middle" };
+        end = from + text_width;
         add(format_args!(
             "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{}</text>\n",
             above + height + 15.0,

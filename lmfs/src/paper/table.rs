@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::data::{CHUNK, DataSet, Summary};
 use super::rates::Rate;
+use super::tokenization::{Tokenization, cells};
 use crate::eval::table::of_numbers;
 
 /// All rates, with what they are of. Its serde form is what `--json` prints.
@@ -15,6 +16,8 @@ pub struct Table {
     pub sets: Vec<Summary>,
     /// Every number.
     pub rates: Vec<Rate>,
+    /// The same models with smaller vocabularies.
+    pub tokenization: Vec<Tokenization>,
 }
 
 impl Table {
@@ -24,6 +27,7 @@ impl Table {
         Table {
             sets: sets.iter().map(DataSet::summary).collect(),
             rates,
+            tokenization: Vec::new(),
         }
     }
 
@@ -111,6 +115,16 @@ impl fmt::Display for Table {
                 }
                 writeln!(f, "{}", table.trim_fmt())?;
             }
+        }
+        if !self.tokenization.is_empty() {
+            let (head, rows) = cells(&self.tokenization);
+            let mut table = of_numbers(head);
+            table.add_rows(rows);
+            writeln!(
+                f,
+                "\nraw rate in percent, in chunks of 2,048 bytes, with smaller vocabularies\n{}",
+                table.trim_fmt()
+            )?;
         }
         Ok(())
     }

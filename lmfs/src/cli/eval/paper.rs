@@ -17,7 +17,7 @@ use super::super::trial;
 use crate::byte_size;
 use crate::eval::{Error, Input};
 use crate::generate::Predicted;
-use crate::paper::{self, Circumstances, Contender, Curve, DataSet, Kept, Table};
+use crate::paper::{self, Circumstances, Contender, Curve, DataSet, Kept, Named, Table, Tokenization};
 use crate::progress::Progress;
 
 /// What of lmfs is measured.
@@ -60,12 +60,14 @@ pub fn run(
         .map_err(Error::Threads)?;
     let meter = Mutex::new(Meter::new(quiet));
     let rates = pool.install(|| rates(&sets, &contenders, kept.as_ref(), &meter, stop))?;
+    let tokenization = pool.install(|| tokenization(&sets, &methods, &rates, kept.as_ref(), &meter, stop))?;
     let curves = match &kept {
         None => Vec::new(),
         Some(kept) => pool.install(|| curves(&sets, &methods, kept, &meter, stop))?,
     };
     meter.lock().finish();
-    let table = Table::new(&sets, rates);
+    let mut table = Table::new(&sets, rates);
+    table.tokenization = tokenization;
     if let Some(folder) = &args.report {
         paper::write_report(folder, &table, &curves, &circumstances(args, threads))?;
     }
@@ -100,6 +102,39 @@ fn rates(
     let known = kept.map_or(&nothing, |kept| &kept.rates);
     let found = |rate: &paper::Rate| kept.map_or(Ok(()), |kept| kept.add_rate(rate));
     paper::measure(sets, contenders, known, &found, &progress, stop)
+}
+
+/// The models with smaller vocabularies. With their own they were measured already.
+fn tokenization(
+    sets: &[DataSet],
+    methods: &[Method],
+    rates: &[paper::Rate],
+    kept: Option<&Kept>,
+    meter: &Mutex<Meter>,
+    stop: &Stop,
+) -> Result<Vec<Tokenization>, Error> {
+    let mut known: HashMap<paper::Key, paper::Rate> = kept.map(|kept| kept.rates.clone()).unwrap_or_default();
+    known.extend(rates.iter().map(|rate| (rate.key.clone(), rate.clone())));
+    let models: Vec<Named<'_>> = methods
+        .iter()
+        .filter_map(|method| {
+            method
+                .model
+                .as_ref()
+                .map(|(model, bytes)| (method.name.as_str(), model, *bytes))
+        })
+        .collect();
+    let progress = |share: f64, left: Option<Duration>| {
+        let note = left.map_or_else(String::new, |left| format!("about {} left", minutes(left)));
+        meter.lock().show(&Progress {
+            stage: "smaller vocabularies".into(),
+            done: (share * 1000.0) as u64,
+            total: 1000,
+            note,
+        });
+    };
+    let found = |rate: &paper::Rate| kept.map_or(Ok(()), |kept| kept.add_rate(rate));
+    paper::tokenization(sets, &models, &known, &found, &progress, stop)
 }
 
 /// The curves of every predictor on every data set of one piece.
