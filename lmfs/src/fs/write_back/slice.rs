@@ -125,7 +125,7 @@ impl WriteBack {
                 begun = Instant::now();
             }
             // Other requests run between the blocks of this one.
-            if tried < found.snapshots.len() {
+            if tried < plan.snapshots.len() {
                 yield_now().await;
             }
         }
