@@ -107,19 +107,19 @@ def pack(
     """Compress objects harder, on any executor, and swap those that have not changed meanwhile. Needs fsspec.
 
     ``where`` is a filesystem of fsspec with ``paths`` in it, or a URL. Folders stand for all that is below them. The
-    ``executor`` is one of ``concurrent.futures``: threads, processes, ``Client.get_executor()`` of Dask, and others; by
-    default a thread for each core of this machine. A function that makes one will do, too: then another one is made when
-    processes are killed and it breaks. Workers need lmfs and access to the objects.
+    ``executor`` is one of ``concurrent.futures``: threads, processes, ``Client.get_executor()`` of Dask, and others;
+    by default a thread for each core of this machine. A function that makes one will do, too: then another one is
+    made when processes are killed and it breaks. Workers need lmfs and access to the objects.
 
     Workers read pieces of ``piece`` bytes of content and code them. Here they are joined, checked, and written on the
-    condition that the object still is what was read. So a worker that is killed, late or does something twice costs time
-    and nothing else. A piece that is not back after ``again`` seconds is given to another worker, too. One that fails is
-    tried again ``retries`` times. ``tasks`` are given out at a time, by default four for each worker.
+    condition that the object still is what was read. So a worker that is killed, late or does something twice costs
+    time and nothing else. A piece that is not back after ``again`` seconds is given to another worker, too. One that
+    fails is tried again ``retries`` times. ``tasks`` are given out at a time, by default four for each worker.
 
     S3 has conditional writes, which are raced once before anything is written. For other filesystems, ``exclusive``
     promises that nobody else writes meanwhile. ``containers_only`` leaves out what is not compressed yet, for readers
-    without lmfs. Objects of more than ``largest`` stored bytes are left out, and no more than that are packed at the same
-    time. ``progress`` is called with each path and what came of it.
+    without lmfs. Objects of more than ``largest`` stored bytes are left out, and no more than that are packed at the
+    same time. ``progress`` is called with each path and what came of it.
     """
     import fsspec
 

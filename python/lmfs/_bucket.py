@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import shutil
@@ -13,7 +14,18 @@ from urllib.parse import urlencode
 from fsspec.asyn import sync
 
 #: What tells one version of a file from the next one, where a filesystem has it.
-VERSION = ("size", "ETag", "etag", "generation", "version_id", "LastModified", "last_modified", "mtime", "created", "ino")
+VERSION = (
+    "size",
+    "ETag",
+    "etag",
+    "generation",
+    "version_id",
+    "LastModified",
+    "last_modified",
+    "mtime",
+    "created",
+    "ino",
+)
 #: Writers that race for one version, and how many races there are.
 WRITERS, RACES = 8, 10
 
@@ -206,7 +218,9 @@ def probe(bucket: Any, folder: str) -> None:
     """Races conditional writes. A server that checks first and writes then, in two steps, loses what others write."""
 
     def unfit(what: str) -> OSError:
-        return OSError(f"the server's conditional writes cannot be trusted, and packing would lose what others write: it {what}")
+        return OSError(
+            f"the server's conditional writes cannot be trusted, and packing would lose what others write: it {what}"
+        )
 
     path = f"{folder.rstrip('/')}/.lmfs-probe-{random.SystemRandom().getrandbits(64):016x}"
 
@@ -237,12 +251,12 @@ def probe(bucket: Any, folder: str) -> None:
     with ThreadPoolExecutor(WRITERS) as pool:
         try:
             refused('"0123456789abcdef0123456789abcdef"', "wrote an object that was not there although it had to be")
-            data, version = race(0, lambda data: bucket.create(path, data))
+            data, version = race(0, functools.partial(bucket.create, path))
             first = version
             for number in range(1, RACES):
                 if bucket.read(path, version, 0, len(data)) != data:
                     raise unfit("has something else than what it said was written")
-                data, version = race(number, lambda data: bucket.update(path, version, data))
+                data, version = race(number, functools.partial(bucket.update, path, version))
             refused(first, "replaced an object that had changed")
         finally:
             bucket.fs.invalidate_cache(folder)

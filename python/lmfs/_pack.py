@@ -7,7 +7,15 @@ import time
 import uuid
 import zlib
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Iterator
 
@@ -179,8 +187,8 @@ class Run:
             return
         if self._make is None:
             raise BrokenExecutor(
-                "the executor broke, perhaps as a worker was killed. What was packed stays packed. Give pack a function that "
-                "makes executors instead of one, and it goes on with the next"
+                "the executor broke, perhaps as a worker was killed. What was packed stays packed. Give pack a function "
+                "that makes executors instead of one, and it goes on with the next"
             ) from error
         broken.shutdown(wait=False, cancel_futures=True)
         self._executor = self._make()

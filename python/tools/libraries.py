@@ -2,8 +2,8 @@
 
 usage: python libraries.py ENDPOINT BUCKET [MEGABYTES] [LEVEL...]      (default: 20 MB, levels 1 and 4)
 
-ENDPOINT is a server that speaks S3, such as tests/s3/server.py. Each result is compared with that of the plain file. CPU
-time is that of this process, and the server's is not in it."""
+ENDPOINT is a server that speaks S3, such as tests/s3/server.py. Each result is compared with that of the plain file.
+CPU time is that of this process, and the server's is not in it."""
 
 import functools
 import json
@@ -54,7 +54,8 @@ class Counter:
 
 def rows():
     for n in range(1 << 40):
-        yield n, 1_700_000_000 + n // 3, f"/pages/{n // 13 % 977}/index.html", 200 if n % 11 else 404, n * 7919 % 100_000
+        status = 200 if n % 11 else 404
+        yield n, 1_700_000_000 + n // 3, f"/pages/{n // 13 % 977}/index.html", status, n * 7919 % 100_000
 
 
 def written(as_json):

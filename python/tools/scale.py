@@ -3,7 +3,8 @@
 usage: python scale.py dask|ray [MEGABYTES] [LEVEL] [TURNS]
 
 Both are run by turns. Where other work runs, wall time says little. Then CPU time counts: that of the busiest worker,
-and that of all of them in equal shares, which is what they would have if each had a core of its own. The bytes are compared with those that this process makes."""
+and that of all of them in equal shares, which is what they would have if each had a core of its own. The bytes are
+compared with those that this process makes."""
 
 import os
 import pathlib
@@ -66,7 +67,11 @@ def executors():
     from ray_executor import RayExecutor
 
     ray.init(
-        num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100 << 20, _node_ip_address="127.0.0.1"
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=100 << 20,
+        _node_ip_address="127.0.0.1",
     )
     return [RayExecutor(num_cpus=2), RayExecutor(num_cpus=1)], ray.shutdown
 
