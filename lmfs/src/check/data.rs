@@ -44,7 +44,7 @@ pub fn check(
         let damaged = std::mem::take(&mut at.damaged).into_iter();
         for (ino, block) in damaged.filter(|place| *place <= at.after) {
             if let Some(extent) = job.store.extent(ino, block)?
-                && let Err(reason) = look(job, ino, block, extent)?
+                && let BlockCheck::Damaged(reason) = look(job, ino, block, extent)?
             {
                 at.damaged.push((ino, block));
                 report.damage.push(damage(job, ino, block, extent, reason, path)?);
@@ -134,13 +134,13 @@ fn all(
             }
             report.blocks += 1;
             match result? {
-                Ok(bytes) => {
+                BlockCheck::Whole(bytes) => {
                     report.decoded_bytes += bytes.len() as u64;
                     if let Some(sums) = &mut sums {
                         sums.block(ino, block, &bytes)?;
                     }
                 }
-                Err(reason) => {
+                BlockCheck::Damaged(reason) => {
                     at.damaged.push((ino, block));
                     report.damage.push(damage(job, ino, block, extent, reason, path)?);
                     if let Some(sums) = &mut sums {
@@ -184,23 +184,35 @@ fn damage(
     })
 }
 
-/// Looks at a block, again if it changed meanwhile; gives its bytes (none unless it was decoded) or says what is wrong.
-fn look(job: &Job<'_>, ino: u64, block: u64, mut extent: Extent) -> Result<Result<Vec<u8>, String>, Error> {
+/// What is found where a block should be.
+enum BlockCheck {
+    /// Its bytes, or none if nothing is to be decoded or the block is gone.
+    Whole(Vec<u8>),
+    /// What is wrong with it.
+    Damaged(String),
+}
+
+/// Looks at a block, again if it changed meanwhile.
+fn look(job: &Job<'_>, ino: u64, block: u64, mut extent: Extent) -> Result<BlockCheck, Error> {
     for _ in 0..TRIES {
-        let Err(reason) = look_once(job, ino, block, extent)? else {
-            break;
+        let reason = match look_once(job, ino, block, extent)? {
+            BlockCheck::Damaged(reason) => reason,
+            whole @ BlockCheck::Whole(_) => return Ok(whole),
         };
         match job.store.extent(ino, block)? {
-            None => return Ok(Ok(Vec::new())),
-            Some(now) if now == extent => return Ok(Err(reason)),
+            None => return Ok(BlockCheck::Whole(Vec::new())),
+            Some(now) if now == extent => return Ok(BlockCheck::Damaged(reason)),
             Some(now) => extent = now,
         }
     }
     look_once(job, ino, block, extent)
 }
 
-fn look_once(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Result<Vec<u8>, String>, Error> {
-    Ok(misplaced(job, ino, block, extent)?.map_or_else(|| decode(job, ino, block, extent), Err))
+fn look_once(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<BlockCheck, Error> {
+    if let Some(reason) = misplaced(job, ino, block, extent)? {
+        return Ok(BlockCheck::Damaged(reason));
+    }
+    Ok(decode(job, ino, block, extent).map_or_else(BlockCheck::Damaged, BlockCheck::Whole))
 }
 
 /// What is wrong with where a block stands.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lmfs_codec::{Codec, Options, Stop};
-use lmfs_indexer::io::Directory;
+use lmfs_indexer::io::{Directory, Fault, FaultIo};
 use lmfs_indexer::{
     Change, CreateOptions, Dirent, Error as StoreError, Extent, Inode, Io, Kind, MemIo, OpenOptions, ROOT_INO, Store,
     Time,
@@ -88,6 +88,10 @@ fn made() -> Files {
 }
 
 fn inspect(store: &Store) -> Report {
+    look_through(store, true)
+}
+
+fn look_through(store: &Store, data: bool) -> Report {
     let (codec, dir) = (codec(), tempfile::tempdir().unwrap());
     check_contents(&Job {
         store,
@@ -95,13 +99,28 @@ fn inspect(store: &Store) -> Report {
         folder: &Directory::open(dir.path()).unwrap(),
         computing: None,
         block_size: BLOCK as u32,
-        data: true,
+        data,
         resume: false,
         pace: &Pace::new(None),
         stop: &Stop::new(),
         progress: &|_| (),
     })
     .unwrap()
+}
+
+/// Regression: a check read and decoded each intact block twice.
+#[test]
+fn an_intact_block_is_read_once() {
+    let io = Arc::new(FaultIo::new(Arc::new(MemIo::from_files(made()))));
+    let (store, _) = Store::open(io.clone(), options()).unwrap();
+    // The first check opens the segments.
+    let blocks = inspect(&store).blocks;
+    let calls = |data| {
+        io.fail(Fault::Error, u64::MAX, 0);
+        assert_eq!(look_through(&store, data).damage.len(), 0);
+        io.mend().0
+    };
+    assert_eq!(calls(true) - calls(false), blocks);
 }
 
 /// Ctrl-C was not heard while the rows were looked at: a check of many files went on for minutes.
