@@ -169,11 +169,18 @@ mod tests {
         file.set_len(MOST as u64 + 1).unwrap();
         assert!(read(&io, memory).is_err());
         // Rows without end, in pages that are small.
-        let mut bytes = MAGIC.to_vec();
-        bytes.push(VERSION);
-        let page = packed::pack(&vec![0; MAX_ROWS]).unwrap();
-        (0..2 * MOST / MAX_ROWS).for_each(|_| put_bytes(&mut bytes, &page));
-        let io = MemIo::from_files([(NAME.to_owned(), bytes)]);
-        assert!(read(&io, memory).is_err());
+        let value = packed::digits(MAX_ROWS / 2);
+        for (pages, good) in [(MOST / value.len() - 2, true), (MOST / value.len() + 1, false)] {
+            let mut bytes = MAGIC.to_vec();
+            bytes.push(VERSION);
+            let mut page = Writer::default();
+            for n in 0..pages as u32 {
+                page.push(&n.to_be_bytes(), &value);
+                put(&mut bytes, &mut page).unwrap();
+            }
+            assert!(bytes.len() < MOST);
+            let io = MemIo::from_files([(NAME.to_owned(), bytes)]);
+            assert_eq!(read(&io, memory).is_ok(), good, "{pages} pages");
+        }
     }
 }

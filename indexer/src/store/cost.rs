@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use super::checkpoint::{Begin, End};
+use crate::index::packed;
 use crate::index::page::Writer;
 use crate::index::rows;
 use crate::io::FaultIo;
@@ -161,7 +162,7 @@ fn checkpoints_that_are_named_again_and_again_are_tried_once() {
     for n in 0..4000_u32 {
         page.push(&rows::meta_key(&n.to_be_bytes()), &[7; 200]);
     }
-    let page = page.take();
+    let page = packed::pack(&page.take()).unwrap();
     let begins: Vec<_> = (0..2)
         .map(|_| {
             let begin = made.begin();

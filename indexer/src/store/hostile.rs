@@ -224,18 +224,20 @@ fn pages_that_cannot_be_unpacked_are_passed_over() {
         max_ino: 9,
         max_id: 9,
     };
-    let good = packed::pack(&[]).unwrap();
+    let mut page = Writer::default();
+    page.push(&rows::meta_key(b"key"), &b"value ".repeat(20));
+    let good = packed::pack(&page.take()).unwrap();
     let mut long = Vec::new();
     put_varint(&mut long, u64::MAX);
-    long.extend_from_slice(good.get(1..).unwrap());
+    long.extend_from_slice(good.get(2..).unwrap());
     let enormous = packed::pack(&vec![0; packed::MAX_ROWS + 1]).unwrap();
-    let twice = [&good[..], good.get(1..).unwrap()].concat();
-    for page in [vec![], vec![0], vec![0xff; 40], long, enormous, twice] {
-        let store = open(&with_packed_checkpoint(begin, &page, 0), false).unwrap();
+    let twice = [&good[..], good.get(2..).unwrap()].concat();
+    for page in [vec![], vec![0xff; 40], long, enormous, twice] {
+        let store = open(&with_packed_checkpoint(begin, &page, 1), false).unwrap();
         assert_eq!(store.inode(GOOD).unwrap().map(|i| i.ino), Some(GOOD));
         assert_eq!(store.log.checkpoint(), Position::default(), "{page:02x?}");
     }
-    let store = open(&with_packed_checkpoint(begin, &good, 0), false).unwrap();
+    let store = open(&with_packed_checkpoint(begin, &good, 1), false).unwrap();
     assert_ne!(store.log.checkpoint(), Position::default());
 }
 
