@@ -30,6 +30,7 @@ mod parity_files;
 mod pending;
 mod query;
 mod recover;
+mod reload;
 mod shutdown_marker;
 
 pub use pending::{HeldBlock, PendingBlock};

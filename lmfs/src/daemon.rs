@@ -4,6 +4,7 @@ mod announce;
 pub mod control;
 mod control_service;
 mod event;
+mod follower;
 mod guard;
 mod inherited;
 mod log;

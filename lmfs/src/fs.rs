@@ -174,6 +174,16 @@ impl Filesystem {
         flushed
     }
 
+    /// Reads the log of a store again that somebody else writes. Open files show what they have become. Waits for the
+    /// disk.
+    ///
+    /// # Errors
+    /// What the store reports: then it stays as it was.
+    pub fn reload(&self) -> Result<()> {
+        let _report = self.journal.store().reload()?;
+        self.inodes.refresh()
+    }
+
     /// Stores everything, makes it durable and ends all threads. From its start every change is refused (ENOTCONN): the
     /// users of a mount that was detached while they worked in it can still ask for some.
     ///

@@ -21,6 +21,7 @@ mod session;
 
 pub use connect::Options;
 pub use helper::fusermount;
+pub use reply::believe_for;
 pub use session::{Session, mount};
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! A store in a bucket, which is a folder here: pushed, cloned, pushed on, interrupted, and refused where it must be.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 use std::fs;
 use std::path::Path;
@@ -225,4 +225,80 @@ fn of_two_that_watch_one_survives() {
     scratch.lmfs("push", &[&url]).ok();
     mount.umount();
     clone_equals(&scratch, "clone", &original);
+}
+
+fn mounted(scratch: &Scratch, url: &str) -> lmfs_tests::Mount {
+    let cache = scratch.path("cache");
+    let args = ["-o", "ro", "--poll", "1", "--cache-dir", cache.to_str().unwrap()];
+    scratch.mount_store(Path::new(url), &args)
+}
+
+/// A mount shows what was pushed, follows it, and reads what it fetched once without the bucket.
+#[test]
+fn a_bucket_is_mounted_and_followed() {
+    let (scratch, original) = Scratch::filled(&[]);
+    let url = url(&scratch);
+    scratch.lmfs("push", &[&url]).ok();
+    let reader = mounted(&scratch, &url);
+    diff(&original, &reader.path("copy"));
+    fs::write(reader.path("copy/new"), "x").unwrap_err();
+    // What is pushed shows, also in files that are open, and what is removed goes.
+    let writer = scratch.mount(&[]);
+    for n in 0..3_u8 {
+        let content = vec![n; 50_000 + usize::from(n)];
+        fs::write(writer.path("copy/changing"), &content).unwrap();
+        fs::write(writer.path(format!("copy/file {n}")), &content).unwrap();
+        if n > 0 {
+            fs::remove_file(writer.path(format!("copy/file {}", n - 1))).unwrap();
+        }
+        lmfs(["gc".as_ref(), scratch.mountpoint().as_os_str()]).ok();
+        scratch.lmfs("push", &[&url]).ok();
+        until("the reader has it", || {
+            let there = fs::read(reader.path("copy/changing")).is_ok_and(|read| read == content);
+            let gone = n == 0 || !reader.path(format!("copy/file {}", n - 1)).exists();
+            there && gone && reader.path(format!("copy/file {n}")).exists()
+        });
+    }
+    writer.umount();
+    fs::copy(reader.path("copy/changing"), original.join("changing")).unwrap();
+    fs::copy(reader.path("copy/file 2"), original.join("file 2")).unwrap();
+    diff(&original, &reader.path("copy"));
+    lmfs(["check".as_ref(), scratch.path("other").as_os_str(), "--data".as_ref()]).ok();
+    reader.umount();
+    // The cache survives. A damaged part of it is fetched again.
+    let reader = mounted(&scratch, &url);
+    diff(&original, &reader.path("copy"));
+    reader.umount();
+    for entry in walk(&scratch.path("cache")) {
+        if entry.extension().is_some_and(|name| name == "blocks") {
+            let mut bytes = fs::read(&entry).unwrap();
+            bytes.iter_mut().skip(44).step_by(1000).for_each(|byte| *byte ^= 1);
+            fs::write(entry, bytes).unwrap();
+        }
+    }
+    let reader = mounted(&scratch, &url);
+    diff(&original, &reader.path("copy"));
+    reader.umount();
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] })
+        .collect()
+}
+
+#[test]
+fn a_bucket_is_mounted_for_reading_with_a_cache_or_not_at_all() {
+    let (scratch, _) = Scratch::filled(&[]);
+    let url = url(&scratch);
+    let (point, cache) = (scratch.mountpoint(), scratch.path("cache"));
+    let mount = |args: &[&str]| lmfs([&["mount", &url, point.to_str().unwrap()], args].concat());
+    mount(&["-o", "ro", "--cache-dir", cache.to_str().unwrap()]).refused(&["bucket"]);
+    scratch.lmfs("push", &[&url]).ok();
+    mount(&["--cache-dir", cache.to_str().unwrap()]).refused(&["-o ro"]);
+    mount(&["-o", "ro"]).refused(&["--cache-dir"]);
+    mount(&["-o", "ro", "--cache-dir", cache.to_str().unwrap()]).ok();
+    assert!(point.join("copy").is_dir());
+    lmfs(["umount".as_ref(), point.as_os_str()]).ok();
 }

@@ -127,6 +127,21 @@ impl Log {
         self.head.lock()
     }
 
+    /// Takes over what was found of a log that somebody else writes. Segments that are gone were collected: blocks in
+    /// them lie elsewhere by now.
+    pub(crate) fn replace(&self, found: Resume) {
+        let mut head = self.head();
+        let mut segments = self.segments.write();
+        let gone = segments.keys().filter(|id| !found.segments.contains_key(id));
+        self.removed().extend(gone);
+        *segments = found.segments;
+        head.end = found.head.as_ref().map_or(0, |(segment, _)| segment.len());
+        head.segment = found.head.map(|(segment, _)| segment);
+        head.seq = found.seq;
+        head.next_segment = found.next_segment;
+        head.checkpoint = found.checkpoint;
+    }
+
     /// All segments, oldest first.
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
         self.segments.read().values().cloned().collect()

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
+use crate::bucket::replica::is_url;
+
 /// What to mount where, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountConfig {
@@ -47,7 +49,7 @@ fn parse(text: &str, path: &Path) -> anyhow::Result<MountConfig> {
         PathBuf::from(OsString::from_vec(unescape(name.as_bytes())))
     });
     for (what, path) in [("store", &text.store), ("mountpoint", &mountpoint)] {
-        if !path.is_absolute() {
+        if !path.is_absolute() && !is_url(path) {
             bail!("{what} has to be an absolute path, '{}' is not", path.display());
         }
     }

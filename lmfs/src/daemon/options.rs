@@ -1,5 +1,6 @@
 //! Mount options as `-o` and fstab have them.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::byte_size::{self, SizeError};
@@ -61,6 +62,12 @@ pub struct Options {
     pub pack_idle: u64,
     /// What new blocks are to be, if not what the store says.
     pub prefer: Option<Prefer>,
+    /// The folder for what is fetched of a store in a bucket.
+    pub cache_dir: Option<PathBuf>,
+    /// The most bytes of segments in it.
+    pub cache_dir_size: u64,
+    /// Seconds after which a bucket is looked at again.
+    pub poll: u64,
 }
 
 impl Default for Options {
@@ -75,6 +82,9 @@ impl Default for Options {
             pack: PackMode::Idle,
             pack_idle: 30,
             prefer: None,
+            cache_dir: None,
+            cache_dir_size: 4 << 30,
+            poll: 10,
         }
     }
 }
@@ -164,12 +174,10 @@ impl Options {
             ("cache_size" | "cache-size", Some(value)) => self.cache_size = byte_size::parse(value)?,
             ("pack", Some(value)) => self.pack = value.parse()?,
             ("prefer", Some(value)) => self.prefer = Some(value.parse()?),
-            ("pack_idle" | "pack-idle", Some(value)) => {
-                self.pack_idle = value.parse().map_err(|_| OptionError::Seconds {
-                    option: option.to_owned(),
-                    value: value.to_owned(),
-                })?;
-            }
+            ("pack_idle" | "pack-idle", Some(value)) => self.pack_idle = seconds(option, value)?,
+            ("cache_dir" | "cache-dir", Some(value)) => self.cache_dir = Some(PathBuf::from(value)),
+            ("cache_dir_size" | "cache-dir-size", Some(value)) => self.cache_dir_size = byte_size::parse(value)?,
+            ("poll", Some(value)) => self.poll = seconds(option, value)?.max(1),
             _ => {
                 return Err(OptionError::Unknown(option.to_owned()));
             }
@@ -221,8 +229,17 @@ impl Options {
         list.push(format!("pack={}", self.pack));
         list.push(format!("pack_idle={}", self.pack_idle));
         list.extend(self.prefer.map(|prefer| format!("prefer={prefer}")));
+        list.push(format!("cache_dir_size={}", self.cache_dir_size));
+        list.push(format!("poll={}", self.poll));
         list
     }
+}
+
+fn seconds(option: &str, value: &str) -> Result<u64, OptionError> {
+    value.parse().map_err(|_| OptionError::Seconds {
+        option: option.to_owned(),
+        value: value.to_owned(),
+    })
 }
 
 impl FromStr for PackMode {

@@ -13,9 +13,11 @@ use signal_hook::iterator::Signals;
 use super::control::Server;
 use super::control_service::ControlService;
 use super::event::Event;
+use super::follower::Follower;
 use super::running::{NoPacker, Running, place};
 use super::status::Status;
 use super::{Announcer, Log, Options, PackMode, guard, inherited, mountpoint, service_manager, unmount};
+use crate::bucket::replica::{Replica, Source};
 use crate::error_chain::explain;
 use crate::fs::{self, Filesystem};
 use crate::fuse;
@@ -35,11 +37,17 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often the length of the log, and where the store lies, is looked at.
 const GLANCE: Duration = Duration::from_secs(10);
 
+/// How long the kernel believes, at most, what it is told of a store that somebody else writes: the bucket may be
+/// looked at sooner than it was to be.
+const BELIEF: Duration = Duration::from_secs(10);
+
 /// What to mount where.
 #[derive(Debug, Clone)]
 pub struct MountRequest {
-    /// The store.
+    /// The store, or the folder that stands for one in a bucket.
     pub store: Folder,
+    /// The bucket, if it lies in one.
+    pub source: Option<Source>,
     /// The directory, as typed.
     pub mountpoint: PathBuf,
     /// How.
@@ -76,7 +84,10 @@ struct Started {
     control: Arc<ControlService>,
     server: Server,
     events: mpsc::Receiver<Event>,
+    follower: Option<Follower>,
     store: Opened,
+    /// The bucket that the store lies in. Its threads end last.
+    _replica: Option<Arc<Replica>>,
 }
 
 fn start(request: &MountRequest, announcer: &Announcer) -> anyhow::Result<Started> {
@@ -93,7 +104,11 @@ fn start(request: &MountRequest, announcer: &Announcer) -> anyhow::Result<Starte
         prefer: options.prefer,
         ..Access::full(&purpose)
     };
-    let mut store = Opened::open(request.store.clone(), &access)?;
+    let replica = request.source.as_ref().map(Replica::open).transpose()?.map(Arc::new);
+    let mut store = match &replica {
+        Some(replica) => replica.open_store(&access)?,
+        None => Opened::open(request.store.clone(), &access)?,
+    };
     for warning in store.report.warnings.iter().chain(&store.model_fault) {
         announcer.warning(warning);
     }
@@ -113,7 +128,10 @@ fn start(request: &MountRequest, announcer: &Announcer) -> anyhow::Result<Starte
     let mut server = Server::start(store.folder.dir(), control.clone())
         .with_context(|| format!("cannot make the control socket of {}", store.path().display()))?;
     mountpoint::detach_dead(&mountpoint, store.path())?;
-    let session = fuse::mount(fs.clone(), &mountpoint, &fuse_options(&store, options))
+    if let Some(source) = &request.source {
+        fuse::believe_for(source.poll.min(BELIEF));
+    }
+    let session = fuse::mount(fs.clone(), &mountpoint, &fuse_options(&store, request))
         .with_context(|| format!("cannot mount on {}", mountpoint.display()))?;
     let mount = mountinfo::at(&mountpoint).context("cannot read /proc/self/mountinfo")?;
     let mount = mount
@@ -138,6 +156,11 @@ fn start(request: &MountRequest, announcer: &Announcer) -> anyhow::Result<Starte
     watch_session(&session, tell).context("cannot watch the mount")?;
     let housekeeper = (!options.read_only).then(|| Housekeeper::start(store.indexer.clone()));
     let housekeeper = housekeeper.transpose().context("cannot start garbage collection")?;
+    let follower = match (&replica, &request.source) {
+        (Some(replica), Some(source)) => Some(Follower::start(replica.clone(), &fs, source.poll)),
+        _ => None,
+    };
+    let follower = follower.transpose().context("cannot follow the bucket")?;
     let mut started = Started {
         mount,
         session,
@@ -149,7 +172,9 @@ fn start(request: &MountRequest, announcer: &Announcer) -> anyhow::Result<Starte
         control,
         server,
         events,
+        follower,
         store,
+        _replica: replica,
     };
     started.start_background();
     Ok(started)
@@ -165,12 +190,15 @@ fn fs_options(store: &Opened, request: &MountRequest, mountpoint: &Path) -> fs::
     }
 }
 
-fn fuse_options(store: &Opened, options: &Options) -> fuse::Options {
+fn fuse_options(store: &Opened, request: &MountRequest) -> fuse::Options {
+    let options = &request.options;
+    // Whoever writes to a bucket decides what is in it.
+    let trusted = request.source.is_none() && store.folder.is_trusted();
     fuse::Options {
         read_only: options.read_only,
         allow_other: options.allow_other,
         allow_root: options.allow_root,
-        kernel: options.kernel(store.folder.is_trusted()),
+        kernel: options.kernel(trusted),
         source: store.path().as_os_str().to_owned(),
         ..fuse::Options::default()
     }
@@ -340,7 +368,7 @@ impl Started {
         self.server.leave_mount();
         self.store.say_ending();
         service_manager::stopping("storing what was written");
-        drop((self.background, self.housekeeper));
+        drop((self.background, self.housekeeper, self.follower));
         self.control.close();
         // Operations that were under way are answered before the event loops end. Changes asked of a detached busy
         // mount are refused from the shutdown on; it holds the store, and with it the lock, until this process ends.

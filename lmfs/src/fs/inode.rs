@@ -81,6 +81,25 @@ impl Inodes {
         }
     }
 
+    /// Makes all nodes what the store has by now, which somebody else writes.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn refresh(&self) -> Result<()> {
+        for node in self.nodes.all() {
+            let inode = self.journal.store().inode(node.ino)?;
+            let mut state = node.lock();
+            match inode {
+                Some(inode) => {
+                    state.stored_size = inode.size;
+                    state.inode = inode;
+                }
+                None => state.gone = true,
+            }
+        }
+        Ok(())
+    }
+
     /// A number that no inode had before.
     pub fn new_ino(&self) -> u64 {
         self.next_ino.fetch_add(1, Ordering::Relaxed)

@@ -7,7 +7,7 @@ use fuser::{INodeNo, ReplyDirectory, ReplyDirectoryPlus};
 
 use super::answer::{guarded, refuse};
 use super::convert::{file_attr, file_type, generation};
-use super::reply::TTL;
+use super::reply::ttl;
 use crate::fs::{Errno, Filesystem};
 
 /// Lists names from `offset` on, as many as fit into the reply.
@@ -35,7 +35,7 @@ pub fn names_with_attributes(fs: &Filesystem, fh: u64, offset: u64, mut reply: R
                     INodeNo(entry.ino),
                     entry.offset,
                     name,
-                    &TTL,
+                    ttl(),
                     &file_attr(&attr),
                     generation(&attr),
                 )

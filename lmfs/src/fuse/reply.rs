@@ -1,5 +1,6 @@
 //! How a result of the filesystem becomes a reply to the kernel.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use fuser::{
@@ -12,7 +13,21 @@ use crate::fs::{Attr, StatFs};
 
 /// How long the kernel may believe what it was told. Nobody else changes a mounted store, and where the filesystem does
 /// so on its own (how much space a file takes) it says so.
-pub const TTL: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_secs(3600);
+
+/// A shorter time, if somebody else changes the store. A process has one mount.
+static SHORT: OnceLock<Duration> = OnceLock::new();
+
+/// From now on the kernel may believe what it is told for so long, and drops the pages of a file when it is opened. The
+/// first call counts.
+pub fn believe_for(time: Duration) {
+    let _ = SHORT.set(time);
+}
+
+/// How long the kernel may believe what it is told now.
+pub fn ttl() -> &'static Duration {
+    SHORT.get().unwrap_or(&LONG)
+}
 
 /// A reply that can be an error. Dropped unanswered, it answers EIO by itself.
 pub trait Refuse: Send + 'static {
@@ -47,12 +62,13 @@ pub struct OpenReply {
 
 impl OpenReply {
     /// A file's handle. All changes to a file go through the kernel's cache, so what it holds stays true when the file
-    /// is opened again.
+    /// is opened again, unless somebody else changes the store.
     pub fn file(handle: u64) -> OpenReply {
-        OpenReply {
-            handle,
-            flags: FopenFlags::FOPEN_KEEP_CACHE,
-        }
+        let flags = match SHORT.get() {
+            None => FopenFlags::FOPEN_KEEP_CACHE,
+            Some(_) => FopenFlags::empty(),
+        };
+        OpenReply { handle, flags }
     }
 
     /// A directory's handle.
@@ -80,19 +96,19 @@ impl Answer<()> for ReplyEmpty {
 
 impl Answer<Attr> for ReplyEntry {
     fn answer(self, attr: Attr) {
-        self.entry(&TTL, &file_attr(&attr), generation(&attr));
+        self.entry(ttl(), &file_attr(&attr), generation(&attr));
     }
 }
 
 impl Answer<Attr> for ReplyAttr {
     fn answer(self, attr: Attr) {
-        self.attr(&TTL, &file_attr(&attr));
+        self.attr(ttl(), &file_attr(&attr));
     }
 }
 
 impl Answer<Attr> for ReplyStatx {
     fn answer(self, attr: Attr) {
-        self.statx(&TTL, &file_attr(&attr));
+        self.statx(ttl(), &file_attr(&attr));
     }
 }
 
@@ -117,7 +133,7 @@ impl Answer<OpenReply> for ReplyOpen {
 impl Answer<(Attr, OpenReply)> for ReplyCreate {
     fn answer(self, (attr, opened): (Attr, OpenReply)) {
         self.created(
-            &TTL,
+            ttl(),
             &file_attr(&attr),
             generation(&attr),
             FileHandle(opened.handle),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lmfs_codec::model::{LanguageModel, LoadOptions, load_bytes};
 use lmfs_codec::{Codec, Options};
-use lmfs_indexer::{OpenOptions, OpenReport, RealIo, Store};
+use lmfs_indexer::{Io, OpenOptions, OpenReport, RealIo, Store};
 
 use super::config::{Config, ModelConfig};
 use super::dictionaries;
@@ -94,16 +94,31 @@ impl Opened {
         if !access.read_only {
             lock.require_writable(path)?;
         }
-        let io = RealIo::in_directory(folder.dir().clone());
+        let io = Arc::new(RealIo::in_directory(folder.dir().clone()));
+        // Who only reads wants all that can still be read.
+        Opened::open_log(folder, access, lock, io, access.read_only)
+    }
+
+    /// Locks the folder and opens a store for reading whose log lies elsewhere: what is missing there may only be late,
+    /// so it is an error.
+    ///
+    /// # Errors
+    /// As for [`Opened::open`].
+    pub fn open_elsewhere(folder: Folder, access: &Access, log: Arc<dyn Io>) -> Result<Opened> {
+        let lock = Lock::acquire(folder.dir(), &access.purpose)?;
+        Opened::open_log(folder, access, lock, log, false)
+    }
+
+    fn open_log(folder: Folder, access: &Access, lock: Lock, io: Arc<dyn Io>, salvage: bool) -> Result<Opened> {
+        let path = folder.path();
         let options = OpenOptions {
             read_only: access.read_only,
-            // Who only reads wants all that can still be read.
-            salvage: access.read_only,
+            salvage,
             store_id: Some(folder.config().store_id.into_bytes()),
             parity: folder.config().parity,
             ..OpenOptions::default()
         };
-        let (indexer, report) = Store::open(Arc::new(io), options).map_err(|source| {
+        let (indexer, report) = Store::open(io, options).map_err(|source| {
             let path = path.to_owned();
             match source {
                 lmfs_indexer::Error::LogDamaged { .. } if folder.config().parity > 0 => {

@@ -81,7 +81,21 @@ impl Bucket {
     /// # Errors
     /// A HEAD that is damaged or of a newer version; a request that failed.
     pub async fn head(&self) -> Result<Option<(Head, Version)>> {
-        let got = match self.store.get_opts(&self.path(HEAD), GetOptions::default()).await {
+        self.get_head(GetOptions::default()).await
+    }
+
+    /// HEAD if it is not the one of `version` any more.
+    pub(super) async fn newer_head(&self, version: &Version) -> Result<Option<(Head, Version)>> {
+        let options = GetOptions::new().with_if_none_match(version.e_tag.clone());
+        match self.get_head(options).await {
+            Err(Error::Request(object_store::Error::NotModified { .. })) => Ok(None),
+            Ok(None) => Err(Error::NoHead(self.name())),
+            got => got,
+        }
+    }
+
+    async fn get_head(&self, options: GetOptions) -> Result<Option<(Head, Version)>> {
+        let got = match self.store.get_opts(&self.path(HEAD), options).await {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             got => got?,
         };

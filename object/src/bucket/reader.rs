@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use super::cache::{CHUNK, Chunks};
 use super::error::{Error, Result};
 use super::head::{File, Head, Piece};
-use super::place::Bucket;
+use super::place::{Bucket, Version};
 
 /// Who reads so much at once goes on, as a rule: so many bytes are fetched in one request then.
 const SCAN: u64 = 512 << 10;
@@ -67,12 +67,29 @@ impl Reader {
     /// # Errors
     /// None is there, or none that can be used.
     pub async fn head(&self) -> Result<Head> {
+        Ok(self.head_and_version().await?.0)
+    }
+
+    /// The same with its version, for [`Reader::newer`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn head_and_version(&self) -> Result<(Head, Version)> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         match self.bucket.head().await? {
             None => Err(Error::NoHead(self.bucket.name())),
             Some((head, _)) if head.seq.is_none() => Err(Error::Unfinished(self.bucket.name())),
-            Some((head, _)) => Ok(head),
+            Some(found) => Ok(found),
         }
+    }
+
+    /// HEAD, if it is another one by now.
+    ///
+    /// # Errors
+    /// As for [`Reader::head`].
+    pub async fn newer(&self, version: &Version) -> Result<Option<(Head, Version)>> {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bucket.newer_head(version).await
     }
 
     /// The name of the bucket, for people.

@@ -49,6 +49,7 @@ Examples:
   lmfs mount ~/archive.lmfs ~/archive
   lmfs mount /srv/logs.lmfs /var/log/old -o allow_other,ro
   lmfs mount -f --cache-size 1GiB store mnt     in the foreground
+  lmfs mount s3://backup/archive mnt -o ro --cache-dir ~/.cache/archive
 
 In /etc/fstab (with a link from /sbin/mount.lmfs to lmfs):
   /srv/logs.lmfs  /var/log/old  lmfs  allow_other,nofail,cache_size=1GiB  0 0
@@ -59,8 +60,8 @@ A background daemon logs to STORE/lmfs.log. `systemctl start lmfs@...` logs to t
 #[derive(Debug, Default, Args)]
 #[command(after_help = MOUNT_EXAMPLES)]
 pub struct Mount {
-    /// Folder of the store
-    #[arg(required_unless_present = "config")]
+    /// Folder of the store, or the URL of a bucket that `lmfs push` filled, with `-o ro` and --cache-dir
+    #[arg(required_unless_present = "config", value_name = "STORE|URL")]
     pub store: Option<PathBuf>,
     /// Where to mount it (an existing empty directory)
     #[arg(required_unless_present = "config")]
@@ -72,8 +73,8 @@ pub struct Mount {
     #[arg(short, long)]
     pub foreground: bool,
     /// Mount options as in fstab, comma-separated: ro, allow_other, allow_root, noatime, nodev, nosuid, noexec, sync,
-    /// dirsync, nonempty and their opposites, cache_size=SIZE, pack=idle|off, pack_idle=SECONDS, prefer=WHAT. Options
-    /// for mount(8) and systemd are ignored
+    /// dirsync, nonempty and their opposites, cache_size=SIZE, pack=idle|off, pack_idle=SECONDS, prefer=WHAT,
+    /// cache_dir=DIR, cache_dir_size=SIZE, poll=SECONDS. Options for mount(8) and systemd are ignored
     #[arg(short, long = "options", value_name = "OPT,...", value_delimiter = ',', action = ArgAction::Append)]
     pub options: Vec<String>,
     /// Memory for decoded blocks [default: 256MiB]
@@ -91,6 +92,15 @@ pub struct Mount {
     /// Mount read-only
     #[arg(long)]
     pub read_only: bool,
+    /// With a URL, the folder for what is fetched. It is kept for the next time
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// The most bytes of segments in it [default: 4GiB]
+    #[arg(long, value_name = "SIZE", value_parser = byte_size::parse)]
+    pub cache_dir_size: Option<u64>,
+    /// With a URL, look for what was pushed every so many seconds [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub poll: Option<u64>,
     /// This process is the daemon. Its standard output is the pipe to the waiting parent.
     #[arg(long, hide = true)]
     pub background_child: bool,

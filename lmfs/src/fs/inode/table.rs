@@ -54,6 +54,13 @@ impl NodeTable {
         self.shard(ino).ok()?.nodes.get(&ino).and_then(Weak::upgrade)
     }
 
+    /// All nodes that something holds.
+    pub fn all(&self) -> Vec<Arc<Node>> {
+        let of_shard =
+            |shard: &Mutex<Shard>| -> Vec<_> { shard.lock().nodes.values().filter_map(Weak::upgrade).collect() };
+        self.shards.iter().flat_map(of_shard).collect()
+    }
+
     fn shard(&self, ino: u64) -> Result<MutexGuard<'_, Shard>> {
         // Inode numbers are dense, so the low bits spread them evenly.
         let shard = self.shards.get((ino % SHARDS as u64) as usize);

@@ -1,0 +1,187 @@
+//! A store in a bucket as it is mounted: a folder on this machine with its config, its model and a cache, and the log
+//! over there.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use lmfs_indexer::io::Directory;
+use lmfs_object::bucket::{Cache, Head, Reader, Version};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio::runtime::Runtime;
+
+use super::io::BucketIo;
+use super::url;
+use crate::store::{Access, Folder, Opened, write_new};
+
+/// Where a store is, and how it is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What `lmfs push` was given.
+    pub url: String,
+    /// The folder for what is fetched.
+    pub cache_dir: PathBuf,
+    /// The most bytes of segments in it.
+    pub cache_bytes: u64,
+    /// How often HEAD is looked at.
+    pub poll: Duration,
+}
+
+/// Whether what is to be mounted is a URL and no folder.
+#[must_use]
+pub fn is_url(store: &Path) -> bool {
+    store.to_str().is_some_and(|store| store.contains("://"))
+}
+
+/// A store that lies in a bucket.
+pub struct Replica {
+    /// The folder that stands for the store on this machine.
+    pub folder: Folder,
+    reader: Arc<Reader>,
+    head: Mutex<(Head, Version)>,
+    io: Arc<BucketIo>,
+    runtime: Runtime,
+}
+
+impl Replica {
+    /// Reads HEAD and fetches what is needed besides the log: the config and the model.
+    ///
+    /// # Errors
+    /// A bucket without a store; a folder that cannot be used.
+    pub fn find(source: &Source) -> anyhow::Result<Replica> {
+        Replica::with_cache(source, false)
+    }
+
+    /// The same with the cache, which one process uses at a time.
+    ///
+    /// # Errors
+    /// As there; another process that uses it.
+    pub fn open(source: &Source) -> anyhow::Result<Replica> {
+        Replica::with_cache(source, true)
+    }
+
+    fn with_cache(source: &Source, cached: bool) -> anyhow::Result<Replica> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("lmfs-bucket")
+            .enable_all()
+            .build()
+            .context("cannot start threads for requests")?;
+        let bucket = url::bucket(&source.url, false)?;
+        let plain = Reader::new(bucket.clone(), None)?;
+        let (head, version) = runtime.block_on(plain.head_and_version())?;
+        let place = source.cache_dir.join(head.store_id.to_string());
+        std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+        let dir = Directory::open(&place).with_context(|| format!("cannot open {}", place.display()))?;
+        let fetched = runtime.block_on(fetch_files(&plain, &head, &dir));
+        fetched.with_context(|| format!("cannot prepare {}", place.display()))?;
+        let folder = Folder::find(&place)?;
+        if folder.config().store_id != head.store_id {
+            bail!("{} holds the config of another store than its HEAD says", source.url);
+        }
+        let cache = cached.then(|| Cache {
+            folder: place.join("cache"),
+            bytes: source.cache_bytes,
+        });
+        let reader = Arc::new(Reader::new(bucket, cache)?);
+        let io = Arc::new(BucketIo::new(Arc::clone(&reader), runtime.handle().clone(), &head));
+        Ok(Replica {
+            folder,
+            reader,
+            head: Mutex::new((head, version)),
+            io,
+            runtime,
+        })
+    }
+
+    /// Opens the store for reading.
+    ///
+    /// # Errors
+    /// Another mount that uses the folder; a log that is damaged; requests that fail.
+    pub fn open_store(&self, access: &Access) -> anyhow::Result<Opened> {
+        Ok(Opened::open_elsewhere(self.folder.clone(), access, self.io.clone())?)
+    }
+
+    /// Looks whether HEAD is another one by now, and has `reload` read the log again if so; says whether it did.
+    ///
+    /// # Errors
+    /// Requests that fail; a bucket that was emptied and filled again.
+    pub fn follow(&self, reload: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<bool> {
+        let mut known = self.head.lock();
+        let Some((head, version)) = self.runtime.block_on(self.reader.newer(&known.1))? else {
+            return Ok(false);
+        };
+        if head.lineage != known.0.lineage || head.store_id != known.0.store_id {
+            bail!("{} was emptied and filled again: mount it again", self.reader.place());
+        }
+        if head.files != known.0.files {
+            self.io.begin(&head);
+            let reloaded = reload();
+            self.io.end(reloaded.is_ok());
+            reloaded?;
+        }
+        *known = (head, version);
+        Ok(true)
+    }
+
+    /// Whether something could not be read because HEAD was older than the grace period.
+    pub fn was_behind(&self) -> bool {
+        self.io.was_behind()
+    }
+}
+
+/// Fetches the config, and the model unless it is there.
+async fn fetch_files(reader: &Reader, head: &Head, dir: &Directory) -> anyhow::Result<()> {
+    dir.make_directory("models")?;
+    for file in &head.files {
+        let (folder, name) = match file.path.split_once('/') {
+            None => (dir.clone(), file.path.as_str()),
+            Some(("models", name)) => (dir.directory("models")?, name),
+            Some(_) => continue,
+        };
+        if let Ok(there) = folder.open_file(name, false)
+            && there.metadata()?.len() == file.len()
+            && is_whole(&there, file)?
+        {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        for piece in &file.pieces {
+            bytes.extend_from_slice(&reader.piece(piece).await?);
+        }
+        write_new(&folder, name, &bytes).with_context(|| format!("cannot write {}", file.path))?;
+    }
+    Ok(())
+}
+
+fn is_whole(there: &std::fs::File, file: &lmfs_object::bucket::File) -> std::io::Result<bool> {
+    use std::io::Read;
+    let mut there = there;
+    for piece in &file.pieces {
+        let mut digest = Sha256::new();
+        std::io::copy(
+            &mut Read::by_ref(&mut there).take(piece.length),
+            &mut Hashing(&mut digest),
+        )?;
+        if hex::encode(digest.finalize()) != piece.sha256 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes bytes into a digest.
+struct Hashing<'a>(&'a mut Sha256);
+
+impl std::io::Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! Follows HEAD of the bucket that a mounted store lies in.
+
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::bucket::replica::Replica;
+use crate::error_chain::explain;
+use crate::fs::Filesystem;
+
+/// How often it is looked whether a reader found an object gone.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// A thread that follows. It ends when this is dropped.
+pub struct Follower {
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Follower {
+    /// Looks at HEAD every `poll`, and at once when an object is gone.
+    ///
+    /// # Errors
+    /// A system that gives no threads.
+    pub fn start(replica: Arc<Replica>, fs: &Arc<Filesystem>, poll: Duration) -> io::Result<Follower> {
+        let (stop, stopped) = mpsc::channel();
+        let fs = Arc::downgrade(fs);
+        let follow = move || follow(&replica, &fs, poll, &stopped);
+        let thread = thread::Builder::new().name("follow".into()).spawn(follow)?;
+        Ok(Follower {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // It logs what goes wrong, and has nothing else to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn follow(replica: &Replica, fs: &Weak<Filesystem>, poll: Duration, stopped: &mpsc::Receiver<()>) {
+    let mut looked = Instant::now();
+    let mut failing = false;
+    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(GLANCE.min(poll)) {
+        let behind = replica.was_behind();
+        if !behind && looked.elapsed() < poll {
+            continue;
+        }
+        looked = Instant::now();
+        let Some(fs) = fs.upgrade() else { return };
+        match replica.follow(|| Ok(fs.reload()?)) {
+            Ok(is_new) => {
+                if is_new {
+                    tracing::info!("up to transaction {}", fs.store().seq());
+                } else if behind {
+                    tracing::error!("HEAD names objects that are gone, and there is no newer one");
+                }
+                failing = false;
+            }
+            Err(error) if !failing => {
+                tracing::warn!(
+                    "cannot follow the bucket, and what was there stays mounted: {}",
+                    explain(&error)
+                );
+                failing = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
