@@ -44,7 +44,14 @@ impl Contents {
         };
         let mut state = node.file()?;
         let grows = !keep_size && end > state.inode.size;
-        self.zero(&node, &mut state, zero, grows.then_some(end), kill_suid)
+        let perm = state.inode.perm;
+        let done = self.zero(&node, &mut state, zero, grows.then_some(end), kill_suid);
+        let cleared = state.inode.perm != perm;
+        drop(state);
+        if cleared {
+            self.journal.events().changed(ino);
+        }
+        done
     }
 
     /// Makes a range read as zeros, and the file `grown` bytes long. What lies beyond the end of the file reads as

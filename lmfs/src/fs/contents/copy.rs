@@ -122,7 +122,12 @@ impl Contents {
         }
         // Nobody's flush may store an older state of these blocks after them.
         let _one_at_a_time = blocks.target.flushing.lock().await;
-        self.commit_shared(blocks, terms.kill_suid)
+        let perm = blocks.target.lock().inode.perm;
+        let shared = self.commit_shared(blocks, terms.kill_suid);
+        if blocks.target.lock().inode.perm != perm {
+            self.journal.events().changed(blocks.target.ino);
+        }
+        shared
     }
 
     /// Whether blocks that are stored from `to` on lie beyond the stored size, with dirty ones before them.

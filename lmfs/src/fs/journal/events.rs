@@ -16,6 +16,11 @@ impl Events {
 
     /// The use of space of a file changed.
     pub fn stored(&self, ino: u64) {
+        self.changed(ino);
+    }
+
+    /// A request changed more of an inode than its answer says: the kernel takes the mode for the old one otherwise.
+    pub fn changed(&self, ino: u64) {
         if let Some(told) = self.on_stored.get() {
             told(ino);
         }

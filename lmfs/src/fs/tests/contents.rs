@@ -314,3 +314,45 @@ fn what_lies_beyond_the_end_is_not_seen_when_the_file_grows() {
         assert_eq!(disk.reopen().all(ino), expected);
     }
 }
+
+/// Regression: after fallocate by a stranger, the kernel took the file for one with set-user-id for as long as it kept
+/// the mode (xfstests generic/683 to 685). Its attributes were written anew, and nobody told it.
+#[test]
+fn the_kernel_learns_that_a_request_cleared_set_user_id() {
+    type Act = fn(&Filesystem, u64, u64);
+    let acts: [Act; 4] = [
+        |fs, ino, _| {
+            fs.fallocate(ino, 0, 10, Allocate::ZeroRange { keep_size: true }, true)
+                .unwrap()
+        },
+        |fs, ino, _| {
+            fs.fallocate(ino, 0, 10, Allocate::Reserve { keep_size: true }, true)
+                .unwrap()
+        },
+        |fs, ino, _| drop(fs.write(ino, 0, b"bytes", true).unwrap()),
+        |fs, ino, other| {
+            let [from, to] = [other, ino].map(|ino| FilePosition { ino, offset: 0 });
+            fs.copy_file_range(from, to, u64::from(BLOCK), true).unwrap();
+        },
+    ];
+    for act in acts {
+        let disk = Disk::new();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = told.clone();
+        disk.fs.on_stored(move |ino| tell.lock().push(ino));
+        let (ino, other) = (disk.file("program"), disk.file("other"));
+        for ino in [ino, other] {
+            disk.fs.write(ino, 0, &[7; BLOCK as usize], false).unwrap();
+            disk.fs.fsync(ino).unwrap();
+        }
+        let perm = SetAttr {
+            perm: Some(0o6755),
+            ..SetAttr::default()
+        };
+        disk.fs.setattr(ino, perm, false).unwrap();
+        told.lock().clear();
+        act(&disk.fs, ino, other);
+        assert_eq!(disk.fs.getattr(ino).unwrap().perm, 0o755);
+        assert!(told.lock().contains(&ino));
+    }
+}

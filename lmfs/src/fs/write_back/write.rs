@@ -92,13 +92,19 @@ impl WriteBack {
         }
         self.put_bytes(node, &mut state, range.start, data);
         state.inode.size = state.inode.size.max(range.end);
+        let perm = state.inode.perm;
         if kill_suid {
             kill_suid_bits(&mut state.inode.perm);
         }
+        let cleared = state.inode.perm != perm;
         // Once per flush: the queue would otherwise grow by one for every write.
-        if state.dirty.bytes() >= self.limits.flush_at && !state.flush_queued {
-            state.flush_queued = true;
-            drop(state);
+        let flush = state.dirty.bytes() >= self.limits.flush_at && !state.flush_queued;
+        state.flush_queued |= flush;
+        drop(state);
+        if cleared {
+            self.journal.events().changed(node.ino);
+        }
+        if flush {
             self.flush_soon(node.clone());
         }
         Ok(Written::Bytes(count))
