@@ -329,7 +329,9 @@ fn the_kernel_learns_that_a_request_cleared_set_user_id() {
             fs.fallocate(ino, 0, 10, Allocate::Reserve { keep_size: true }, true)
                 .unwrap()
         },
-        |fs, ino, _| drop(fs.write(ino, 0, b"bytes", true).unwrap()),
+        |fs, ino, _| {
+            fs.write(ino, 0, b"bytes", true).unwrap();
+        },
         |fs, ino, other| {
             let [from, to] = [other, ino].map(|ino| FilePosition { ino, offset: 0 });
             fs.copy_file_range(from, to, u64::from(BLOCK), true).unwrap();
