@@ -10,11 +10,11 @@ use crate::byte_size;
 /// The options of the paper's experiments.
 #[derive(Debug, Args)]
 pub struct Paper {
-    /// Measure as in table 1 of "Language Modeling Is Compression": raw and adjusted rates of all compressors on text,
-    /// pictures and sound, unchunked and in chunks of 2,048 bytes
+    /// Measure as in table 1 of "Language Modeling Is Compression". These are raw and adjusted rates of all compressors
+    /// on text, pictures and sound, unchunked and in chunks of 2,048 bytes
     #[arg(long)]
     pub paper: bool,
-    /// What of lmfs to measure: mix (no language model), a built-in model, or the path of a GGUF file
+    /// What of lmfs to measure, which is mix (no language model), a built-in model, or the path of a GGUF file
     #[arg(
         long,
         value_name = "METHOD,...",
@@ -54,10 +54,10 @@ half is written anew, in grey, and shown beside the original.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Generate {
-    /// What predicts: gzip, zstd, lzma, mix (no language model), a built-in model, or the path of a GGUF file
+    /// What predicts, which is gzip, zstd, lzma, mix (no language model), a built-in model, or the path of a GGUF file
     #[arg(long, value_name = "COMPRESSOR")]
     pub from: String,
-    /// File to continue: text, sound (WAV, AIFF, FLAC) or a picture (PNG, PPM, BMP, TIFF) [default: nothing]
+    /// File to continue, with text, sound (WAV, AIFF, FLAC) or a picture (PNG, PPM, BMP, TIFF) [default: nothing]
     #[arg(long, value_name = "FILE")]
     pub prompt: Option<PathBuf>,
     /// Bytes or samples to write [default: 256 bytes, or as many samples as the prompt has]
