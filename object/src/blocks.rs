@@ -4,6 +4,7 @@ pub mod disk;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
@@ -75,10 +76,12 @@ impl Blocks {
         self.memory.lock().get(key).cloned()
     }
 
-    /// Blocks, if all of them are in memory.
-    pub fn held(&self, keys: impl Iterator<Item = Option<BlockKey>>) -> Option<Vec<Bytes>> {
+    /// Parts of blocks, if all of them are in memory.
+    pub fn held(&self, parts: impl Iterator<Item = Option<(BlockKey, Range<usize>)>>) -> Option<Vec<Bytes>> {
         let mut memory = self.memory.lock();
-        keys.map(|key| memory.get(&key?).cloned()).collect()
+        parts
+            .map(|part| part.and_then(|(key, part)| Some(memory.get(&key)?.slice(part))))
+            .collect()
     }
 
     /// A block of `len` bytes that is in memory or on disk.

@@ -54,14 +54,14 @@ impl Shared {
         if range.is_empty() || range.end - range.start > CACHED {
             return Ok(None);
         }
-        let Ok(places) = places(container, range.clone()).collect::<Result<Vec<_>, _>>() else {
+        let parts = places(container, range.clone()).map(|place| {
+            // An error is told by what loads the place.
+            let place = place.ok()?;
+            Some((container.block(&place)?, part(&place, &range)))
+        });
+        let Some(held) = self.blocks.held(parts) else {
             return Ok(None);
         };
-        let held = self.blocks.held(places.iter().map(|place| container.block(place)));
-        let Some(mut held) = held else { return Ok(None) };
-        for (bytes, place) in held.iter_mut().zip(&places) {
-            *bytes = bytes.slice(part(place, &range));
-        }
         let mut response = match seen.fresh(self.options.trust) {
             Some(response) => response,
             // Is that still the object?

@@ -72,7 +72,12 @@ async fn main() {
     );
     println!("read cold     {:8.0} MB/s", whole(&store, &path, 1).await);
     whole(&store, &path, 1).await;
-    let (inner, cached) = (whole(&plain, &path, 20).await, whole(&store, &path, 20).await);
+    let (mut inner, mut cached) = (0.0_f64, 0.0_f64);
+    // By turns, as other work comes and goes. The best of each counts.
+    for _ in 0..15 {
+        inner = inner.max(whole(&plain, &path, 1).await);
+        cached = cached.max(whole(&store, &path, 1).await);
+    }
     println!(
         "read cached   {cached:8.0} MB/s, inner store {inner:.0} MB/s: {:.2}",
         cached / inner
@@ -82,7 +87,6 @@ async fn main() {
     let trusting = LmfsStore::new(bucket, options).unwrap();
     whole(&trusting, &path, 1).await;
     for (len, step) in [(100, 1 << 16), (65_536, 1 << 16), (65_536, 1), (1 << 20, 1 << 16)] {
-        // By turns, as other work comes and goes. The best of each counts.
         let mut best = [0.0_f64; 3];
         for _ in 0..15 {
             for (best, store) in best.iter_mut().zip([&plain as &dyn ObjectStore, &store, &trusting]) {
