@@ -1,5 +1,6 @@
 //! One slice of bytes, one self-describing block: pure functions over slices.
 
+mod behind;
 mod codec;
 mod coder;
 mod engine;
@@ -12,6 +13,7 @@ mod sample;
 mod warm_states;
 mod zstd;
 
+pub use behind::Needs;
 pub use codec::Codec;
 pub(crate) use codec::{decode_as, decode_as_into};
 pub use fingerprint::Fingerprint;

@@ -2,6 +2,7 @@
 
 use crate::dictionary_id::DictionaryId;
 use crate::engine::Engine;
+use crate::reference_digest::ReferenceDigest;
 
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -85,6 +86,25 @@ pub enum Error {
         id: DictionaryId,
         /// What is wrong.
         reason: String,
+    },
+
+    /// A block was coded behind another block, which was not given.
+    #[error(
+        "the block was coded behind another block, with CRC-32 {needed}; only the store that it was written in can \
+         decode it"
+    )]
+    MissingReference {
+        /// CRC-32 of the bytes that it needs.
+        needed: ReferenceDigest,
+    },
+
+    /// A block was coded behind another block than the one that was given.
+    #[error("the block was coded behind a block with CRC-32 {needed}, and the one that was given has {found}")]
+    WrongReference {
+        /// CRC-32 of the bytes that it needs.
+        needed: ReferenceDigest,
+        /// CRC-32 of those that were given.
+        found: ReferenceDigest,
     },
 
     /// The model is the right one, but its bits come out differently here.

@@ -26,11 +26,13 @@ mod hex;
 mod level;
 pub mod mix;
 pub mod model;
+mod reference_digest;
 mod simd;
 mod stop;
 pub mod stream;
 
-pub use block::{Codec, Fingerprint, Header, MAX_BLOCK, MIN_BLOCK, Method, Options};
+pub use block::{Codec, Fingerprint, Header, MAX_BLOCK, MIN_BLOCK, Method, Needs, Options};
 pub use error::{Error, Result};
 pub use level::Level;
+pub use reference_digest::ReferenceDigest;
 pub use stop::Stop;

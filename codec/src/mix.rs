@@ -48,7 +48,7 @@ mod warm;
 
 pub use data_layout::DataLayout;
 pub use predictor::Predictor;
-pub use warm::WarmState;
+pub use warm::{Front, WarmState};
 
 use crate::entropy::range_coder::{Coder, Decoder, Encoder, StreamEnd};
 use crate::simd::dispatch::WholeTask;
@@ -198,29 +198,29 @@ fn damaged(end: StreamEnd) -> Error {
     Error::damaged("block", end.to_string())
 }
 
-/// Codes a block behind a dictionary. Its data layout is plain.
+/// Codes a block behind a dictionary or a reference. Its data layout is plain.
 ///
 /// # Errors
 /// [`Error::Interrupted`].
-pub fn encode_warm(predictor: &mut Predictor, warm: &WarmState, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
-    predictor.reset_warm(warm, raw.len());
+pub fn encode_behind(predictor: &mut Predictor, front: Front<'_>, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
+    predictor.reset_behind(front, raw.len());
     let mut coder = Encoder::new(Vec::new());
     code_bytes(predictor, &mut coder, raw, raw.len(), stop)?;
     Ok(coder.finish())
 }
 
-/// Decodes what [`encode_warm`] made of `len` bytes behind the same dictionary.
+/// Decodes what [`encode_behind`] made of `len` bytes behind the same.
 ///
 /// # Errors
 /// [`Error::Damaged`]; [`Error::Interrupted`].
-pub fn decode_warm(
+pub fn decode_behind(
     predictor: &mut Predictor,
-    warm: &WarmState,
+    front: Front<'_>,
     stream: &[u8],
     len: usize,
     stop: &Stop,
 ) -> Result<Vec<u8>> {
-    predictor.reset_warm(warm, len);
+    predictor.reset_behind(front, len);
     let mut coder = Decoder::new(stream);
     code_bytes(predictor, &mut coder, &[], len, stop)?;
     coder.finish().map_err(damaged)?;
@@ -244,7 +244,18 @@ mod tests {
     }
 
     fn behind(predictor: &mut Predictor, warm: &WarmState, raw: &[u8]) -> Vec<u8> {
-        encode_warm(predictor, warm, raw, &Stop::new()).unwrap()
+        behind_all(predictor, front(warm), raw)
+    }
+
+    fn behind_all(predictor: &mut Predictor, front: Front<'_>, raw: &[u8]) -> Vec<u8> {
+        encode_behind(predictor, front, raw, &Stop::new()).unwrap()
+    }
+
+    fn front(warm: &WarmState) -> Front<'_> {
+        Front {
+            dictionary: Some(warm),
+            reference: &[],
+        }
     }
 
     fn learned(predictor: &mut Predictor, text: &[u8]) -> WarmState {
@@ -363,6 +374,11 @@ mod tests {
         encoded_as(&mut used, &text, DataLayout::Sound(2));
         let warm = learned(&mut used, &text);
         behind(&mut used, &warm, &text);
+        let front = Front {
+            reference: &text,
+            ..front(&warm)
+        };
+        behind_all(&mut used, front, &text);
         let mut coder = Encoder::new(Vec::new());
         lanes(&mut used, &mut coder, &text, &[1000, 1720], &[0, 1, 1]);
         assert_eq!(encoded(&mut used, &text), encoded(&mut Predictor::new(), &text));
@@ -383,7 +399,7 @@ mod tests {
                 let stream = behind(&mut predictor, &warm, raw);
                 let mut other = Predictor::new();
                 assert_eq!(
-                    decode_warm(&mut other, &warm, &stream, len, &Stop::new()).unwrap(),
+                    decode_behind(&mut other, front(&warm), &stream, len, &Stop::new()).unwrap(),
                     raw,
                     "{len} behind {dictionary_len}"
                 );
@@ -393,6 +409,39 @@ mod tests {
                         "{}",
                         stream.len()
                     );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_of_any_length_return_behind_any_reference() {
+        let text: Vec<u8> = (0..5_000_u32)
+            .flat_map(|i| format!("let v{} = f({});\n", i * 7919 % 977, i % 31).into_bytes())
+            .collect();
+        let mut predictor = Predictor::new();
+        let warm = learned(&mut predictor, &text[60_000..]);
+        for dictionary in [None, Some(&warm)] {
+            for reference_len in [0, 1, 4, 5, 6, 4096, 50_000] {
+                let reference = &text[..reference_len];
+                let front = Front { dictionary, reference };
+                for len in [0, 1, 5, 6, 4096, 30_000] {
+                    // The same but for its head and a byte in the middle.
+                    let mut raw = text[10..10 + len].to_vec();
+                    if let Some(byte) = raw.get_mut(len / 2) {
+                        *byte ^= 1;
+                    }
+                    let stream = behind_all(&mut predictor, front, &raw);
+                    let back = decode_behind(&mut Predictor::new(), front, &stream, len, &Stop::new()).unwrap();
+                    assert_eq!(back, raw, "{len} behind {reference_len}");
+                    if len == 4096 && reference_len == 50_000 && dictionary.is_none() {
+                        let alone = Front {
+                            reference: &[],
+                            ..front
+                        };
+                        let alone = behind_all(&mut predictor, alone, &raw).len();
+                        assert!(stream.len() * 3 < alone, "{} and {alone}", stream.len());
+                    }
                 }
             }
         }
@@ -517,7 +566,11 @@ mod tests {
                 let text: Vec<u8> = text.iter().map(|b| b | 128).collect();
                 lanes(&mut predictor, &mut coder, &text, &[9000, 11_000], &[0, 1, 1, 0]);
                 let warm = learned(&mut predictor, &text[..5000]);
-                let warmed = behind(&mut predictor, &warm, &text[5000..9000]);
+                let front = Front {
+                    reference: &text[2000..6000],
+                    ..front(&warm)
+                };
+                let warmed = behind_all(&mut predictor, front, &text[5000..9000]);
                 (encoded_as(&mut predictor, &text, shape), coder.finish(), warmed)
             });
             let payloads: Vec<_> = payloads.collect();

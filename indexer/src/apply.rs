@@ -12,6 +12,7 @@ use std::ops::ControlFlow;
 
 mod blocks;
 mod dictionary;
+mod references;
 mod users;
 
 /// A swap or merge that found the stored block elsewhere, or not at all, and did nothing.
@@ -122,8 +123,9 @@ impl Transaction<'_> {
                 old,
                 new,
                 tag,
+                reference,
                 hint,
-            } => self.swap_block(*id, *old, *new, *tag, *hint),
+            } => self.swap_block(*id, (*old, *new), *tag, *reference, *hint),
             Change::MergeBlock { id, into, hint } => self.merge_block(*id, *into, *hint),
             Change::TruncateExtents { ino, from } => self.drop_extents(*ino, *from, u64::MAX),
             Change::PunchExtents { ino, from, end } => self.drop_extents(*ino, *from, *end),
@@ -380,6 +382,7 @@ mod tests {
             old: r(id, 1000),
             new: r(id, 500),
             tag: 1,
+            reference: 0,
             hint: 0,
         };
         let merge = |id| Change::MergeBlock {

@@ -73,6 +73,10 @@ pub enum Change {
         new: BlockRef,
         /// The tag that it gets.
         tag: u8,
+        /// The stored block whose contents are needed to decode the new bytes, or 0. It must be in use, and stays in
+        /// use for as long as something refers to it. A stored block that others refer to gets no new reference, and
+        /// none gets one that makes a chain of more than [`MAX_CHAIN`](crate::MAX_CHAIN): then nothing is done.
+        reference: u64,
         /// A file that is known to use it, or 0: it saves looking for all that do, if it is the only one.
         hint: u64,
     },
@@ -179,7 +183,8 @@ impl Change {
                 range(*first, *count)?;
                 range(*from_first, *count)
             }
-            Self::SwapBlock { id, .. } => block_id(*id),
+            Self::SwapBlock { id, reference: 0, .. } => block_id(*id),
+            Self::SwapBlock { id, reference, .. } => block_id(*id).and(block_id(*reference)),
             Self::MergeBlock { id, into, .. } => {
                 block_id(*id)?;
                 block_id(*into)

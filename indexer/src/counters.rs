@@ -35,6 +35,10 @@ pub struct Totals {
     /// Blocks of files that need no stored block of their own, because another block of a file has the same: all blocks
     /// of files less all stored blocks. With the bytes that they would take, and decode to.
     pub shared: TagTotals,
+    /// Stored blocks that refer to another one.
+    pub referring: TagTotals,
+    /// Stored blocks that no file has any more and that are there only because others refer to them.
+    pub kept: TagTotals,
 }
 
 impl Totals {
@@ -66,6 +70,9 @@ pub(crate) struct Counters {
     pub(crate) tags: BTreeMap<u8, [i64; 3]>,
     /// Users beyond the first of each stored block: their number, the bytes, the raw bytes.
     pub(crate) shared: [i128; 3],
+    /// Of stored blocks that refer to another one, and of those without users: as of [`tags`](Self::tags).
+    pub(crate) referring: [i64; 3],
+    pub(crate) kept: [i64; 3],
     /// Dictionaries, and the bytes of their copies.
     pub(crate) dictionaries: [i64; 2],
     /// By segment: bytes of the records of blocks and dictionaries in use.
@@ -90,8 +97,15 @@ impl Counters {
     pub(crate) fn block(&mut self, id: u64, s: &StoredBlock, sign: i64) {
         let sums = [1, i64::from(s.location.len), i64::from(s.raw_len)];
         let tag = self.tags.entry(s.tag).or_default();
-        tag.iter_mut().zip(sums).for_each(|(sum, more)| *sum += sign * more);
-        let more = i128::from(sign) * (i128::from(s.users) - 1);
+        let add = |to: &mut [i64; 3]| to.iter_mut().zip(sums).for_each(|(sum, more)| *sum += sign * more);
+        add(tag);
+        if s.reference != 0 {
+            add(&mut self.referring);
+        }
+        if s.users == 0 {
+            add(&mut self.kept);
+        }
+        let more = i128::from(sign) * i128::from(s.users.saturating_sub(1));
         let shared = self.shared.iter_mut().zip(sums);
         shared.for_each(|(sum, one)| *sum += more * i128::from(one));
         *self.live.entry(s.location.segment).or_default() += sign * block_record_len(id, s.location.len) as i64;
@@ -134,6 +148,9 @@ impl Counters {
             mine.iter_mut().zip(more).for_each(|(a, b)| *a += b);
         }
         self.shared.iter_mut().zip(other.shared).for_each(|(a, b)| *a += b);
+        let mine = self.referring.iter_mut().chain(&mut self.kept);
+        let others = other.referring.iter().chain(&other.kept);
+        mine.zip(others).for_each(|(a, b)| *a += b);
         for (segment, more) in &other.live {
             *self.live.entry(*segment).or_default() += more;
         }
@@ -164,18 +181,12 @@ impl Counters {
     /// The part of [`Totals`] that the rows decide.
     pub(crate) fn totals(&self) -> Totals {
         let positive = |v: i64| u64::try_from(v).unwrap_or(0);
-        let by_tag: BTreeMap<u8, TagTotals> = self
-            .tags
-            .iter()
-            .map(|(tag, [blocks, bytes, raw])| {
-                let t = TagTotals {
-                    blocks: positive(*blocks),
-                    bytes: positive(*bytes),
-                    raw_bytes: positive(*raw),
-                };
-                (*tag, t)
-            })
-            .collect();
+        let kind = |[blocks, bytes, raw]: [i64; 3]| TagTotals {
+            blocks: positive(blocks),
+            bytes: positive(bytes),
+            raw_bytes: positive(raw),
+        };
+        let by_tag: BTreeMap<u8, TagTotals> = self.tags.iter().map(|(tag, sums)| (*tag, kind(*sums))).collect();
         let [dictionaries, dictionary_bytes] = self.dictionaries;
         let [blocks, bytes, raw_bytes] = self.shared.map(|sum| u64::try_from(sum.max(0)).unwrap_or(u64::MAX));
         Totals {
@@ -184,6 +195,8 @@ impl Counters {
                 bytes,
                 raw_bytes,
             },
+            referring: kind(self.referring),
+            kept: kind(self.kept),
             logical_bytes: u64::try_from(self.logical.max(0)).unwrap_or(u64::MAX),
             stored_bytes: by_tag.values().map(|t| t.bytes).sum(),
             inodes: positive(self.inodes),

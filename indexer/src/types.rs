@@ -12,6 +12,9 @@ pub const MAX_TARGET: usize = 4095;
 /// Longest value of an extended attribute, in bytes (XATTR_SIZE_MAX).
 pub const MAX_XATTR: usize = 65536;
 
+/// Most stored blocks that are needed to decode another one: it refers to one, which refers to the next, and so on.
+pub const MAX_CHAIN: usize = 4;
+
 /// Where a block's bytes lie in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockRef {
@@ -70,8 +73,12 @@ pub struct StoredBlock {
     pub raw_len: u32,
     /// The caller's digest of what it decodes to; 0: not known.
     pub digest: u32,
-    /// Blocks of files that name it, at least one.
+    /// Blocks of files that name it; none only if other stored blocks refer to it.
     pub users: u64,
+    /// Number of the stored block that it refers to, whose contents are needed to decode it; 0: none.
+    pub reference: u64,
+    /// Stored blocks that refer to it. It is in use for as long as there are any.
+    pub referrers: u64,
 }
 
 impl StoredBlock {

@@ -102,6 +102,7 @@ fn write_the_sample() {
                 old: old.location,
                 new,
                 tag: 3,
+                reference: first.id,
                 hint: 2,
             },
             // Blocks 1 and 2 again, and a copy of block 0 that is found to be one.
@@ -188,6 +189,8 @@ fn a_store_of_format_1_is_read() {
     });
     assert_eq!(bytes.collect::<BTreeMap<_, _>>(), shown());
     assert_eq!((store.totals().blocks, store.totals().shared.blocks), (6, 2));
+    let [first, second] = [102, 1].map(|block| store.extent(2, block).unwrap().unwrap());
+    assert_eq!(store.reference(&second).unwrap(), Some(first));
     let options = CheckOptions { log: true };
     let report = store.check(&options, &mut |_, _| true);
     assert_eq!(report.unwrap().findings, []);

@@ -12,6 +12,9 @@
 //!
 //! Before it packs, it looks at a sample of what it will pack, and makes dictionaries where they save enough
 //! ([`learn`]).
+//!
+//! A block that resembles one that was packed before is coded behind that one, which it then refers to
+//! ([`references`]).
 
 mod background;
 mod batch;
@@ -22,13 +25,16 @@ mod future_times;
 mod kinds;
 mod learn;
 mod queue;
+mod references;
 mod run;
 mod run_lock;
+mod similar;
 mod status;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +48,8 @@ pub use background::Background;
 pub use environment::{Environment, Offline};
 pub use queue::Scope;
 pub use status::{Progress, Status, Summary, queue};
+
+use crate::store::contents::Contents;
 
 /// When and how hard to pack.
 #[derive(Clone, Debug)]
@@ -88,12 +96,21 @@ pub struct Packer {
     equals: Equals,
     /// What the background knows of files from the future.
     future_times: Mutex<future_times::FutureTimes>,
+    /// Reads blocks that others refer to.
+    contents: Contents,
+    /// Which packed blocks are alike.
+    similar: Mutex<similar::Similar<u64>>,
+    /// What the stored blocks will refer to whose new form waits to be committed: 0 for nothing.
+    to_refer: Mutex<HashMap<u64, u64>>,
 }
 
 impl Packer {
     /// A packer that does nothing until it is asked to.
     pub fn new(store: Arc<Store>, codec: Codec, environment: Arc<dyn Environment>, options: Options) -> Packer {
         Packer {
+            contents: Contents::new(store.clone(), codec.clone()),
+            similar: Mutex::default(),
+            to_refer: Mutex::default(),
             store,
             codec,
             environment,

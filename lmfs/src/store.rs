@@ -12,6 +12,7 @@
 //! ```
 
 mod config;
+pub mod contents;
 mod create;
 pub mod dictionaries;
 mod digest;

@@ -42,9 +42,10 @@ fn raised(error: Error) -> PyErr {
     let text = error.to_string();
     match error {
         Error::NotAContainer { .. } => NotAContainerError::new_err(text),
-        Error::MissingModel { .. } | Error::MissingDictionary { .. } | Error::ForeignNumerics => {
-            MissingModelError::new_err(text)
-        }
+        Error::MissingModel { .. }
+        | Error::MissingDictionary { .. }
+        | Error::MissingReference { .. }
+        | Error::ForeignNumerics => MissingModelError::new_err(text),
         Error::InvalidOption(_) | Error::UnknownBuiltin { .. } | Error::TooLarge { .. } => PyValueError::new_err(text),
         Error::Interrupted => PyKeyboardInterrupt::new_err(()),
         other if other.is_damage() => DamagedError::new_err(text),

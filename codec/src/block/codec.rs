@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::engine::{Predicting, builtin_candidates, named_dictionary};
+use super::behind::Needs;
+use super::engine::{Predicting, builtin_candidates};
 use super::fingerprint::{self, Fingerprint};
 use super::route::{self, Content};
 use super::{Header, Method, Options, sample, zstd};
@@ -95,11 +96,28 @@ impl Codec {
     /// # Errors
     /// As of [`encode`](Codec::encode), or what [`DictionarySource::text`] returned.
     pub fn encode_with(&self, raw: &[u8], dictionaries: &[DictionaryId], stop: &Stop) -> Result<Vec<u8>> {
+        self.encode_behind(raw, dictionaries, &[], stop)
+    }
+
+    /// [`encode_with`](Codec::encode_with), for a block that resembles `reference`, the bytes of another block. Whether
+    /// the result needs them, [`Codec::needs`] says: then they are needed for ever, by
+    /// [`decode_behind`](Codec::decode_behind).
+    ///
+    /// # Errors
+    /// As of [`encode_with`](Codec::encode_with).
+    pub fn encode_behind(
+        &self,
+        raw: &[u8],
+        dictionaries: &[DictionaryId],
+        reference: &[u8],
+        stop: &Stop,
+    ) -> Result<Vec<u8>> {
         fits(raw)?;
+        fits(reference)?;
         stop.check()?;
         // The smallest first. One that fails to decode gives way to the next, and raw always decodes.
-        for (block, method) in self.blocks(raw, dictionaries, stop)?.into_iter().rev() {
-            match self.verify(&block, method, raw, stop) {
+        for (block, method) in self.blocks(raw, dictionaries, reference, stop)?.into_iter().rev() {
+            match self.verify(&block, method, raw, reference, stop) {
                 Ok(()) => return Ok(block),
                 Err(failed) => warn(failed)?,
             }
@@ -107,8 +125,8 @@ impl Codec {
         Ok(stored(raw))
     }
 
-    fn verify(&self, block: &[u8], method: Method, raw: &[u8], stop: &Stop) -> Result<()> {
-        match self.decode(block, stop) {
+    fn verify(&self, block: &[u8], method: Method, raw: &[u8], reference: &[u8], stop: &Stop) -> Result<()> {
+        match self.decode_behind(block, Some(reference), stop) {
             Ok(decoded) if decoded == raw => Ok(()),
             Ok(_) => Err(Error::Verification(format!(
                 "the {method} block decodes to other bytes"
@@ -121,7 +139,13 @@ impl Codec {
     }
 
     /// Blocks, each smaller than the one before it and the first than the raw bytes.
-    fn blocks(&self, raw: &[u8], dictionaries: &[DictionaryId], stop: &Stop) -> Result<Vec<(Vec<u8>, Method)>> {
+    fn blocks(
+        &self,
+        raw: &[u8],
+        dictionaries: &[DictionaryId],
+        reference: &[u8],
+        stop: &Stop,
+    ) -> Result<Vec<(Vec<u8>, Method)>> {
         let options = self.options();
         let mut blocks = Vec::new();
         // The cheap trial first: most incompressible data is recognized without any predicting.
@@ -132,7 +156,8 @@ impl Codec {
                 Content::Doubtful => options.mix && !sample::mix_gains(&self.shared.predicting, raw, stop)?,
                 Content::Compressible => false,
             };
-            if hopeless {
+            // What looks random may still be much like the reference.
+            if hopeless && reference.is_empty() {
                 return Ok(blocks);
             }
             if let Some(frame) = zstd::compress(raw, options.zstd_level)? {
@@ -152,7 +177,7 @@ impl Codec {
             }
             let lanes = self.shared.predicting.lanes(method, raw.len(), options);
             // A method that fails is left out. Another one stores the block.
-            let payload = match self.payload(method, raw, lanes, &dictionaries, stop) {
+            let payload = match self.payload(method, raw, lanes, (&dictionaries, reference), stop) {
                 Ok(payload) => payload,
                 Err(failed) => {
                     warn(failed)?;
@@ -180,25 +205,25 @@ impl Codec {
         method: Method,
         raw: &[u8],
         lanes: usize,
-        dictionaries: &[DictionaryId],
+        (dictionaries, reference): (&[DictionaryId], &[u8]),
         stop: &Stop,
     ) -> Result<Vec<u8>> {
         let predicting = &self.shared.predicting;
         if method != Method::Mix {
             return predicting.encode(method, raw, lanes, stop);
         }
-        predicting.encode_mix(raw, dictionaries, stop)
+        predicting.encode_mix(raw, dictionaries, reference, stop)
     }
 
-    /// The dictionary that a block starts behind, if any.
+    /// What a block needs besides a codec to be decoded.
     ///
     /// # Errors
     /// Whatever [`Header::parse`] finds.
-    pub fn dictionary_of(block: &[u8]) -> Result<Option<DictionaryId>> {
+    pub fn needs(block: &[u8]) -> Result<Needs> {
         let header = Header::parse(block)?;
         let payload = block.get(Header::LEN..).unwrap_or_default();
-        let named = named_dictionary(payload).filter(|_| header.method == Method::Mix);
-        Ok(named.map(|(id, _)| id))
+        let named = Needs::parse(payload).filter(|_| header.method == Method::Mix);
+        Ok(named.map(|(needs, _)| needs).unwrap_or_default())
     }
 
     /// The predicting methods worth their time.
@@ -220,8 +245,17 @@ impl Codec {
     ///
     /// # Errors
     /// Whatever [`Header::parse`] finds; [`Error::MissingModel`] when the block was coded with other parameters;
-    /// [`Error::Damaged`] when the payload does not decode to the bytes whose CRC-32 the header has.
+    /// [`Error::MissingReference`] when it was coded behind another block; [`Error::Damaged`] when the payload does not
+    /// decode to the bytes whose CRC-32 the header has.
     pub fn decode(&self, block: &[u8], stop: &Stop) -> Result<Vec<u8>> {
+        self.decode_behind(block, None, stop)
+    }
+
+    /// [`decode`](Codec::decode), of a block that was coded behind `reference`, or behind nothing.
+    ///
+    /// # Errors
+    /// As of [`decode`](Codec::decode); [`Error::WrongReference`] when it needs other bytes than these.
+    pub fn decode_behind(&self, block: &[u8], reference: Option<&[u8]>, stop: &Stop) -> Result<Vec<u8>> {
         stop.check()?;
         let header = Header::parse(block)?;
         let payload = block.get(Header::LEN..).unwrap_or_default();
@@ -229,7 +263,7 @@ impl Codec {
         let raw = match header.method {
             Method::Raw => payload.to_vec(),
             Method::Zstd => zstd::decompress(payload, len)?,
-            _ => self.predicted(&header, payload, stop)?,
+            _ => self.predicted(&header, payload, reference, stop)?,
         };
         check_sum(&header, &raw)?;
         Ok(raw)
@@ -254,16 +288,17 @@ impl Codec {
             _ if header.raw_len as usize != out.len() => return Err(other_length(header.raw_len as usize, out.len())),
             Method::Raw => put(payload, out)?,
             Method::Zstd => zstd::decompress_into(payload, out)?,
-            _ => put(&self.predicted(&header, payload, stop)?, out)?,
+            _ => put(&self.predicted(&header, payload, None, stop)?, out)?,
         }
         check_sum(&header, out)
     }
 
     /// The bytes of a block that was coded with models.
-    fn predicted(&self, header: &Header, payload: &[u8], stop: &Stop) -> Result<Vec<u8>> {
+    fn predicted(&self, header: &Header, payload: &[u8], reference: Option<&[u8]>, stop: &Stop) -> Result<Vec<u8>> {
         self.check_params(header)?;
         let (len, lanes) = (header.raw_len as usize, usize::from(header.lanes));
-        self.shared.predicting.decode(header.method, payload, len, lanes, stop)
+        let predicting = &self.shared.predicting;
+        predicting.decode(header.method, payload, len, lanes, reference, stop)
     }
 
     /// Whether a block decodes with what this codec has.
@@ -584,59 +619,6 @@ mod tests {
             ..Options::default()
         };
         assert!(matches!(Codec::new(None, all), Err(Error::InvalidOption(_))));
-    }
-
-    /// Text of one kind, the i-th piece of it.
-    fn records(i: u32) -> Vec<u8> {
-        let line = |n: u32| {
-            format!(
-                "{{\"user\": {}, \"visits\": {}, \"active\": true}}\n",
-                n * 7919 % 1009,
-                n % 13
-            )
-        };
-        (i * 100..i * 100 + 100).flat_map(|n| line(n).into_bytes()).collect()
-    }
-
-    #[test]
-    fn a_block_starts_behind_the_dictionary_that_suits_it() {
-        let dictionaries = vec![(0..20).flat_map(records).collect::<Vec<u8>>(), noise()];
-        let ids: Vec<DictionaryId> = dictionaries.iter().map(|text| DictionaryId::of(text)).collect();
-        let options = Options {
-            dictionaries: false,
-            ..Options::default()
-        };
-        let codec = Codec::with_dictionaries(None, Arc::new(dictionaries), options.clone()).unwrap();
-        let (raw, stop) = (records(40), Stop::new());
-        let cold = codec.encode(&raw, &stop).unwrap();
-        assert_eq!(Codec::dictionary_of(&cold).unwrap(), None);
-        let warm = codec.encode_with(&raw, &ids, &stop).unwrap();
-        assert_eq!(Codec::dictionary_of(&warm).unwrap(), Some(ids[0]));
-        assert!(warm.len() * 2 < cold.len(), "{} for {}", warm.len(), cold.len());
-        assert_eq!(codec.decode(&warm, &stop).unwrap(), raw);
-        let strange = "nothing of that kind, and short".repeat(3).into_bytes();
-        let alone = codec.encode_with(&strange, &ids[1..], &stop).unwrap();
-        assert_eq!(Codec::dictionary_of(&alone).unwrap(), None);
-        assert_eq!(alone, codec.encode(&strange, &stop).unwrap());
-
-        let without = Codec::new(None, options.clone()).unwrap();
-        let error = without.decode(&warm, &stop).unwrap_err();
-        assert!(
-            matches!(error, Error::MissingDictionary { id } if id == ids[0]),
-            "{error}"
-        );
-        assert!(!error.is_damage());
-
-        /// Answers every question with the same text.
-        struct Wrong;
-        impl DictionarySource for Wrong {
-            fn text(&self, _: DictionaryId) -> Result<Option<Vec<u8>>> {
-                Ok(Some(b"the wrong text".to_vec()))
-            }
-        }
-        let wrong = Codec::with_dictionaries(None, Arc::new(Wrong), options).unwrap();
-        let error = wrong.decode(&warm, &stop).unwrap_err();
-        assert!(matches!(error, Error::UnusableDictionary { .. }), "{error}");
     }
 
     #[test]

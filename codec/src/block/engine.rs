@@ -12,7 +12,7 @@ use crate::dictionary::{DictionaryId, DictionarySource, builtin};
 use crate::entropy::frequencies;
 use crate::entropy::range_coder::{Decoder, Encoder};
 use crate::entropy::token_tree::Passthrough;
-use crate::mix::{self, DataLayout, Predictor};
+use crate::mix::{self, Predictor};
 use crate::model::{Lanes, LanguageModel};
 use crate::{Error, Result, Stop};
 
@@ -21,7 +21,7 @@ pub(super) struct Predicting {
     model: Option<Arc<dyn LanguageModel>>,
     states: Pool<usize, State>,
     mixers: Pool<(), Predictor>,
-    dictionaries: Dictionaries,
+    pub(super) dictionaries: Dictionaries,
     /// By number of the method.
     params: [[u8; 8]; Method::ALL.len()],
 }
@@ -93,16 +93,11 @@ impl Predicting {
         payload: &[u8],
         len: usize,
         lanes: usize,
+        reference: Option<&[u8]>,
         stop: &Stop,
     ) -> Result<Vec<u8>> {
         if method == Method::Mix {
-            return self.with_mixer(|mixer| match named_dictionary(payload) {
-                Some((id, stream)) => {
-                    let warm = self.dictionaries.state(id, mixer, stop)?;
-                    mix::decode_warm(mixer, &warm, stream, len, stop)
-                }
-                None => mix::decode(mixer, payload, len, stop),
-            });
+            return self.decode_mix(payload, len, reference, stop);
         }
         // The length in the header is checked by then, so a lane cannot grow beyond a block.
         let mut decoder = Decoder::new(payload);
@@ -112,42 +107,13 @@ impl Predicting {
         Ok(raw)
     }
 
-    /// Codes a block without a language model, behind the dictionary of `candidates` that makes it smallest, or behind
-    /// none.
-    pub(super) fn encode_mix(&self, raw: &[u8], candidates: &[DictionaryId], stop: &Stop) -> Result<Vec<u8>> {
-        // Choosing a dictionary on a sample costs a part of coding the block, and is right nearly always.
-        let sample = sample(raw);
-        self.with_mixer(|mixer| {
-            if candidates.is_empty() {
-                return mix::encode(mixer, raw, stop);
-            }
-            let cold = mix::encode(mixer, sample, stop)?;
-            let mut best = (cold.len(), None);
-            for &id in candidates {
-                let warm = self.dictionaries.state(id, mixer, stop)?;
-                let len = mix::encode_warm(mixer, &warm, sample, stop)?.len() + DictionaryId::LEN;
-                if len < best.0 {
-                    best = (len, Some((id, warm)));
-                }
-            }
-            match best.1 {
-                Some((id, warm)) => {
-                    let stream = mix::encode_warm(mixer, &warm, raw, stop)?;
-                    Ok([&[DataLayout::BEHIND_DICTIONARY][..], &id.0, &stream].concat())
-                }
-                None if sample.len() == raw.len() => Ok(cold),
-                None => mix::encode(mixer, raw, stop),
-            }
-        })
-    }
-
     /// Bytes of the states after dictionaries of the source.
     pub(super) fn warm_bytes(&self) -> usize {
         self.dictionaries.warm_bytes()
     }
 
     /// Lends a mixer.
-    fn with_mixer<R>(&self, run: impl FnOnce(&mut Predictor) -> Result<R>) -> Result<R> {
+    pub(super) fn with_mixer<R>(&self, run: impl FnOnce(&mut Predictor) -> Result<R>) -> Result<R> {
         self.mixers.with(
             (),
             || Ok(Predictor::new()),
@@ -206,22 +172,6 @@ const BUILTINS_TRIED: usize = 2;
 /// The built-in dictionaries that are worth a trial on a block.
 pub(super) fn builtin_candidates(raw: &[u8]) -> Vec<DictionaryId> {
     builtin::likeliest(raw, BUILTINS_TRIED)
-}
-
-/// The part of a block on which dictionaries are tried: from a quarter of it on, where files have their head behind
-/// them.
-fn sample(raw: &[u8]) -> &[u8] {
-    /// Bytes of it.
-    const SAMPLE: usize = 4096;
-    let start = raw.len() / 4;
-    raw.get(start..start + SAMPLE).unwrap_or(raw)
-}
-
-/// The dictionary that a payload of method mix names, and the stream behind its id.
-pub(super) fn named_dictionary(payload: &[u8]) -> Option<(DictionaryId, &[u8])> {
-    let (&layout, rest) = payload.split_first()?;
-    let (id, stream) = rest.split_first_chunk()?;
-    (layout == DataLayout::BEHIND_DICTIONARY).then_some((DictionaryId(*id), stream))
 }
 
 /// Bytes a lane, unless that gives more lanes than the model is best with: docs/BENCHMARKS.md, "Lanes", has the

@@ -40,7 +40,7 @@ pub(super) fn model_may_gain(
     }
     let lanes = predicting.lanes(Method::Model, raw.len(), options);
     let sample = route::pieces(raw, lanes, raw.len() / MODEL_PART / lanes);
-    let mix = predicting.encode_mix(&sample, dictionaries, stop)?;
+    let mix = predicting.encode_mix(&sample, dictionaries, &[], stop)?;
     let model = predicting.encode(Method::Model, &sample, lanes, stop)?;
     let (mix, model) = (share(mix.len(), sample.len()), share(model.len(), sample.len()));
     Ok(promises(model, mix, share(mixed, raw.len()), worth))

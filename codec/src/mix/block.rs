@@ -4,7 +4,7 @@ use super::context::Lane;
 
 /// The bytes of a block and its lanes.
 pub(super) struct Block {
-    /// The dictionary and then the block. Bytes that are not known yet are zero.
+    /// The dictionary, the reference, and then the block. Bytes that are not known yet are zero.
     pub(super) bytes: Vec<u8>,
     pub(super) lanes: Vec<Lane>,
     /// Distance to the byte above, 0 in text.
@@ -51,14 +51,14 @@ impl Block {
         }
     }
 
-    /// Starts a block that is cut into lanes of these lengths and has `dictionary` in front of it.
-    pub(super) fn reset(&mut self, dictionary: &[u8], lens: &[usize]) {
+    /// Starts a block that is cut into lanes of these lengths and has the bytes of `front` in front of it.
+    pub(super) fn reset(&mut self, front: &[&[u8]], lens: &[usize]) {
         self.bytes.clear();
-        self.bytes.extend_from_slice(dictionary);
+        front.iter().for_each(|bytes| self.bytes.extend_from_slice(bytes));
+        let mut start = self.bytes.len() as u32;
         // Zeros stand for bytes that are not known yet. Nothing may read them before both sides know them.
-        self.bytes.resize(dictionary.len() + lens.iter().sum::<usize>(), 0);
+        self.bytes.resize(self.bytes.len() + lens.iter().sum::<usize>(), 0);
         self.lanes.clear();
-        let mut start = dictionary.len() as u32;
         for &len in lens {
             self.lanes.push(Lane::new(start));
             start += len as u32;

@@ -38,8 +38,13 @@ pub(super) fn busy(raw: &[u8], len: usize) -> usize {
 }
 
 impl DataLayout {
-    /// What the first byte of a payload is if the block starts behind a dictionary. Its layout is plain.
+    /// What the first byte of a payload is if the block is coded behind a dictionary, a reference, or both. Its layout
+    /// is plain.
     pub const BEHIND_DICTIONARY: u8 = 4;
+    /// As [`BEHIND_DICTIONARY`](Self::BEHIND_DICTIONARY).
+    pub const BEHIND_REFERENCE: u8 = 8;
+    /// As [`BEHIND_DICTIONARY`](Self::BEHIND_DICTIONARY).
+    pub const BEHIND_BOTH: u8 = 9;
 
     /// What to code in front of the stream.
     pub(super) fn to_bytes(self) -> Vec<u8> {

@@ -95,6 +95,15 @@ impl MatchModel {
         self.quality = warm.quality;
     }
 
+    /// Finds matches in these bytes, too. They lie at `start`, before the lane.
+    pub(super) fn remember(&mut self, start: usize, bytes: &[u8]) {
+        for (at, context) in (start + MIN_LEN as usize..).zip(bytes.windows(MIN_LEN as usize)) {
+            let last = context.iter().fold(0, |last, byte| last << 8 | u64::from(*byte));
+            let slot = (hash(last, salt::MATCH) >> self.shift) as usize;
+            self.places[slot] = at as u32;
+        }
+    }
+
     /// Takes out what a dictionary left behind.
     pub(super) fn freeze(&mut self) -> WarmMatches {
         let places = Places {

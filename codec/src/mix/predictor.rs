@@ -128,9 +128,9 @@ impl Predictor {
         self.matches.reset(bits.1, lanes.len());
     }
 
-    /// Prepares everything but the tables for a block that is cut into `lanes` and has `dictionary` in front of it.
-    pub(super) fn start_block(&mut self, dictionary: &[u8], lanes: &[usize]) {
-        self.block.reset(dictionary, lanes);
+    /// Prepares everything but the tables for a block that is cut into `lanes` and has the bytes of `front` before it.
+    pub(super) fn start_block(&mut self, front: &[&[u8]], lanes: &[usize]) {
+        self.block.reset(front, lanes);
         self.byte = ByteState::START;
         let len = lanes.iter().sum();
         if self.rules.language_model {

@@ -32,6 +32,16 @@ impl std::fmt::Debug for WarmState {
     }
 }
 
+/// What a block is coded behind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Front<'a> {
+    /// The block starts with what was learned of this.
+    pub dictionary: Option<&'a WarmState>,
+    /// Bytes that it resembles, at most as many as a block has; none if empty. Only the match model knows them, so they
+    /// cost nearly no time.
+    pub reference: &'a [u8],
+}
+
 /// Takes every bit as it is: for learning without coding.
 struct Known;
 
@@ -128,13 +138,25 @@ impl Predictor {
         }
     }
 
-    /// Prepares for a block of `len` bytes that starts where the dictionary ended.
-    pub(super) fn reset_warm(&mut self, warm: &WarmState, len: usize) {
-        self.set_rules(false);
-        self.start_block(&warm.text, &[len]);
-        let bits = block_bits(len);
-        self.contexts.reset_warm(&warm.contexts, bits);
-        self.matches.reset_warm(&warm.matches, bits);
-        self.mixing.reset_warm(&warm.mixing);
+    /// Prepares for a block of `len` bytes that has these in front of it.
+    pub(super) fn reset_behind(&mut self, front: Front<'_>, len: usize) {
+        let (bits, places) = (block_bits(len), block_bits(len + front.reference.len()));
+        match front.dictionary {
+            Some(warm) => {
+                self.set_rules(false);
+                self.start_block(&[&warm.text, front.reference], &[len]);
+                self.contexts.reset_warm(&warm.contexts, bits);
+                self.matches.reset_warm(&warm.matches, places);
+                self.mixing.reset_warm(&warm.mixing);
+            }
+            None => {
+                self.import_initial(false);
+                self.start_block(&[front.reference], &[len]);
+                self.contexts.reset(bits, 1);
+                self.matches.reset(places, 1);
+            }
+        }
+        let start = front.dictionary.map_or(0, |warm| warm.text.len());
+        self.matches.remember(start, front.reference);
     }
 }

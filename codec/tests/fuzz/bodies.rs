@@ -122,8 +122,9 @@ fn codecs() -> &'static [Codec; 3] {
 pub fn block(data: &[u8]) {
     let [plain, full, lm] = codecs();
     let stop = Stop::new();
+    let reference = &data[..data.len().min(64)];
     let decode = |block: &[u8]| {
-        if let Ok(raw) = full.decode(block, &stop) {
+        if let Ok(raw) = full.decode_behind(block, Some(reference), &stop) {
             assert_eq!(crc32fast::hash(&raw), Header::parse(block).unwrap().raw_crc);
         }
     };
@@ -156,6 +157,8 @@ pub fn block(data: &[u8]) {
         assert!(block.len() <= raw.len() + Header::LEN);
         assert_eq!(full.decode(&block, &stop).unwrap(), raw);
     }
+    let block = full.encode_behind(raw, &[], reference, &stop).unwrap();
+    assert_eq!(full.decode_behind(&block, Some(reference), &stop).unwrap(), raw);
 }
 
 fn block_seeds() -> Vec<Vec<u8>> {

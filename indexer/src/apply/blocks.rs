@@ -9,14 +9,14 @@ use crate::{Error, Result};
 use std::collections::BTreeSet;
 
 /// More users than a stored block can have.
-const TOO_MANY: u64 = 1 << 31;
+pub(super) const TOO_MANY: u64 = 1 << 31;
 
 /// Instead of an inode number: all files.
 const ALL: u64 = 0;
 
 impl Transaction<'_> {
     /// A stored block, as it is at this point of the transaction.
-    fn block(&mut self, id: u64) -> Result<Option<StoredBlock>> {
+    pub(super) fn block(&mut self, id: u64) -> Result<Option<StoredBlock>> {
         Ok(self.blocks_of(id / RUN)?.get((id % RUN) as usize).copied().flatten())
     }
 
@@ -34,7 +34,7 @@ impl Transaction<'_> {
             .ok_or_else(|| Error::Index("a row that was just read".into()))
     }
 
-    fn set_block(&mut self, id: u64, new: Option<StoredBlock>) -> Result<()> {
+    pub(super) fn set_block(&mut self, id: u64, new: Option<StoredBlock>) -> Result<()> {
         let slot = self.blocks_of(id / RUN)?.get_mut((id % RUN) as usize);
         let old = slot.and_then(|slot| std::mem::replace(slot, new));
         let counters = &mut self.out.counters;
@@ -61,6 +61,8 @@ impl Transaction<'_> {
                     raw_len: e.raw_len,
                     digest: e.digest,
                     users: 1,
+                    reference: 0,
+                    referrers: 0,
                 }
             }
             (None, None) => return refused(format!("the stored block {id} is not in use")),
@@ -76,8 +78,8 @@ impl Transaction<'_> {
         // An index made from a checkpoint that is wrong may name what is not there.
         let Some(old) = self.block(id)? else { return Ok(()) };
         self.grow(ino, -i64::from(old.location.len));
-        let left = old.users.checked_sub(1).filter(|left| *left > 0);
-        self.set_block(id, left.map(|users| StoredBlock { users, ..old }))
+        let users = old.users.saturating_sub(1);
+        self.set_or_free(id, StoredBlock { users, ..old })
     }
 
     fn grow(&mut self, ino: u64, bytes: i64) {
@@ -195,6 +197,9 @@ impl Transaction<'_> {
 
     /// Who uses a stored block. With one user, it is looked for in the file `hint` first.
     fn users(&mut self, id: u64, users: u64, hint: u64) -> Result<Vec<UsedBy>> {
+        if users == 0 {
+            return Ok(Vec::new());
+        }
         if users == 1 && hint != ALL {
             let found = self.users_in(hint, id)?;
             if !found.is_empty() {
@@ -238,7 +243,14 @@ impl Transaction<'_> {
         Ok(users)
     }
 
-    pub(super) fn swap_block(&mut self, id: u64, old: BlockRef, new: BlockRef, tag: u8, hint: u64) -> Result<()> {
+    pub(super) fn swap_block(
+        &mut self,
+        id: u64,
+        (old, new): (BlockRef, BlockRef),
+        tag: u8,
+        reference: u64,
+        hint: u64,
+    ) -> Result<()> {
         let grown = i64::from(new.len) - i64::from(old.len);
         let Some(now) = self
             .block(id)?
@@ -247,6 +259,10 @@ impl Transaction<'_> {
             self.skip(id);
             return Ok(());
         };
+        if reference != now.reference && !self.may_refer(id, &now, reference)? {
+            self.skip(id);
+            return Ok(());
+        }
         if grown != 0 {
             for UsedBy { ino, times, .. } in self.users(id, now.users, hint)? {
                 self.grow(ino, grown * times as i64);
@@ -255,14 +271,13 @@ impl Transaction<'_> {
         }
         self.out.moved.push((id, old, new));
         self.out.placed.push(new);
-        self.set_block(
-            id,
-            Some(StoredBlock {
-                location: new,
-                tag,
-                ..now
-            }),
-        )
+        let swapped = StoredBlock {
+            location: new,
+            tag,
+            ..now
+        };
+        self.set_block(id, Some(swapped))?;
+        self.refer(id, swapped, reference)
     }
 
     pub(super) fn merge_block(&mut self, id: u64, into: u64, hint: u64) -> Result<()> {
@@ -271,7 +286,9 @@ impl Transaction<'_> {
             self.skip(id);
             return Ok(());
         };
-        if id == into || old.users > MAX_USERS || old.raw_len != new.raw_len {
+        // What refers to it would have to be found, to keep one of two blocks.
+        let referred = old.referrers > 0;
+        if id == into || referred || old.users > MAX_USERS || old.raw_len != new.raw_len {
             self.skip(id);
             return Ok(());
         }

@@ -71,11 +71,13 @@ fn encode(out: &mut Vec<u8>, change: &Change) {
             old,
             new,
             tag,
+            reference,
             hint,
         } => {
             head(SWAP_BLOCK, *id);
             put_varint(out, *hint);
             out.push(*tag);
+            put_varint(out, *reference);
             for v in [old.segment, old.offset, old.len, new.segment, new.offset, new.len] {
                 put_varint(out, u64::from(v));
             }
@@ -171,13 +173,14 @@ fn decode(r: &mut Reader<'_>) -> Option<Change> {
             count: r.varint()?,
         },
         SWAP_BLOCK => {
-            let (hint, tag) = (r.varint()?, r.u8()?);
+            let (hint, tag, reference) = (r.varint()?, r.u8()?, r.varint()?);
             let (old, new) = (decode_place(r)?, decode_place(r)?);
             Change::SwapBlock {
                 id: ino,
                 old,
                 new,
                 tag,
+                reference,
                 hint,
             }
         }

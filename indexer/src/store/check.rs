@@ -2,15 +2,18 @@
 
 use super::Store;
 use crate::log::{Item, Position, RecordKind, Segment, parse_block, scan};
-use crate::types::Extent;
+use crate::types::{Extent, StoredBlock};
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 mod blocks;
 mod listing;
+mod referrers;
 mod report;
 mod tree;
+
+use referrers::Referrers;
 
 pub use report::{CheckOptions, CheckReport, Finding, Severity};
 
@@ -51,6 +54,7 @@ impl Store {
         watch: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<()> {
         let total = segments.iter().map(|s| s.len()).sum();
+        let mut referrers = None;
         for segment in segments {
             let before = report.log_bytes;
             let mut over = false;
@@ -88,7 +92,7 @@ impl Store {
             stopped?.unwrap_or(Ok(()))?;
             report.findings.append(&mut unreadable);
             for (offset, end, kind) in bad {
-                let mut findings = self.judge(segment.id, offset, end, kind)?;
+                let mut findings = self.judge(segment.id, (offset, end), kind, &mut referrers)?;
                 report.findings.append(&mut findings);
             }
         }
@@ -96,14 +100,20 @@ impl Store {
     }
 
     /// What damage at a place of the log means.
-    fn judge(&self, segment: u32, offset: u64, end: u64, kind: Option<RecordKind>) -> Result<Vec<Finding>> {
+    fn judge(
+        &self,
+        segment: u32,
+        (offset, end): (u64, u64),
+        kind: Option<RecordKind>,
+        referrers: &mut Option<Referrers>,
+    ) -> Result<Vec<Finding>> {
         let here = Position {
             segment,
             offset: offset as u32,
         };
         let needed = here >= self.log.checkpoint();
         let finding = match kind {
-            Some(RecordKind::Block) => match self.users_of(here)? {
+            Some(RecordKind::Block) => match self.users_of(here, referrers)? {
                 Some(users) => {
                     let find = |(ino, block)| {
                         let finding = Finding::new(Severity::Error, "the block's record has a wrong checksum");
@@ -136,9 +146,9 @@ impl Store {
         Ok(vec![finding.at(segment, offset)])
     }
 
-    /// The blocks of files that name the stored block whose record begins here, as far as the record still says which
-    /// it is; None if it is not in use.
-    fn users_of(&self, at: Position) -> Result<Option<Vec<(u64, u64)>>> {
+    /// The blocks of files that need the stored block whose record begins here, as far as the record still says which
+    /// it is: those that name it, or one that refers to it. None if it is not in use.
+    fn users_of(&self, at: Position, referrers: &mut Option<Referrers>) -> Result<Option<Vec<(u64, u64)>>> {
         let Some(segment) = self.log.segment(at.segment) else {
             return Ok(None);
         };
@@ -147,12 +157,24 @@ impl Store {
         let Some((id, _)) = parse_block(&bytes) else {
             return Ok(None);
         };
-        match self.stored_block(id)? {
-            Some(stored) if (stored.location.segment, stored.location.offset) == (at.segment, at.offset) => {
-                self.users(id).map(Some)
-            }
-            _ => Ok(None),
+        let stored = self.stored_block(id)?;
+        let here = |stored: &StoredBlock| (stored.location.segment, stored.location.offset) == (at.segment, at.offset);
+        let Some(stored) = stored.filter(here) else {
+            return Ok(None);
+        };
+        if stored.referrers == 0 {
+            return self.users(id).map(Some);
         }
+        let referrers = match referrers {
+            Some(referrers) => referrers,
+            none => none.insert(Referrers::of_all(self)?),
+        };
+        let mut users = Vec::new();
+        for id in referrers.needing(id) {
+            users.extend(self.users(id)?);
+        }
+        users.sort_unstable();
+        Ok(Some(users))
     }
 
     /// Blocks in use in order of inode and block, at most `limit`, after the one given: for reading them all.

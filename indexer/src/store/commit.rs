@@ -67,8 +67,8 @@ impl Store {
         let one_at_a_time = self.committing();
         let mut failed = None;
         moves.retain(|change| match change {
-            Change::SwapBlock { id, tag, .. } => match self.stored_block(*id) {
-                Ok(stored) => stored.is_some_and(|stored| stored.tag == *tag),
+            Change::SwapBlock { id, tag, reference, .. } => match self.stored_block(*id) {
+                Ok(stored) => stored.is_some_and(|stored| (stored.tag, stored.reference) == (*tag, *reference)),
                 Err(error) => {
                     failed = Some(error);
                     false

@@ -140,6 +140,8 @@ mod tests {
                         raw_len: 1000,
                         digest: id as u32 + 1,
                         users: 1,
+                        reference: 0,
+                        referrers: 0,
                     })
                 })
                 .collect();

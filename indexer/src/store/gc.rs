@@ -198,7 +198,7 @@ impl Run<'_> {
                 break;
             }
             if frame.kind == RecordKind::Block
-                && let Some(extent) = self.in_use(segment, at, &frame, start)?
+                && let Some((extent, reference)) = self.in_use(segment, at, &frame, start)?
             {
                 match self.store.read_block(&extent) {
                     Ok(bytes) => {
@@ -208,6 +208,7 @@ impl Run<'_> {
                             old: extent.location,
                             new: r,
                             tag: extent.tag,
+                            reference,
                             hint: 0,
                         });
                         self.report.moved_blocks += 1;
@@ -256,8 +257,9 @@ impl Run<'_> {
         }
     }
 
-    /// The stored block whose record begins at `at`, and its payload with `start`, if it is in use.
-    fn in_use(&self, segment: &Segment, at: u64, frame: &Frame, start: &[u8]) -> Result<Option<Extent>> {
+    /// The stored block whose record begins at `at`, and its payload with `start`, if it is in use; and what it refers
+    /// to.
+    fn in_use(&self, segment: &Segment, at: u64, frame: &Frame, start: &[u8]) -> Result<Option<(Extent, u64)>> {
         let mut r = Reader::new(start);
         let before = r.rest().len();
         let Some(id) = r.varint() else {
@@ -273,7 +275,7 @@ impl Run<'_> {
         };
         // The record names a stored block, but only the index knows whether it still lies here.
         let stored = self.store.stored_block(id)?.filter(|stored| stored.location == here);
-        Ok(stored.map(|stored| stored.extent(id)))
+        Ok(stored.map(|stored| (stored.extent(id), stored.reference)))
     }
 
     /// Deletes the segments that wait for it.
@@ -382,6 +384,7 @@ mod tests {
             old: old.location,
             new: old.location,
             tag: 1,
+            reference: 0,
             hint: 5,
         };
         let report = store.commit(vec![tag_it]).unwrap();
@@ -507,6 +510,7 @@ mod tests {
             old: first.location,
             new: first.location,
             tag: 9,
+            reference: 0,
             hint: 0,
         };
         assert!(store.commit(vec![other]).unwrap().skipped.is_empty());
@@ -547,6 +551,7 @@ mod tests {
                     old: old.location,
                     new: old.location,
                     tag: 1,
+                    reference: 0,
                     hint: 5,
                 };
                 assert_eq!(store.commit(vec![tag_it]).unwrap().skipped, []);

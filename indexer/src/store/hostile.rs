@@ -11,7 +11,7 @@ use crate::log::{Header, Position, RecordKind, segment_name};
 use crate::wire::{put_bytes, put_varint};
 use crate::{
     BlockRef, Change, CheckOptions, Cookie, CreateOptions, Dictionary, DictionaryChange, Dirent, Error, Extent,
-    GcOptions, Inode, Kind, MAX_COPIED, MemIo, OpenOptions, ROOT_INO, Result, Store, Time,
+    GcOptions, Inode, Kind, MAX_COPIED, MemIo, OpenOptions, ROOT_INO, Result, Store, StoredBlock, Time,
 };
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -447,15 +447,34 @@ fn copy(ino: u64, first: u64) -> Change {
 }
 
 fn with_users(value: &[u8], users: u64) -> Option<Vec<u8>> {
+    with_block(value, |stored| stored.users = users)
+}
+
+fn with_block(value: &[u8], alter: impl FnMut(&mut StoredBlock)) -> Option<Vec<u8>> {
     let mut blocks = rows::decode_blocks(0, value).unwrap();
-    blocks.iter_mut().flatten().for_each(|stored| stored.users = users);
+    blocks.iter_mut().flatten().for_each(alter);
+    rows::encode_blocks(0, &blocks)
+}
+
+/// The row of stored blocks with another one, 2, that refers to the first one, and the first one to that.
+fn in_a_circle(value: &[u8]) -> Option<Vec<u8>> {
+    let mut blocks = rows::decode_blocks(0, value).unwrap();
+    let first = blocks.get(1).copied().flatten().unwrap();
+    let referring = |reference, users| StoredBlock {
+        reference,
+        referrers: 1,
+        users,
+        ..first
+    };
+    let circle = [Some(referring(2, first.users)), Some(referring(1, 0))];
+    blocks.splice(1..3, circle);
     rows::encode_blocks(0, &blocks)
 }
 
 #[test]
 fn counts_and_rows_of_users_that_lie_are_found_and_harm_nothing_else() {
     type Alter = fn(&[u8], &[u8]) -> Option<Vec<u8>>;
-    let cases: [(&str, Alter, &str); 5] = [
+    let cases: [(&str, Alter, &str); 8] = [
         ("as it is", |_, value| Some(value.to_vec()), ""),
         (
             "too many users",
@@ -477,6 +496,30 @@ fn counts_and_rows_of_users_that_lie_are_found_and_harm_nothing_else() {
             "a stored block that is not there",
             |key, value| (key.first() != Some(&rows::BLOCKS)).then(|| value.to_vec()),
             "names a stored block that does not exist",
+        ),
+        (
+            "a reference to nothing",
+            |key, value| match key.first() {
+                Some(&rows::BLOCKS) => with_block(value, |stored| stored.reference = 7),
+                _ => Some(value.to_vec()),
+            },
+            "refers to a stored block that does not exist",
+        ),
+        (
+            "too many referrers",
+            |key, value| match key.first() {
+                Some(&rows::BLOCKS) => with_block(value, |stored| stored.referrers = 5),
+                _ => Some(value.to_vec()),
+            },
+            "0 stored blocks refer to the stored block 1, the index says 5",
+        ),
+        (
+            "references in a circle",
+            |key, value| match key.first() {
+                Some(&rows::BLOCKS) => in_a_circle(value),
+                _ => Some(value.to_vec()),
+            },
+            "refers to others in too long a chain, or in a circle",
         ),
         (
             "users that cannot be found",
@@ -503,6 +546,7 @@ fn counts_and_rows_of_users_that_lie_are_found_and_harm_nothing_else() {
             old: extent.location,
             new,
             tag: 1,
+            reference: 0,
             hint: 0,
         };
         let steps = [

@@ -93,11 +93,12 @@ impl Store {
         Ok(PendingBlock { store, id, location })
     }
 
-    /// Keeps a stored block for a transaction that will share it; None if it is not in use any more.
+    /// Keeps a stored block for a transaction that will share it; None if it is not in use any more. None either of one
+    /// that refers to another: were its last user to go, that one could go, too.
     pub fn hold(self: &Arc<Self>, id: u64) -> Result<Option<HeldBlock>> {
         // Garbage collection deletes no segment meanwhile.
         let _no_commits = self.committing();
-        let Some(stored) = self.stored_block(id)? else {
+        let Some(stored) = self.stored_block(id)?.filter(|stored| stored.reference == 0) else {
             return Ok(None);
         };
         let extent = stored.extent(id);

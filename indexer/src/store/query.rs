@@ -3,7 +3,7 @@
 use super::{State, Store};
 use crate::index::rows::{self, RUN};
 use crate::log::damaged;
-use crate::types::{BlockRef, Cookie, Dirent, Extent, Inode, Listed, StoredBlock};
+use crate::types::{BlockRef, Cookie, Dirent, Extent, Inode, Listed, MAX_CHAIN, StoredBlock};
 use crate::{Error, Result};
 use std::ops::{ControlFlow, Range};
 
@@ -151,6 +151,34 @@ impl Store {
         let state = self.state();
         let mut rows = BlockRows::new(&state);
         ids.iter().map(|id| rows.block(*id)).collect()
+    }
+
+    /// The stored block whose contents are needed to decode another one, if any. [`Error::Moved`] if that one does not
+    /// lie where `extent` says any more.
+    pub fn reference(&self, extent: &Extent) -> Result<Option<Extent>> {
+        let at = extent.location;
+        let now = self.stored_block(extent.id)?.filter(|now| now.location == at);
+        let Some(now) = now else {
+            return Err(Error::Moved { segment: at.segment });
+        };
+        let (mut next, mut first) = (now.reference, None);
+        for _ in 0..MAX_CHAIN {
+            if next == 0 {
+                break;
+            }
+            let Some(stored) = self.stored_block(next)? else {
+                return Err(damaged(
+                    at,
+                    format!("it refers to the stored block {next}, which does not exist"),
+                ));
+            };
+            first.get_or_insert_with(|| stored.extent(next));
+            next = stored.reference;
+        }
+        if next != 0 {
+            return Err(damaged(at, "it refers to others in too long a chain, or in a circle"));
+        }
+        Ok(first)
     }
 
     /// The blocks of files that name a stored block: inode and number, in order.

@@ -34,10 +34,12 @@ pub struct Tree {
     pub packing: Packing,
 }
 
-/// Blocks packed and not swapped in yet: a file that has them, what was packed, the result. It is no part of what a
-/// store shows, so all are equal.
+/// A block packed and not swapped in yet: a file that has it, what was packed, the result, and what that refers to.
+type Packed = (u64, Extent, BlockRef, u64);
+
+/// Blocks packed and not swapped in yet. They are no part of what a store shows, so all are equal.
 #[derive(Clone, Default, Debug)]
-pub struct Packing(Vec<(u64, Extent, BlockRef)>);
+pub struct Packing(Vec<Packed>);
 
 impl PartialEq for Packing {
     fn eq(&self, _: &Self) -> bool {
@@ -105,19 +107,37 @@ pub fn history(random: &mut Random, len: usize) -> Vec<Op> {
 const RAW: u8 = 1;
 const PACKED: u8 = 2;
 
-/// What packing makes of a block: something shorter or longer that holds the same.
-fn pack(bytes: &[u8]) -> Vec<u8> {
-    let mut packed: Vec<u8> = bytes.iter().rev().copied().collect();
+/// What packing makes of a block: something shorter or longer that holds the same, if the contents of another block
+/// are known.
+fn pack(bytes: &[u8], reference: &[u8]) -> Vec<u8> {
+    let known = reference.iter().chain(std::iter::repeat(&0));
+    let mut packed: Vec<u8> = bytes.iter().zip(known).map(|(a, b)| a ^ b).collect();
+    packed.reverse();
     packed.push(b'P');
     packed
 }
 
-fn unpack(tag: u8, mut bytes: Vec<u8>) -> Vec<u8> {
-    if tag == PACKED {
+/// What a stored block decodes to.
+fn contents(store: &Store, extent: &Extent) -> Result<Vec<u8>> {
+    unpack(store, extent, store.read_block(extent)?)
+}
+
+fn unpack(store: &Store, extent: &Extent, mut bytes: Vec<u8>) -> Result<Vec<u8>> {
+    if extent.tag == PACKED {
+        let stored = store.stored_block(extent.id)?.unwrap();
+        let reference = match stored.reference {
+            0 => Vec::new(),
+            id => {
+                let stored = store.stored_block(id)?;
+                contents(store, &stored.unwrap().extent(id))?
+            }
+        };
         assert_eq!(bytes.pop(), Some(b'P'));
         bytes.reverse();
+        let known = reference.iter().chain(std::iter::repeat(&0));
+        bytes.iter_mut().zip(known).for_each(|(byte, known)| *byte ^= known);
     }
-    bytes
+    Ok(bytes)
 }
 
 fn digest(bytes: &[u8]) -> u32 {
@@ -165,13 +185,25 @@ pub fn collect(store: &Store) -> Result<GcReport> {
 }
 
 impl Tree {
-    fn pack(&mut self, store: &Store, ino: u64) -> Result<()> {
-        for (block, extent) in (0..).zip(store.extents(ino, 0..100)?) {
-            let Some(old) = extent.filter(|e| e.tag == RAW) else {
+    fn pack(&mut self, store: &Store, ino: u64, random: &mut Random) -> Result<()> {
+        let others: Vec<Extent> = store
+            .extents(2 + random.below(8), 0..100)?
+            .into_iter()
+            .flatten()
+            .collect();
+        for extent in store.extents(ino, 0..100)?.into_iter().flatten() {
+            // Most are packed once. Some are packed again, behind another block or none.
+            if extent.tag != RAW && random.below(4) > 0 {
                 continue;
+            }
+            let reference = match random.below(others.len() as u64 + 1) as usize {
+                n if n < others.len() && random.below(2) > 0 => Some(others[n]),
+                _ => None,
             };
-            let bytes = pack(&store.read_block_of(ino, block, &old)?);
-            self.packing.0.push((ino, old, store.append_again(old.id, &bytes)?));
+            let known = reference.map(|e| contents(store, &e)).transpose()?.unwrap_or_default();
+            let bytes = pack(&contents(store, &extent)?, &known);
+            let new = store.append_again(extent.id, &bytes)?;
+            self.packing.0.push((ino, extent, new, reference.map_or(0, |e| e.id)));
         }
         store.sync()
     }
@@ -206,15 +238,16 @@ impl Tree {
             Op::Sync => return store.sync(),
             Op::Checkpoint => return self.checkpoint(store, random, before),
             Op::Collect => return collect(store).map(drop),
-            Op::Pack(ino) => return self.pack(store, *ino),
+            Op::Pack(ino) => return self.pack(store, *ino, random),
             Op::Swap => {
-                for (hint, old, new) in std::mem::take(&mut self.packing).0 {
+                for (hint, old, new, reference) in std::mem::take(&mut self.packing).0 {
                     appended.push(new);
                     tx.push(Change::SwapBlock {
                         id: old.id,
                         old: old.location,
                         new,
                         tag: PACKED,
+                        reference,
                         hint,
                     });
                 }
@@ -306,8 +339,8 @@ impl Tree {
                     let Some(equal) = equal.find(|equal| equal.id != e.id) else {
                         continue;
                     };
-                    let bytes = unpack(e.tag, store.read_block_of(*ino, block, &e)?);
-                    if bytes == unpack(equal.tag, store.read_block(&equal)?) {
+                    let bytes = unpack(store, &e, store.read_block_of(*ino, block, &e)?)?;
+                    if bytes == contents(store, &equal)? {
                         let hint = if random.below(2) == 0 { *ino } else { 0 };
                         tx.push(Change::MergeBlock {
                             id: e.id,
@@ -413,7 +446,7 @@ impl Tree {
             }
             for (block, e) in (0..).zip(store.extents(*ino, 0..100)?) {
                 if let Some(e) = e {
-                    let bytes = unpack(e.tag, store.read_block_of(*ino, block, &e)?);
+                    let bytes = unpack(store, &e, store.read_block_of(*ino, block, &e)?)?;
                     assert_eq!(bytes.len(), e.raw_len as usize);
                     file.blocks.insert(block, Rc::new(bytes));
                 }

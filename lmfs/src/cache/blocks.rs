@@ -20,11 +20,21 @@ pub type Block = Arc<Vec<u8>>;
 
 /// Where blocks come from: reads one from the log and decodes it.
 pub trait Source<K>: Send + Sync {
-    /// The decoded bytes of the block at `key`.
+    /// The block whose contents are needed to decode the one at `key`, if any. That one may need another one in turn,
+    /// but never in a circle.
+    ///
+    /// # Errors
+    /// Why that is not known: then the block cannot be had.
+    fn reference(&self, key: &K) -> Result<Option<K>, LoadError> {
+        let _ = key;
+        Ok(None)
+    }
+
+    /// The decoded bytes of the block at `key`. `reference`: what came of the block that it needs.
     ///
     /// # Errors
     /// A [`LoadError`] that says why there are none.
-    fn load(&self, key: &K) -> Result<Vec<u8>, LoadError>;
+    fn load(&self, key: &K, reference: Option<Loaded>) -> Result<Vec<u8>, LoadError>;
 
     /// Bytes that the source holds itself, which count as the cache's.
     fn held(&self) -> usize {
@@ -138,7 +148,7 @@ struct Inner<K: Hash + Eq> {
 
 struct State<K: Hash + Eq> {
     lru: ByteLru<K>,
-    flights: HashMap<K, Flight>,
+    flights: HashMap<K, Flight<K>>,
 }
 
 impl<K: Hash + Eq> State<K> {
@@ -148,9 +158,10 @@ impl<K: Hash + Eq> State<K> {
 }
 
 /// A block that is being decoded or waits for a thread: one decode, however many wait for it (single-flight).
-#[derive(Default)]
-struct Flight {
+struct Flight<K> {
     waiters: Vec<oneshot::Sender<Loaded>>,
+    /// Blocks that were started and are decoded when this one is there: no thread waits with them.
+    needed_by: Vec<Started<K>>,
     /// In whose queues it waits for a thread. Whichever of them comes first decodes; the others find nothing to do.
     askers: Vec<Asker>,
     /// It is wanted ahead of need, whether somebody waits or not.
@@ -158,10 +169,53 @@ struct Flight {
     started: bool,
 }
 
-impl Flight {
+/// A block that is being decoded.
+struct Started<K> {
+    key: K,
+    /// What came of the block that it needs.
+    reference: Option<Loaded>,
+    /// How often that one was not where it was looked for.
+    tries: u32,
+}
+
+impl<K> Started<K> {
+    fn new(key: K) -> Started<K> {
+        Started {
+            key,
+            reference: None,
+            tries: 0,
+        }
+    }
+}
+
+/// What is to be done next for a block that is being decoded.
+enum Step<K> {
+    Decode(Option<Loaded>),
+    /// This one is decoded first, and then what needs it.
+    First(K),
+    /// Another thread decodes what it needs.
+    Parked,
+}
+
+/// How often a block that another one needs is looked up again, because it was moved meanwhile.
+const RETRIES: u32 = 16;
+
+impl<K> Default for Flight<K> {
+    fn default() -> Flight<K> {
+        Flight {
+            waiters: Vec::new(),
+            needed_by: Vec::new(),
+            askers: Vec::new(),
+            ahead: false,
+            started: false,
+        }
+    }
+}
+
+impl<K> Flight<K> {
     /// Whether anybody still waits for it: a reader that was interrupted does not.
     fn is_awaited(&self) -> bool {
-        self.waiters.iter().any(|waiter| !waiter.is_closed())
+        !self.needed_by.is_empty() || self.waiters.iter().any(|waiter| !waiter.is_closed())
     }
 }
 
@@ -335,23 +389,84 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
         }
     }
 
-    fn decode(&self, key: K) {
-        if !self.start(&key) {
-            return;
+    fn decode(self: &Arc<Self>, key: K) {
+        if self.start(&key) {
+            self.go_on(Started::new(key));
         }
-        self.decodes.fetch_add(1, Ordering::Relaxed);
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.source.load(&key)))
-            .unwrap_or_else(|_| {
-                self.panics.fetch_add(1, Ordering::Relaxed);
-                let message = "decoding panicked; this is a bug";
-                tracing::error!("{message}");
-                Err(LoadError::new(LoadErrorKind::Failed, message))
-            })
-            .map(Arc::new);
+    }
+
+    /// Decodes a block that was started, and before it what it needs, unless another thread does that: that one then
+    /// goes on with this block.
+    fn go_on(self: &Arc<Self>, mut next: Started<K>) {
+        loop {
+            match self.prepare(&mut next) {
+                Step::Parked => return,
+                Step::First(key) => next = Started::new(key),
+                Step::Decode(reference) => {
+                    let loaded = self.load(&next.key, reference);
+                    let mut needing = self.land(next.key, &loaded);
+                    let Some(first) = needing.pop() else { return };
+                    needing.into_iter().for_each(|other| self.queue(other));
+                    next = first;
+                }
+            }
+        }
+    }
+
+    fn load(&self, key: &K, reference: Option<Loaded>) -> Loaded {
+        if !matches!(reference, Some(Err(_))) {
+            self.decodes.fetch_add(1, Ordering::Relaxed);
+        }
+        let loaded = catch_unwind(AssertUnwindSafe(|| self.source.load(key, reference)));
+        let loaded = loaded.unwrap_or_else(|_| {
+            self.panics.fetch_add(1, Ordering::Relaxed);
+            let message = "decoding panicked; this is a bug";
+            tracing::error!("{message}");
+            Err(LoadError::new(LoadErrorKind::Failed, message))
+        });
+        loaded.map(Arc::new)
+    }
+
+    /// Finds out what a block needs, and whether it is there.
+    fn prepare(&self, next: &mut Started<K>) -> Step<K> {
+        match next.reference.take() {
+            Some(Err(error)) if error.kind == LoadErrorKind::Moved => {
+                if next.tries >= RETRIES {
+                    let error = LoadError::new(LoadErrorKind::Failed, "the block that it needs keeps moving");
+                    return Step::Decode(Some(Err(error)));
+                }
+                next.tries += 1;
+            }
+            Some(there) => return Step::Decode(Some(there)),
+            None => {}
+        }
+        let needed = match self.source.reference(&next.key) {
+            Ok(Some(needed)) => needed,
+            Ok(None) => return Step::Decode(None),
+            Err(error) => return Step::Decode(Some(Err(error))),
+        };
+        let mut state = self.state.lock();
+        if let Some(block) = state.lru.get(&needed) {
+            return Step::Decode(Some(Ok(block)));
+        }
+        let flight = state.flights.entry(needed).or_default();
+        flight.needed_by.push(Started {
+            key: next.key,
+            reference: None,
+            tries: next.tries,
+        });
+        match std::mem::replace(&mut flight.started, true) {
+            true => Step::Parked,
+            false => Step::First(needed),
+        }
+    }
+
+    /// Gives all who wait for a block what came of it; returns the blocks that need it.
+    fn land(&self, key: K, loaded: &Loaded) -> Vec<Started<K>> {
         let held = self.source.held();
-        let waiters = {
+        let flight = {
             let mut state = self.state.lock();
-            match &loaded {
+            match loaded {
                 Ok(block) => state.lru.insert_beside(held, key, block.clone()),
                 // It is looked up again where it lies now.
                 Err(error) if error.kind == LoadErrorKind::Moved => {}
@@ -359,12 +474,34 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            state.flights.remove(&key).map(|flight| flight.waiters)
+            state.flights.remove(&key).unwrap_or_default()
         };
         self.landed.notify_all();
-        for waiter in waiters.into_iter().flatten() {
+        for waiter in flight.waiters {
             // A waiter that is gone was interrupted.
             let _ = waiter.send(loaded.clone());
+        }
+        let mut needing = flight.needed_by;
+        needing
+            .iter_mut()
+            .for_each(|started| started.reference = Some(loaded.clone()));
+        needing
+    }
+
+    /// Has another thread go on with a block that was started.
+    fn queue(self: &Arc<Self>, started: Started<K>) {
+        let asker = {
+            let state = self.state.lock();
+            let flight = state.flights.get(&started.key);
+            flight.and_then(|flight| flight.askers.first().copied())
+        };
+        let job = Parked {
+            inner: self.clone(),
+            started: Some(started),
+        };
+        match asker {
+            Some(asker) => self.expensive.run(asker, move || job.run()),
+            None => self.expensive.run_idle(move || job.run()),
         }
     }
 
@@ -380,6 +517,30 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
         }
         flight.started = true;
         true
+    }
+}
+
+/// A block that was started and waits for a thread. If that never comes, because the threads end, its readers are told.
+struct Parked<K: Hash + Eq + Copy + Send + 'static> {
+    inner: Arc<Inner<K>>,
+    started: Option<Started<K>>,
+}
+
+impl<K: Hash + Eq + Copy + Send + 'static> Parked<K> {
+    fn run(mut self) {
+        if let Some(started) = self.started.take() {
+            self.inner.go_on(started);
+        }
+    }
+}
+
+impl<K: Hash + Eq + Copy + Send + 'static> Drop for Parked<K> {
+    fn drop(&mut self) {
+        let mut ended: Vec<_> = self.started.take().into_iter().collect();
+        while let Some(Started { key, .. }) = ended.pop() {
+            let error = LoadError::new(LoadErrorKind::Failed, "shutting down");
+            ended.extend(self.inner.land(key, &Err(error)));
+        }
     }
 }
 

@@ -27,7 +27,7 @@ impl Blocks<u64> {
 struct Slow(Arc<AtomicU64>);
 
 impl Source<u64> for Slow {
-    fn load(&self, key: &u64) -> Result<Vec<u8>, LoadError> {
+    fn load(&self, key: &u64, _: Option<Loaded>) -> Result<Vec<u8>, LoadError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         std::thread::sleep(Duration::from_millis(20));
         match key {
@@ -126,7 +126,7 @@ fn a_moved_block_stays_in_memory_under_its_new_place() {
 struct Hanging(Arc<(Mutex<bool>, parking_lot::Condvar)>);
 
 impl Source<u64> for Hanging {
-    fn load(&self, key: &u64) -> Result<Vec<u8>, LoadError> {
+    fn load(&self, key: &u64, _: Option<Loaded>) -> Result<Vec<u8>, LoadError> {
         let mut free = self.0.0.lock();
         while key % 2 == 1 && !*free {
             self.0.1.wait(&mut free);
@@ -186,4 +186,66 @@ fn what_nobody_waits_for_any_more_is_not_decoded() {
     let decoded = loads.load(Ordering::SeqCst);
     assert!(decoded <= 3, "{decoded} blocks were decoded, of which one was wanted");
     assert_eq!(blocks.stats().blocks, decoded);
+}
+
+/// The block n needs n - 1, but multiples of ten need nothing. Each is made of the one that it needs.
+struct Chained(Arc<AtomicU64>);
+
+impl Source<u64> for Chained {
+    fn reference(&self, key: &u64) -> Result<Option<u64>, LoadError> {
+        Ok((!key.is_multiple_of(10)).then(|| key - 1))
+    }
+
+    fn load(&self, key: &u64, reference: Option<Loaded>) -> Result<Vec<u8>, LoadError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(1));
+        if *key == 40 {
+            return Err(LoadError::new(LoadErrorKind::Damaged, "bad luck"));
+        }
+        let mut made = reference.transpose()?.map_or_else(Vec::new, |block| block.to_vec());
+        made.push(u8::try_from(*key).unwrap());
+        Ok(made)
+    }
+}
+
+/// However small the cache, however many readers: each block of a chain is decoded for its readers, and nobody waits
+/// for ever.
+#[test]
+fn a_block_that_needs_others_is_decoded_after_them() {
+    for capacity in [0, 3, 1 << 20] {
+        let loads = Arc::new(AtomicU64::new(0));
+        let blocks = Blocks::new(Box::new(Chained(loads.clone())), capacity, 2).unwrap();
+        assert_eq!(*blocks.fetch_wait(13, Cost::Expensive).unwrap(), [10, 11, 12, 13]);
+        assert_eq!(loads.load(Ordering::SeqCst), 4, "its own block and its chain");
+        let (send, receive) = mpsc::channel();
+        for key in (20..40).rev() {
+            blocks.tell(
+                key,
+                Cost::Expensive,
+                Asker {
+                    uid: 1,
+                    pid: key as u32,
+                },
+                &send,
+            );
+        }
+        for _ in 20..40 {
+            receive.recv_timeout(Duration::from_secs(60)).unwrap();
+        }
+        if capacity > 1000 {
+            assert_eq!(loads.load(Ordering::SeqCst), 24, "each once");
+        }
+        assert_eq!(*blocks.fetch_wait(32, Cost::Expensive).unwrap(), [30, 31, 32]);
+        blocks.shutdown();
+    }
+}
+
+#[test]
+fn a_damaged_block_fails_those_that_need_it_and_no_other() {
+    let blocks = Blocks::new(Box::new(Chained(Arc::default())), 1 << 20, 2).unwrap();
+    for key in [43, 40, 41] {
+        let error = blocks.fetch_wait(key, Cost::Expensive).unwrap_err();
+        assert_eq!(error.kind, LoadErrorKind::Damaged, "{key}: {error}");
+    }
+    assert_eq!(*blocks.fetch_wait(51, Cost::Expensive).unwrap(), [50, 51]);
 }

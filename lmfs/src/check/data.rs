@@ -1,5 +1,6 @@
 //! Extents and, if asked, what they decode to: all blocks of the store in order, on all cores.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use rayon::prelude::*;
 use super::sums::Sums;
 use super::{Damage, Error, Job, Position, Report};
 use crate::progress::Progress;
+use crate::store::contents::Contents;
 
 /// Blocks looked at together, for each core: so many that the cores end at about the same time.
 const PER_CORE: usize = 64;
@@ -31,6 +33,7 @@ pub fn check(
 ) -> Result<(), Error> {
     report.data = job.data;
     let progress = Decoded::new(job);
+    let contents = &Contents::new(Arc::clone(job.store), job.codec.clone());
     let mut at = Position::start(job.store, sums.is_some());
     if job.resume
         && job.data
@@ -44,7 +47,7 @@ pub fn check(
         let damaged = std::mem::take(&mut at.damaged).into_iter();
         for (ino, block) in damaged.filter(|place| *place <= at.after) {
             if let Some(extent) = job.store.extent(ino, block)?
-                && let BlockCheck::Damaged(reason) = look(job, ino, block, extent)?
+                && let BlockCheck::Damaged(reason) = look(job, contents, ino, block, extent)?
             {
                 at.damaged.push((ino, block));
                 report.damage.push(damage(job, ino, block, extent, reason, path)?);
@@ -54,7 +57,7 @@ pub fn check(
             sums.skip_to(at.after.0);
         }
     }
-    let outcome = all(job, known, &progress, sums, path, report, &mut at);
+    let outcome = all(job, contents, known, &progress, sums, path, report, &mut at);
     if job.data {
         let kept = match &outcome {
             Ok(()) => Position::drop(job.folder),
@@ -92,8 +95,10 @@ impl<'a> Decoded<'a> {
     }
 }
 
+#[allow(clippy::too_many_arguments, reason = "one caller")]
 fn all(
     job: &Job<'_>,
+    contents: &Contents,
     known: &dyn Fn(u64, u64) -> bool,
     progress: &Decoded<'_>,
     mut sums: Option<Sums<'_, '_>>,
@@ -120,7 +125,7 @@ fn all(
         let results: Vec<_> = blocks
             .par_iter()
             .map(|&(ino, block, extent)| {
-                let result = look(job, ino, block, extent);
+                let result = look(job, contents, ino, block, extent);
                 progress.add(u64::from(extent.raw_len));
                 result
             })
@@ -193,9 +198,9 @@ enum BlockCheck {
 }
 
 /// Looks at a block, again if it changed meanwhile.
-fn look(job: &Job<'_>, ino: u64, block: u64, mut extent: Extent) -> Result<BlockCheck, Error> {
+fn look(job: &Job<'_>, contents: &Contents, ino: u64, block: u64, mut extent: Extent) -> Result<BlockCheck, Error> {
     for _ in 0..TRIES {
-        let reason = match look_once(job, ino, block, extent)? {
+        let reason = match look_once(job, contents, ino, block, extent)? {
             BlockCheck::Damaged(reason) => reason,
             whole @ BlockCheck::Whole(_) => return Ok(whole),
         };
@@ -205,14 +210,14 @@ fn look(job: &Job<'_>, ino: u64, block: u64, mut extent: Extent) -> Result<Block
             Some(now) => extent = now,
         }
     }
-    look_once(job, ino, block, extent)
+    look_once(job, contents, ino, block, extent)
 }
 
-fn look_once(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<BlockCheck, Error> {
+fn look_once(job: &Job<'_>, contents: &Contents, ino: u64, block: u64, extent: Extent) -> Result<BlockCheck, Error> {
     if let Some(reason) = misplaced(job, ino, block, extent)? {
         return Ok(BlockCheck::Damaged(reason));
     }
-    Ok(decode(job, ino, block, extent).map_or_else(BlockCheck::Damaged, BlockCheck::Whole))
+    Ok(decode(job, contents, ino, block, extent).map_or_else(BlockCheck::Damaged, BlockCheck::Whole))
 }
 
 /// What is wrong with where a block stands.
@@ -232,7 +237,7 @@ fn misplaced(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Opti
     Ok(beyond.then(|| format!("a block beyond the end of the file, which is {size} bytes long")))
 }
 
-fn decode(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Vec<u8>, String> {
+fn decode(job: &Job<'_>, contents: &Contents, ino: u64, block: u64, extent: Extent) -> Result<Vec<u8>, String> {
     if !job.data {
         return Ok(Vec::new());
     }
@@ -241,8 +246,7 @@ fn decode(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Vec<u8>
         Err(StoreError::Moved { segment }) => return Err(format!("segment {segment:08x} is missing")),
         other => other.map_err(|e| e.to_string())?,
     };
-    let decode = || job.codec.decode(&bytes, job.stop);
-    let decoded = job.computing.map_or_else(decode, |pool| pool.install(decode));
+    let decoded = contents.decode(&extent, &bytes, job.computing, job.stop);
     let mut raw = decoded.map_err(|e| {
         job.store.distrust(extent.id);
         e.to_string()

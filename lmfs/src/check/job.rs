@@ -1,5 +1,7 @@
 //! What a check is to do, and why it may end early.
 
+use std::sync::Arc;
+
 use lmfs_codec::{Codec, Stop};
 use lmfs_indexer::Store;
 use lmfs_indexer::io::Directory;
@@ -24,7 +26,7 @@ pub enum Error {
 /// What a check reads, and how fast.
 pub struct Job<'a> {
     /// The log and its index.
-    pub store: &'a Store,
+    pub store: &'a Arc<Store>,
     /// What decodes its blocks.
     pub codec: &'a Codec,
     /// The store's folder, where an interrupted check leaves how far it came.

@@ -87,11 +87,11 @@ fn made() -> Files {
     io.files()
 }
 
-fn inspect(store: &Store) -> Report {
+fn inspect(store: &Arc<Store>) -> Report {
     look_through(store, true)
 }
 
-fn look_through(store: &Store, data: bool) -> Report {
+fn look_through(store: &Arc<Store>, data: bool) -> Report {
     let (codec, dir) = (codec(), tempfile::tempdir().unwrap());
     check_contents(&Job {
         store,
@@ -114,6 +114,7 @@ fn an_intact_block_is_read_once() {
     let io = Arc::new(FaultIo::new(Arc::new(MemIo::from_files(made()))));
     let (store, _) = Store::open(io.clone(), options()).unwrap();
     // The first check opens the segments.
+    let store = Arc::new(store);
     let blocks = inspect(&store).blocks;
     let calls = |data| {
         io.fail(Fault::Error, u64::MAX, 0);
@@ -127,6 +128,7 @@ fn an_intact_block_is_read_once() {
 #[test]
 fn a_stop_while_the_tree_is_looked_at_ends_the_check() {
     let (store, _) = Store::open(Arc::new(MemIo::from_files(made())), options()).unwrap();
+    let store = Arc::new(store);
     let (codec, dir, stop) = (codec(), tempfile::tempdir().unwrap(), Stop::new());
     let job = Job {
         store: &store,
@@ -159,7 +161,7 @@ enum Fate {
 /// Opens what is left: everything that is not named as damaged must be what was written.
 fn fate(files: Files, what: &str) -> Fate {
     let store = match Store::open(Arc::new(MemIo::from_files(files)), options()) {
-        Ok((store, _)) => store,
+        Ok((store, _)) => Arc::new(store),
         Err(StoreError::LogDamaged { .. } | StoreError::NotAStore(_) | StoreError::NewerFormat { .. }) => {
             return Fate::Refused;
         }
@@ -237,6 +239,7 @@ fn every_flipped_byte_is_refused_or_named_where_it_is() {
 fn damaged_metadata_of_a_store_in_use_is_found() {
     let io = MemIo::from_files(made());
     let (store, _) = Store::open(Arc::new(io.clone()), options()).unwrap();
+    let store = Arc::new(store);
     let before = inspect(&store);
     assert!(before.clean && before.warnings.is_empty(), "{before:?}");
 

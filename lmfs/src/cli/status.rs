@@ -105,6 +105,9 @@ fn text(status: &Status) -> String {
     if !status.dictionaries.is_empty() {
         rows.push(("Dictionaries", dictionaries(status)));
     }
+    if status.referring_blocks > 0 {
+        rows.push(("References", references(status)));
+    }
     rows.push(("To pack", queue(status)));
     if status.mount.is_some() {
         let cache = &status.cache;
@@ -156,6 +159,18 @@ fn dictionaries(status: &Status) -> String {
         .map(|dictionary| dictionary.stored_bytes)
         .sum();
     format!("{}; stored in {}", list.join(", "), byte_size::show(stored))
+}
+
+fn references(status: &Status) -> String {
+    let kept = match status.kept_bytes {
+        0 => String::new(),
+        bytes => format!("; {} of deleted files kept for them", byte_size::show(bytes)),
+    };
+    format!(
+        "{} blocks behind similar ones ({}){kept}",
+        output::count(status.referring_blocks),
+        byte_size::show(status.referring_bytes)
+    )
 }
 
 fn queue(status: &Status) -> String {

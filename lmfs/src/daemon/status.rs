@@ -37,6 +37,12 @@ pub struct Status {
     pub stored_bytes: u64,
     /// Bytes that all files' blocks would take beside that, if no two of them were stored as one.
     pub shared_bytes: u64,
+    /// Stored blocks that are coded behind another one, and their bytes as stored.
+    pub referring_blocks: u64,
+    /// See `referring_blocks`.
+    pub referring_bytes: u64,
+    /// Of `stored_bytes`, those of blocks that no file has any more and that others are coded behind.
+    pub kept_bytes: u64,
     /// `stored_bytes / logical_bytes`; none for an empty store.
     pub ratio: Option<f64>,
     /// Bytes of all segments.
@@ -216,6 +222,8 @@ impl Status {
         self.logical_bytes = totals.logical_bytes;
         self.stored_bytes = totals.stored_bytes;
         self.shared_bytes = totals.shared.bytes;
+        (self.referring_blocks, self.referring_bytes) = (totals.referring.blocks, totals.referring.bytes);
+        self.kept_bytes = totals.kept.bytes;
         self.log_bytes = totals.log_bytes;
         self.dead_bytes = totals.dead_bytes;
         self.parity_bytes = totals.parity_bytes;

@@ -16,6 +16,7 @@ mod lost;
 mod model;
 mod names;
 mod parts;
+mod references;
 mod tree;
 mod waiting;
 
@@ -175,6 +176,7 @@ pub fn redirect(disk: &Disk, ino: u64, block: u64, new: lmfs_indexer::BlockRef) 
         old: old.location,
         new,
         tag: old.tag,
+        reference: 0,
         hint: ino,
     };
     let report = disk.fs.store().commit(vec![swap]).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lmfs_indexer::{BlockRef, Change, Extent, PendingBlock, Skipped, Store};
+use lmfs_indexer::{Change, Extent, PendingBlock, Skipped, Store, StoredBlock};
 
 use super::error::Error;
 use super::queue::Waiting;
@@ -29,8 +29,8 @@ pub(super) enum New {
     /// It stays where it is, with this tag: nothing is smaller.
     Kept(Tag),
     /// It is appended and waits for the swap. After a failure, or a panic, what was appended is garbage: the next run
-    /// packs the block anew.
-    Packed(Tag, PendingBlock),
+    /// packs the block anew. The number is that of the stored block that it refers to, or 0.
+    Packed(Tag, PendingBlock, u64),
     /// Another stored block, with this number, has the same bytes: all who use this one will use that one.
     Same(u64),
 }
@@ -70,10 +70,10 @@ impl Batch {
                 skipped.extend(store.commit(std::mem::take(&mut changes))?.skipped);
                 users = now.users;
             }
-            changes.push(change(waiting, now.location, new));
+            changes.push(change(waiting, &now, new));
             let outcome = match new {
                 New::Kept(_) => Outcome::Kept,
-                New::Packed(_, pending) => Outcome::Packed(pending.location().len.into()),
+                New::Packed(_, pending, _) => Outcome::Packed(pending.location().len.into()),
                 New::Same(_) => Outcome::Shared,
             };
             outcomes.push((waiting.extent, outcome));
@@ -94,11 +94,11 @@ impl Batch {
     }
 }
 
-fn change(waiting: &Waiting, old: BlockRef, new: &New) -> Change {
+fn change(waiting: &Waiting, now: &StoredBlock, new: &New) -> Change {
     let (id, hint) = (waiting.extent.id, waiting.ino);
-    let (new, Tag(tag)) = match new {
-        New::Kept(tag) => (old, *tag),
-        New::Packed(tag, pending) => (pending.location(), *tag),
+    let (new, Tag(tag), reference) = match new {
+        New::Kept(tag) => (now.location, *tag, now.reference),
+        New::Packed(tag, pending, reference) => (pending.location(), *tag, *reference),
         New::Same(into) => {
             let into = *into;
             return Change::MergeBlock { id, into, hint };
@@ -106,9 +106,10 @@ fn change(waiting: &Waiting, old: BlockRef, new: &New) -> Change {
     };
     Change::SwapBlock {
         id,
-        old,
+        old: now.location,
         new,
         tag,
+        reference,
         hint,
     }
 }

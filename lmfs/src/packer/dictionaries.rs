@@ -101,7 +101,7 @@ impl Dictionaries {
     /// The tag of a block that was packed.
     pub fn tag(&self, block: &[u8]) -> Result<Tag, lmfs_codec::Error> {
         let method = Header::parse(block)?.method;
-        let id = Codec::dictionary_of(block)?;
+        let id = Codec::needs(block)?.dictionary;
         let entry = self.entries.iter().find(|entry| Some(entry.id) == id);
         Ok(entry.map_or_else(
             || Tag::packed(method),

@@ -14,8 +14,10 @@ use tracing::info;
 
 use super::error::Error;
 use super::queue::Queue;
+use super::similar::{Similar, Sketch};
 use super::{Packer, kinds};
 use crate::store::Tag;
+use crate::store::contents::Unreadable;
 use crate::store::dictionaries::{self, Info};
 use crate::store::reserve::{self, Purpose};
 
@@ -63,7 +65,7 @@ struct Group {
 struct Seen {
     samples: Vec<Vec<u8>>,
     trials: Vec<Vec<u8>>,
-    /// Bytes of all blocks of the group, of equal ones once.
+    /// Bytes of all blocks of the group, of equal ones once, without those that resemble others.
     bytes: u64,
 }
 
@@ -176,10 +178,10 @@ impl Learner<'_> {
             Err(StoreError::Moved { .. } | StoreError::Damaged { .. } | StoreError::Io { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let decoded = self.computing.install(|| self.packer.codec.decode(&bytes, self.stop));
-        match decoded {
+        let contents = &self.packer.contents;
+        match contents.decode(extent, &bytes, Some(self.computing), self.stop) {
             Ok(raw) => Ok(Some(raw)),
-            Err(lmfs_codec::Error::Interrupted) => Err(Error::Interrupted),
+            Err(Unreadable::Codec(lmfs_codec::Error::Interrupted)) => Err(Error::Interrupted),
             Err(_) => Ok(None),
         }
     }
@@ -224,15 +226,26 @@ impl Learner<'_> {
             return Ok(Seen::default());
         }
         let apart = (chosen.len() / TRIALS).max(5);
+        // What resembles another block is coded behind that one, and has little left for a dictionary to save.
+        let (mut similar, mut resembling, mut read) = (Similar::default(), 0, 0);
         for (number, (ino, block, extent)) in chosen.into_iter().enumerate() {
             self.go_on()?;
             if let Some(raw) = self.raw(ino, block, &extent)? {
+                read += raw.len() as u64;
+                let sketch = Sketch::of(&raw);
+                if !similar.find(&sketch).is_empty() {
+                    resembling += raw.len() as u64;
+                    continue;
+                }
+                similar.add(&sketch, number);
                 match number % apart == apart / 2 && seen.trials.len() < TRIALS {
                     true => seen.trials.push(raw),
                     false => seen.samples.push(raw),
                 }
             }
         }
+        let new = read.saturating_sub(resembling) as f64 / read.max(1) as f64;
+        seen.bytes = (seen.bytes as f64 * new) as u64;
         Ok(seen)
     }
 

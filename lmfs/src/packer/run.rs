@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, SystemTime};
 
-use lmfs_codec::{Error as CodecError, Header, Method, Stop};
-use lmfs_indexer::{BlockRef, Error as StoreError, Extent, MAX_USERS};
+use lmfs_codec::{Codec, Error as CodecError, Header, Method, Stop};
+use lmfs_indexer::{BlockRef, Error as StoreError, Extent, MAX_USERS, StoredBlock};
 use parking_lot::Mutex;
 use tracing::warn;
 
@@ -15,9 +15,11 @@ use super::batch::{Batch, New};
 use super::error::Error;
 use super::learn::{self, Lesson};
 use super::queue::{Queue, Scope, Selection, Waiting};
+use super::similar::Sketch;
 use super::status::{Outcome, Progress, Summary};
 use crate::maintenance::{self, Effort};
 use crate::store::Tag;
+use crate::store::contents::Unreadable;
 use crate::store::reserve::{self, Purpose};
 use crate::task::low_priority_pool;
 
@@ -109,7 +111,8 @@ pub(super) fn run(
     let next_idle = queue.next_idle;
     packer.statistics.lock().begin(queue.bytes);
     let computing = low_priority_pool("lmfs-encode", spec.threads).map_err(Error::Threads)?;
-    let (lesson, learned) = match learn::learn(packer, &queue, &computing, stop) {
+    let recalled = packer.recall(queue.bytes, &computing, stop);
+    let (lesson, learned) = match recalled.and_then(|()| learn::learn(packer, &queue, &computing, stop)) {
         Ok(lesson) => (lesson, Ok(())),
         // Packing makes room, and the next run may learn what this one could not.
         Err(error @ (Error::DiskFull(_) | Error::Learning(_))) => {
@@ -151,6 +154,13 @@ fn collect_garbage(packer: &Packer, effort: Effort, stop: &Stop) -> Result<(), E
     let done = maintenance::collect_garbage(&packer.store, effort, stop, &mut |_| ())?;
     packer.statistics.lock().freed(done.freed_bytes);
     Ok(())
+}
+
+/// A stored block coded anew, its new tag, and the number of the one that it refers to, or 0.
+struct Encoded {
+    tag: Tag,
+    block: Vec<u8>,
+    reference: u64,
 }
 
 /// The threads of one run and what they share.
@@ -253,13 +263,22 @@ impl Workers<'_> {
         if !self.taken.lock().insert(id) {
             return Ok(());
         }
-        let outcome = self.pack(&mut waiting)?;
+        let mut sketch = None;
+        let outcome = self.pack(&mut waiting, &mut sketch)?;
         let mut statistics = self.packer.statistics.lock();
         match outcome {
             Ok(new) => {
                 statistics.worked(waiting.extent.raw_len.into());
                 drop(statistics);
+                let is_there = !matches!(new, New::Same(_));
+                if let New::Packed(_, _, reference) = new {
+                    self.packer.to_refer.lock().insert(id, reference);
+                }
                 self.batch.lock().add(&waiting, new);
+                // Found from here on: what refers to it comes later in a batch than its own new form.
+                if let Some(sketch) = sketch.filter(|_| is_there) {
+                    self.packer.remember(&sketch, id);
+                }
                 return Ok(());
             }
             Err(Some(outcome)) => {
@@ -281,7 +300,7 @@ impl Workers<'_> {
 
     /// What a stored block becomes, or else what became of it. Nothing did, for this place, if it was packed or merged
     /// for another one that shares it.
-    fn pack(&self, waiting: &mut Waiting) -> Result<Result<New, Option<Outcome>>, Error> {
+    fn pack(&self, waiting: &mut Waiting, sketch: &mut Option<Sketch>) -> Result<Result<New, Option<Outcome>>, Error> {
         let store = &self.packer.store;
         let id = waiting.extent.id;
         match store.extent(waiting.ino, waiting.block)? {
@@ -303,7 +322,7 @@ impl Workers<'_> {
             // All of it, also what a truncate cut off here: another place may have it.
             waiting.extent = now.extent(id);
             match store.read_block_of(waiting.ino, waiting.block, &waiting.extent) {
-                Ok(first) => return Ok(self.encode(waiting, &first)?.map_err(Some)),
+                Ok(first) => return Ok(self.encode(waiting, &first, sketch)?.map_err(Some)),
                 // The garbage collector was quicker: the block lies elsewhere now.
                 Err(StoreError::Moved { .. }) => {}
                 Err(error @ (StoreError::Damaged { .. } | StoreError::Io { .. })) => {
@@ -321,16 +340,23 @@ impl Workers<'_> {
     }
 
     /// What a stored block becomes, or what else became of it.
-    fn encode(&self, waiting: &Waiting, first: &[u8]) -> Result<Result<New, Outcome>, Error> {
+    fn encode(
+        &self,
+        waiting: &Waiting,
+        first: &[u8],
+        sketch: &mut Option<Sketch>,
+    ) -> Result<Result<New, Outcome>, Error> {
         let stop = self.stop.child();
-        let coded = self.coded(&waiting.extent, first, &stop);
+        let coded = self.coded(&waiting.extent, first, sketch, &stop);
         self.coded.fetch_add(stop.coded(), Ordering::Relaxed);
-        let (tag, block) = match coded {
+        let Encoded { tag, block, reference } = match coded {
             Ok(Ok(encoded)) => encoded,
             Ok(Err(same)) => return Ok(Ok(New::Same(same))),
-            Err(CodecError::Interrupted) => return Err(Error::Interrupted),
+            Err(Unreadable::Codec(CodecError::Interrupted)) => return Err(Error::Interrupted),
+            // It was coded anew, or deleted, since it was read.
+            Err(Unreadable::Store(StoreError::Moved { .. })) => return Ok(Err(Outcome::Changed)),
             Err(error) => {
-                if let CodecError::Damaged { .. } | CodecError::NotABlock { .. } = error {
+                if error.is_damage() {
                     self.packer.store.distrust(waiting.extent.id);
                 }
                 return Ok(Err(self.failed(waiting, &error)));
@@ -351,28 +377,47 @@ impl Workers<'_> {
         }
         reserve::ensure(&self.packer.store, Purpose::Data)?;
         let pending = self.packer.store.append_again_pending(waiting.extent.id, &block)?;
-        Ok(Ok(New::Packed(tag, pending)))
+        Ok(Ok(New::Packed(tag, pending, reference)))
     }
 
-    /// A stored block coded anew and its new tag, or else another one with the same bytes.
-    fn coded(&self, extent: &Extent, first: &[u8], stop: &Stop) -> Result<Result<(Tag, Vec<u8>), u64>, CodecError> {
+    /// A stored block coded anew, or else another one with the same bytes.
+    fn coded(
+        &self,
+        extent: &Extent,
+        first: &[u8],
+        sketch: &mut Option<Sketch>,
+        stop: &Stop,
+    ) -> Result<Result<Encoded, u64>, Unreadable> {
         let codec = &self.packer.codec;
-        let raw = self.computing.install(|| codec.decode(first, stop))?;
+        let raw = self
+            .packer
+            .contents
+            .decode(extent, first, Some(&self.computing), stop)?;
         if let Some(same) = self.same(extent, &raw, stop)? {
             return Ok(Err(same));
         }
-        let dictionaries = self.packer.dictionaries.lock().candidates(&raw);
+        let found = sketch.insert(self.computing.install(|| Sketch::of(&raw)));
+        let reference = self.packer.reference(extent.id, found, &self.computing, stop)?;
+        let behind = reference.as_ref().map_or(&[][..], |reference| reference.raw.as_slice());
+        let candidates = self.packer.dictionaries.lock().candidates(&raw);
         let block = self
             .computing
-            .install(|| codec.encode_with(&raw, &dictionaries, stop))?;
+            .install(|| codec.encode_behind(&raw, &candidates, behind, stop))?;
         let tag = self.packer.dictionaries.lock().tag(&block)?;
-        Ok(Ok((tag, block)))
+        let needed = Codec::needs(&block)?.reference.is_some();
+        let reference = reference.filter(|_| needed).map_or(0, |reference| reference.id);
+        Ok(Ok(Encoded { tag, block, reference }))
     }
 
     /// Another stored block with the same bytes. The store is asked on this thread: one of the computing ones could be
     /// kept from running while it holds a lock that others need.
     fn same(&self, extent: &Extent, raw: &[u8], stop: &Stop) -> Result<Option<u64>, CodecError> {
         let store = &self.packer.store;
+        // One that others refer to cannot go.
+        let stays = |now: StoredBlock| now.referrers > 0;
+        if store.stored_block(extent.id).ok().flatten().is_none_or(stays) {
+            return Ok(None);
+        }
         // Whatever is wrong with another one is no reason not to pack this one.
         let found = self
             .packer
@@ -394,10 +439,10 @@ impl Workers<'_> {
                     continue;
                 }
             };
-            match self.computing.install(|| self.packer.codec.decode(&bytes, stop)) {
+            match self.packer.contents.decode(&other, &bytes, Some(&self.computing), stop) {
                 Ok(decoded) if decoded == raw => return Ok(Some(other.id)),
                 Ok(_) => {}
-                Err(CodecError::Interrupted) => return Err(CodecError::Interrupted),
+                Err(Unreadable::Codec(CodecError::Interrupted)) => return Err(CodecError::Interrupted),
                 Err(error) => {
                     store.distrust(other.id);
                     warn!(id = other.id, %error, "a block with perhaps the same bytes cannot be decoded");
@@ -416,7 +461,9 @@ impl Workers<'_> {
 
     fn commit(&self, batch: Batch) -> Result<(), Error> {
         let ids = batch.ids();
-        let outcomes = batch.commit(&self.packer.store)?;
+        let committed = batch.commit(&self.packer.store);
+        self.packer.to_refer.lock().retain(|id, _| !ids.contains(id));
+        let outcomes = committed?;
         self.done(&ids);
         let mut statistics = self.packer.statistics.lock();
         for (extent, outcome) in outcomes {

@@ -118,9 +118,10 @@ impl Fixture {
     }
 
     fn contents(&self, ino: u64) -> Vec<u8> {
+        let contents = Contents::new(self.store.clone(), self.codec.clone());
         let decode = |extent: Extent| {
             let block = self.store.read_block(&extent).unwrap();
-            self.codec.decode(&block, &Stop::new()).unwrap()
+            contents.decode(&extent, &block, None, &Stop::new()).unwrap()
         };
         self.extents(ino).into_iter().flat_map(decode).collect()
     }
@@ -272,6 +273,7 @@ fn a_damaged_block_stays_as_it_is_and_the_rest_is_packed() {
         old: good.location,
         new: other.location,
         tag: good.tag,
+        reference: 0,
         hint: 0,
     };
     assert!(f.store.commit(vec![change]).unwrap().skipped.is_empty());
@@ -334,4 +336,5 @@ fn packing_again_for_speed_gives_the_language_model_up_and_for_size_takes_it_up(
 mod background;
 mod learning;
 mod meanwhile;
+mod references;
 mod shared;

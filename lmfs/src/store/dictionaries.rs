@@ -184,7 +184,7 @@ mod tests {
         store.add_dictionary(id.0, b"", &encode(&text, &stop).unwrap()).unwrap();
         let raw = &text[20_000..30_000];
         let block = codec.encode_with(raw, &[id], &stop).unwrap();
-        assert_eq!(Codec::dictionary_of(&block).unwrap(), Some(id));
+        assert_eq!(Codec::needs(&block).unwrap().dictionary, Some(id));
         assert_eq!(codec.decode(&block, &stop).unwrap(), raw);
 
         // The names of others, with other contents, and one that needs itself.

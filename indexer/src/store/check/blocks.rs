@@ -5,7 +5,7 @@ use crate::Result;
 use crate::index::rows::{RUN, Use};
 use crate::log::block_record_len;
 use crate::store::Store;
-use crate::types::{BlockRef, StoredBlock};
+use crate::types::{BlockRef, MAX_CHAIN, StoredBlock};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -15,8 +15,9 @@ struct Seen {
     stored: StoredBlock,
     /// Bytes of its record.
     record: u64,
-    /// Extents that name it, found so far.
+    /// Extents that name it, found so far, and stored blocks that refer to it.
     users: u64,
+    referrers: u64,
     /// Why it cannot be read.
     wrong: Option<&'static str>,
 }
@@ -72,6 +73,7 @@ impl Blocks {
                 stored,
                 record,
                 users: 0,
+                referrers: 0,
                 wrong,
             });
         }
@@ -107,19 +109,61 @@ impl Blocks {
         let wrong = longer
             .then_some("more bytes of the block count than it has")
             .or(seen.wrong);
-        (
-            u64::from(seen.stored.location.len),
-            wrong.map(|what| (what, seen.stored.location)),
-        )
+        let (r, reference) = (seen.stored.location, seen.stored.reference);
+        let wrong = wrong
+            .map(|what| (what, r))
+            .or_else(|| self.wrong_reference(r, reference));
+        (u64::from(r.len), wrong)
+    }
+
+    fn find(&self, id: u64) -> Option<&Seen> {
+        let at = self.all.binary_search_by_key(&id, |seen| seen.id);
+        at.ok().and_then(|at| self.all.get(at))
+    }
+
+    /// What is wrong with what the stored block at `r` refers to, and where.
+    fn wrong_reference(&self, r: BlockRef, reference: u64) -> Option<(&'static str, BlockRef)> {
+        let (mut at, mut next) = (r, reference);
+        for _ in 0..MAX_CHAIN {
+            if next == 0 {
+                return None;
+            }
+            let Some(seen) = self.find(next) else {
+                return Some(("the block refers to a stored block that does not exist", at));
+            };
+            if let Some(wrong) = seen.wrong {
+                return Some((wrong, seen.stored.location));
+            }
+            (at, next) = (seen.stored.location, seen.stored.reference);
+        }
+        (next != 0).then_some(("the block refers to others in too long a chain, or in a circle", r))
+    }
+
+    /// Counts who refers to what.
+    fn count_referrers(&mut self) {
+        let references: Vec<u64> = self.all.iter().map(|seen| seen.stored.reference).collect();
+        for id in references.into_iter().filter(|id| *id != 0) {
+            let at = self.all.binary_search_by_key(&id, |seen| seen.id);
+            if let Some(seen) = at.ok().and_then(|at| self.all.get_mut(at)) {
+                seen.referrers += 1;
+            }
+        }
     }
 
     /// Compares what was added.
     pub(super) fn finish(&mut self, store: &Store, findings: &mut Vec<Finding>) -> Result<()> {
-        for seen in self.all.iter().filter(|seen| seen.users != seen.stored.users) {
-            let (id, found, said) = (seen.id, seen.users, seen.stored.users);
-            let what = format!("{found} blocks of files name the stored block {id}, the index says {said}: rebuild it");
-            let (segment, offset) = (seen.stored.location.segment, seen.stored.location.offset);
-            findings.push(Finding::new(Severity::Error, what).at(segment, offset.into()));
+        self.count_referrers();
+        for seen in &self.all {
+            let id = seen.id;
+            let counts = [
+                (seen.users, seen.stored.users, "blocks of files name"),
+                (seen.referrers, seen.stored.referrers, "stored blocks refer to"),
+            ];
+            for (found, said, what) in counts.into_iter().filter(|(found, said, _)| found != said) {
+                let what = format!("{found} {what} the stored block {id}, the index says {said}: rebuild it");
+                let (segment, offset) = (seen.stored.location.segment, seen.stored.location.offset);
+                findings.push(Finding::new(Severity::Error, what).at(segment, offset.into()));
+            }
         }
         if self.told != self.used {
             let what = "what the index says of which files use which stored blocks is wrong: rebuild it";

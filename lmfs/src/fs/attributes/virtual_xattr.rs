@@ -48,6 +48,9 @@ pub struct FileStat {
     /// Blocks behind a dictionary that the store learned, by its id.
     #[serde(default)]
     pub dictionaries: BTreeMap<String, u64>,
+    /// Blocks that are coded behind a similar one.
+    #[serde(default)]
+    pub references: u64,
 }
 
 /// Whether an extended attribute is one that is made on the spot, which may take a while.
@@ -103,6 +106,7 @@ impl Attributes {
                 if stored.is_some_and(|stored| stored.users > 1) {
                     stat.shared += u64::from(extent.location.len);
                 }
+                stat.references += u64::from(stored.is_some_and(|stored| stored.reference != 0));
                 let tag = Tag(extent.tag);
                 let method = tag.method().map_or("unknown", lmfs_codec::Method::name);
                 *stat.blocks.entry(method.to_owned()).or_default() += 1;

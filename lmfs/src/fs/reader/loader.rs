@@ -8,7 +8,7 @@ use lmfs_indexer::Error as StoreError;
 use parking_lot::Mutex;
 
 use super::address::Address;
-use crate::cache::{LoadError, LoadErrorKind, Source};
+use crate::cache::{LoadError, LoadErrorKind, Loaded, Source};
 use crate::fs::journal::Journal;
 
 /// Most bad blocks remembered by name; beyond it they may be logged again.
@@ -46,23 +46,22 @@ impl Loader {
 }
 
 impl Source<Address> for Loader {
-    fn load(&self, key: &Address) -> Result<Vec<u8>, LoadError> {
-        let store = self.journal.store();
-        let loaded = match store.read_block_of(key.ino, key.block, &key.extent) {
-            Ok(block) => self.codec.decode(&block, &self.stop).map_err(|error| match error {
-                CodecError::Interrupted => LoadError::new(LoadErrorKind::Failed, "shutting down"),
-                CodecError::Damaged { .. } | CodecError::NotABlock { .. } => {
-                    store.distrust(key.extent.id);
-                    LoadError::caused(LoadErrorKind::Damaged, error)
-                }
-                error => LoadError::caused(LoadErrorKind::Failed, error),
-            }),
-            Err(error) => Err(match error {
-                StoreError::Moved { .. } => LoadError::caused(LoadErrorKind::Moved, error),
-                StoreError::Damaged { .. } => LoadError::caused(LoadErrorKind::Damaged, error),
-                error => LoadError::caused(LoadErrorKind::Failed, error),
-            }),
-        };
+    fn reference(&self, key: &Address) -> Result<Option<Address>, LoadError> {
+        let found = self.journal.store().reference(&key.extent).map_err(unread)?;
+        Ok(found.map(|extent| Address::new(key.ino, key.block, &extent)))
+    }
+
+    fn load(&self, key: &Address, reference: Option<Loaded>) -> Result<Vec<u8>, LoadError> {
+        let loaded = reference.transpose().and_then(|reference| {
+            let store = self.journal.store();
+            let block = store.read_block_of(key.ino, key.block, &key.extent).map_err(unread)?;
+            let reference = reference.as_ref().map(|block| block.as_slice());
+            let raw = self.codec.decode_behind(&block, reference, &self.stop);
+            if let Err(CodecError::Damaged { .. } | CodecError::NotABlock { .. }) = raw {
+                store.distrust(key.extent.id);
+            }
+            raw.map_err(undecoded)
+        });
         // A block that moved is looked up again, and a shutdown is no damage.
         if let Err(error) = &loaded
             && error.kind != LoadErrorKind::Moved
@@ -75,5 +74,22 @@ impl Source<Address> for Loader {
 
     fn held(&self) -> usize {
         self.codec.warm_bytes()
+    }
+}
+
+fn unread(error: StoreError) -> LoadError {
+    let kind = match error {
+        StoreError::Moved { .. } => LoadErrorKind::Moved,
+        StoreError::Damaged { .. } => LoadErrorKind::Damaged,
+        _ => LoadErrorKind::Failed,
+    };
+    LoadError::caused(kind, error)
+}
+
+fn undecoded(error: CodecError) -> LoadError {
+    match error {
+        CodecError::Interrupted => LoadError::new(LoadErrorKind::Failed, "shutting down"),
+        CodecError::Damaged { .. } | CodecError::NotABlock { .. } => LoadError::caused(LoadErrorKind::Damaged, error),
+        error => LoadError::caused(LoadErrorKind::Failed, error),
     }
 }

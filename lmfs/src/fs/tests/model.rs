@@ -67,6 +67,7 @@ fn swap(fs: &Filesystem, ino: u64, block: u64) {
         old: old.location,
         new: fs.store().append_again(old.id, &bytes).unwrap(),
         tag: old.tag,
+        reference: 0,
         hint: ino,
     };
     let _report = fs.store().commit(vec![swap]).unwrap();

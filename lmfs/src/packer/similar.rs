@@ -1,0 +1,151 @@
+//! Which blocks are alike: a sketch of each, and a table of them.
+//!
+//! A sketch has the least of the hashes of all windows of a block (min-hash, bottom-k). Two blocks have as large a
+//! share of them in common as of their windows, so inserted and shifted bytes matter little. The table is in memory and
+//! bounded. A process that opens a store begins with an empty one and reads some of the blocks that are packed already
+//! (`Packer::recall`): keeping the sketches would take a tenth of what similar blocks take.
+
+use std::collections::{BTreeSet, HashMap};
+
+/// Hashes in a sketch.
+const HASHES: usize = 16;
+/// Bytes of a window.
+const WINDOW: usize = 16;
+/// Hashes in each half of the table, which takes about 20 bytes for each. When the newer half is full, the older one is
+/// forgotten.
+const HALF: usize = 1 << 19;
+
+/// The hashes of a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sketch(Vec<u32>);
+
+impl Sketch {
+    pub fn of(raw: &[u8]) -> Sketch {
+        /// Of the polynomial that is the hash of a window.
+        const BASE: u64 = 0x9E37_79B9_7F4A_7C15;
+        let mut leaving = 1_u64;
+        (0..WINDOW).for_each(|_| leaving = leaving.wrapping_mul(BASE));
+        let mut least = BTreeSet::new();
+        let (mut hash, mut greatest) = (0_u64, u32::MAX);
+        for (at, &byte) in raw.iter().enumerate() {
+            hash = hash.wrapping_mul(BASE).wrapping_add(u64::from(byte) + 1);
+            if let Some(gone) = at.checked_sub(WINDOW).and_then(|gone| raw.get(gone)) {
+                hash = hash.wrapping_sub(leaving.wrapping_mul(u64::from(*gone) + 1));
+            }
+            if at + 1 < WINDOW {
+                continue;
+            }
+            let mixed = ((hash ^ hash >> 32).wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 32) as u32;
+            if mixed < greatest && least.insert(mixed) && least.len() > HASHES {
+                least.pop_last();
+                greatest = least.last().copied().unwrap_or(u32::MAX);
+            }
+        }
+        Sketch(least.into_iter().collect())
+    }
+}
+
+/// The sketches of blocks. Of several blocks with one hash, the one that was added last is found by it.
+pub(super) struct Similar<T> {
+    newer: HashMap<u32, T>,
+    older: HashMap<u32, T>,
+}
+
+impl<T> Default for Similar<T> {
+    fn default() -> Similar<T> {
+        Similar {
+            newer: HashMap::new(),
+            older: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Copy + Ord + std::hash::Hash> Similar<T> {
+    /// Adds a block.
+    pub fn add(&mut self, sketch: &Sketch, block: T) {
+        for &hash in &sketch.0 {
+            if self.newer.len() >= HALF {
+                self.older = std::mem::take(&mut self.newer);
+            }
+            self.newer.insert(hash, block);
+        }
+    }
+
+    /// The blocks that have at least half of their windows in common with this one, the most similar one first, and of
+    /// those that are equally so the greatest.
+    pub fn find(&self, sketch: &Sketch) -> Vec<T> {
+        let mut found: Vec<(usize, T)> = self.common(sketch).into_iter().map(|(block, n)| (n, block)).collect();
+        found.retain(|(n, _)| n * 2 >= sketch.0.len());
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.into_iter().map(|(_, block)| block).collect()
+    }
+
+    /// How many hashes other blocks have in common with this one.
+    fn common(&self, sketch: &Sketch) -> HashMap<T, usize> {
+        let mut common: HashMap<T, usize> = HashMap::new();
+        let known = |hash| self.newer.get(hash).or_else(|| self.older.get(hash));
+        for block in sketch.0.iter().filter_map(known) {
+            *common.entry(*block).or_default() += 1;
+        }
+        common
+    }
+
+    /// Whether nothing was added yet.
+    pub fn is_empty(&self) -> bool {
+        self.newer.is_empty()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn text(from: u32, lines: u32) -> Vec<u8> {
+        let line = |i: u32| format!("line {} of {}: {}\n", i, i * 7919 % 1009, i.wrapping_mul(2_654_435_761));
+        (from..from + lines).flat_map(|i| line(i).into_bytes()).collect()
+    }
+
+    #[test]
+    fn blocks_that_share_most_of_their_bytes_are_found_and_others_are_not() {
+        let mut similar = Similar::default();
+        assert!(similar.is_empty());
+        similar.add(&Sketch::of(&text(0, 500)), 1);
+        similar.add(&Sketch::of(&text(10_000, 500)), 2);
+        let mut shifted = b"something new in front of it\n".to_vec();
+        shifted.extend(text(100, 450));
+        assert_eq!(similar.find(&Sketch::of(&shifted)), [1]);
+        assert!(similar.find(&Sketch::of(&text(20_000, 500))).is_empty());
+        similar.add(&Sketch::of(&shifted), 3);
+        assert_eq!(similar.find(&Sketch::of(&shifted)).first(), Some(&3), "the later one");
+        for short in [&b""[..], b"too short"] {
+            similar.add(&Sketch::of(short), 4);
+            assert!(similar.find(&Sketch::of(short)).is_empty());
+        }
+        similar.add(&Sketch::of(b"just one window more"), 5);
+        assert_eq!(similar.find(&Sketch::of(b"just one window more")), [5]);
+    }
+
+    #[test]
+    fn a_sketch_does_not_depend_on_what_is_around_a_window() {
+        let whole = Sketch::of(&text(0, 40));
+        let repeated = Sketch::of(&text(0, 40).repeat(2));
+        let common = whole.0.iter().filter(|hash| repeated.0.contains(hash)).count();
+        assert!(common >= HASHES - 2, "{common}");
+        assert_eq!(Sketch::of(&[7; 1000]).0.len(), 1);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_the_oldest() {
+        let mut similar = Similar::default();
+        let sketch = |n: u32| Sketch((n * 16..n * 16 + 16).collect());
+        let fill = (HALF / 16) as u32;
+        for n in 0..2 * fill + 1 {
+            similar.add(&sketch(n), n);
+        }
+        assert!(similar.newer.len() + similar.older.len() <= 2 * HALF);
+        assert!(similar.find(&sketch(0)).is_empty());
+        assert_eq!(similar.find(&sketch(2 * fill)), [2 * fill]);
+        assert_eq!(similar.find(&sketch(fill + 1)), [fill + 1]);
+    }
+}

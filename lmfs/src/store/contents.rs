@@ -1,0 +1,113 @@
+//! What stored blocks decode to, with the blocks that they refer to: for all that does not read through the cache.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use lmfs_codec::{Codec, Error as CodecError, Stop};
+use lmfs_indexer::{Error as StoreError, Extent, Store};
+use lru::LruCache;
+use parking_lot::Mutex;
+
+/// Blocks remembered that others were found to refer to: at most so many times the block size of memory.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+/// How often a block is looked up again that garbage collection moved before it was read.
+const TRIES: usize = 16;
+
+/// Why there is nothing to be had.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// It was not read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It does not decode.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+}
+
+impl Unreadable {
+    /// Whether the block itself, as it is stored, is wrong.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Unreadable::Codec(CodecError::Damaged { .. } | CodecError::NotABlock { .. })
+        )
+    }
+}
+
+/// Decodes the blocks of a store. May be used by many threads at once.
+pub struct Contents {
+    store: Arc<Store>,
+    codec: Codec,
+    /// By number of the stored block, whose contents never change.
+    referred: Mutex<LruCache<u64, Arc<Vec<u8>>>>,
+}
+
+impl Contents {
+    /// Decodes with this codec.
+    pub fn new(store: Arc<Store>, codec: Codec) -> Contents {
+        Contents {
+            store,
+            codec,
+            referred: Mutex::new(LruCache::new(REMEMBERED)),
+        }
+    }
+
+    /// What the block at `extent` decodes to. `bytes` are what the log has there. Computing is done by `computing`,
+    /// if there is one. The store is asked on this thread.
+    ///
+    /// # Errors
+    /// See [`Unreadable`].
+    pub fn decode(
+        &self,
+        extent: &Extent,
+        bytes: &[u8],
+        computing: Option<&rayon::ThreadPool>,
+        stop: &Stop,
+    ) -> Result<Vec<u8>, Unreadable> {
+        let needs = Codec::needs(bytes)?;
+        let reference = match needs.reference {
+            Some(_) => self.store.reference(extent)?,
+            None => None,
+        };
+        let reference = reference.map(|it| self.referred(it, computing, stop)).transpose()?;
+        let reference = reference.as_ref().map(|raw| raw.as_slice());
+        let decode = || self.codec.decode_behind(bytes, reference, stop);
+        Ok(computing.map_or_else(decode, |pool| pool.install(decode))?)
+    }
+
+    /// What a stored block decodes to that others refer to, or may refer to. The store has no chains of which it would
+    /// not give the first part, so this ends.
+    pub fn referred(
+        &self,
+        mut extent: Extent,
+        computing: Option<&rayon::ThreadPool>,
+        stop: &Stop,
+    ) -> Result<Arc<Vec<u8>>, Unreadable> {
+        let id = extent.id;
+        if let Some(raw) = self.referred.lock().get(&id) {
+            return Ok(raw.clone());
+        }
+        for _ in 1..TRIES {
+            match self.read(&extent, computing, stop) {
+                Err(Unreadable::Store(error @ StoreError::Moved { .. })) => match self.store.stored_block(id)? {
+                    Some(now) => extent = now.extent(id),
+                    None => return Err(error.into()),
+                },
+                read => return read,
+            }
+        }
+        self.read(&extent, computing, stop)
+    }
+
+    fn read(
+        &self,
+        extent: &Extent,
+        computing: Option<&rayon::ThreadPool>,
+        stop: &Stop,
+    ) -> Result<Arc<Vec<u8>>, Unreadable> {
+        let bytes = self.store.read_block(extent)?;
+        let raw = Arc::new(self.decode(extent, &bytes, computing, stop)?);
+        self.referred.lock().put(extent.id, raw.clone());
+        Ok(raw)
+    }
+}
