@@ -1,7 +1,7 @@
 //! What a file takes, and how fast it is read, by how much the language model must save to be used.
 //!
 //! `cargo run --release -p lmfs-codec --example route -- [--block KIB] [--take KIB] FILE...` takes every n-th block of
-//! a file, so that it takes so many KiB.
+//! a file, so that it takes so many KiB. The last line counts every file with its whole length.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ use lmfs_codec::model::{EngineChoice, LoadOptions, ModelSource, load};
 use lmfs_codec::{Codec, Options, Stop};
 
 /// [`Options::model_worth`].
-const WORTHS: [u32; 9] = [0, 4, 8, 12, 16, 24, 32, 48, 64];
+const WORTHS: [u32; 10] = [0, 8, 12, 24, 32, 36, 40, 44, 48, 64];
 
 /// Seconds of processor time of this thread, which does all the work.
 fn cpu_seconds() -> f64 {
@@ -56,6 +56,7 @@ fn main() {
     print!("{:24}", "the model saves of a KiB");
     WORTHS.iter().for_each(|worth| print!(" {worth:>19}"));
     println!(" {:>19}", "never used");
+    let (mut all_raw, mut all_sums) = (0.0, [(0.0, 0.0, 0.0); WORTHS.len() + 1]);
     for file in files {
         let bytes = std::fs::read(&file).unwrap();
         let all: Vec<&[u8]> = bytes.chunks(block << 10).collect();
@@ -75,15 +76,26 @@ fn main() {
             raw += block.len();
             blocks += 1;
         }
-        print!("{:24}", file.rsplit('/').next().unwrap());
-        for (bytes, seconds, modelled) in sums {
-            let share = bytes as f64 / raw as f64;
-            let speed = raw as f64 / 1024.0 / seconds;
-            print!(
-                "  {share:.4} {speed:6.0} {:3.0} %",
-                modelled as f64 * 100.0 / f64::from(blocks)
-            );
+        let whole = bytes.len() as f64 / raw as f64;
+        let sums = sums.map(|(bytes, seconds, modelled)| {
+            let modelled = modelled as f64 * raw as f64 / f64::from(blocks);
+            (bytes as f64, seconds, modelled)
+        });
+        print(file.rsplit('/').next().unwrap(), raw as f64, &sums);
+        all_raw += bytes.len() as f64;
+        for (all, one) in all_sums.iter_mut().zip(sums) {
+            *all = (all.0 + one.0 * whole, all.1 + one.1 * whole, all.2 + one.2 * whole);
         }
-        println!();
     }
+    print("all", all_raw, &all_sums);
+}
+
+/// A line of the table, from sums of bytes, of seconds and of bytes in blocks with the model.
+fn print(name: &str, raw: f64, sums: &[(f64, f64, f64)]) {
+    print!("{name:24}");
+    for (bytes, seconds, modelled) in sums {
+        let (share, speed) = (bytes / raw, raw / 1024.0 / seconds);
+        print!("  {share:.4} {speed:6.0} {:3.0} %", modelled * 100.0 / raw);
+    }
+    println!();
 }

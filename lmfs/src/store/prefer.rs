@@ -33,9 +33,9 @@ impl Prefer {
     }
 }
 
-/// Bytes of each KiB that the language model must save: about 1,200 for each second of reading. docs/BENCHMARKS.md has
+/// Bytes of each KiB that the language model must save: about 2,000 for each second of reading. docs/BENCHMARKS.md has
 /// what other numbers give.
-const BALANCED: u32 = 24;
+const BALANCED: u32 = 40;
 
 /// Text that names no [`Prefer`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
