@@ -1,9 +1,10 @@
-//! Learns the state that predictors start with: `mixtrain OUT SAMPLES DIRECTORY...`
+//! Learns the state that predictors start with: `mixtrain OUT [records] SAMPLES DIRECTORY...`
 //!
 //! From every directory it takes SAMPLES samples of 16 or 64 KiB (files are read in the order of their names, small
 //! ones joined), shuffles them, codes each as a block of its own while histories' meanings, mixing weights and final
 //! maps live on from block to block, and writes these to OUT: `codec/src/mix/initial_weights/README.md` has the
-//! commands of the built-in files. `mixtrain OUT replay DUMP...` learns the same from what `lmdump` wrote; `mixtrain
+//! commands of the built-in files. With `records` it learns from samples whose best layout has a stride.
+//! `mixtrain OUT replay DUMP...` learns the same from what `lmdump` wrote; `mixtrain
 //! judge DUMP...` learns from three of four dumps only, and prints what the others take.
 #![allow(
     clippy::unwrap_used,
@@ -11,9 +12,9 @@
     reason = "a tool that may stop at the first surprise"
 )]
 
-use lmfs_codec::entropy::range_coder::Encoder;
+use lmfs_codec::Stop;
 use lmfs_codec::entropy::token_tree::DecisionModel;
-use lmfs_codec::mix::Predictor;
+use lmfs_codec::mix::{self, BlockKind, DataLayout, Predictor};
 use std::path::{Path, PathBuf};
 
 fn walk(folder: &Path, files: &mut Vec<(PathBuf, u64)>) {
@@ -99,7 +100,7 @@ fn code(predictor: &mut Predictor, path: &str, begin: impl Fn(&mut Predictor, &[
 
 /// Learns from what `lmdump` wrote: the state for blocks with a language model.
 fn replay(paths: &[String]) -> Vec<u8> {
-    let mut predictor = Predictor::untrained(true);
+    let mut predictor = Predictor::untrained(BlockKind::Modelled);
     let mut order: Vec<&String> = paths.iter().chain(paths).collect();
     let mut random = Random(88_172_645_463_325_252);
     for i in (1..order.len()).rev() {
@@ -140,18 +141,11 @@ fn judge(paths: &[String]) {
     }
 }
 
-fn main() {
-    let args: Vec<String> = std::env::args().collect();
-    if args[1] == "judge" {
-        return judge(&args[2..]);
-    }
-    if args[2] == "replay" {
-        return std::fs::write(&args[1], replay(&args[3..])).unwrap();
-    }
-    let count: u64 = args[2].parse().unwrap();
+/// Samples of all folders, shuffled.
+fn samples(count: u64, folders: &[String]) -> Vec<Vec<u8>> {
     let mut random = Random(88_172_645_463_325_252);
     let mut samples = Vec::new();
-    for folder in &args[3..] {
+    for folder in folders {
         let mut files = Vec::new();
         walk(Path::new(folder), &mut files);
         let total: u64 = files.iter().map(|f| f.1).sum();
@@ -163,21 +157,35 @@ fn main() {
     for i in (1..samples.len()).rev() {
         samples.swap(i, random.below(i as u64 + 1) as usize);
     }
-    let mut predictor = Predictor::untrained(false);
-    let (mut raw, mut coded) = (0, 0);
-    for sample in &samples {
-        predictor.next_block(&[sample.len()]);
-        let mut coder = Encoder::new(Vec::new());
-        for byte in sample {
-            for k in (0..8).rev() {
-                let bit = byte >> k & 1 == 1;
-                coder.encode(bit, predictor.predict_bit(0, None));
-                predictor.update(0, bit);
-            }
+    samples
+}
+
+/// Learns from samples of a kind, whose layouts are found by trial.
+fn learn(kind: BlockKind, samples: &[Vec<u8>]) -> Vec<u8> {
+    let (mut predictor, mut judge) = (Predictor::untrained(kind), Predictor::new());
+    let (stop, mut used, mut raw, mut coded) = (Stop::new(), 0, 0, 0);
+    for sample in samples {
+        let layout = match kind {
+            BlockKind::Strided => mix::layout_of(&mut judge, sample, &stop).unwrap(),
+            _ => DataLayout::Plain,
+        };
+        if (layout.stride() != 0) == (kind == BlockKind::Strided) {
+            used += 1;
+            raw += sample.len();
+            coded += mix::train_on(&mut predictor, sample, layout, &stop).unwrap();
         }
-        raw += sample.len();
-        coded += coder.finish().len();
     }
-    println!("{} samples, {raw} bytes, {coded} coded", samples.len());
-    std::fs::write(&args[1], predictor.export()).unwrap();
+    println!("{used} of {} samples, {raw} bytes, {coded} coded", samples.len());
+    predictor.export()
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let learned = match args[2].as_str() {
+        _ if args[1] == "judge" => return judge(&args[2..]),
+        "replay" => replay(&args[3..]),
+        "records" => learn(BlockKind::Strided, &samples(args[3].parse().unwrap(), &args[4..])),
+        count => learn(BlockKind::Plain, &samples(count.parse().unwrap(), &args[3..])),
+    };
+    std::fs::write(&args[1], learned).unwrap();
 }

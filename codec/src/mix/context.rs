@@ -12,6 +12,8 @@ pub(super) struct Lane {
     pub(super) at: u32,
     /// The last eight bytes, the newest lowest; zeros before the start.
     pub(super) last: u64,
+    /// Hash of the last ten bytes: an older one is shifted out.
+    pub(super) long: u32,
     /// Hash of the word so far (0 between words) and of the two words before it.
     word: u64,
     word_before: u64,
@@ -58,6 +60,7 @@ impl Lane {
         self.token_len += 1;
         self.token = self.token << 8 ^ self.token >> 56 ^ u64::from(byte);
         self.last = self.last << 8 | u64::from(byte);
+        self.long = (self.long.wrapping_add(u32::from(byte) + 1)).wrapping_mul(0x2F0B_4C47 << 3);
         if byte.is_ascii_alphabetic() || byte >= 128 {
             self.word = hash(self.word, u64::from(byte.to_ascii_lowercase()) + 1);
         } else if self.word != 0 {
@@ -120,21 +123,16 @@ impl Lane {
             let above2 = self.back(block, 2 * stride);
             let above3 = self.back(block, 3 * stride);
             let right = self.back(block, stride - 1);
-            // Magnitudes: how many bits the last few bytes of this column have.
-            let size = |byte: u64| u64::from(64 - byte.leading_zeros());
-            let phase = column & 3 | o1 << 2;
             [
                 column,
                 o1,
                 o2,
                 o3,
                 above | above2 << 8 | above3 << 16 | o1 << 24,
-                above | o1 << 8 | column << 16,
+                above | right << 8 | o1 << 16,
                 above | above2 << 8 | column << 16,
-                phase << 32
-                    | size(above) + size(above2) + size(above3) + size(self.back(block, 4 * stride)) << 8
-                    | size(right) << 16,
-                last >> 8 & 0xFF | column << 16 | above << 8,
+                last & 0xFF_FFFF_FFFF,
+                last & 0xFFFF_FFFF,
             ]
         };
         // What a language model's token may begin with depends on the token that ended, so beginnings are kept apart.

@@ -94,7 +94,7 @@ impl DataLayout {
     }
 
     /// Distance to the byte above, 0 without records.
-    pub(super) fn stride(self) -> u32 {
+    pub fn stride(self) -> u32 {
         match self {
             DataLayout::Plain => 0,
             DataLayout::Records(len) => u32::from(len),

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use super::apm::Apm;
 use super::layout::{
-    CONTEXTS, DISTRIBUTIONS, EXTRA, FINAL_MAP_BITS, INPUTS, LANGUAGE_MODEL, OTHERS, Rules, SAMPLES_ALONE, STORED_ORDER,
-    WeightSets,
+    BlockKind, CONTEXTS, DISTRIBUTIONS, EXTRA, FINAL_MAP_BITS, INPUTS, LANGUAGE_MODEL, OTHERS, Rules, SAMPLES_ALONE,
+    STORED_ORDER, sum,
 };
 use super::match_model;
 use super::mixer::{Set, WEIGHT_BITS};
@@ -31,39 +31,37 @@ const PIXEL_SHARE: i32 = 8;
 const STORED_SHIFT: u32 = WEIGHT_BITS - 13;
 
 /// What predictors start with, without and with a language model. A file of a wrong length does not compile.
-static MIX: [u8; stored(false)] = *include_bytes!("initial_weights/mix.bin");
-static MODEL: [u8; stored(true)] = *include_bytes!("initial_weights/model.bin");
-
-/// How many sets the first `used` mixers have.
-const fn sum(sets: &[u32], used: usize) -> usize {
-    let (mut sum, mut i) = (0, 0);
-    while i < used {
-        sum += sets[i] as usize;
-        i += 1;
-    }
-    sum
-}
+static MIX: [u8; stored(BlockKind::Plain)] = *include_bytes!("initial_weights/mix.bin");
+static RECORDS: [u8; stored(BlockKind::Strided)] = *include_bytes!("initial_weights/records.bin");
+static MODEL: [u8; stored(BlockKind::Modelled)] = *include_bytes!("initial_weights/model.bin");
 
 /// Bytes of a file.
-const fn stored(language_model: bool) -> usize {
-    let mix = sum(&WeightSets::SIZES, Rules::of(language_model).mixers) * INPUTS;
+const fn stored(kind: BlockKind) -> usize {
+    let mix = Rules::of(kind).trained_sets() * INPUTS;
     let final_map = Apm::<8>::NODES << FINAL_MAP_BITS;
     let ends = sum(&token_end::SETS, token_end::MIXERS) * token_end::INPUTS;
     2 * (CONTEXTS * 256 + mix + final_map + match_model::QUALITIES + ends)
 }
 
 impl InitialWeights {
-    /// The built-in state for blocks with or without a language model.
-    pub(super) fn builtin(language_model: bool) -> &'static InitialWeights {
-        static WITHOUT_MODEL: LazyLock<InitialWeights> = LazyLock::new(|| InitialWeights::from_bytes(&MIX, false));
-        static WITH_MODEL: LazyLock<InitialWeights> = LazyLock::new(|| InitialWeights::from_bytes(&MODEL, true));
-        if language_model { &WITH_MODEL } else { &WITHOUT_MODEL }
+    /// The built-in state for blocks of this kind.
+    pub(super) fn builtin(kind: BlockKind) -> &'static InitialWeights {
+        static PLAIN: LazyLock<InitialWeights> = LazyLock::new(|| InitialWeights::from_bytes(&MIX, BlockKind::Plain));
+        static STRIDED: LazyLock<InitialWeights> =
+            LazyLock::new(|| InitialWeights::from_bytes(&RECORDS, BlockKind::Strided));
+        static MODELLED: LazyLock<InitialWeights> =
+            LazyLock::new(|| InitialWeights::from_bytes(&MODEL, BlockKind::Modelled));
+        match kind {
+            BlockKind::Plain => &PLAIN,
+            BlockKind::Strided => &STRIDED,
+            BlockKind::Modelled => &MODELLED,
+        }
     }
 
     /// What blocks of samples start with: mostly what the distributions say.
     pub(super) fn samples() -> &'static InitialWeights {
         static SAMPLES: LazyLock<InitialWeights> = LazyLock::new(|| {
-            let mut weights = InitialWeights::untrained(false);
+            let mut weights = InitialWeights::untrained(BlockKind::Plain);
             let one = (1 << WEIGHT_BITS) / weights.rules.mixers as i32;
             for set in &mut weights.sets {
                 let flat = set.flat_mut();
@@ -82,8 +80,9 @@ impl InitialWeights {
     }
 
     /// What training starts from.
-    pub(super) fn untrained(language_model: bool) -> Self {
-        let rules = Rules::of(language_model);
+    pub(super) fn untrained(kind: BlockKind) -> Self {
+        let rules = Rules::of(kind);
+        let language_model = kind == BlockKind::Modelled;
         // The weights of an input add up over the selectors.
         let one = (1 << WEIGHT_BITS) / rules.mixers as i32;
         let mut set = Set::ZERO;
@@ -101,7 +100,7 @@ impl InitialWeights {
         InitialWeights {
             rules,
             maps: StateMaps::untrained(),
-            sets: vec![set; sum(&WeightSets::SIZES, rules.mixers)],
+            sets: vec![set; rules.trained_sets()],
             final_map: Apm::<8>::identity(1 << FINAL_MAP_BITS),
             matches: match_model::untrained(),
             end_sets: vec![end_set; sum(&token_end::SETS, token_end::MIXERS)],
@@ -125,8 +124,8 @@ impl InitialWeights {
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote.
-    pub(super) fn from_bytes(bytes: &[u8], language_model: bool) -> Self {
-        let mut state = Self::untrained(language_model);
+    pub(super) fn from_bytes(bytes: &[u8], kind: BlockKind) -> Self {
+        let mut state = Self::untrained(kind);
         let mut numbers = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
         let mut next = || numbers.next().unwrap_or_default();
         let weight = |number: u16| i32::from(number as i16) << STORED_SHIFT;
@@ -155,10 +154,14 @@ mod tests {
 
     #[test]
     fn built_in_states_are_read_whole() {
-        let files: [(bool, &[u8]); 2] = [(false, &MIX), (true, &MODEL)];
-        for (language_model, bytes) in files {
-            assert_eq!(InitialWeights::untrained(language_model).to_bytes().len(), bytes.len());
-            assert_eq!(InitialWeights::builtin(language_model).to_bytes(), bytes);
+        let files: [(BlockKind, &[u8]); 3] = [
+            (BlockKind::Plain, &MIX),
+            (BlockKind::Strided, &RECORDS),
+            (BlockKind::Modelled, &MODEL),
+        ];
+        for (kind, bytes) in files {
+            assert_eq!(InitialWeights::untrained(kind).to_bytes().len(), bytes.len());
+            assert_eq!(InitialWeights::builtin(kind).to_bytes(), bytes);
         }
     }
 }

@@ -47,6 +47,16 @@ const EIGHT: u32 = 8;
 /// How many of four contexts are known: 0 to 4, in a range of its own.
 const KNOWN_ORDERS: u32 = 5;
 
+/// How many sets the first `used` selectors have.
+pub(super) const fn sum(sizes: &[u32], used: usize) -> usize {
+    let (mut sum, mut i) = (0, 0);
+    while i < used {
+        sum += sizes[i] as usize;
+        i += 1;
+    }
+    sum
+}
+
 /// The weight sets that apply, one of each selector. Without a language model there are [`MIXERS_ALONE`] of them.
 #[derive(Clone, Copy)]
 pub(super) struct WeightSets {
@@ -58,8 +68,8 @@ pub(super) struct WeightSets {
     pub(super) known_orders: u32,
     /// The byte before. With a language model: bytes of the token so far, confidence, and number of the bit.
     pub(super) byte_or_token: u32,
-    /// The byte before.
-    pub(super) byte_before: u32,
+    /// The byte before. With a stride: the lowest eight bits of the column.
+    pub(super) byte_before_or_column: u32,
     /// The byte before that.
     pub(super) second_byte_before: u32,
     /// The byte that the match predicts, 0 without one.
@@ -79,7 +89,7 @@ impl WeightSets {
             self.partial_byte,
             self.known_orders,
             self.byte_or_token,
-            self.byte_before,
+            self.byte_before_or_column,
             self.second_byte_before,
             self.expected_byte,
             self.token_before,
@@ -96,39 +106,51 @@ pub(super) fn pair(high: u32, low: u32) -> u32 {
 /// Selectors of weight sets with a language model, and without.
 pub(super) const MIXERS: usize = 8;
 pub(super) const MIXERS_ALONE: usize = 4;
+pub(super) const MIXERS_STRIDED: usize = 5;
 /// Binary logarithm of the contexts of the final map, which are hashes of the byte before with the bits so far.
 pub(super) const FINAL_MAP_BITS: u32 = 10;
 
-/// What differs between blocks with and without a language model.
+/// What is known of a block before its first byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockKind {
+    /// Nothing: text, code, whatever.
+    Plain,
+    /// Its records or rows have a length.
+    Strided,
+    /// A language model predicts it.
+    Modelled,
+}
+
+/// What differs between kinds of blocks.
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
-    pub(super) language_model: bool,
+    pub(super) kind: BlockKind,
     /// Selectors in use: the first of [`WeightSets::SIZES`].
     pub(super) mixers: usize,
+    /// Those with initial weights. Columns mean something else in every block, so their weights start at zero.
+    trained: usize,
     /// Learning rate of the mixer, in units of 1/65536.
     pub(super) rate: i32,
 }
 
 impl Rules {
-    pub(super) const fn of(language_model: bool) -> Rules {
-        if language_model {
-            Rules {
-                language_model,
-                mixers: MIXERS,
-                rate: 20,
-            }
-        } else {
-            Rules {
-                language_model,
-                mixers: MIXERS_ALONE,
-                rate: 55,
-            }
+    pub(super) const fn of(kind: BlockKind) -> Rules {
+        let (mixers, trained, rate) = match kind {
+            BlockKind::Plain => (MIXERS_ALONE, MIXERS_ALONE, 55),
+            BlockKind::Strided => (MIXERS_STRIDED, MIXERS_ALONE, 110),
+            BlockKind::Modelled => (MIXERS, MIXERS, 20),
+        };
+        Rules {
+            kind,
+            mixers,
+            trained,
+            rate,
         }
     }
 
-    /// Those for data with a stride: the initial weights know little about it.
-    pub(super) const fn with_stride(self) -> Rules {
-        Rules { rate: 165, ..self }
+    /// How many sets have initial weights.
+    pub(super) const fn trained_sets(self) -> usize {
+        sum(&WeightSets::SIZES, self.trained)
     }
 
     /// Those for samples.

@@ -11,32 +11,47 @@ use crate::simd::prefetch;
 
 /// Bytes hashed to find an occurrence.
 const MIN_LEN: u32 = 5;
+/// Matches shorter than this give way to longer ones, and end at the first wrong byte. Longer ones go on behind it.
+const LONG: u32 = 16;
+/// The least bytes that a match has whose place many bytes have led to.
+const MIN_LONG: u32 = 11;
 /// The most bytes compared, and the longest length told apart.
 const MAX_LEN: u32 = 32;
 /// Where lengths stop counting.
 const LEN_LIMIT: u32 = 65535;
-/// Qualities of matches, by length.
-pub(super) const QUALITIES: usize = MAX_LEN as usize;
+/// Qualities of matches, by length, and then of those behind a wrong byte, by what agreed since.
+pub(super) const QUALITIES: usize = (MAX_LEN + LONG) as usize;
 
-/// A lane's match: the place predicted next, and how many bytes before it agreed (0: no match).
+/// A lane's match: the place predicted next (0: no match), and how many bytes before it agreed.
 #[derive(Clone, Copy, Default)]
 struct Match {
     place: u32,
     len: u32,
+    /// Goes on behind a wrong byte.
+    resumed: bool,
+}
+
+impl Match {
+    /// Which quality predicts its next byte.
+    #[inline(always)]
+    fn quality(self) -> usize {
+        if self.resumed {
+            (MAX_LEN + self.len.min(LONG - 1)) as usize
+        } else {
+            self.len.min(MAX_LEN - 1) as usize
+        }
+    }
 }
 
 /// Expected qualities before training.
 pub(super) fn untrained() -> [Cell; QUALITIES] {
-    std::array::from_fn(|len| Cell::new((65535 - 65536 / (len + 4)) as u16))
+    std::array::from_fn(|len| Cell::new((65535 - 65536 / (len % MAX_LEN as usize + 4)) as u16))
 }
 
 /// Where contexts were seen last, and how well matches of each length predict.
 pub(super) struct MatchModel {
-    /// Place after the hashed bytes; 0: none.
-    places: Vec<u32>,
-    /// `64 - log2(places)`.
-    shift: u32,
-    /// Where contexts were seen last in the dictionary. It is shared by all blocks behind it, so it is not written to.
+    places: Places,
+    /// Those in the dictionary. They are shared by all blocks behind it, so nothing is added to them.
     dictionary: Option<Arc<Places>>,
     pub(super) quality: [Cell; QUALITIES],
     /// By lane.
@@ -47,10 +62,50 @@ pub(super) struct MatchModel {
     used: usize,
 }
 
-/// A table of places that nothing is added to any more.
+/// Where the last few bytes were seen last, and the last ten: places after them, 0 for none.
+#[derive(Default)]
 struct Places {
-    places: Vec<u32>,
+    short: Vec<u32>,
+    long: Vec<u32>,
+    /// `32 - log2(places)`.
     shift: u32,
+}
+
+impl Places {
+    fn reset(&mut self, log2_places: u32) {
+        for places in [&mut self.short, &mut self.long] {
+            places.clear();
+            places.resize(1 << log2_places, 0);
+        }
+        self.shift = 32 - log2_places;
+    }
+
+    fn bytes(&self) -> usize {
+        size_of_val(&*self.short) + size_of_val(&*self.long)
+    }
+
+    /// Asks for the memory of two hashes.
+    #[inline(always)]
+    fn prefetch(&self, [short, long]: [u32; 2]) {
+        prefetch(&self.short, (short >> self.shift) as usize);
+        prefetch(&self.long, (long >> self.shift) as usize);
+    }
+
+    #[inline(always)]
+    fn put(&mut self, [short, long]: [u32; 2], place: u32) {
+        self.short[(short >> self.shift) as usize] = place;
+        self.long[(long >> self.shift) as usize] = place;
+    }
+
+    #[inline(always)]
+    fn short(&self, hash: u32) -> u32 {
+        self.short[(hash >> self.shift) as usize]
+    }
+
+    #[inline(always)]
+    fn long(&self, hash: u32) -> u32 {
+        self.long[(hash >> self.shift) as usize]
+    }
 }
 
 /// What a dictionary leaves behind.
@@ -61,15 +116,14 @@ pub(super) struct WarmMatches {
 
 impl WarmMatches {
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(&*self.places.places)
+        self.places.bytes()
     }
 }
 
 impl MatchModel {
     pub(super) fn new() -> Self {
         MatchModel {
-            places: Vec::new(),
-            shift: 48,
+            places: Places::default(),
             dictionary: None,
             quality: untrained(),
             matches: Vec::new(),
@@ -79,9 +133,7 @@ impl MatchModel {
     }
 
     pub(super) fn reset(&mut self, log2_places: u32, lanes: usize) {
-        self.places.clear();
-        self.places.resize(1 << log2_places, 0);
-        self.shift = 64 - log2_places;
+        self.places.reset(log2_places);
         self.dictionary = None;
         self.matches.clear();
         self.matches.resize(lanes, Match::default());
@@ -97,28 +149,26 @@ impl MatchModel {
 
     /// Finds matches in these bytes, too. They lie at `start`, before the lane.
     pub(super) fn remember(&mut self, start: usize, bytes: &[u8]) {
-        for (at, context) in (start + MIN_LEN as usize..).zip(bytes.windows(MIN_LEN as usize)) {
-            let last = context.iter().fold(0, |last, byte| last << 8 | u64::from(*byte));
-            let slot = (hash(last, salt::MATCH) >> self.shift) as usize;
-            self.places[slot] = at as u32;
+        let mut lane = Lane::new(start as u32);
+        for byte in bytes {
+            lane.push(*byte);
+            if lane.at - lane.start >= MIN_LEN {
+                self.places.put(hashes(&lane), lane.at);
+            }
         }
     }
 
     /// Takes out what a dictionary left behind.
     pub(super) fn freeze(&mut self) -> WarmMatches {
-        let places = Places {
-            places: std::mem::take(&mut self.places),
-            shift: self.shift,
-        };
         WarmMatches {
-            places: Arc::new(places),
+            places: Arc::new(std::mem::take(&mut self.places)),
             quality: self.quality,
         }
     }
 
     /// Gives its memory back until the next reset.
     pub(super) fn release(&mut self) {
-        self.places = Vec::new();
+        self.places = Places::default();
     }
 
     pub(super) fn import(&mut self, quality: &[Cell; QUALITIES]) {
@@ -150,8 +200,8 @@ impl MatchModel {
     /// Takes up a lane's match at the start of a byte.
     #[inline(always)]
     pub(super) fn begin_byte(&mut self, lane: usize, block: &Block) {
-        let Match { place, len } = self.matches[lane];
-        self.expected = if len > 0 {
+        let place = self.matches[lane].place;
+        self.expected = if place > 0 {
             256 | u32::from(block.bytes[place as usize])
         } else {
             0
@@ -170,7 +220,7 @@ impl MatchModel {
             return 0;
         }
         let bit = self.expected >> (7 - byte.bits) & 1;
-        self.used = self.matches[lane].len.min(MAX_LEN - 1) as usize;
+        self.used = self.matches[lane].quality();
         let x = stretch(self.quality[self.used].p());
         if bit == 1 { x } else { -x }
     }
@@ -187,10 +237,10 @@ impl MatchModel {
     /// Asks for the memory that [`end_byte`](Self::end_byte) will need if the lane comes to stand like this.
     #[inline(always)]
     pub(super) fn prefetch(&self, lane: &Lane) {
-        let hash = hash_of(lane);
-        prefetch(&self.places, (hash >> self.shift) as usize);
+        let hashes = hashes(lane);
+        self.places.prefetch(hashes);
         if let Some(dictionary) = &self.dictionary {
-            prefetch(&dictionary.places, (hash >> dictionary.shift) as usize);
+            dictionary.prefetch(hashes);
         }
     }
 
@@ -199,37 +249,57 @@ impl MatchModel {
     pub(super) fn end_byte(&mut self, lane: usize, block: &Block) {
         let me = &block.lanes[lane];
         let m = &mut self.matches[lane];
-        if m.len > 0 {
-            // The byte behind the match must be coded already. It may lie in a lane that has not come as far.
-            if block.bytes[m.place as usize] == me.last as u8 && is_known(m.place + 1, &block.lanes) {
-                m.place += 1;
-                m.len = (m.len + 1).min(LEN_LIMIT);
-            } else {
-                m.len = 0;
-            }
+        if m.place > 0 {
+            m.follow(block, me.last as u8);
         }
         if me.at - me.start < MIN_LEN {
             return;
         }
-        let hash = hash_of(me);
-        let slot = (hash >> self.shift) as usize;
-        if self.matches[lane].len == 0 {
-            self.find(lane, self.places[slot], block);
+        let [short, long] = hashes(me);
+        // The last place of a few bytes may be an accident, as in the letters of genes. A longer match is better.
+        if m.len < LONG {
+            m.find(self.places.long(long), MIN_LONG.max(m.len + 1), block, me);
+            if m.len < LONG
+                && let Some(dictionary) = &self.dictionary
+            {
+                m.find(dictionary.long(long), MIN_LONG.max(m.len + 1), block, me);
+            }
         }
         // The block itself comes first. What it repeats is nearer than what the dictionary has.
-        if self.matches[lane].len == 0
-            && let Some(dictionary) = &self.dictionary
-        {
-            let place = dictionary.places[(hash >> dictionary.shift) as usize];
-            self.find(lane, place, block);
+        if m.place == 0 {
+            m.find(self.places.short(short), MIN_LEN, block, me);
+            if m.place == 0
+                && let Some(dictionary) = &self.dictionary
+            {
+                m.find(dictionary.short(short), MIN_LEN, block, me);
+            }
         }
-        self.places[slot] = me.at;
+        self.places.put([short, long], me.at);
+    }
+}
+
+impl Match {
+    /// Goes on behind `byte`, if it was the predicted one or many before it were.
+    #[inline(always)]
+    fn follow(&mut self, block: &Block, byte: u8) {
+        let hit = block.bytes[self.place as usize] == byte;
+        // The byte behind the match must be coded already. It may lie in a lane that has not come as far.
+        if !(hit || self.len >= LONG) || !is_known(self.place + 1, &block.lanes) {
+            *self = Match::default();
+            return;
+        }
+        self.place += 1;
+        if hit {
+            self.len = (self.len + 1).min(LEN_LIMIT);
+            self.resumed &= self.len < LONG;
+        } else {
+            (self.len, self.resumed) = (0, true);
+        }
     }
 
-    /// Follows the occurrence before `place` if enough bytes there are equal to the lane's last.
+    /// Follows the occurrence before `place` if at least so many bytes there are equal to the lane's last.
     #[inline(always)]
-    fn find(&mut self, lane: usize, place: u32, block: &Block) {
-        let me = &block.lanes[lane];
+    fn find(&mut self, place: u32, least: u32, block: &Block, me: &Lane) {
         if place == 0 || !is_known(place, &block.lanes) {
             return;
         }
@@ -239,17 +309,22 @@ impl MatchModel {
         while len < most && block.bytes[(place - 1 - len) as usize] == block.bytes[(me.at - 1 - len) as usize] {
             len += 1;
         }
-        // Shorter ones are collisions of the hash, not repetitions.
-        if len >= MIN_LEN {
-            self.matches[lane] = Match { place, len };
+        // Shorter ones are collisions of the hash, or no better than what is there.
+        if len >= least {
+            *self = Match {
+                place,
+                len,
+                resumed: false,
+            };
         }
     }
 }
 
-/// The hash of a lane's last bytes.
+/// The hashes of a lane's last bytes, few and many.
 #[inline(always)]
-fn hash_of(lane: &Lane) -> u64 {
-    hash(lane.last & ((1 << (8 * MIN_LEN)) - 1), salt::MATCH)
+fn hashes(lane: &Lane) -> [u32; 2] {
+    let short = hash(lane.last & ((1 << (8 * MIN_LEN)) - 1), salt::MATCH);
+    [(short >> 32) as u32, lane.long]
 }
 
 /// Whether the byte at `place` has been coded.

@@ -54,11 +54,12 @@ pub(super) struct Mixer<const V: usize> {
 impl<const V: usize> Mixer<V> {
     /// A mixer whose selectors have this many sets each, without weights; [`import`](Self::import) gives it some.
     pub(super) fn new(sizes: &[u32]) -> Self {
-        let mut base = [0; MIXERS];
-        let mut total = 0u32;
+        let total = sizes.iter().sum::<u32>();
+        let mut base = [total; MIXERS];
+        let mut next = 0;
         for (base, size) in base.iter_mut().zip(sizes) {
-            *base = total;
-            total += size;
+            *base = next;
+            next += size;
         }
         Mixer {
             sets: vec![Set::ZERO; total as usize],
@@ -72,11 +73,18 @@ impl<const V: usize> Mixer<V> {
         }
     }
 
-    /// Takes over the weights of the first `used` selectors (2, 4 or 8).
+    /// Takes over the weights of the first `used` selectors (2, 4, 5 or 8). Sets that are not given have no weights.
     pub(super) fn import(&mut self, used: usize, sets: &[Set<V>]) {
         self.used = used;
-        self.sets_in_use = sets.len();
-        self.sets[..sets.len()].copy_from_slice(sets);
+        self.sets_in_use = self.base.get(used).map_or(self.sets.len(), |&next| next as usize);
+        let (known, others) = self.sets[..self.sets_in_use].split_at_mut(sets.len());
+        known.copy_from_slice(sets);
+        others.fill(Set::ZERO);
+    }
+
+    /// Makes all weights from this set on zero.
+    pub(super) fn clear_from(&mut self, set: usize) {
+        self.sets[set..].fill(Set::ZERO);
     }
 
     /// The weight sets of the selectors in use.
@@ -91,6 +99,7 @@ impl<const V: usize> Mixer<V> {
         match self.used {
             2 => self.predict_used::<S, 2>(s, inputs, sets),
             4 => self.predict_used::<S, 4>(s, inputs, sets),
+            5 => self.predict_used::<S, 5>(s, inputs, sets),
             _ => self.predict_used::<S, 8>(s, inputs, sets),
         }
     }
@@ -126,6 +135,7 @@ impl<const V: usize> Mixer<V> {
         match self.used {
             2 => self.update_used::<S, 2>(s, error),
             4 => self.update_used::<S, 4>(s, error),
+            5 => self.update_used::<S, 5>(s, error),
             _ => self.update_used::<S, 8>(s, error),
         }
     }

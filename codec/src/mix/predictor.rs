@@ -5,7 +5,7 @@ use super::context_models::ContextModels;
 use super::data_layout::DataLayout;
 use super::initial_weights::InitialWeights;
 use super::inputs::Inputs;
-use super::layout::{Rules, WeightSets, pair, salt};
+use super::layout::{BlockKind, Rules, WeightSets, pair, salt};
 use super::match_model::MatchModel;
 use super::math::hash;
 use super::mixing::Mixing;
@@ -58,7 +58,7 @@ impl Predictor {
     /// A predictor of an empty block; call [`reset`](Self::reset) before use.
     pub fn new() -> Self {
         let mut predictor = Predictor {
-            rules: Rules::of(false),
+            rules: Rules::of(BlockKind::Plain),
             dispatch: Dispatch::detect(),
             block: Block::new(),
             byte: ByteState::START,
@@ -85,13 +85,13 @@ impl Predictor {
 
     /// Like [`reset`](Self::reset), for data of a known layout.
     pub fn reset_as(&mut self, lanes: &[usize], language_model: bool, layout: DataLayout) {
-        self.import_initial(language_model);
-        self.next_block(lanes);
-        self.block.stride = layout.stride();
-        if self.block.stride != 0 {
-            self.rules = self.rules.with_stride();
-        }
-        self.pixels.reset(!language_model && self.block.stride != 0);
+        let kind = match (language_model, layout.stride()) {
+            (true, _) => BlockKind::Modelled,
+            (false, 0) => BlockKind::Plain,
+            (false, _) => BlockKind::Strided,
+        };
+        self.import_initial(kind);
+        self.next_block_as(lanes, layout);
         self.samples = layout.form().map(Samples::new);
         if self.samples.is_some() {
             self.rules = self.rules.with_samples();
@@ -101,15 +101,26 @@ impl Predictor {
         }
     }
 
+    /// Like [`next_block`](Self::next_block), for data of a known layout.
+    pub(super) fn next_block_as(&mut self, lanes: &[usize], layout: DataLayout) {
+        self.next_block(lanes);
+        self.block.stride = layout.stride();
+        let strided = self.rules.kind == BlockKind::Strided;
+        self.pixels.reset(strided);
+        if strided {
+            self.mixing.mixer.clear_from(self.rules.trained_sets());
+        }
+    }
+
     /// Starts anew from the built-in weights.
-    pub(super) fn import_initial(&mut self, language_model: bool) {
-        self.set_rules(language_model);
-        self.import(InitialWeights::builtin(language_model));
+    pub(super) fn import_initial(&mut self, kind: BlockKind) {
+        self.set_rules(kind);
+        self.import(InitialWeights::builtin(kind));
     }
 
     /// Prepares for plain data.
-    pub(super) fn set_rules(&mut self, language_model: bool) {
-        self.rules = Rules::of(language_model);
+    pub(super) fn set_rules(&mut self, kind: BlockKind) {
+        self.rules = Rules::of(kind);
         self.block.stride = 0;
         self.pixels.reset(false);
         self.samples = None;
@@ -133,7 +144,7 @@ impl Predictor {
         self.block.reset(front, lanes);
         self.byte = ByteState::START;
         let len = lanes.iter().sum();
-        if self.rules.language_model {
+        if self.rules.kind == BlockKind::Modelled {
             self.model.sse = Some(SseInput::new(len));
             self.model.token_end.reset(len);
         } else {
@@ -151,10 +162,10 @@ impl Predictor {
     }
 
     /// A predictor that has learned nothing, for training.
-    pub fn untrained(language_model: bool) -> Self {
+    pub fn untrained(kind: BlockKind) -> Self {
         let mut predictor = Self::new();
-        predictor.rules = Rules::of(language_model);
-        predictor.import(&InitialWeights::untrained(language_model));
+        predictor.rules = Rules::of(kind);
+        predictor.import(&InitialWeights::untrained(kind));
         predictor
     }
 
@@ -170,7 +181,7 @@ impl Predictor {
     /// Starts a block with a language model with what [`export`](Self::export) gave instead of the built-in weights: to
     /// judge it.
     pub fn start_with(&mut self, exported: &[u8]) {
-        self.import(&InitialWeights::from_bytes(exported, true));
+        self.import(&InitialWeights::from_bytes(exported, BlockKind::Modelled));
     }
 
     /// What was learned since [`reset`](Self::reset), in the form of the built-in weights.
@@ -178,7 +189,7 @@ impl Predictor {
         InitialWeights {
             rules: self.rules,
             maps: self.contexts.maps.clone(),
-            sets: self.mixing.mixer.in_use().to_vec(),
+            sets: self.mixing.mixer.in_use()[..self.rules.trained_sets()].to_vec(),
             final_map: self.mixing.final_map.nodes.clone(),
             matches: self.matches.quality,
             end_sets: self.model.token_end.weights().to_vec(),
@@ -243,7 +254,10 @@ impl Predictor {
                 Some(_) => pair(pair(me.token_len.min(3), confidence), bits),
                 None => byte_before,
             },
-            byte_before,
+            byte_before_or_column: match self.block.stride {
+                0 => byte_before,
+                stride => (me.at - me.start) % stride & 255,
+            },
             second_byte_before: u32::from((me.last >> 8) as u8),
             expected_byte: self.matches.expected() & 255,
             token_before: (me.token_before >> 56) as u32,

@@ -6,6 +6,7 @@
 //! block reads them behind its own.
 
 use super::context_models::WarmContexts;
+use super::layout::BlockKind;
 use super::match_model::WarmMatches;
 use super::mixing::WarmMixing;
 use super::predictor::{Predictor, block_bits};
@@ -123,7 +124,7 @@ const MIN_TABLE_BITS: u32 = 11;
 impl Predictor {
     /// Prepares for reading a dictionary of `len` bytes.
     fn reset_for_dictionary(&mut self, len: usize) {
-        self.import_initial(false);
+        self.import_initial(BlockKind::Plain);
         // Small tables, because every block behind this dictionary copies them.
         self.reset_tables(&[len], table_bits(len));
     }
@@ -143,14 +144,14 @@ impl Predictor {
         let (bits, places) = (block_bits(len), block_bits(len + front.reference.len()));
         match front.dictionary {
             Some(warm) => {
-                self.set_rules(false);
+                self.set_rules(BlockKind::Plain);
                 self.start_block(&[&warm.text, front.reference], &[len]);
                 self.contexts.reset_warm(&warm.contexts, bits);
                 self.matches.reset_warm(&warm.matches, places);
                 self.mixing.reset_warm(&warm.mixing);
             }
             None => {
-                self.import_initial(false);
+                self.import_initial(BlockKind::Plain);
                 self.start_block(&[front.reference], &[len]);
                 self.contexts.reset(bits, 1);
                 self.matches.reset(places, 1);
