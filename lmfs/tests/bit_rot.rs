@@ -205,7 +205,7 @@ fn fixture() -> Fixture {
         assert_eq!(codec.decode(&stored, &Stop::new()).unwrap(), raw);
         let method: Method = Header::parse(&stored).unwrap().method;
         *methods.entry(format!("{method:?}")).or_default() += 1;
-        behind += usize::from(Codec::dictionary_of(&stored).unwrap() == Some(id));
+        behind += usize::from(Codec::needs(&stored).unwrap().dictionary == Some(id));
         contents.insert((*ino, *block), (stored, raw.to_vec()));
     }
     assert_eq!(methods.len(), 3, "raw, zstd and mix: {methods:?}");
