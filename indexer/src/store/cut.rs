@@ -200,7 +200,9 @@ mod tests {
         let mut known = None;
         for n in 0..200 {
             put(&store, n, 500);
-            store.append_block(&[7; 100]).unwrap();
+            // A block that no transaction will name, so that its segment may go.
+            let (_, r) = store.append_block(&[7; 100]).unwrap();
+            store.abandon_blocks(&[r]);
             if n % 50 == 49 {
                 // Regression: a checkpoint after the last transaction was left out, and what it replaces is deleted.
                 store.checkpoint().unwrap();
@@ -250,7 +252,8 @@ mod tests {
         assert!(before.segments[0].complete);
         put(&store, 1, 500);
         let mut files = io.files();
-        assert_eq!(files.len(), 2);
+        let segments = files.keys().filter(|path| path.starts_with(FOLDER));
+        assert_eq!(segments.count(), 2);
         for len in [0, 5, HEADER_LEN, HEADER_LEN + 20] {
             files.values_mut().next_back().unwrap().truncate(len);
             assert_eq!(cut(&MemIo::from_files(files.clone()), None).unwrap(), before, "{len}");
