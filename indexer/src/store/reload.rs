@@ -90,9 +90,9 @@ mod tests {
             ..OpenOptions::default()
         };
         let (reader, _) = Store::open(Arc::new(now.clone()), options).unwrap();
-        let path = before.keys().next().unwrap();
+        let (path, bytes) = before.iter().find(|(path, _)| path.ends_with(".seg")).unwrap();
         let file = crate::Io::open(&now, path, true).unwrap();
-        file.set_len(before.values().next().unwrap().len() as u64).unwrap();
+        file.set_len(bytes.len() as u64).unwrap();
         assert!(matches!(reader.reload(), Err(Error::LogDamaged { .. })));
         assert_eq!(reader.seq(), writer.seq(), "what was there stays");
     }
