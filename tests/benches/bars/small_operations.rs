@@ -90,7 +90,7 @@ struct Passthrough {
 impl Passthrough {
     fn start(scratch: &Scratch, options: &str) -> Option<Self> {
         let program = std::env::var_os("PASSTHROUGH_LL")?;
-        let place = |name: &str| scratch.path(&format!("{name}{options}").replace(',', " "));
+        let place = |name: &str| scratch.path(format!("{name}{options}").replace(',', " "));
         let (point, folder) = (place("through"), place("plain"));
         fs::create_dir(&point).unwrap();
         fs::create_dir(&folder).unwrap();
