@@ -261,8 +261,8 @@ pub struct Gc {
 #[command(after_help = "\
 Examples:
   lmfs push ~/archive.lmfs s3://backup/archive
-  lmfs push ~/archive s3://backup/archive --watch     a mounted store, again and again
-  lmfs push ~/archive.lmfs /mnt/disk/archive          a folder instead of a bucket
+  lmfs push ~/archive s3://backup/archive --watch   a mounted store, repeatedly
+  lmfs push ~/archive.lmfs /mnt/disk/archive        a folder instead of a bucket
 
 Others read it with `lmfs clone`. What is there is one state of the store at any time, and only what is new is stored. \
 One machine at a time pushes: the one that began last. docs/PLUGIN.md has the details.")]
