@@ -167,7 +167,7 @@ fn bad_models_are_refused_and_no_store_is_left_behind() {
 
 #[test]
 fn an_altered_model_in_the_store_is_found_and_its_loss_explained() {
-    let scratch = Scratch::with_store(&[]);
+    let scratch = Scratch::with_store(&["--prefer=size"]);
     let mount_ = scratch.mount(&[]);
     let text = fs::read(data("text/genesis.txt"))
         .unwrap()

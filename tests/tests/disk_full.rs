@@ -150,7 +150,7 @@ fn an_index_that_could_not_be_written_does_not_keep_the_daemon() {
         std::io::Result::Ok(())
     };
     // More than is kept in memory: then sled fails, for good.
-    let end = (0..200).find(|n| write(*n).is_err()).unwrap_or(200);
+    let end = (0..500).find(|n| write(*n).is_err()).unwrap_or(500);
     assert!(
         end > 100 && mount.log().contains("sled"),
         "{end} files, {}",

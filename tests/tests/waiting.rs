@@ -106,7 +106,7 @@ fn probe(root: &Path, number: usize) -> [(&'static str, Duration); 4] {
 /// Regression: eight closes or copies that had to decode kept all threads. fsync of an unrelated file took minutes.
 #[test]
 fn what_needs_no_decode_ends_while_slow_requests_wait() {
-    let scratch = Scratch::with_store(&["--model=builtin:tiny"]);
+    let scratch = Scratch::with_store(&["--model=builtin:tiny", "--prefer=size"]);
     let mount = packed(&scratch, 12);
     while_slow_requests_wait(&mount, 12, |ended| {
         for number in 0..3 {
@@ -123,7 +123,7 @@ fn what_needs_no_decode_ends_while_slow_requests_wait() {
 /// a half later.
 #[test]
 fn a_killed_reader_is_gone_while_others_wait() {
-    let scratch = Scratch::with_store(&["--model=builtin:tiny"]);
+    let scratch = Scratch::with_store(&["--model=builtin:tiny", "--prefer=size"]);
     let mount = packed(&scratch, 12);
     while_slow_requests_wait(&mount, 12, |ended| {
         let mut readers: Vec<_> = (0..4)
@@ -151,7 +151,7 @@ fn a_killed_reader_is_gone_while_others_wait() {
 fn what_needs_no_decode_is_quick_while_slow_requests_wait() {
     let soak = rounds(0, 1) == 1;
     let (count, probes) = if soak { (64, 200) } else { (8, 5) };
-    let scratch = Scratch::with_store(&["--model=builtin:tiny"]);
+    let scratch = Scratch::with_store(&["--model=builtin:tiny", "--prefer=size"]);
     let mount = packed(&scratch, count);
     let root = mount.path("");
     let mut times: Vec<(&str, Vec<Duration>)> = ["fsync", "mkdir", "stat", "ls"].map(|name| (name, Vec::new())).into();
