@@ -12,7 +12,7 @@ const BLOCK: usize = 16 << 10;
 
 /// A store with a packed file `text` of four blocks and more, freshly mounted: nothing is cached anywhere.
 fn packed(blocks: usize) -> (Scratch, Mount, Vec<u8>) {
-    let scratch = Scratch::with_store(&["--block-size=16KiB"]);
+    let scratch = Scratch::with_store(&["--block-size=16KiB", "--prefer=size"]);
     let mut text = fs::read(data("text/alice29.txt")).unwrap();
     text.truncate(blocks * BLOCK);
     let mount = scratch.mount(&[]);
@@ -74,7 +74,7 @@ fn many_readers_of_a_cold_block_cause_one_decode() {
 /// They were decoded one at a time, on one core, however many there are.
 #[test]
 fn files_read_one_after_another_are_decoded_ahead() {
-    let scratch = Scratch::with_store(&["--block-size=16KiB"]);
+    let scratch = Scratch::with_store(&["--block-size=16KiB", "--prefer=size"]);
     let text = fs::read(data("text/alice29.txt")).unwrap();
     let mount = scratch.mount(&[]);
     fs::create_dir(mount.path("folder")).unwrap();
