@@ -101,6 +101,10 @@ class Run:
         self._largest, self._again, self._retries, self._progress = largest, again, retries, progress
         self._most = tasks or 4 * _workers(self._executor)
         self._ready: deque[_Task] = deque()
+        #: What was being done when an executor broke: one of them may break the next one, too.
+        self._suspects: deque[_Task] = deque()
+        #: The one of them that is being done, and nothing else is meanwhile.
+        self._trial: _Task | None = None
         #: What is being done, and by which executor.
         self._flying: dict[Future[Any], tuple[_Task, Executor]] = {}
         self._swapping: dict[Future[Any], _Packing] = {}
@@ -115,6 +119,14 @@ class Run:
         try:
             while True:
                 while len(self._flying) < self._most:
+                    if self._trial is not None and not self._trial.futures:
+                        self._trial = None
+                    if self._trial is not None or (self._suspects and self._flying):
+                        break
+                    if self._suspects:
+                        self._trial = self._suspects.popleft()
+                        self._submit(self._trial)
+                        continue
                     if self._ready:
                         self._submit(self._ready.popleft())
                         continue
@@ -129,7 +141,7 @@ class Run:
                     waiting = None
                 if not self._flying and not self._swapping:
                     # Tasks that are ready were submitted above, and what waits for room finds it now.
-                    if ended and waiting is None and not self._ready:
+                    if ended and waiting is None and not self._ready and not self._suspects:
                         return self.report
                     continue
                 done, _ = wait([*self._flying, *self._swapping], self._again, FIRST_COMPLETED)
@@ -174,6 +186,8 @@ class Run:
                 break
             except BrokenExecutor as error:
                 self._renew(executor, error)
+                if task.packing.over or task in self._suspects:
+                    return
         else:
             raise BrokenExecutor("the executor breaks as soon as it is made")
         task.since = time.monotonic()
@@ -190,8 +204,28 @@ class Run:
                 "the executor broke, perhaps as a worker was killed. What was packed stays packed. Give pack a function "
                 "that makes executors instead of one, and it goes on with the next"
             ) from error
+        lost = self._lost(broken)
         broken.shutdown(wait=False, cancel_futures=True)
         self._executor = self._make()
+        for task in lost:
+            if len(lost) == 1:
+                self._failed(task, error, self._suspects)
+            elif not task.futures:
+                self._suspects.append(task)
+
+    def _lost(self, broken: Executor) -> list[_Task]:
+        """What was being done by an executor that broke."""
+        lost: dict[_Task, None] = {}
+        for future, (task, executor) in list(self._flying.items()):
+            if executor is not broken:
+                continue
+            if future.done() and not future.cancelled() and not isinstance(future.exception(), BrokenExecutor):
+                # It had ended before, and is looked at.
+                continue
+            del self._flying[future]
+            task.futures.discard(future)
+            lost[task] = None
+        return list(lost)
 
     def _done(self, task: _Task, executor: Executor, future: Future[Any], swaps: ThreadPoolExecutor) -> None:
         task.futures.discard(future)
@@ -208,8 +242,10 @@ class Run:
             self._close(packing, "changed")
             return
         except BrokenExecutor as error:
+            # One of all those that it takes along.
+            task.futures.add(future)
+            self._flying[future] = task, executor
             self._renew(executor, error)
-            self._failed(task, error)
             return
         except (Exception, CancelledError) as error:
             self._failed(task, error)
@@ -218,6 +254,8 @@ class Run:
         if task.number is None:
             packing.plan = result[0]
             self._planned(packing)
+            if packing.over:
+                return
         number = task.number or 0
         if piece is not None:
             packing.pieces[number] = piece
@@ -247,12 +285,12 @@ class Run:
         task.futures.clear()
         task.packing.tasks.discard(task)
 
-    def _failed(self, task: _Task, error: BaseException) -> None:
+    def _failed(self, task: _Task, error: BaseException, again: deque[_Task] | None = None) -> None:
         task.tries += 1
         if task.tries > self._retries or isinstance(error, FINAL):
             self._close(task.packing, "failed", error)
         elif not task.futures:
-            self._ready.append(task)
+            (self._ready if again is None else again).append(task)
 
     def _hurry(self) -> None:
         """Lets others do what takes too long."""
@@ -260,7 +298,7 @@ class Run:
             return
         now = time.monotonic()
         for task in {task for task, _ in self._flying.values()}:
-            if now - task.since > self._again and len(task.futures) <= self._retries:
+            if task.futures and now - task.since > self._again and len(task.futures) <= self._retries:
                 self._submit(task)
 
     def _finish(self, packing: _Packing) -> tuple[str, int]:

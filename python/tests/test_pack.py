@@ -95,6 +95,7 @@ def test_nothing_is_written_in_a_dry_run(folder):
     before = stored(folder)
     report = lmfs.pack(str(folder), exclusive=True, dry_run=True, **SMALL)
     assert report.packed == 4 and report.before == report.after
+    assert report.objects == 5 and not report.errors, report
     assert stored(folder) == before
 
 
@@ -140,6 +141,31 @@ def test_a_killed_process_costs_time_only(tmp_path, folder):
     with pytest.raises(Exception, match="executor broke"):
         lmfs.pack(str(folder), None, Killing(flag), exclusive=True, **SMALL)
     assert contents(folder)[str(folder / "plain")] == TEXT[:400_000]
+
+
+def _unless_poisonous(call, args):
+    if args[0].path.endswith("poison"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return call(*args)
+
+
+class Poisoned(ProcessPoolExecutor):
+    """Processes that die of one object."""
+
+    def submit(self, call, /, *args):
+        return super().submit(_unless_poisonous, call, args)
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+def test_an_object_that_kills_its_worker_fails_no_other_one(tmp_path, retries):
+    for number in range(7):
+        (tmp_path / f"{number}").write_bytes(TEXT[number * 100_000 : number * 100_000 + 200_000])
+    (tmp_path / "3-poison").write_bytes(TEXT[:200_000])
+    before = contents(tmp_path)
+    report = lmfs.pack(str(tmp_path), None, lambda: Poisoned(2), exclusive=True, retries=retries, **SMALL)
+    assert {os.path.basename(path) for path in report.errors} == {"3-poison"}, report
+    assert (report.objects, report.packed) == (8, 7)
+    assert (tmp_path / "3-poison").read_bytes() == TEXT[:200_000] and contents(tmp_path) == before
 
 
 class Unreliable(Executor):
@@ -192,6 +218,47 @@ def test_errors_are_told_and_the_others_are_packed(folder):
     assert flaky.kept == 1
     lost = lmfs.pack(str(folder / "noise"), None, lambda: _Failing(9), exclusive=True, retries=3, **SMALL)
     assert str(lost.errors[str(folder / "noise")]) == "for the test"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files away")
+def test_files_keep_their_owner(folder, monkeypatch):
+    os.chown(folder / "plain", 1234, 5678)
+    os.chmod(folder / "plain", 0o4750)
+    fchown = os.fchown
+
+    def refused(*_):
+        raise PermissionError("for the test")
+
+    monkeypatch.setattr(os, "fchown", refused)
+    report = lmfs.pack(str(folder / "plain"), exclusive=True, **SMALL)
+    assert isinstance(report.errors[str(folder / "plain")], PermissionError)
+    assert (folder / "plain").read_bytes() == TEXT[:400_000] and not list(folder.glob(".lmfs-*"))
+    monkeypatch.setattr(os, "fchown", fchown)
+    assert lmfs.pack(str(folder / "plain"), exclusive=True, **SMALL).packed == 1
+    found = (folder / "plain").stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (1234, 5678, 0o4750)
+
+
+@pytest.mark.parametrize("encryption", [None, "AES256", "aws:kms", "aws:kms:dsse"])
+def test_a_swap_on_s3_keeps_encryption_and_expires(monkeypatch, encryption):
+    head = {"ETag": '"1"', "TagCount": 0, "Expires": "tomorrow", "SSEKMSKeyId": "key", "BucketKeyEnabled": True}
+    head |= {"ServerSideEncryption": encryption} if encryption else {}
+    put = {}
+
+    def call(self, method, path, **options):
+        if method == "head_object":
+            return head
+        assert method == "put_object"
+        put.update(options)
+
+    monkeypatch.setattr(_bucket.S3, "_call", call)
+    _bucket.S3(fsspec.filesystem("memory")).swap("bucket/key", '"1"', b"packed")
+    expected = {"Body": b"packed", "IfMatch": '"1"', "Expires": "tomorrow"}
+    if encryption:
+        expected["ServerSideEncryption"] = encryption
+    if encryption and encryption.startswith("aws:kms"):
+        expected |= {"SSEKMSKeyId": "key", "BucketKeyEnabled": True}
+    assert put == expected
 
 
 class _Failing(ThreadPoolExecutor):
