@@ -96,6 +96,10 @@ class Files(Bucket):
             with os.fdopen(number, "wb") as out:
                 out.write(data)
                 out.flush()
+                before, after = os.stat(path), os.fstat(out.fileno())
+                if (before.st_uid, before.st_gid) != (after.st_uid, after.st_gid):
+                    # First, as it clears bits of the mode. Who may not do this would take the file away from its owner.
+                    os.fchown(out.fileno(), before.st_uid, before.st_gid)
                 shutil.copystat(path, name)
                 os.fsync(out.fileno())
             os.replace(name, path)
@@ -115,12 +119,16 @@ class S3(Bucket):
     conditional = True
     #: What a PUT takes over from the object that it replaces.
     KEPT = (
+        "BucketKeyEnabled",
         "CacheControl",
         "ContentDisposition",
         "ContentEncoding",
         "ContentLanguage",
         "ContentType",
+        "Expires",
         "Metadata",
+        "SSEKMSKeyId",
+        "ServerSideEncryption",
         "StorageClass",
         "WebsiteRedirectLocation",
     )
@@ -166,6 +174,10 @@ class S3(Bucket):
         if head["ETag"] != version:
             raise Changed(path)
         options = {key: head[key] for key in self.KEPT if head.get(key)}
+        if not options.get("ServerSideEncryption", "").startswith("aws:kms"):
+            # S3 refuses what is said of keys where there are none of the caller's.
+            options.pop("SSEKMSKeyId", None)
+            options.pop("BucketKeyEnabled", None)
         if head.get("TagCount", 1):
             tags = self._call("get_object_tagging", path)["TagSet"]
             if tags:
