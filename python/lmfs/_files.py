@@ -108,7 +108,9 @@ class Blocks:
                 span //= 2
             at, data = begin, self._read(first, end)
         ends = [first + length]
-        while goes_on and len(ends) < self._together and ends[-1] < self.size:
+        # No more than is kept, or it would be decoded again.
+        together = min(self._together, max(1, self._limit // length))
+        while goes_on and len(ends) < together and ends[-1] < self.size:
             following, more, _, stop = self.layout.block(ends[-1])
             if stop > at + len(data) or self._get(following) is not None:
                 break

@@ -267,3 +267,30 @@ lmfs.compress(b"To be or not to be. " * 200_000, level=9)
         assert time.monotonic() - begun < 20
     finally:
         process.kill()
+
+
+class _Watched:
+    """A layout that notes how much is decoded at a time."""
+
+    def __init__(self, layout):
+        self.layout, self.decoded = layout, []
+
+    def __getattr__(self, name):
+        return getattr(self.layout, name)
+
+    def decode(self, start, end, stretches):
+        self.decoded.append(end - start)
+        return self.layout.decode(start, end, stretches)
+
+
+@pytest.mark.parametrize(("cache_bytes", "most"), [(1 << 20, 8), (3 << 14, 3), (1000, 1)])
+def test_no_more_is_decoded_ahead_than_is_kept(cache_bytes, most):
+    """What was decoded ahead and then dropped was decoded once more, block by block."""
+    content = b"".join(b"%08d\n" % number for number in range(100_000))
+    stored = lmfs.compress(content, level=1, block_size=1 << 14)
+    with lmfs.LmzReader(io.BytesIO(stored), threads=8, cache_bytes=cache_bytes) as file:
+        watched = file._blocks.layout = _Watched(file._blocks.layout)
+        read = b"".join(iter(lambda: file.read(5000), b""))
+    assert read == content
+    assert sum(watched.decoded) == len(content), "something was decoded twice"
+    assert max(watched.decoded) == most << 14
