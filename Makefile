@@ -16,7 +16,7 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := $(or $(CARGO_TARGET_DIR),target)/release/lmfs
 
-.PHONY: build help setup setup-test setup-bench demo test test-aarch64 test-python test-plugin-full miri fmt columns imports clippy doc deny unit unit-build unit-run unit-doc
+.PHONY: build help setup setup-test setup-bench demo test test-aarch64 test-python test-plugin-full miri fmt locks columns imports clippy doc deny unit unit-build unit-run unit-doc
 .PHONY: soak fuzz bench publish-check install uninstall
 
 build: setup  ## build the program (the default)
@@ -41,10 +41,15 @@ demo: build  ## show how it works: mount a store, copy files in, pack, read, kil
 
 # Each step prints when it started and how long it took.
 test:  ## run everything that has to pass: format, lints, licences, unit, doc and whole-system tests
-	@MAKE="$(MAKE)" sh scripts/steps.sh setup-test fmt columns imports clippy doc deny unit-build unit-run unit-doc
+	@MAKE="$(MAKE)" sh scripts/steps.sh setup-test fmt locks columns imports clippy doc deny unit-build unit-run unit-doc
 
 fmt:  ## check the format of the code
 	$(CARGO) fmt --all --check
+
+# The packages outside the workspace, whose dependencies the workspace's changes may change.
+locks:  ## check that the lock files of python/ and tests/s3 are up to date
+	$(CARGO) metadata --locked --format-version 1 --manifest-path python/Cargo.toml >/dev/null
+	$(CARGO) metadata --locked --format-version 1 --manifest-path tests/s3/Cargo.toml >/dev/null
 
 clippy:  ## run the lints
 	$(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
