@@ -1,6 +1,8 @@
 //! What is known of objects that were seen before. Every use of it is checked against the object's ETag by the store.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lmfs_codec::stream::layout::Layout;
@@ -82,8 +84,16 @@ impl Version {
     }
 }
 
+/// Counters of changes. Objects share them: a change of one may keep another from being remembered once.
+const COUNTERS: usize = 256;
+
+/// How many changes there were before a request.
+#[derive(Clone, Copy)]
+pub struct Changes(u64);
+
 /// Sizes of contents, and tables, by name.
 pub struct Known {
+    changes: Box<[AtomicU64]>,
     lens: Mutex<Weighted<Path, (Version, u64)>>,
     kinds: Mutex<Weighted<Path, Arc<Seen>>>,
 }
@@ -91,6 +101,7 @@ pub struct Known {
 impl Known {
     pub fn new(objects: usize, table_bytes: u64) -> Known {
         Known {
+            changes: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
             lens: Mutex::new(Weighted::new(objects as u64)),
             kinds: Mutex::new(Weighted::new(table_bytes)),
         }
@@ -120,8 +131,20 @@ impl Known {
         self.kinds.lock().get(location).cloned()
     }
 
-    /// Remembers what the store said to a request that began at `begun`.
-    pub fn set_seen(&self, pin: &Pin, kind: &Kind, response: &Response, begun: Instant) {
+    fn counter(&self, location: &Path) -> &AtomicU64 {
+        let mut hasher = DefaultHasher::new();
+        location.hash(&mut hasher);
+        &self.changes[hasher.finish() as usize % COUNTERS]
+    }
+
+    /// To be asked before the request whose answer is to be remembered.
+    pub fn changes(&self, location: &Path) -> Changes {
+        Changes(self.counter(location).load(Ordering::SeqCst))
+    }
+
+    /// Remembers what the store said to a request that began at `begun`, unless something was forgotten since `before`:
+    /// the answer may be older than that change.
+    pub fn set_seen(&self, pin: &Pin, kind: &Kind, response: &Response, begun: Instant, before: Changes) {
         let meta = &pin.meta;
         self.set_len(meta, kind.content_len(pin));
         if meta.e_tag.is_some() {
@@ -140,12 +163,43 @@ impl Known {
                 asked: Mutex::new(begun),
             };
             let seen = Arc::new(seen);
-            self.kinds.lock().insert(meta.location.clone(), seen, table + 1024);
+            let mut kinds = self.kinds.lock();
+            // Whoever forgets counts first and removes then, so what is let in here is removed.
+            if self.changes(&meta.location).0 == before.0 {
+                kinds.insert(meta.location.clone(), seen, table + 1024);
+            }
         }
     }
 
     pub fn forget(&self, location: &Path) {
+        self.counter(location).fetch_add(1, Ordering::SeqCst);
         self.lens.lock().remove(location);
         self.kinds.lock().remove(location);
+    }
+
+    /// Forgets all objects.
+    pub fn forget_all(&self) {
+        for counter in &self.changes {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
+        self.lens.lock().clear();
+        self.kinds.lock().clear();
+    }
+
+    /// Forgets an object when this is dropped. A change whose request fails or is given up may have happened.
+    pub fn changing<'a>(&'a self, location: &'a Path) -> Changing<'a> {
+        Changing { known: self, location }
+    }
+}
+
+/// A change of an object that is under way.
+pub struct Changing<'a> {
+    known: &'a Known,
+    location: &'a Path,
+}
+
+impl Drop for Changing<'_> {
+    fn drop(&mut self) {
+        self.known.forget(self.location);
     }
 }

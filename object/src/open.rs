@@ -87,7 +87,7 @@ impl Shared {
                 pieces: Pieces::default(),
             });
         }
-        let begun = Instant::now();
+        let (before, begun) = (self.known.changes(location), Instant::now());
         let tail = request::tail(&*self.inner, location, conditions, self.options.tail).await?;
         let Tail {
             pin,
@@ -102,7 +102,7 @@ impl Shared {
             }
             _ => self.find_out(&pin, &mut pieces).await?,
         };
-        self.known.set_seen(&pin, &kind, &response, begun);
+        self.known.set_seen(&pin, &kind, &response, begun, before);
         Ok(Opened {
             pin,
             kind,

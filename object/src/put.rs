@@ -16,9 +16,8 @@ use crate::shared::Shared;
 impl Shared {
     pub async fn put(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let Put::Compressed { block_size } = self.options.put else {
-            let result = self.inner.put_opts(location, payload, options).await;
-            self.known.forget(location);
-            return result;
+            let _changing = self.known.changing(location);
+            return self.inner.put_opts(location, payload, options).await;
         };
         let len = payload.content_length();
         let stored = self.compressed(location, &payload, block_size).await?;
@@ -40,12 +39,15 @@ impl Shared {
         len: usize,
     ) -> Result<PutResult> {
         let stored = payload.content_length() as u64;
-        let result = self.inner.put_opts(location, payload, options).await?;
+        let changing = self.known.changing(location);
+        let result = self.inner.put_opts(location, payload, options).await;
+        drop(changing);
+        let result = result?;
         self.remember(location, result.e_tag.clone(), stored, len as u64);
         Ok(result)
     }
 
-    /// Remembers the size of what was put.
+    /// Remembers the size of what was put, once what was there before is forgotten.
     pub fn remember(&self, location: &Path, e_tag: Option<String>, stored: u64, len: u64) {
         let meta = ObjectMeta {
             location: location.clone(),
@@ -54,7 +56,6 @@ impl Shared {
             e_tag,
             version: None,
         };
-        self.known.forget(location);
         self.known.set_len(&meta, len);
     }
 

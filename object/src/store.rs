@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures_util::stream::{BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
@@ -88,8 +88,12 @@ impl ObjectStore for LmfsStore {
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         let shared = Arc::clone(&self.shared);
         let deleted = self.shared.inner.delete_stream(locations);
+        // An error does not say which object it was, and that may be gone.
         deleted
-            .inspect_ok(move |location| shared.known.forget(location))
+            .inspect(move |deleted| match deleted {
+                Ok(location) => shared.known.forget(location),
+                Err(_) => shared.known.forget_all(),
+            })
             .boxed()
     }
 
@@ -107,15 +111,13 @@ impl ObjectStore for LmfsStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        let copied = self.shared.inner.copy_opts(from, to, options).await;
-        self.shared.known.forget(to);
-        copied
+        let _changing = self.shared.known.changing(to);
+        self.shared.inner.copy_opts(from, to, options).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        let renamed = self.shared.inner.rename_opts(from, to, options).await;
-        self.shared.known.forget(from);
-        self.shared.known.forget(to);
-        renamed
+        let known = &self.shared.known;
+        let _changing = (known.changing(from), known.changing(to));
+        self.shared.inner.rename_opts(from, to, options).await
     }
 }

@@ -32,7 +32,11 @@ impl Shared {
     ) -> Result<Box<dyn MultipartUpload>> {
         let inner = self.inner.put_multipart_opts(location, options).await?;
         let Put::Compressed { block_size } = self.options.put else {
-            return Ok(inner);
+            return Ok(Box::new(Plain {
+                store: Arc::clone(self),
+                location: location.clone(),
+                inner,
+            }));
         };
         let header = ContainerHeader::new(&self.first, block_size).map_err(|error| failed(location, error))?;
         Ok(Box::new(Upload {
@@ -55,6 +59,37 @@ impl Shared {
                 lost: AtomicBool::new(false),
             }),
         }))
+    }
+}
+
+/// An upload of what is stored as it is.
+struct Plain {
+    store: Arc<Shared>,
+    location: Path,
+    inner: Box<dyn MultipartUpload>,
+}
+
+impl fmt::Debug for Plain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plain")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for Plain {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.inner.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let _changing = self.store.known.changing(&self.location);
+        self.inner.complete().await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.inner.abort().await
     }
 }
 
@@ -149,8 +184,11 @@ impl MultipartUpload for Upload {
             return Err(failed(&upload.location, "a part was not uploaded"));
         }
         let mut inner = Lent::of(&upload.inner).ok_or_else(|| upload.given_up())?;
-        let result = inner.upload()?.complete().await?;
         let store = &upload.store;
+        let changing = store.known.changing(&upload.location);
+        let result = inner.upload()?.complete().await;
+        drop(changing);
+        let result = result?;
         store.remember(&upload.location, result.e_tag.clone(), writing.stored, len);
         Ok(result)
     }

@@ -49,6 +49,11 @@ impl<K: Hash + Eq, V> Weighted<K, V> {
             self.weight -= weight;
         }
     }
+
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.weight = 0;
+    }
 }
 
 #[cfg(test)]

@@ -260,10 +260,12 @@ impl Packer {
             };
             request::head(&*shared.inner, &pin).await?;
         }
+        let changing = shared.known.changing(&meta.location);
         let put = shared
             .inner
             .put_opts(&meta.location, packed.payload.clone(), options)
             .await;
+        drop(changing);
         match put {
             Ok(result) => {
                 shared.remember(&meta.location, result.e_tag, packed.stored, packed.content.len);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lmfs_object::{DiskCache, LmfsOptions, LmfsStore};
+use lmfs_object::{DiskCache, LmfsOptions, LmfsStore, Put};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectStore, ObjectStoreExt};
 
-use super::stores::{Watched, lines, lmfs, options};
+use super::stores::{Fault, Request, Watched, lines, lmfs, options};
 
 fn on_disk(folder: &std::path::Path) -> LmfsOptions {
     let mut options = options();
@@ -57,9 +57,7 @@ async fn what_is_trusted_is_not_asked_for() {
     let (path, other) = (Path::from("lines"), Path::from("other"));
     let content = lines(3_000_000);
     let watched = Watched::new(bucket.clone());
-    let mut trusting = options();
-    trusting.trust = Duration::from_secs(24 * 3600);
-    let store = LmfsStore::new(watched.clone(), trusting).unwrap();
+    let store = LmfsStore::new(watched.clone(), trusting()).unwrap();
     let read = async |path: &Path| store.get(path).await.unwrap().bytes().await.unwrap();
 
     store.put(&path, content.clone().into()).await.unwrap();
@@ -109,6 +107,77 @@ async fn what_is_trusted_is_not_asked_for() {
     assert!(careful.get(&path).await.unwrap().bytes().await.unwrap() == next);
     lmfs(bucket).put(&path, content.clone().into()).await.unwrap();
     assert!(careful.get(&path).await.unwrap().bytes().await.unwrap() == content);
+}
+
+fn trusting() -> LmfsOptions {
+    let mut trusting = options();
+    trusting.trust = Duration::from_secs(24 * 3600);
+    trusting
+}
+
+/// A change whose answer was lost left what was before it trusted, so that an old content was read for as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_failed_to_change_is_trusted_no_more() {
+    let bucket = Arc::new(InMemory::new());
+    let path = Path::from("lines");
+    let watched = Watched::new(bucket.clone());
+    let store = LmfsStore::new(watched.clone(), trusting()).unwrap();
+    let (old, new) = (lines(60_000), lines(50_000));
+    let read = async || store.get(&path).await.unwrap().bytes().await.unwrap();
+
+    store.put(&path, old.clone().into()).await.unwrap();
+    assert!(read().await == old);
+    watched.fail(0, Fault::After);
+    assert!(store.put(&path, new.clone().into()).await.is_err());
+    assert!(read().await == new);
+
+    let mut upload = store.put_multipart(&path).await.unwrap();
+    upload.put_part(old.clone().into()).await.unwrap();
+    watched.fail(1, Fault::After);
+    assert!(upload.complete().await.is_err());
+    assert_eq!(watched.take().0, [Request::Part, Request::Complete]);
+    assert!(read().await == old);
+
+    watched.lose_deletes();
+    assert!(store.delete(&path).await.is_err());
+    assert!(matches!(store.get(&path).await, Err(Error::NotFound { .. })));
+}
+
+/// An upload of what is stored as it is left what was before it trusted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_uploaded_as_it_is_counts_at_once() {
+    let path = Path::from("lines");
+    let mut trusting = trusting();
+    trusting.put = Put::AsIs;
+    let store = LmfsStore::new(Arc::new(InMemory::new()), trusting).unwrap();
+    for content in [lines(60_000), lines(50_000)] {
+        let mut upload = store.put_multipart(&path).await.unwrap();
+        upload.put_part(content.clone().into()).await.unwrap();
+        upload.complete().await.unwrap();
+        assert!(store.get(&path).await.unwrap().bytes().await.unwrap() == content);
+        assert_eq!(store.head(&path).await.unwrap().size, content.len() as u64);
+    }
+}
+
+/// What was asked for before a change and came after it was trusted from then on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_older_than_a_change_is_not_trusted() {
+    let path = Path::from("lines");
+    let watched = Watched::new(Arc::new(InMemory::new()));
+    let store = LmfsStore::new(watched.clone(), trusting()).unwrap();
+    let (old, new) = (lines(60_000), lines(50_000));
+    store.put(&path, old.clone().into()).await.unwrap();
+    let (there, go) = watched.hold();
+    let reader = {
+        let (store, path) = (store.clone(), path.clone());
+        tokio::spawn(async move { store.get(&path).await.unwrap().bytes().await.unwrap() })
+    };
+    there.await.unwrap();
+    store.put(&path, new.clone().into()).await.unwrap();
+    go.send(()).unwrap();
+    assert!(reader.await.unwrap() == old);
+    assert!(store.get(&path).await.unwrap().bytes().await.unwrap() == new);
+    assert_eq!(store.head(&path).await.unwrap().size, 50_000);
 }
 
 /// Another content under the same name and, after a restart, with the same ETag must not be found.

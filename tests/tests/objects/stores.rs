@@ -15,6 +15,7 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 /// A request to the inner store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,10 @@ struct State {
     bytes: u64,
     /// The request of this number, from 0 on.
     fault: Option<(usize, Fault)>,
+    /// The answers of deletes are lost.
+    deletes_are_lost: bool,
+    /// What the next GET says when it has its answer, and what it then waits for.
+    held: Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>,
 }
 
 impl Watched {
@@ -75,6 +80,19 @@ impl Watched {
         let mut state = self.state.lock();
         state.requests.clear();
         state.fault = Some((number, fault));
+    }
+
+    /// From now on deletes happen, and their answers are lost.
+    pub fn lose_deletes(&self) {
+        self.state.lock().deletes_are_lost = true;
+    }
+
+    /// Holds the answer to the next GET back: the first says that it is there, the second lets it go.
+    pub fn hold(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let (there, is_there) = oneshot::channel();
+        let (go, goes) = oneshot::channel();
+        self.state.lock().held = Some((there, goes));
+        (is_there, go)
     }
 
     fn note(&self, request: Request) -> Result<Option<Fault>> {
@@ -140,6 +158,11 @@ impl ObjectStore for Watched {
         })?;
         let head = options.head;
         let mut result = answer(self.inner.get_opts(location, options).await, fault)?;
+        let held = self.state.lock().held.take();
+        if let Some((there, goes)) = held {
+            there.send(()).expect("nobody waits for the answer");
+            goes.await.expect("nobody lets the answer go");
+        }
         if head {
             return Ok(result);
         }
@@ -165,7 +188,11 @@ impl ObjectStore for Watched {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
+        let deleted = self.inner.delete_stream(locations);
+        match self.state.lock().deletes_are_lost {
+            true => deleted.map(|_| Err(broken())).boxed(),
+            false => deleted,
+        }
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
