@@ -4,6 +4,12 @@
 //! operations are IEEE additions, multiplications and divisions of binary64 in the order of this source, so every CPU
 //! computes the same bits.
 
+#[cfg(all(target_arch = "x86", not(target_feature = "sse2")))]
+compile_error!(
+    "without SSE2 the x87 unit rounds intermediate results in another way, and blocks of samples would decode to other \
+     bytes: build for a target with SSE2, such as i686-unknown-linux-gnu"
+);
+
 /// How a predictor learns.
 #[derive(Clone, Copy)]
 pub(super) struct Memory {

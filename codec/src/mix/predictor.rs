@@ -154,6 +154,7 @@ impl Predictor {
 
     /// Gives tables back that only blocks larger than most need.
     pub(crate) fn release_large(&mut self) {
+        self.samples = None;
         // A predictor that is kept would hold this memory, and most blocks need a quarter of it.
         if self.contexts.table_bytes() > KEPT_TABLE {
             self.contexts.release();
