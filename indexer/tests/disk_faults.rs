@@ -341,3 +341,38 @@ fn bad_sectors_stop_no_collection_and_cost_only_what_lies_in_them() {
     println!("seed {SEED}: {moved} blocks moved beside bad sectors, {kept} blocks in them kept");
     assert!(kept > 0 && moved > kept);
 }
+
+/// Damage is searched in pieces, and each of them was told as damage of its own.
+#[test]
+fn a_long_run_of_bad_sectors_is_told_once() {
+    const BLOCK: usize = 500_001;
+    let memory = MemIo::new();
+    let io = Arc::new(FaultIo::new(Arc::new(memory.clone())));
+    let mut create = CreateOptions::new([1; 16]);
+    create.segment_size = 50 << 20;
+    let store = Store::create(io.clone(), create).unwrap();
+    let (mut tree, mut random) = (Tree::default(), Random(SEED));
+    for ino in 2..122 {
+        tree.run(&store, &Op::Write(ino, vec![(0, BLOCK)]), &mut random, &mut |_| ())
+            .unwrap();
+    }
+    store.checkpoint().unwrap();
+    // What stays is in front of the bad place and behind it.
+    for ino in 4..98 {
+        tree.run(&store, &Op::Truncate(ino, 0), &mut random, &mut |_| ())
+            .unwrap();
+    }
+    let files = memory.files();
+    let (path, bytes) = files.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    assert!(bytes.len() > 45 << 20, "{path}: {}", bytes.len());
+    io.bad_place(path, 2 << 20..42 << 20);
+    let findings = store
+        .check(&CheckOptions { log: true }, &mut |_, _| true)
+        .unwrap()
+        .findings;
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let report = collect(&store).unwrap();
+    assert!(report.moved_blocks > 2, "{report:?}");
+    assert_eq!(report.damaged.len(), 1, "{report:?}");
+    assert_shows(&store, &tree, "beside the bad place");
+}

@@ -58,7 +58,7 @@ impl Store {
         for segment in segments {
             let before = report.log_bytes;
             let mut over = false;
-            let (mut bad, mut unreadable) = (Vec::new(), Vec::new());
+            let (mut bad, mut unreadable) = (Vec::new(), Vec::<(u64, u64, Error)>::new());
             let stopped = scan(self.io.as_ref(), &segment, 0, segment.len(), |item| {
                 let end = item.end();
                 match item {
@@ -69,11 +69,10 @@ impl Store {
                         Some((_, last, None)) if *last == offset => *last = end,
                         _ => bad.push((offset, end, None)),
                     },
-                    Item::Unreadable { offset, end, error } => {
-                        let what = format!("{} bytes of the log: {error}", end - offset);
-                        let finding = Finding::new(Severity::Error, what).at(segment.id, offset);
-                        unreadable.push(finding);
-                    }
+                    Item::Unreadable { offset, end, error } => match unreadable.last_mut() {
+                        Some((_, last, _)) if *last == offset => *last = end,
+                        _ => unreadable.push((offset, end, error)),
+                    },
                 }
                 report.log_bytes = before + end;
                 if !watch(report.log_bytes, total) {
@@ -90,7 +89,11 @@ impl Store {
                 continue;
             }
             stopped?.unwrap_or(Ok(()))?;
-            report.findings.append(&mut unreadable);
+            for (offset, end, error) in unreadable {
+                let what = format!("{} bytes of the log: {error}", end - offset);
+                let finding = Finding::new(Severity::Error, what).at(segment.id, offset);
+                report.findings.push(finding);
+            }
             for (offset, end, kind) in bad {
                 let mut findings = self.judge(segment.id, (offset, end), kind, &mut referrers)?;
                 report.findings.append(&mut findings);

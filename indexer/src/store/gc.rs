@@ -175,6 +175,8 @@ impl Run<'_> {
         let mut at = HEADER_LEN as u64;
         let mut batch = Vec::new();
         let mut search = Search::new(io, segment);
+        // Where damage that was told already ends: it is searched in pieces.
+        let mut told = 0;
         while at < segment.len() && self.store.state().counters.live.contains_key(&segment.id) {
             self.go_on()?;
             let start = segment.read(io, at, FRAME_LEN + 10);
@@ -187,9 +189,12 @@ impl Run<'_> {
             let (frame, start) = match record {
                 Ok(record) => record,
                 Err(why) => {
-                    let name = segment.name();
-                    self.report.damaged.push(format!("{name} at offset {at}: {why}"));
+                    if at != told {
+                        let name = segment.name();
+                        self.report.damaged.push(format!("{name} at offset {at}: {why}"));
+                    }
                     at = search.next_record(at + 1, segment.len());
+                    told = at;
                     continue;
                 }
             };
