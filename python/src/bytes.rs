@@ -19,13 +19,16 @@ pub fn filled<'py>(
         return PyBytes::new_with(py, len, fill);
     }
     let bytes = py.get_type::<PyBytes>().call1((len,))?.cast_into::<PyBytes>()?;
-    let held = bytes.as_bytes();
-    let (start, len) = (held.as_ptr().cast_mut(), held.len());
     // SAFETY: the object was just made and nobody else has seen it: no other reference to its bytes exists or is made
-    // before this one is gone. Only lengths 0 and 1 are shared objects. CPython lets whoever makes bytes write them
-    // until then, all of them are initialized, and their hash has not been computed.
+    // before this one is gone. The pointer comes from CPython and not from a shared slice, which could not be written
+    // through. Only lengths 0 and 1 are shared objects. CPython lets whoever makes bytes write them until then, all of
+    // them are initialized, and their hash has not been computed. A `bytes` that exists has a length that fits.
     #[allow(unsafe_code, reason = "PyO3 has no other way to bytes that are not zeroed twice")]
-    let out = unsafe { std::slice::from_raw_parts_mut(start, len) };
+    let out = unsafe {
+        let start = pyo3::ffi::PyBytes_AsString(bytes.as_ptr());
+        let held = pyo3::ffi::PyBytes_Size(bytes.as_ptr());
+        std::slice::from_raw_parts_mut(start.cast::<u8>(), held.unsigned_abs())
+    };
     fill(out)?;
     Ok(bytes)
 }
