@@ -131,6 +131,7 @@ impl Known {
         self.kinds.lock().get(location).cloned()
     }
 
+    #[allow(clippy::indexing_slicing, reason = "the remainder is less than the length")]
     fn counter(&self, location: &Path) -> &AtomicU64 {
         let mut hasher = DefaultHasher::new();
         location.hash(&mut hasher);
