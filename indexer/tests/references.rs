@@ -3,6 +3,7 @@
 
 use lmfs_indexer::*;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const REFERRING: u8 = 7;
 
@@ -256,4 +257,32 @@ fn a_damaged_block_is_named_with_all_files_that_need_it() {
         .collect();
     found.sort_unstable();
     assert_eq!(found, [(Some(3), Some(0)), (Some(4), Some(0))]);
+}
+
+/// Regression: the block was swapped, and its reference freed, between the looks at both. The block was called damaged.
+#[test]
+fn a_reference_is_looked_up_in_one_state() {
+    let f = Fixture::new(1);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                let extent = f.store.stored_block(1).unwrap().unwrap().extent(1);
+                let found = f.store.reference(&extent);
+                assert!(matches!(found, Ok(_) | Err(Error::Moved { .. })), "{found:?}");
+            }
+        });
+        for ino in 3..1000 {
+            if reader.is_finished() {
+                break;
+            }
+            f.put(ino);
+            let reference = f.store.extent(ino, 0).unwrap().unwrap().id;
+            assert!(f.refer(1, reference));
+            f.delete(ino);
+            assert!(f.refer(1, 0));
+        }
+        done.store(true, Ordering::SeqCst);
+        reader.join().unwrap();
+    });
 }

@@ -157,7 +157,10 @@ impl Store {
     /// lie where `extent` says any more.
     pub fn reference(&self, extent: &Extent) -> Result<Option<Extent>> {
         let at = extent.location;
-        let now = self.stored_block(extent.id)?.filter(|now| now.location == at);
+        // All of one state: what the block refers to can go as soon as it refers to something else.
+        let state = self.state();
+        let mut rows = BlockRows::new(&state);
+        let now = rows.block(extent.id)?.filter(|now| now.location == at);
         let Some(now) = now else {
             return Err(Error::Moved { segment: at.segment });
         };
@@ -166,7 +169,7 @@ impl Store {
             if next == 0 {
                 break;
             }
-            let Some(stored) = self.stored_block(next)? else {
+            let Some(stored) = rows.block(next)? else {
                 return Err(damaged(
                     at,
                     format!("it refers to the stored block {next}, which does not exist"),
