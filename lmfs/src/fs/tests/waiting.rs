@@ -210,3 +210,34 @@ fn an_interrupted_request_ends_at_once_and_takes_its_decodes_back() {
     let decodes = disk.fs.stats().cache.decodes;
     assert!(decodes <= 4, "{decodes} blocks were decoded, and two were wanted");
 }
+
+/// Regression: fsync failed when the packer or garbage collection moved a block that a flush waited for.
+#[test]
+fn a_flush_looks_a_block_up_again_that_moves_while_it_waits() {
+    let (disk, files, gate) = cold(3);
+    gate.close();
+    let reads: Vec<_> = files[1..]
+        .iter()
+        .map(|&ino| {
+            run(&disk, move |fs| async move {
+                fs.read(ino, 0, 1, Asker::DAEMON).await.map(drop)
+            })
+        })
+        .collect();
+    until("all threads that read hang", || gate.waiting() == 2);
+    let ino = files[0];
+    let misses = || disk.fs.stats().cache.misses;
+    let before = misses();
+    disk.fs.write(ino, 5, b"part", false).unwrap();
+    let sync = run(&disk, move |fs| async move { fs.fsync_async(ino, Asker::DAEMON).await });
+    until("the flush waits, too", || misses() > before);
+    let again = codec().encode(&[b'a'; BLOCK as usize], &Stop::new()).unwrap();
+    spoil(&disk, ino, 0, &again);
+    gate.open();
+    sync.recv().unwrap().unwrap();
+    for read in reads {
+        read.recv().unwrap().unwrap();
+    }
+    let disk = disk.crash();
+    assert_eq!(disk.all(ino), changed());
+}

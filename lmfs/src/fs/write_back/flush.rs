@@ -91,13 +91,19 @@ impl WriteBack {
                 let Some(block) = cold.pop_front() else { break };
                 // A hole needs no decode, and an index that cannot be read is told by the next slice.
                 if let Ok(Some(extent)) = self.reader.extent(ino, block) {
-                    coming.push_back((block, extent.id, self.reader.fetch(ino, block, &extent, asker)));
+                    coming.push_back((block, extent, self.reader.fetch(ino, block, &extent, asker)));
                 }
             }
-            let Some((block, id, fetch)) = coming.pop_front() else {
+            let Some((block, extent, fetch)) = coming.pop_front() else {
                 return bases;
             };
-            bases.insert(block, (id, fetch.await));
+            // The packer and garbage collection go on while it waits for a thread.
+            let loaded = fetch.await;
+            match self.reader.follow(ino, block, extent, loaded, asker).await {
+                Ok(Some((now, decoded))) => bases.insert(block, (now.id, Ok(decoded))),
+                Ok(None) => None,
+                Err(error) => bases.insert(block, (extent.id, Err(error))),
+            };
         }
     }
 
