@@ -111,7 +111,13 @@ pub(super) fn run(
     let next_idle = queue.next_idle;
     packer.statistics.lock().begin(queue.bytes);
     let computing = low_priority_pool("lmfs-encode", spec.threads).map_err(Error::Threads)?;
-    let recalled = packer.recall(queue.bytes, &computing, stop);
+    let recalled = match packer.recall(queue.bytes, &computing, stop) {
+        Err(error) if !matches!(error, Error::Interrupted) => {
+            warn!(%error, "packed blocks cannot be looked at: fewer blocks are coded behind others");
+            Ok(())
+        }
+        recalled => recalled,
+    };
     let (lesson, learned) = match recalled.and_then(|()| learn::learn(packer, &queue, &computing, stop)) {
         Ok(lesson) => (lesson, Ok(())),
         // Packing makes room, and the next run may learn what this one could not.

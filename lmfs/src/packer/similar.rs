@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 const HASHES: usize = 16;
 /// Bytes of a window.
 const WINDOW: usize = 16;
-/// Hashes in each half of the table, which takes about 20 bytes for each. When the newer half is full, the older one is
+/// Hashes in each half of the table, which takes about 34 bytes for each. When the newer half is full, the older one is
 /// forgotten.
 const HALF: usize = 1 << 19;
 
