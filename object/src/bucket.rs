@@ -14,7 +14,7 @@ mod reader;
 mod writer;
 
 pub use error::{Error, Result};
-pub use head::{Dead, File, Head, MAX_HEAD, Piece, Staged, check_path};
+pub use head::{Dead, File, Head, MAX_CONFIG, MAX_HEAD, Piece, Staged, check_path};
 pub use pieces::{MAX_PIECE, Plan, plan};
 pub use place::{Bucket, Version};
 pub use reader::{Cache, Reader};

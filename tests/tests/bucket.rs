@@ -179,6 +179,11 @@ fn seq(scratch: &Scratch) -> Option<u64> {
     head["seq"].as_u64()
 }
 
+fn head(scratch: &Scratch) -> serde_json::Value {
+    let head = fs::read_to_string(scratch.path("bucket/HEAD")).unwrap();
+    serde_json::from_str(head.split_once('\n').unwrap().1).unwrap()
+}
+
 /// The later of two that watch survives, and the other says who it is.
 #[test]
 fn of_two_that_watch_one_survives() {
@@ -225,6 +230,103 @@ fn of_two_that_watch_one_survives() {
     scratch.lmfs("push", &[&url]).ok();
     mount.umount();
     clone_equals(&scratch, "clone", &original);
+}
+
+/// Regression: only the first push of a watch looked whether the store is a later state of what it had pushed.
+#[test]
+fn a_watch_ends_when_the_folder_becomes_another_store() {
+    for (becomes_another, expected) in [(false, "restored from a backup"), (true, "another store")] {
+        let (scratch, _) = Scratch::filled(&[]);
+        let (other, _) = Scratch::filled(&[]);
+        let (url, backup) = (url(&scratch), scratch.path("backup"));
+        let copied = Command::new("cp").arg("-a").arg(scratch.store()).arg(&backup).status();
+        assert!(copied.unwrap().success());
+        let mount = scratch.mount(&[]);
+        fs::write(mount.path("copy/new"), "x").unwrap();
+        let log = fs::File::create(scratch.path("log")).unwrap();
+        let mut command = Command::new(lmfs_path());
+        command
+            .arg("push")
+            .arg(scratch.store())
+            .args([&url, "--watch", "--every", "1"]);
+        let mut watch = Running(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        until("it has pushed", || seq(&scratch).is_some());
+        let before = seq(&scratch);
+        fs::write(mount.path("copy/newer"), "y").unwrap();
+        mount.umount();
+        until("it has pushed the rest", || seq(&scratch) > before);
+        fs::rename(scratch.store(), scratch.path("away")).unwrap();
+        let replacement = if becomes_another { other.store() } else { backup };
+        let pushed = head(&scratch)["files"].clone();
+        fs::rename(replacement, scratch.store()).unwrap();
+        let mut ended = None;
+        until("it has ended", || {
+            ended = watch.0.try_wait().unwrap();
+            ended.is_some()
+        });
+        let message = fs::read_to_string(scratch.path("log")).unwrap();
+        assert!(!ended.unwrap().success() && message.contains(expected), "{message}");
+        assert_eq!(head(&scratch)["files"], pushed);
+    }
+}
+
+/// Regression: pieces that were joined were read from the store again, and damage there replaced what was stored whole.
+#[test]
+fn damage_in_the_store_does_not_replace_what_was_pushed() {
+    let (scratch, original) = Scratch::filled(&[]);
+    let url = url(&scratch);
+    let mount = scratch.mount(&[]);
+    let log = scratch.path("log");
+    let mut command = Command::new(lmfs_path());
+    command
+        .arg("push")
+        .arg(scratch.mountpoint())
+        .args([&url, "--watch", "--every", "1"]);
+    let errors = fs::File::create(&log).unwrap();
+    let watch = Running(command.stdout(Stdio::null()).stderr(errors).spawn().unwrap());
+    until("it has pushed", || seq(&scratch).is_some());
+    let segment = scratch.store().join("segments/00000001.seg");
+    let is_refused = || fs::read_to_string(&log).unwrap().contains("lmfs check --repair");
+    for n in 0.. {
+        assert!(n < 20, "pieces are joined");
+        let before = seq(&scratch);
+        let files = head(&scratch)["files"].clone();
+        let file = files.as_array().unwrap().iter();
+        let file = file
+            .clone()
+            .find(|file| file["path"] == "segments/00000001.seg")
+            .unwrap();
+        let lengths = file["pieces"].as_array().unwrap().iter();
+        let lengths: Vec<u64> = lengths.map(|piece| piece["length"].as_u64().unwrap()).collect();
+        // What the next push may join, but not the last piece, which is looked at each time.
+        let damaged = lengths.len().checked_sub(2);
+        let damaged = damaged.map(|end| lengths[..end].iter().sum::<u64>() + lengths[end] / 2);
+        damaged.inspect(|at| flip(&segment, *at));
+        fs::write(mount.path("copy/counter"), format!("{n}")).unwrap();
+        until("it has pushed or refused", || seq(&scratch) > before || is_refused());
+        let refused = is_refused();
+        if refused {
+            assert_eq!(head(&scratch)["files"], files, "nothing is replaced");
+        }
+        damaged.inspect(|at| flip(&segment, *at));
+        if refused {
+            until("it has pushed what is whole again", || seq(&scratch) > before);
+            break;
+        }
+    }
+    drop(watch);
+    scratch.lmfs("push", &[&url]).ok();
+    fs::copy(mount.path("copy/counter"), original.join("counter")).unwrap();
+    mount.umount();
+    clone_equals(&scratch, "clone", &original);
+}
+
+fn flip(path: &Path, at: u64) {
+    use std::os::unix::fs::FileExt;
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
 fn mounted(scratch: &Scratch, url: &str) -> lmfs_tests::Mount {

@@ -1,6 +1,6 @@
 //! One push: what of a store is not in its bucket yet is stored there, and HEAD then names it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -11,9 +11,10 @@ use futures_util::future::join_all;
 use lmfs_codec::Stop;
 use lmfs_indexer::Cut;
 use lmfs_indexer::io::Directory;
-use lmfs_object::bucket::{self, File, Head, Piece, Writer, plan};
+use lmfs_object::bucket::{self, File, Head, MAX_CONFIG, Piece, Writer, plan};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::progress::Progress;
 use crate::store::Folder;
@@ -34,6 +35,19 @@ pub enum Failure {
     /// Ctrl-C.
     #[error("interrupted; the next `lmfs push` goes on from here")]
     Interrupted,
+    /// What was stored once is another one here by now. What is in the bucket stays.
+    #[error(
+        "bytes {from} to {to} of {path} are not what was stored in the bucket: they were damaged on this machine, and \
+         nothing was replaced there; `lmfs check --repair` mends them, or `lmfs clone` fetches the good ones"
+    )]
+    Rotten {
+        /// The file.
+        path: String,
+        /// The first of the bytes.
+        from: u64,
+        /// Where they end.
+        to: u64,
+    },
     /// The bucket.
     #[error(transparent)]
     Bucket(#[from] bucket::Error),
@@ -79,8 +93,49 @@ struct Job {
     to: u64,
 }
 
-/// Pushes the store in `folder` as `cut` has it, which is durable. `first` is set for the first push of a writer: then
-/// what is in the bucket is compared with the store.
+/// What is to be stored, and what the bucket says of those bytes that it has in other pieces.
+#[derive(Default)]
+struct Work {
+    jobs: Vec<Job>,
+    joined: HashMap<String, Joined>,
+}
+
+/// Pieces of a file that become parts of longer ones: the bytes here must be what was stored.
+#[derive(Default)]
+struct Joined {
+    /// Where they begin and end, in order, and their digests.
+    pieces: VecDeque<(u64, u64, String)>,
+    digest: Sha256,
+}
+
+impl Joined {
+    /// The next bytes of the file, which begin at `from`.
+    fn take(&mut self, path: &str, from: u64, bytes: &[u8]) -> Result<(), Failure> {
+        let end = from + bytes.len() as u64;
+        while let Some((begin, until, sha256)) = self.pieces.front() {
+            let (first, last) = (from.max(*begin), end.min(*until));
+            if first < last {
+                let part = bytes.get((first - from) as usize..(last - from) as usize);
+                self.digest.update(part.unwrap_or_default());
+            }
+            if *until > end {
+                break;
+            }
+            if hex::encode(self.digest.finalize_reset()) != *sha256 {
+                return Err(Failure::Rotten {
+                    path: path.to_owned(),
+                    from: *begin,
+                    to: *until,
+                });
+            }
+            self.pieces.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// Pushes the store in `folder` as `cut` has it, which is durable. What is in the bucket is compared with it each time:
+/// the folder may have become another one.
 ///
 /// # Errors
 /// [`Failure`]; what was stored by then is not stored again.
@@ -88,38 +143,43 @@ pub async fn push(
     writer: &mut Writer,
     folder: &Folder,
     cut: &Cut,
-    first: bool,
     tell: &mut dyn FnMut(&Progress),
     stop: &Stop,
 ) -> Result<Pushed, Failure> {
+    if Uuid::from_bytes(cut.store_id) != writer.store_id() {
+        return Err(Failure::Bucket(bucket::Error::OtherStore {
+            place: writer.place(),
+            found: writer.store_id().to_string(),
+        }));
+    }
     let sources = sources(folder, cut)?;
-    if first && let Some(head) = writer.head() {
+    if let Some(head) = writer.head() {
         check_history(head, folder.dir(), cut, &writer.place())?;
     }
-    let (mut files, mut jobs) = planned(writer.head(), folder.dir(), &sources)?;
+    let (mut files, mut work) = planned(writer, folder.dir(), &sources)?;
     let is_there = |head: &Head| head.seq == Some(cut.seq) && head.files == files;
-    let is_new = !jobs.is_empty() || !writer.head().is_some_and(is_there);
+    let is_new = !work.jobs.is_empty() || !writer.head().is_some_and(is_there);
     if is_new && !writer.is_claimed() {
         writer.claim().await?;
         // Others may have written before this became the writer.
         if let Some(head) = writer.head() {
             check_history(head, folder.dir(), cut, &writer.place())?;
         }
-        (files, jobs) = planned(writer.head(), folder.dir(), &sources)?;
+        (files, work) = planned(writer, folder.dir(), &sources)?;
     }
     let mut pushed = Pushed {
         seq: cut.seq,
         bytes: sources.iter().map(|source| source.len).sum(),
         ..Pushed::default()
     };
-    let mut pieces = store(writer, folder.dir(), &jobs, &mut pushed, tell, stop).await?;
+    let mut pieces = store(writer, folder.dir(), work, &mut pushed, tell, stop).await?;
     for file in &mut files {
         file.pieces.append(&mut pieces.remove(&file.path).unwrap_or_default());
     }
     if is_new {
         writer.commit(files, cut.seq).await?;
     }
-    pushed.deleted_objects = writer.sweep().await?;
+    pushed.deleted_objects = writer.sweep(|| stop.is_set()).await?;
     Ok(pushed)
 }
 
@@ -153,23 +213,33 @@ fn sources(folder: &Folder, cut: &Cut) -> Result<Vec<Source>, Failure> {
 }
 
 /// The files with the pieces that stay, and what has to be stored behind these.
-fn planned(head: Option<&Head>, dir: &Directory, sources: &[Source]) -> Result<(Vec<File>, Vec<Job>), Failure> {
-    let (mut files, mut jobs) = (Vec::new(), Vec::new());
+fn planned(writer: &Writer, dir: &Directory, sources: &[Source]) -> Result<(Vec<File>, Work), Failure> {
+    let (mut files, mut work) = (Vec::new(), Work::default());
+    let there = writer.head().map(|head| head.files.as_slice()).unwrap_or_default();
+    let there: HashMap<&str, &File> = there.iter().map(|file| (file.path.as_str(), file)).collect();
     for source in sources {
-        let (file, wanted) = planned_file(dir, source, head.and_then(|head| head.file(&source.path)))?;
-        jobs.extend(wanted);
-        files.push(file);
+        let old = there.get(source.path.as_str()).copied();
+        files.push(planned_file(dir, source, old, &mut work, &writer.place())?);
     }
-    Ok((files, jobs))
+    Ok((files, work))
 }
 
-fn planned_file(dir: &Directory, source: &Source, old: Option<&File>) -> Result<(File, Vec<Job>), Failure> {
+fn planned_file(
+    dir: &Directory,
+    source: &Source,
+    old: Option<&File>,
+    work: &mut Work,
+    place: &str,
+) -> Result<File, Failure> {
     let replaced = |old: &&File| match (&source.digest, old.pieces.as_slice()) {
         (Some(digest), [piece]) => piece.sha256 == *digest,
         (Some(_), _) => false,
         (None, _) => true,
     };
     let old = old.filter(replaced);
+    if old.is_some_and(|old| old.len() > source.len) {
+        return Err(diverged(place, format!("{} is longer there", source.path)));
+    }
     let pieces = old.map(|old| old.pieces.as_slice()).unwrap_or_default();
     let plan = plan(pieces, source.len, source.complete);
     let start = match old {
@@ -182,23 +252,39 @@ fn planned_file(dir: &Directory, source: &Source, old: Option<&File>) -> Result<
         from: range.start,
         to: range.end,
     });
-    let file = File {
+    work.jobs.extend(jobs);
+    let (kept, joined) = pieces.split_at(plan.keep.min(pieces.len()));
+    let mut end = kept.iter().map(|piece| piece.length).sum::<u64>();
+    let joined = joined.iter().map(|piece| {
+        let begin = end;
+        end += piece.length;
+        (begin, end, piece.sha256.to_ascii_lowercase())
+    });
+    let joined: VecDeque<_> = joined.collect();
+    if !joined.is_empty() {
+        let joined = Joined {
+            pieces: joined,
+            ..Joined::default()
+        };
+        work.joined.insert(source.path.clone(), joined);
+    }
+    Ok(File {
         path: source.path.clone(),
         start,
-        pieces: pieces.iter().take(plan.keep).cloned().collect(),
-    };
-    Ok((file, jobs.collect()))
+        pieces: kept.to_vec(),
+    })
 }
 
 /// Stores what is not in the bucket yet; the pieces of each file, in order.
 async fn store(
     writer: &mut Writer,
     dir: &Directory,
-    jobs: &[Job],
+    work: Work,
     pushed: &mut Pushed,
     tell: &mut dyn FnMut(&Progress),
     stop: &Stop,
 ) -> Result<HashMap<String, Vec<Piece>>, Failure> {
+    let Work { jobs, mut joined } = work;
     let total = jobs.iter().map(|job| job.to - job.from).sum();
     let (mut done, mut pieces) = (0, HashMap::<String, Vec<Piece>>::new());
     let mut noted = Instant::now();
@@ -209,7 +295,12 @@ async fn store(
         }
         let mut parts = Vec::new();
         for job in batch {
-            let bytes = match read(dir, &job.path, job.from, (job.to - job.from) as usize) {
+            let bytes = read(dir, &job.path, job.from, (job.to - job.from) as usize);
+            let checked = bytes.and_then(|bytes| match joined.get_mut(&job.path) {
+                Some(joined) => joined.take(&job.path, job.from, &bytes).map(|()| bytes),
+                None => Ok(bytes),
+            });
+            let bytes = match checked {
                 Ok(bytes) => bytes,
                 Err(error) => {
                     writer.note().await?;
@@ -255,12 +346,7 @@ async fn store(
 /// Finds out whether the store is a later state of what is in the bucket: not a copy that went another way, and not an
 /// older state that a backup brought back.
 fn check_history(head: &Head, dir: &Directory, cut: &Cut, place: &str) -> Result<(), Failure> {
-    let diverged = |why: String| {
-        Err(Failure::Bucket(bucket::Error::Diverged {
-            place: place.to_owned(),
-            why,
-        }))
-    };
+    let diverged = |why: String| Err(diverged(place, why));
     let Some(seq) = head.seq else { return Ok(()) };
     if seq > cut.seq {
         return diverged(format!(
@@ -268,10 +354,11 @@ fn check_history(head: &Head, dir: &Directory, cut: &Cut, place: &str) -> Result
             cut.seq
         ));
     }
+    let there: HashMap<&str, u64> = cut.segments.iter().map(|s| (s.path.as_str(), s.len)).collect();
     let pushed = head.files.iter().filter(|file| file.path.starts_with("segments/"));
-    let newest = pushed.clone().map(|file| file.path.as_str()).max();
+    let mut newest: Option<&File> = None;
     for file in pushed {
-        let Some(now) = cut.segments.iter().find(|segment| segment.path == file.path) else {
+        let Some(len) = there.get(file.path.as_str()) else {
             // Collected. Numbers only grow, so others must have come after it.
             match cut.segments.last() {
                 Some(last) if last.path > file.path => continue,
@@ -279,19 +366,29 @@ fn check_history(head: &Head, dir: &Directory, cut: &Cut, place: &str) -> Result
             }
         };
         let start = file.start();
-        if now.len < file.len() || read(dir, &file.path, 0, start.len())? != start {
+        if *len < file.len() || read(dir, &file.path, 0, start.len())? != start {
             return diverged(format!("{} is another one", file.path));
         }
-        if Some(file.path.as_str()) == newest
-            && let Some(last) = file.pieces.last()
-        {
-            let bytes = read(dir, &file.path, file.len() - last.length, last.length as usize)?;
-            if sha256(&bytes) != last.sha256 {
-                return diverged(format!("{} is another one", file.path));
-            }
+        newest = newest.filter(|newest| newest.path > file.path).or(Some(file));
+    }
+    // Of a copy that went another way the newest common segment differs. If garbage collection took all of them, there
+    // is nothing to compare.
+    if let Some(newest) = newest
+        && let Some(last) = newest.pieces.last()
+    {
+        let bytes = read(dir, &newest.path, newest.len() - last.length, last.length as usize)?;
+        if sha256(&bytes) != last.sha256 {
+            return diverged(format!("{} is another one, or damaged here", newest.path));
         }
     }
     Ok(())
+}
+
+fn diverged(place: &str, why: String) -> Failure {
+    Failure::Bucket(bucket::Error::Diverged {
+        place: place.to_owned(),
+        why,
+    })
 }
 
 fn open(dir: &Directory, path: &str) -> io::Result<std::fs::File> {
@@ -320,8 +417,11 @@ fn read_all(dir: &Directory, path: &str) -> Result<Vec<u8>, Failure> {
     let read = || {
         let file = open(dir, path)?;
         let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut io::Read::take(file, 1 << 20), &mut bytes)?;
-        Ok(bytes)
+        io::Read::read_to_end(&mut io::Read::take(file, MAX_CONFIG + 1), &mut bytes)?;
+        match bytes.len() as u64 {
+            len if len > MAX_CONFIG => Err(io::Error::other(format!("it has more than {MAX_CONFIG} bytes"))),
+            _ => Ok(bytes),
+        }
     };
     read().map_err(failed(path))
 }

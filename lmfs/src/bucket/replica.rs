@@ -1,20 +1,22 @@
 //! A store in a bucket as it is mounted: a folder on this machine with its config, its model and a cache, and the log
 //! over there.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use lmfs_indexer::io::Directory;
-use lmfs_object::bucket::{Cache, Head, Reader, Version};
+use lmfs_object::bucket::{Cache, File, Head, Reader, Version};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
+use uuid::Uuid;
 
 use super::io::BucketIo;
 use super::url;
-use crate::store::{Access, Folder, Opened, write_new};
+use crate::store::{Access, Folder, Opened};
 
 /// Where a store is, and how it is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,16 +149,32 @@ async fn fetch_files(reader: &Reader, head: &Head, dir: &Directory) -> anyhow::R
         {
             continue;
         }
-        let mut bytes = Vec::new();
-        for piece in &file.pieces {
-            bytes.extend_from_slice(&reader.piece(piece).await?);
-        }
-        write_new(&folder, name, &bytes).with_context(|| format!("cannot write {}", file.path))?;
+        fetch_file(reader, file, &folder, name).await?;
     }
     Ok(())
 }
 
-fn is_whole(there: &std::fs::File, file: &lmfs_object::bucket::File) -> std::io::Result<bool> {
+/// Fetches a file piece by piece: a model may be larger than memory.
+async fn fetch_file(reader: &Reader, file: &File, folder: &Directory, name: &str) -> anyhow::Result<()> {
+    let at = || format!("cannot write {}", file.path);
+    let temporary = format!(".new-{}", Uuid::new_v4().simple());
+    let mut new = folder.create_file(&temporary).with_context(at)?;
+    let write = async {
+        for piece in &file.pieces {
+            new.write_all(&reader.piece(piece).await?).with_context(at)?;
+        }
+        new.sync_all().with_context(at)?;
+        folder.rename(&temporary, name).with_context(at)
+    };
+    let written = write.await;
+    if written.is_err() {
+        // Its space may be what is missing.
+        let _ = folder.remove(&temporary);
+    }
+    written
+}
+
+fn is_whole(there: &std::fs::File, file: &File) -> std::io::Result<bool> {
     use std::io::Read;
     let mut there = there;
     for piece in &file.pieces {
@@ -175,7 +193,7 @@ fn is_whole(there: &std::fs::File, file: &lmfs_object::bucket::File) -> std::io:
 /// Takes bytes into a digest.
 struct Hashing<'a>(&'a mut Sha256);
 
-impl std::io::Write for Hashing<'_> {
+impl Write for Hashing<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())

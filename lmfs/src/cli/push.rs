@@ -121,11 +121,17 @@ impl Pusher<'_> {
             if client.is_none() && self.is_as_it_was(&folder, known.as_ref()) && !self.writer.has_due() {
                 return Ok(Pushed::default());
             }
-            let cut = durable(&folder, client, self.args, known.as_ref())?;
+            let Some(cut) = durable(&folder, client, self.args, known.as_ref())? else {
+                // It was unmounted meanwhile. What is durable is known when it was opened.
+                attempt += 1;
+                if attempt > ATTEMPTS {
+                    anyhow::bail!("{} is mounted and unmounted all the time", self.args.store.display());
+                }
+                continue;
+            };
             let mut meter = Meter::new(self.quiet);
             let mut tell = |progress: &Progress| meter.show(progress);
-            let first = self.last.is_none();
-            let pushed = push(&mut self.writer, &folder, &cut, first, &mut tell, &self.stop).await;
+            let pushed = push(&mut self.writer, &folder, &cut, &mut tell, &self.stop).await;
             meter.finish();
             match pushed {
                 Ok(pushed) => {
@@ -165,8 +171,13 @@ fn is_final(error: &anyhow::Error) -> bool {
     }
 }
 
-/// The store up to a transaction, all of it durable.
-fn durable(folder: &Folder, client: Option<Client>, args: &args::Push, known: Option<&Known>) -> anyhow::Result<Cut> {
+/// The store up to a transaction, all of it durable; none if it was unmounted meanwhile.
+fn durable(
+    folder: &Folder,
+    client: Option<Client>,
+    args: &args::Push,
+    known: Option<&Known>,
+) -> anyhow::Result<Option<Cut>> {
     let io = RealIo::in_directory(folder.dir().clone());
     let Some(client) = client else {
         // What a crash left is cut off by opening it. Nobody else changes it meanwhile.
@@ -174,17 +185,16 @@ fn durable(folder: &Folder, client: Option<Client>, args: &args::Push, known: Op
         let opened = Opened::open_locked(folder.clone(), &Access::rows("lmfs push"), lock)?;
         let found = opened.indexer.sync().and_then(|()| cut(&io, known));
         opened.close()?;
-        return Ok(found?);
+        return Ok(Some(found?));
     };
     // Once for what was written up to now, and once for what was looked at.
     let Nothing {} = client.call(&Request::Sync, &mut |_| ())?;
     let found = cut(&io, known)?;
     if let (_, Some(client)) = find(args)? {
         let Nothing {} = client.call(&Request::Sync, &mut |_| ())?;
-        return Ok(found);
+        return Ok(Some(found));
     }
-    // It was unmounted, and what it had was durable then.
-    Ok(found)
+    Ok(None)
 }
 
 fn text(pushed: &Pushed) -> String {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::error::Result;
+use super::head::Piece;
 use crate::blocks::disk::Disk;
 use crate::keys::{BlockKey, ObjectKey};
 use crate::options::DiskCache;
@@ -19,23 +20,26 @@ const IN_MEMORY: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating
 
 /// The chunks that were fetched last.
 pub struct Chunks {
+    /// Where the objects are: the folder may have chunks of another bucket.
+    place: String,
     memory: Mutex<LruCache<BlockKey, Bytes>>,
     disk: Option<Disk>,
 }
 
 impl Chunks {
     /// A cache in memory, and in a folder if one is named.
-    pub fn open(folder: Option<(PathBuf, u64)>) -> Result<Chunks> {
+    pub fn open(place: String, folder: Option<(PathBuf, u64)>) -> Result<Chunks> {
         let disk = folder.map(|(folder, bytes)| Disk::open(&DiskCache { folder, bytes }));
         Ok(Chunks {
+            place,
             memory: Mutex::new(LruCache::new(IN_MEMORY)),
             disk: disk.transpose()?,
         })
     }
 
-    /// The chunk of an object that begins at `start` and has `len` bytes.
-    pub fn get(&self, object: &str, start: u64, len: u64) -> Option<Bytes> {
-        let key = key(object, start);
+    /// The chunk of a piece that begins at `start` and has `len` bytes.
+    pub fn get(&self, piece: &Piece, start: u64, len: u64) -> Option<Bytes> {
+        let key = self.key(piece, start);
         if let Some(bytes) = self.memory.lock().get(&key) {
             return Some(bytes.clone()).filter(|bytes| bytes.len() as u64 == len);
         }
@@ -44,20 +48,24 @@ impl Chunks {
         Some(bytes)
     }
 
-    pub fn put(&self, object: &str, start: u64, bytes: Bytes) {
-        let key = key(object, start);
+    pub fn put(&self, piece: &Piece, start: u64, bytes: Bytes) {
+        let key = self.key(piece, start);
         if let Some(disk) = &self.disk {
             disk.put(&key, &bytes);
         }
         self.memory.lock().put(key, bytes);
     }
-}
 
-/// Names of objects are never used twice, so they stand for the bytes.
-fn key(object: &str, start: u64) -> BlockKey {
-    let digest: [u8; 32] = Sha256::digest(object).into();
-    BlockKey {
-        object: ObjectKey::of_digest(&digest),
-        start,
+    /// Whatever says that a piece is another one is in its key: a name alone would be believed, whoever wrote it.
+    fn key(&self, piece: &Piece, start: u64) -> BlockKey {
+        let mut digest = Sha256::new();
+        for part in [&self.place, &piece.object, &piece.sha256] {
+            digest.update(part);
+            digest.update([0]);
+        }
+        BlockKey {
+            object: ObjectKey::of_digest(&digest.finalize().into()),
+            start,
+        }
     }
 }

@@ -6,16 +6,20 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
+use super::pieces::MAX_PIECE;
 
 /// The most bytes of a HEAD that are read: about 100,000 segments.
 pub const MAX_HEAD: u64 = 64 << 20;
 
 const FORMAT: u32 = 1;
+const CONFIG: &str = "config.toml";
 const MAGIC: &str = "lmfs-head";
 /// Bytes of a file that HEAD holds itself, at most.
 const MAX_START: usize = 64;
 /// No file is longer.
 const MAX_FILE: u64 = 1 << 40;
+/// No config is longer: it is read into memory as a whole.
+pub const MAX_CONFIG: u64 = 1 << 20;
 
 /// The state of a folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,30 +187,68 @@ impl Head {
     fn check(&self) -> std::result::Result<(), String> {
         let mut paths = HashSet::new();
         for file in &self.files {
-            check_path(&file.path)?;
+            check_file(&file.path)?;
             if !paths.insert(&file.path) {
                 return Err(format!("{} is there twice", file.path));
             }
             let lengths = file.pieces.iter().map(|piece| piece.length);
             let len = lengths.fold(0, u64::saturating_add);
             let start = hex::decode(&file.start).map_err(|_| format!("the first bytes of {}", file.path))?;
-            if len > MAX_FILE || start.len() > MAX_START || start.len() as u64 > len {
+            let most = if file.path == CONFIG { MAX_CONFIG } else { MAX_FILE };
+            if len > most || start.len() > MAX_START || start.len() as u64 > len {
                 return Err(format!("the length of {}", file.path));
             }
         }
         let pieces = self.files.iter().flat_map(|file| &file.pieces);
         let pieces = pieces.chain(self.staged.iter().map(|staged| &staged.piece));
         for piece in pieces {
-            check_path(&piece.object)?;
+            check_object(&piece.object)?;
             let digest = piece.sha256.len() == 64 && hex::decode(&piece.sha256).is_ok();
-            if !digest || piece.length == 0 || piece.length > MAX_FILE {
+            if !digest || piece.length == 0 || piece.length > MAX_PIECE {
                 return Err(format!("what it says of {}", piece.object));
             }
         }
         for staged in &self.staged {
-            check_path(&staged.path)?;
+            check_file(&staged.path)?;
         }
-        self.dead.iter().try_for_each(|dead| check_path(&dead.object))
+        let mut needed = HashSet::new();
+        needed.extend(
+            self.files
+                .iter()
+                .flat_map(|file| &file.pieces)
+                .map(|piece| piece.object.as_str()),
+        );
+        for dead in &self.dead {
+            check_object(&dead.object)?;
+            if needed.contains(dead.object.as_str()) {
+                return Err(format!("{} is needed, and is to be deleted", dead.object));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file is one that a store has. Whoever clones it makes these files, and no others.
+fn check_file(path: &str) -> std::result::Result<(), String> {
+    let hex = |name: &str, len| name.len() == len && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let digits = |name: &str| name.len() == 8 && name.bytes().all(|b| b.is_ascii_digit());
+    let good = match path.split_once('/') {
+        None => path == CONFIG,
+        Some(("models", name)) => name.strip_suffix(".gguf").is_some_and(|name| hex(name, 64)),
+        Some(("segments", name)) => name.strip_suffix(".seg").is_some_and(digits),
+        Some(_) => false,
+    };
+    match good {
+        true => Ok(()),
+        false => Err(format!("{path:?} is no file of a store")),
+    }
+}
+
+/// Whether an object may be a piece: HEAD and its lock are none.
+fn check_object(object: &str) -> std::result::Result<(), String> {
+    match object.starts_with("HEAD") {
+        true => Err(format!("{object:?} is no piece")),
+        false => check_path(object),
     }
 }
 
@@ -299,9 +341,59 @@ pub(super) mod tests {
         }
     }
 
+    /// Regression: HEAD could name any file, which a clone then made in the store's folder.
+    #[test]
+    fn files_that_no_store_has_are_refused() {
+        let model = format!("models/{}.gguf", "0a".repeat(32));
+        for good in ["config.toml", "segments/00000012.seg", &model] {
+            let mut head = head();
+            head.files[0].path = good.into();
+            Head::decode(&head.encode().unwrap(), "b").unwrap();
+        }
+        for bad in [
+            "lock",
+            "clone",
+            "segments",
+            "segments/1.seg",
+            "segments/00000001.par",
+            "segments/0000000a.seg",
+            "models/x.gguf",
+            "index/00000001.seg",
+            &model.to_uppercase(),
+        ] {
+            let mut named = head();
+            named.files[0].path = bad.into();
+            assert!(Head::decode(&named.encode().unwrap(), "b").is_err(), "{bad:?}");
+            let mut staged = head();
+            staged.staged[0].path = bad.into();
+            assert!(Head::decode(&staged.encode().unwrap(), "b").is_err(), "{bad:?}");
+        }
+    }
+
+    /// Regression: what was to be deleted could be HEAD itself, or a piece of a file.
+    #[test]
+    fn what_is_needed_is_not_deleted() {
+        for bad in ["HEAD", "HEAD.lock", "segments/00000001.seg.b"] {
+            let mut head = head();
+            head.dead[0].object = bad.into();
+            assert!(Head::decode(&head.encode().unwrap(), "b").is_err(), "{bad:?}");
+        }
+    }
+
+    /// Regression: a config or a piece of any length was read into memory.
+    #[test]
+    fn what_is_read_as_a_whole_has_a_bound() {
+        let mut head = head();
+        head.files[0].path = "config.toml".into();
+        head.files[0].pieces[0].length = MAX_CONFIG;
+        assert!(Head::decode(&head.encode().unwrap(), "b").is_err());
+        head.files[0].pieces[0].length = MAX_CONFIG - 20;
+        Head::decode(&head.encode().unwrap(), "b").unwrap();
+    }
+
     #[test]
     fn lengths_that_cannot_be_are_refused() {
-        for length in [0, u64::MAX, 1 << 41] {
+        for length in [0, u64::MAX, 1 << 41, MAX_PIECE + 1] {
             let mut head = head();
             head.files[0].pieces[0].length = length;
             assert!(Head::decode(&head.encode().unwrap(), "b").is_err(), "{length}");

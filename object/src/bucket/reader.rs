@@ -53,9 +53,10 @@ impl Reader {
     /// # Errors
     /// A folder that cannot be used.
     pub fn new(bucket: Bucket, cache: Option<Cache>) -> Result<Reader> {
+        let cache = cache.map(|cache| (cache.folder, cache.bytes));
         Ok(Reader {
+            chunks: Chunks::open(bucket.name(), cache)?,
             bucket,
-            chunks: Chunks::open(cache.map(|cache| (cache.folder, cache.bytes)))?,
             lanes: (0..LANES).map(|_| Mutex::default()).collect(),
             requests: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
@@ -153,7 +154,7 @@ impl Reader {
     /// wanted.
     async fn chunk(&self, piece: &Piece, start: u64, asked: u64, wanted: u64) -> Result<Bytes> {
         let len = |start: u64| CHUNK.min(piece.length.saturating_sub(start));
-        let cached = || self.chunks.get(&piece.object, start, len(start));
+        let cached = || self.chunks.get(piece, start, len(start));
         if let Some(chunk) = cached() {
             return Ok(chunk);
         }
@@ -172,7 +173,7 @@ impl Reader {
             wanted
         };
         let mut end = start + len(start);
-        while end < wanted.min(piece.length) && self.chunks.get(&piece.object, end, len(end)).is_none() {
+        while end < wanted.min(piece.length) && self.chunks.get(piece, end, len(end)).is_none() {
             end += len(end);
         }
         let bytes = self.fetch(piece, start..end).await?;
@@ -185,7 +186,7 @@ impl Reader {
             let chunk = Bytes::copy_from_slice(&chunk);
             let next = at + chunk.len() as u64;
             first.get_or_insert_with(|| chunk.clone());
-            self.chunks.put(&piece.object, at, chunk);
+            self.chunks.put(piece, at, chunk);
             at = next;
         }
         Ok(first.unwrap_or_default())

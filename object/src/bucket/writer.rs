@@ -16,6 +16,8 @@ use super::place::{Bucket, Version};
 const ATTEMPTS: u32 = 4;
 /// How often it is tried to become the writer while others do the same.
 const CLAIMS: u32 = 20;
+/// Objects that are deleted at a time: the next push goes on.
+const SWEEP: usize = 4000;
 /// A server whose conditional writes were raced is believed for so many seconds.
 const TRUSTED: u64 = 24 * 3600;
 
@@ -104,6 +106,12 @@ impl Writer {
     #[must_use]
     pub fn place(&self) -> String {
         self.bucket.name()
+    }
+
+    /// Identity of the store that is written.
+    #[must_use]
+    pub fn store_id(&self) -> Uuid {
+        self.options.store_id
     }
 
     /// Whether this is the writer, as far as it knows.
@@ -269,6 +277,7 @@ impl Writer {
             delete_after,
         });
         head.dead.extend(dead);
+        head.dead.retain(|dead| !needed.contains(dead.object.as_str()));
         head.files = files;
         head.seq = Some(seq);
         head.staged.clear();
@@ -278,33 +287,39 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether objects wait to be deleted and their time has come.
+    /// Whether this is the writer, objects wait to be deleted, and their time has come.
     #[must_use]
     pub fn has_due(&self) -> bool {
         let now = (self.options.clock)();
         self.head()
+            .filter(|_| self.claimed)
             .is_some_and(|head| head.dead.iter().any(|dead| dead.delete_after <= now))
     }
 
-    /// Deletes what no HEAD of the grace period needs; how many objects that were.
+    /// Deletes what no HEAD of the grace period needs, some thousands at a time and until `stop` says so; how many
+    /// objects that were. Who has not claimed the bucket deletes nothing: it would stop whoever writes.
     ///
     /// # Errors
     /// Another writer; a request that failed.
-    pub async fn sweep(&mut self) -> Result<u64> {
+    pub async fn sweep(&mut self, stop: impl Fn() -> bool) -> Result<u64> {
         if !self.has_due() {
             return Ok(0);
         }
-        self.claim().await?;
         let Some(head) = self.head() else { return Ok(0) };
         let mut next = self.next(head);
         let now = next.time;
-        let (due, kept): (Vec<Dead>, Vec<Dead>) = next.dead.drain(..).partition(|dead| dead.delete_after <= now);
-        for dead in &due {
+        let mut deleted = HashSet::new();
+        let due = next.dead.iter().filter(|dead| dead.delete_after <= now);
+        for dead in due.take(SWEEP).take_while(|_| !stop()) {
             self.bucket.delete(&dead.object).await?;
+            deleted.insert(dead.object.clone());
         }
-        next.dead = kept;
+        if deleted.is_empty() {
+            return Ok(0);
+        }
+        next.dead.retain(|dead| !deleted.contains(&dead.object));
         self.replace(next).await?;
-        Ok(due.len() as u64)
+        Ok(deleted.len() as u64)
     }
 
     /// Replaces HEAD, and finds out what became of it where an answer was lost.

@@ -34,11 +34,11 @@ fn bucket(store: Arc<dyn ObjectStore>) -> Bucket {
 fn state(n: u64) -> Files {
     let grown = noise(1000 * (n as usize + 1), 3).to_vec();
     let mut files = Files::from([
-        ("segments/1.seg".into(), grown),
+        ("segments/00000001.seg".into(), grown),
         ("config.toml".into(), format!("state {n}").into_bytes()),
     ]);
     for k in n..n + 2 {
-        files.insert(format!("segments/{}.seg", k + 2), noise(500, k + 10).to_vec());
+        files.insert(format!("segments/{:08}.seg", k + 2), noise(500, k + 10).to_vec());
     }
     files
 }
@@ -73,7 +73,7 @@ async fn push(writer: &mut Writer, files: &Files, seq: u64) -> Result<()> {
         });
     }
     writer.commit(all, seq).await?;
-    writer.sweep().await.map(drop)
+    writer.sweep(|| false).await.map(drop)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -216,11 +216,11 @@ async fn of_two_writers_one_survives() {
         .await
         .unwrap();
     let late = first
-        .store("segments/1.seg", Bytes::from_static(b"late"))
+        .store("segments/00000001.seg", Bytes::from_static(b"late"))
         .await
         .unwrap();
     push(&mut second, &state(1), 1).await.unwrap();
-    first.stage("segments/1.seg", 0, late);
+    first.stage("segments/00000001.seg", 0, late);
     for fenced in [
         first.note().await,
         push(&mut first, &state(2), 2).await,
@@ -243,7 +243,7 @@ async fn of_two_writers_one_survives() {
 }
 
 fn one_file(seq: u64) -> Files {
-    Files::from([(format!("segments/{seq}.seg"), noise(700, seq).to_vec())])
+    Files::from([(format!("segments/{seq:08}.seg"), noise(700, seq).to_vec())])
 }
 
 /// Many begin at the same time, in memory and in a folder: some push, all others learn that they are not the writer.
@@ -299,13 +299,13 @@ async fn objects_are_deleted_under_a_reader() {
     let reader = Reader::new(bucket(inner.clone()), None).unwrap();
     let old = reader.head().await.unwrap();
     let content = async |reader: &Reader, head: &Head| {
-        let file = head.file("segments/2.seg").unwrap().clone();
+        let file = head.file("segments/00000002.seg").unwrap().clone();
         reader.read(&file, 100..file.len()).await
     };
     push(&mut writer, &state(5), 5).await.unwrap();
     TIME.fetch_add(99, Ordering::Relaxed);
     push(&mut writer, &state(5), 5).await.unwrap();
-    assert!(content(&reader, &old).await.unwrap() == state(0)["segments/2.seg"][100..]);
+    assert!(content(&reader, &old).await.unwrap() == state(0)["segments/00000002.seg"][100..]);
     TIME.fetch_add(2, Ordering::Relaxed);
     push(&mut writer, &state(5), 5).await.unwrap();
     let late = Reader::new(bucket(inner.clone()), None).unwrap();
@@ -313,6 +313,34 @@ async fn objects_are_deleted_under_a_reader() {
     assert!(matches!(&error, Error::Gone { .. }), "{error}");
     assert!(error.to_string().contains("grace period"), "{error}");
     assert_eq!(read(&inner).await.1, state(5));
+}
+
+/// Regression: who had nothing to push became the writer to delete what was due, and stopped the one that writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_only_looks_deletes_nothing() {
+    static TIME: AtomicU64 = AtomicU64::new(50);
+    let clock = || TIME.load(Ordering::Relaxed);
+    let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut writer = Writer::open(bucket(inner.clone()), options("writer", clock))
+        .await
+        .unwrap();
+    push(&mut writer, &state(0), 0).await.unwrap();
+    push(&mut writer, &state(5), 5).await.unwrap();
+    TIME.fetch_add(101, Ordering::Relaxed);
+    let mut idle = Writer::open(bucket(inner.clone()), options("idle", clock))
+        .await
+        .unwrap();
+    let before = objects(&inner).await;
+    assert!(!idle.has_due() && writer.has_due());
+    assert_eq!(idle.sweep(|| false).await.unwrap(), 0);
+    assert_eq!(objects(&inner).await, before);
+    // The writer goes on, ends when it is told to, and deletes the rest later.
+    assert_eq!(writer.sweep(|| true).await.unwrap(), 0);
+    let deleted = writer.sweep(|| false).await.unwrap();
+    assert!(deleted > 0);
+    assert_eq!(objects(&inner).await as u64, before as u64 - deleted);
+    push(&mut writer, &state(6), 6).await.unwrap();
+    assert_eq!(read(&inner).await.1, state(6));
 }
 
 /// A prefix that was emptied and filled again has other names, so no cache takes one for the other.
@@ -386,7 +414,7 @@ async fn a_damaged_piece_is_an_error() {
     push(&mut writer, &state(0), 0).await.unwrap();
     let reader = Reader::new(bucket(inner.clone()), None).unwrap();
     let head = reader.head().await.unwrap();
-    let file = head.file("segments/1.seg").unwrap();
+    let file = head.file("segments/00000001.seg").unwrap();
     let path = Path::from(format!("a/store/{}", file.pieces[0].object));
     for bad in [vec![7; file.len() as usize], vec![7; 3], vec![]] {
         let same_length = bad.len() as u64 == file.len();
@@ -403,7 +431,7 @@ async fn a_damaged_piece_is_an_error() {
 async fn reads_cost_one_request_and_those_of_the_cache_none() {
     let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let content = noise(10_000_000, 9).to_vec();
-    let files = Files::from([("segments/1.seg".into(), content.clone())]);
+    let files = Files::from([("segments/00000001.seg".into(), content.clone())]);
     let mut writer = Writer::open(bucket(inner.clone()), options("writer", || 5))
         .await
         .unwrap();
