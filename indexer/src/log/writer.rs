@@ -533,6 +533,7 @@ impl Log {
     pub(crate) fn read_dictionary(&self, id: DictionaryId, r: BlockRef) -> Result<Vec<u8>> {
         match self.segment(r.segment) {
             Some(segment) => segment.read_dictionary(self.io.as_ref(), id, r),
+            None if self.removed().contains(&r.segment) => Err(Error::Moved { segment: r.segment }),
             None => Err(damaged(r, "its segment is missing")),
         }
     }
