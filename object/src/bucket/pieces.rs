@@ -9,8 +9,8 @@ pub const MAX_PIECE: u64 = 32 << 20;
 
 /// Pieces of one level may be as many as this, before they become one of the next level.
 const FANOUT: usize = 8;
-/// Pieces up to this length are of the lowest level.
-const SMALLEST: u64 = 64 << 10;
+/// Pieces of less than eight times this are of the lowest level.
+const SMALLEST: u64 = 1 << 10;
 
 /// What becomes of a file's pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
