@@ -181,7 +181,8 @@ impl Filesystem {
     /// What the store reports: then it stays as it was.
     pub fn reload(&self) -> Result<()> {
         let _report = self.journal.store().reload()?;
-        self.inodes.refresh()
+        self.inodes.refresh();
+        Ok(())
     }
 
     /// Stores everything, makes it durable and ends all threads. From its start every change is refused (ENOTCONN): the

@@ -3,15 +3,18 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use futures_util::future::{Either, select};
 use lmfs_indexer::io::Directory;
 use lmfs_object::bucket::{Cache, File, Head, Reader, Version};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::io::BucketIo;
@@ -45,6 +48,7 @@ pub struct Replica {
     head: Mutex<(Head, Version)>,
     io: Arc<BucketIo>,
     runtime: Runtime,
+    stopped: Notify,
 }
 
 impl Replica {
@@ -72,7 +76,7 @@ impl Replica {
             .build()
             .context("cannot start threads for requests")?;
         let bucket = url::bucket(&source.url, false)?;
-        let plain = Reader::new(bucket.clone(), None)?;
+        let plain = Reader::new(bucket, None)?;
         let (head, version) = runtime.block_on(plain.head_and_version())?;
         let place = source.cache_dir.join(head.store_id.to_string());
         std::fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
@@ -87,7 +91,7 @@ impl Replica {
             folder: place.join("cache"),
             bytes: source.cache_bytes,
         });
-        let reader = Arc::new(Reader::new(bucket, cache)?);
+        let reader = Arc::new(Reader::new(url::bucket_of_mount(&source.url)?, cache)?);
         let io = Arc::new(BucketIo::new(Arc::clone(&reader), runtime.handle().clone(), &head));
         Ok(Replica {
             folder,
@@ -95,6 +99,7 @@ impl Replica {
             head: Mutex::new((head, version)),
             io,
             runtime,
+            stopped: Notify::new(),
         })
     }
 
@@ -112,9 +117,14 @@ impl Replica {
     /// Requests that fail; a bucket that was emptied and filled again.
     pub fn follow(&self, reload: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<bool> {
         let mut known = self.head.lock();
-        let Some((head, version)) = self.runtime.block_on(self.reader.newer(&known.1))? else {
-            return Ok(false);
-        };
+        let newer = self.runtime.block_on(async {
+            let newer = pin!(self.reader.newer(&known.1));
+            match select(newer, pin!(self.stopped.notified())).await {
+                Either::Left((newer, _)) => newer,
+                Either::Right(_) => Ok(None),
+            }
+        })?;
+        let Some((head, version)) = newer else { return Ok(false) };
         if head.lineage != known.0.lineage || head.store_id != known.0.store_id {
             bail!("{} was emptied and filled again: mount it again", self.reader.place());
         }
@@ -126,6 +136,11 @@ impl Replica {
         }
         *known = (head, version);
         Ok(true)
+    }
+
+    /// Whoever asks for HEAD at this moment, or else does next, gives up: a request may take long.
+    pub fn stop(&self) {
+        self.stopped.notify_one();
     }
 
     /// Whether something could not be read because HEAD was older than the grace period.

@@ -12,7 +12,9 @@ use object_store::{ObjectStore, ObjectStoreScheme, parse_url_opts};
 use url::Url;
 
 /// A request for a piece of a store may take so long: 32 MiB at 1 Mbit/s.
-const PATIENCE: (&str, &str) = ("timeout", "300 seconds");
+const PATIENCE: &str = "300 seconds";
+/// A request of a mount, whose reader waits: 4 MiB at about 1 Mbit/s.
+const READER: &str = "30 seconds";
 
 /// Where a URL leads.
 enum Place {
@@ -45,11 +47,22 @@ pub fn objects(text: &str) -> anyhow::Result<(Arc<dyn ObjectStore>, Option<Key>)
 /// # Errors
 /// As for [`objects`].
 pub fn bucket(text: &str, make: bool) -> anyhow::Result<Bucket> {
+    open(text, make, PATIENCE)
+}
+
+/// The same for a mount, which fetches ranges of pieces.
+///
+/// # Errors
+/// As for [`objects`].
+pub fn bucket_of_mount(text: &str) -> anyhow::Result<Bucket> {
+    open(text, false, READER)
+}
+
+fn open(text: &str, make: bool, patience: &str) -> anyhow::Result<Bucket> {
     match place(text)? {
         Place::Folder(path) => Ok(Bucket::in_folder(&path, make)?),
         Place::Cloud(url) => {
-            let (name, value) = PATIENCE;
-            let patience = std::iter::once((name.to_owned(), value.to_owned()));
+            let patience = std::iter::once(("timeout".to_owned(), patience.to_owned()));
             let (store, prefix) = cloud(&url, patience.chain(settings(std::env::vars_os())))?;
             Ok(Bucket::new(store, prefix))
         }
@@ -66,6 +79,11 @@ fn place(text: &str) -> anyhow::Result<Place> {
             bail!("{url} names no folder of this machine: file:///FOLDER does");
         };
         return Ok(Place::Folder(path));
+    }
+    if url.password().is_some() {
+        bail!(
+            "the URL has a password, which lists of processes and logs would show: give keys in environment variables"
+        );
     }
     if ObjectStoreScheme::parse(&url).is_ok() && cfg!(not(feature = "cloud")) {
         bail!(
@@ -95,6 +113,16 @@ fn settings(environment: impl Iterator<Item = (OsString, OsString)>) -> impl Ite
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Regression: errors and logs showed the URL with its password.
+    #[test]
+    fn a_url_with_a_password_is_refused_and_not_shown() {
+        let error = format!("{:?}", bucket("s3://key:secret@bucket/store", false).unwrap_err());
+        assert!(
+            error.contains("environment variables") && !error.contains("secret"),
+            "{error}"
+        );
+    }
 
     /// Regression: TOKEN and ENDPOINT of anything else went to the cloud, and a name that is no text was a panic.
     #[test]

@@ -16,6 +16,7 @@ const GLANCE: Duration = Duration::from_millis(500);
 /// A thread that follows. It ends when this is dropped.
 pub struct Follower {
     stop: Option<mpsc::Sender<()>>,
+    replica: Arc<Replica>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -27,10 +28,12 @@ impl Follower {
     pub fn start(replica: Arc<Replica>, fs: &Arc<Filesystem>, poll: Duration) -> io::Result<Follower> {
         let (stop, stopped) = mpsc::channel();
         let fs = Arc::downgrade(fs);
-        let follow = move || follow(&replica, &fs, poll, &stopped);
+        let followed = Arc::clone(&replica);
+        let follow = move || follow(&followed, &fs, poll, &stopped);
         let thread = thread::Builder::new().name("follow".into()).spawn(follow)?;
         Ok(Follower {
             stop: Some(stop),
+            replica,
             thread: Some(thread),
         })
     }
@@ -39,6 +42,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.stop = None;
+        self.replica.stop();
         if let Some(thread) = self.thread.take() {
             // It logs what goes wrong, and has nothing else to say.
             let _ = thread.join();
@@ -48,15 +52,18 @@ impl Drop for Follower {
 
 fn follow(replica: &Replica, fs: &Weak<Filesystem>, poll: Duration, stopped: &mpsc::Receiver<()>) {
     let mut looked = Instant::now();
-    let mut failing = false;
+    let (mut failing, mut behind, mut in_vain) = (false, false, false);
     while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(GLANCE.min(poll)) {
-        let behind = replica.was_behind();
-        if !behind && looked.elapsed() < poll {
+        behind |= replica.was_behind();
+        // If nothing newer came, asking more often does not help.
+        if (!behind || in_vain) && looked.elapsed() < poll {
             continue;
         }
         looked = Instant::now();
         let Some(fs) = fs.upgrade() else { return };
-        match replica.follow(|| Ok(fs.reload()?)) {
+        let followed = replica.follow(|| Ok(fs.reload()?));
+        in_vain = behind && !matches!(followed, Ok(true));
+        match followed {
             Ok(is_new) => {
                 if is_new {
                     tracing::info!("up to transaction {}", fs.store().seq());
@@ -74,5 +81,6 @@ fn follow(replica: &Replica, fs: &Weak<Filesystem>, poll: Duration, stopped: &mp
             }
             Err(_) => {}
         }
+        behind = false;
     }
 }

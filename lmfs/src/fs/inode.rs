@@ -85,9 +85,16 @@ impl Inodes {
     ///
     /// # Errors
     /// What the store reports.
-    pub fn refresh(&self) -> Result<()> {
+    pub fn refresh(&self) {
         for node in self.nodes.all() {
-            let inode = self.journal.store().inode(node.ino)?;
+            let inode = match self.journal.store().inode(node.ino) {
+                Ok(inode) => inode,
+                Err(error) => {
+                    // The state of the store is the new one all the same.
+                    tracing::error!(ino = node.ino, "cannot look at an open file again: {error}");
+                    continue;
+                }
+            };
             let mut state = node.lock();
             match inode {
                 Some(inode) => {
@@ -97,7 +104,6 @@ impl Inodes {
                 None => state.gone = true,
             }
         }
-        Ok(())
     }
 
     /// A number that no inode had before.
