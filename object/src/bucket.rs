@@ -14,8 +14,8 @@ mod reader;
 mod writer;
 
 pub use error::{Error, Result};
-pub use head::{Dead, File, Head, MAX_CONFIG, MAX_HEAD, Piece, Staged, check_path};
-pub use pieces::{MAX_PIECE, Plan, plan};
+pub use head::{Dead, File, Head, MAX_CONFIG, MAX_HEAD, MAX_PIECE, Piece, Staged, check_path};
+pub use pieces::{Plan, plan};
 pub use place::{Bucket, Version};
 pub use reader::{Cache, Reader};
 pub use writer::{Writer, WriterOptions};

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
-use super::pieces::MAX_PIECE;
 
 /// The most bytes of a HEAD that are read: about 100,000 segments.
 pub const MAX_HEAD: u64 = 64 << 20;
@@ -18,6 +17,8 @@ const MAGIC: &str = "lmfs-head";
 const MAX_START: usize = 64;
 /// No file is longer.
 const MAX_FILE: u64 = 1 << 40;
+/// The longest piece. Memory and time of a request grow with it.
+pub const MAX_PIECE: u64 = 32 << 20;
 /// No config is longer: it is read into memory as a whole.
 pub const MAX_CONFIG: u64 = 1 << 20;
 

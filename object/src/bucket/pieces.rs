@@ -2,10 +2,7 @@
 
 use std::ops::Range;
 
-use super::head::Piece;
-
-/// The longest piece. Memory and time of a request grow with it.
-pub const MAX_PIECE: u64 = 32 << 20;
+use super::head::{MAX_PIECE, Piece};
 
 /// Pieces of one level may be as many as this, before they become one of the next level.
 const FANOUT: usize = 8;
