@@ -162,7 +162,8 @@ struct Flight<K> {
     waiters: Vec<oneshot::Sender<Loaded>>,
     /// Blocks that were started and are decoded when this one is there: no thread waits with them.
     needed_by: Vec<Started<K>>,
-    /// In whose queues it waits for a thread. Whichever of them comes first decodes; the others find nothing to do.
+    /// Who asked for it. Until it is started, it waits for a thread in the queues of all of them: whichever comes first
+    /// decodes, and the others find nothing to do.
     askers: Vec<Asker>,
     /// It is wanted ahead of need, whether somebody waits or not.
     ahead: bool,
@@ -280,14 +281,15 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
         let flight = state.flights.entry(key).or_default();
         flight.waiters.push(waiter);
         // A flight that waits in another's queue must not keep this asker longer than its own queue does.
-        let queue = !flight.started && !flight.askers.contains(&asker);
-        if queue {
+        let asks_first = !flight.askers.contains(&asker);
+        if asks_first {
             flight.askers.push(asker);
         }
+        let queue = asks_first && !flight.started;
         drop(state);
         if queue {
             let inner = self.inner.clone();
-            self.inner.pool(cost).run(asker, move || inner.decode(key));
+            self.inner.pool(cost).run(asker, move || inner.decode(key, cost));
         }
         Err(later)
     }
@@ -305,7 +307,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Blocks<K> {
         state.flights.insert(key, flight);
         drop(state);
         let inner = self.inner.clone();
-        self.inner.pool(cost).run_idle(move || inner.decode(key));
+        self.inner.pool(cost).run_idle(move || inner.decode(key, cost));
     }
 
     /// Takes back read-ahead of `keys` that nothing started and nobody waits for.
@@ -389,15 +391,15 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
         }
     }
 
-    fn decode(self: &Arc<Self>, key: K) {
+    fn decode(self: &Arc<Self>, key: K, cost: Cost) {
         if self.start(&key) {
-            self.go_on(Started::new(key));
+            self.go_on(Started::new(key), cost);
         }
     }
 
     /// Decodes a block that was started, and before it what it needs, unless another thread does that: that one then
-    /// goes on with this block.
-    fn go_on(self: &Arc<Self>, mut next: Started<K>) {
+    /// goes on with this block. `cost` says which threads these are.
+    fn go_on(self: &Arc<Self>, mut next: Started<K>, cost: Cost) {
         loop {
             match self.prepare(&mut next) {
                 Step::Parked => return,
@@ -405,8 +407,13 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
                 Step::Decode(reference) => {
                     let loaded = self.load(&next.key, reference);
                     let mut needing = self.land(next.key, &loaded);
-                    let Some(first) = needing.pop() else { return };
+                    // What is coded behind others is expensive, and must not keep cheap blocks waiting.
+                    let first = match cost {
+                        Cost::Cheap => None,
+                        Cost::Expensive => needing.pop(),
+                    };
                     needing.into_iter().for_each(|other| self.queue(other));
+                    let Some(first) = first else { return };
                     next = first;
                 }
             }
@@ -417,14 +424,17 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
         if !matches!(reference, Some(Err(_))) {
             self.decodes.fetch_add(1, Ordering::Relaxed);
         }
-        let loaded = catch_unwind(AssertUnwindSafe(|| self.source.load(key, reference)));
-        let loaded = loaded.unwrap_or_else(|_| {
+        self.caught(|| self.source.load(key, reference)).map(Arc::new)
+    }
+
+    /// Whoever waits is told of a panic, too.
+    fn caught<T>(&self, work: impl FnOnce() -> Result<T, LoadError>) -> Result<T, LoadError> {
+        catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
             self.panics.fetch_add(1, Ordering::Relaxed);
             let message = "decoding panicked; this is a bug";
             tracing::error!("{message}");
             Err(LoadError::new(LoadErrorKind::Failed, message))
-        });
-        loaded.map(Arc::new)
+        })
     }
 
     /// Finds out what a block needs, and whether it is there.
@@ -440,7 +450,7 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
             Some(there) => return Step::Decode(Some(there)),
             None => {}
         }
-        let needed = match self.source.reference(&next.key) {
+        let needed = match self.caught(|| self.source.reference(&next.key)) {
             Ok(Some(needed)) => needed,
             Ok(None) => return Step::Decode(None),
             Err(error) => return Step::Decode(Some(Err(error))),
@@ -493,7 +503,11 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
         let asker = {
             let state = self.state.lock();
             let flight = state.flights.get(&started.key);
-            flight.and_then(|flight| flight.askers.first().copied())
+            flight.and_then(|flight| {
+                let first = flight.askers.first().copied();
+                // Nobody asked for it, but somebody waits for what needs it.
+                first.or_else(|| flight.is_awaited().then_some(Asker::DAEMON))
+            })
         };
         let job = Parked {
             inner: self.clone(),
@@ -529,7 +543,7 @@ struct Parked<K: Hash + Eq + Copy + Send + 'static> {
 impl<K: Hash + Eq + Copy + Send + 'static> Parked<K> {
     fn run(mut self) {
         if let Some(started) = self.started.take() {
-            self.inner.go_on(started);
+            self.inner.go_on(started, Cost::Expensive);
         }
     }
 }

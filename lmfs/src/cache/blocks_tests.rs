@@ -249,3 +249,27 @@ fn a_damaged_block_fails_those_that_need_it_and_no_other() {
     }
     assert_eq!(*blocks.fetch_wait(51, Cost::Expensive).unwrap(), [50, 51]);
 }
+
+/// Panics when it is asked what key 3 needs.
+struct Panicking;
+
+impl Source<u64> for Panicking {
+    fn reference(&self, key: &u64) -> Result<Option<u64>, LoadError> {
+        assert_ne!(*key, 3, "expected by this test");
+        Ok(None)
+    }
+
+    fn load(&self, _: &u64, reference: Option<Loaded>) -> Result<Vec<u8>, LoadError> {
+        reference.transpose().map(|_| vec![1])
+    }
+}
+
+/// Regression: who waited for the block waited for ever.
+#[test]
+fn a_panic_at_the_look_for_a_reference_reaches_all_who_wait() {
+    let blocks = Blocks::new(Box::new(Panicking), 1 << 20, 2).unwrap();
+    let error = blocks.fetch_wait(3, Cost::Expensive).unwrap_err();
+    assert_eq!(error.kind, LoadErrorKind::Failed);
+    assert_eq!(blocks.panics(), 1);
+    assert_eq!(*blocks.fetch_wait(1, Cost::Expensive).unwrap(), [1]);
+}
