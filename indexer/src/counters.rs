@@ -33,7 +33,7 @@ pub struct Totals {
     /// Stored blocks in use by the caller's tag.
     pub by_tag: BTreeMap<u8, TagTotals>,
     /// Blocks of files that need no stored block of their own, because another block of a file has the same: all blocks
-    /// of files less all stored blocks. With the bytes that they would take, and decode to.
+    /// of files less the stored blocks that files have. With the bytes that they would take, and decode to.
     pub shared: TagTotals,
     /// Stored blocks that refer to another one.
     pub referring: TagTotals,

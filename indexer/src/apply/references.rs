@@ -17,9 +17,13 @@ impl Transaction<'_> {
         }
         let mut next = reference;
         for _ in 0..MAX_CHAIN {
-            let Some(stored) = self.block(next)?.filter(|stored| stored.referrers + 1 < TOO_MANY) else {
+            let Some(stored) = self.block(next)? else {
                 return Ok(false);
             };
+            // Only the first one gets one more.
+            if next == reference && stored.referrers + 1 >= TOO_MANY {
+                return Ok(false);
+            }
             if stored.reference == 0 {
                 return Ok(true);
             }
