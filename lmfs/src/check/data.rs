@@ -85,7 +85,10 @@ impl<'a> Decoded<'a> {
             job,
             done: AtomicU64::new(0),
             // Shared blocks are looked at for each file that has them.
-            total: stored.saturating_add(totals.shared.raw_bytes),
+            // Blocks that no file has are decoded only for those that are coded behind them.
+            total: stored
+                .saturating_sub(totals.kept.raw_bytes)
+                .saturating_add(totals.shared.raw_bytes),
         }
     }
 
@@ -248,7 +251,9 @@ fn decode(job: &Job<'_>, contents: &Contents, ino: u64, block: u64, extent: Exte
     };
     let decoded = contents.decode(&extent, &bytes, job.computing, job.stop);
     let mut raw = decoded.map_err(|e| {
-        job.store.distrust(extent.id);
+        if e.casts_doubt() {
+            job.store.distrust(extent.id);
+        }
         e.to_string()
     })?;
     let (found, expected) = (raw.len(), extent.raw_len as usize);

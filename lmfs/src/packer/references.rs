@@ -1,10 +1,16 @@
 //! Which stored block a new one is coded behind: the most similar one that may be referred to.
 
-use lmfs_codec::Stop;
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lmfs_codec::{Method, ReferenceDigest, Stop};
 use lmfs_indexer::{Extent, MAX_CHAIN, StoredBlock};
+use parking_lot::Mutex;
+use tracing::error;
 
 use super::Packer;
 use super::error::Error;
+use super::run::{COURTESY, JobSpec};
 use super::similar::Sketch;
 use crate::store::Tag;
 use crate::store::contents::Unreadable;
@@ -38,7 +44,9 @@ impl Packer {
                 continue;
             };
             match self.contents.referred(extent, Some(computing), stop) {
-                Ok(raw) => return Ok(Some(Reference { id: extent.id, raw })),
+                // What is wrong in memory must not get into what is stored.
+                Ok(raw) if is_as_stored(&raw, &extent) => return Ok(Some(Reference { id: extent.id, raw })),
+                Ok(_) => error!(id = extent.id, "a block in memory is not what is stored; this is a bug"),
                 Err(Unreadable::Codec(lmfs_codec::Error::Interrupted)) => return Err(lmfs_codec::Error::Interrupted),
                 // Whatever is wrong with another one is no reason not to pack this one.
                 Err(_) => {}
@@ -68,7 +76,10 @@ impl Packer {
         if chain.len() > MAX_CHAIN || chain.iter().any(|(other, _)| *other == id) {
             return None;
         }
-        chain.first().map(|(candidate, stored)| stored.extent(*candidate))
+        let (candidate, stored) = chain.first()?;
+        // One that waits stays as it is once others refer to it.
+        let is_packed = !Tag(stored.tag).needs_packing() || self.to_refer.lock().contains_key(candidate);
+        is_packed.then(|| stored.extent(*candidate))
     }
 
     /// Has a block found by those that resemble it. One whose chain is as long as it may be stays out of the way of
@@ -79,42 +90,94 @@ impl Packer {
         }
     }
 
-    /// Looks at blocks that are packed already, as many bytes as `most`, if this process has seen none yet.
-    pub(super) fn recall(&self, most: u64, computing: &rayon::ThreadPool, stop: &Stop) -> Result<(), Error> {
+    /// Looks at blocks that are packed already, as many bytes as `most` but not more than [`RECALLED`], if this process
+    /// has seen none yet. Those that only the language model decodes take too long.
+    pub(super) fn recall(
+        &self,
+        most: u64,
+        spec: &JobSpec<'_>,
+        computing: &rayon::ThreadPool,
+        stop: &Stop,
+    ) -> Result<(), Error> {
         if most == 0 || !self.similar.lock().is_empty() {
             return Ok(());
         }
-        let (mut after, mut left) = (None, most);
+        let (mut after, mut left, mut seen) = (None, most.min(RECALLED), HashSet::new());
         loop {
             let blocks = self.store.blocks(after, PAGE)?;
             let Some((ino, block, _)) = blocks.last() else {
                 return Ok(());
             };
             after = Some((*ino, *block));
-            for (ino, block, extent) in blocks {
-                if stop.is_set() {
-                    return Err(Error::Interrupted);
-                }
-                if Tag(extent.tag).needs_packing() {
+            let (mut chosen, mut is_enough) = (Vec::new(), false);
+            for found in blocks {
+                let (extent, tag) = (found.2, Tag(found.2.tag));
+                if tag.needs_packing() || tag.method() == Some(Method::Model) || !seen.insert(extent.id) {
                     continue;
                 }
                 let Some(rest) = left.checked_sub(extent.raw_len.into()) else {
-                    return Ok(());
+                    is_enough = true;
+                    break;
                 };
                 left = rest;
-                let Ok(bytes) = self.store.read_block_of(ino, block, &extent) else {
-                    continue;
-                };
-                match self.contents.decode(&extent, &bytes, Some(computing), stop) {
-                    Ok(raw) => self.remember(&Sketch::of(&raw), extent.id),
-                    Err(Unreadable::Codec(lmfs_codec::Error::Interrupted)) => return Err(Error::Interrupted),
-                    // Readers and checks tell of what cannot be read.
-                    Err(_) => {}
-                }
+                chosen.push(found);
+            }
+            self.look_at(&chosen, spec, computing, stop)?;
+            if is_enough {
+                return Ok(());
             }
         }
     }
+
+    /// Remembers blocks, in their order: by file and number.
+    fn look_at(
+        &self,
+        blocks: &[(u64, u64, Extent)],
+        spec: &JobSpec<'_>,
+        computing: &rayon::ThreadPool,
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        let next = AtomicUsize::new(0);
+        let sketches = Mutex::new(Vec::new());
+        // As in the run itself: these threads touch the store, and the others compute.
+        let look = || {
+            while let Some(&(ino, block, extent)) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if spec.idle.is_some() {
+                    self.environment.wait_for_readers(COURTESY, &|| stop.is_set());
+                }
+                if stop.is_set() {
+                    return;
+                }
+                let bytes = self.store.read_block_of(ino, block, &extent).map_err(Unreadable::from);
+                let raw = bytes.and_then(|bytes| self.contents.decode(&extent, &bytes, Some(computing), stop));
+                // Readers and checks tell of what cannot be read.
+                if let Ok(raw) = raw {
+                    let sketch = computing.install(|| Sketch::of(&raw));
+                    sketches.lock().push(((ino, block), extent.id, sketch));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            (0..spec.threads.max(1)).for_each(|_| drop(scope.spawn(look)));
+        });
+        if stop.is_set() {
+            return Err(Error::Interrupted);
+        }
+        let mut sketches = sketches.into_inner();
+        sketches.sort_unstable_by_key(|(at, _, _)| *at);
+        sketches.iter().for_each(|(_, id, sketch)| self.remember(sketch, *id));
+        Ok(())
+    }
 }
+
+/// Whether these are the bytes of which the index has the digest, if it has one.
+fn is_as_stored(raw: &[u8], extent: &Extent) -> bool {
+    let digest = u32::from_le_bytes(ReferenceDigest::of(raw).0);
+    extent.digest == 0 || extent.digest == digest
+}
+
+/// Bytes of packed blocks that are looked at by a process that has seen none yet: a few seconds' work.
+const RECALLED: u64 = 64 << 20;
 
 /// Similar blocks that are looked at, until one can be referred to.
 const CANDIDATES: usize = 4;

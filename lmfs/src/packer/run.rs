@@ -26,7 +26,7 @@ use crate::task::low_priority_pool;
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
 /// The longest that the background packer holds back for one block because readers wait.
-const COURTESY: Duration = Duration::from_secs(2);
+pub(super) const COURTESY: Duration = Duration::from_secs(2);
 /// How often a block is looked up again that garbage collection moved before it was read.
 const TRIES: usize = 16;
 
@@ -111,7 +111,7 @@ pub(super) fn run(
     let next_idle = queue.next_idle;
     packer.statistics.lock().begin(queue.bytes);
     let computing = low_priority_pool("lmfs-encode", spec.threads).map_err(Error::Threads)?;
-    let recalled = match packer.recall(queue.bytes, &computing, stop) {
+    let recalled = match packer.recall(queue.bytes, spec, &computing, stop) {
         Err(error) if !matches!(error, Error::Interrupted) => {
             warn!(%error, "packed blocks cannot be looked at: fewer blocks are coded behind others");
             Ok(())
@@ -137,6 +137,7 @@ pub(super) fn run(
         skip,
         queue: Mutex::new(queue),
         batch: Mutex::default(),
+        committing: Mutex::default(),
         taken: Mutex::default(),
         again: spec.again != Again::Never,
         stop: Stop::new(),
@@ -177,6 +178,8 @@ struct Workers<'a> {
     skip: HashSet<BlockRef>,
     queue: Mutex<Queue>,
     batch: Mutex<Batch>,
+    /// Held while a batch is taken and committed.
+    committing: Mutex<()>,
     /// Stored blocks that are being packed or wait in the batch, because files may share them. With `again`, all that
     /// this run had to do with: how a block is stored does not say then whether it is done.
     taken: Mutex<HashSet<u64>>,
@@ -247,12 +250,22 @@ impl Workers<'_> {
             let next = self.queue.lock().next(&self.packer.store, &self.skip)?;
             let Some(waiting) = next else { return Ok(()) };
             self.block(waiting)?;
-            let due = self.batch.lock().take_if_due();
-            if let Some(batch) = due {
-                self.commit(batch)?;
+            if self.commit_if_due()? {
                 collect_garbage(self.packer, Effort::Background, &self.stop)?;
             }
         }
+    }
+
+    /// Commits the batch if it is big or old enough, and no other is being committed: one behind which a block of this
+    /// batch was coded comes first.
+    fn commit_if_due(&self) -> Result<bool, Error> {
+        let Some(_in_order) = self.committing.try_lock() else {
+            return Ok(false);
+        };
+        let Some(batch) = self.batch.lock().take_if_due() else {
+            return Ok(false);
+        };
+        self.commit(batch).map(|()| true)
     }
 
     /// Lets readers decode first, but not for ever.
@@ -277,7 +290,13 @@ impl Workers<'_> {
                 statistics.worked(waiting.extent.raw_len.into());
                 drop(statistics);
                 let is_there = !matches!(new, New::Same(_));
-                if let New::Packed(_, _, reference) = new {
+                let reference = match new {
+                    New::Packed(_, _, reference) => Some(reference),
+                    // What was staged refers to nothing.
+                    New::Kept(_) => Some(0),
+                    New::Same(_) => None,
+                };
+                if let Some(reference) = reference {
                     self.packer.to_refer.lock().insert(id, reference);
                 }
                 self.batch.lock().add(&waiting, new);
@@ -362,7 +381,7 @@ impl Workers<'_> {
             // It was coded anew, or deleted, since it was read.
             Err(Unreadable::Store(StoreError::Moved { .. })) => return Ok(Err(Outcome::Changed)),
             Err(error) => {
-                if error.is_damage() {
+                if error.casts_doubt() {
                     self.packer.store.distrust(waiting.extent.id);
                 }
                 return Ok(Err(self.failed(waiting, &error)));
@@ -450,7 +469,9 @@ impl Workers<'_> {
                 Ok(_) => {}
                 Err(Unreadable::Codec(CodecError::Interrupted)) => return Err(CodecError::Interrupted),
                 Err(error) => {
-                    store.distrust(other.id);
+                    if error.casts_doubt() {
+                        store.distrust(other.id);
+                    }
                     warn!(id = other.id, %error, "a block with perhaps the same bytes cannot be decoded");
                 }
             }

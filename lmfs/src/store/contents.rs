@@ -32,6 +32,16 @@ impl Unreadable {
             Unreadable::Codec(CodecError::Damaged { .. } | CodecError::NotABlock { .. })
         )
     }
+
+    /// Whether nothing should depend on the block: it is wrong, or the disk does not give it. One that moved or that an
+    /// interruption kept from being decoded is as good as before.
+    pub fn casts_doubt(&self) -> bool {
+        let lost = matches!(
+            self,
+            Unreadable::Store(StoreError::Damaged { .. } | StoreError::Io { .. })
+        );
+        lost || self.is_damage()
+    }
 }
 
 /// Decodes the blocks of a store. May be used by many threads at once.
@@ -106,7 +116,13 @@ impl Contents {
         stop: &Stop,
     ) -> Result<Arc<Vec<u8>>, Unreadable> {
         let bytes = self.store.read_block(extent)?;
-        let raw = Arc::new(self.decode(extent, &bytes, computing, stop)?);
+        let decoded = self.decode(extent, &bytes, computing, stop).inspect_err(|error| {
+            // Not only what is coded behind it: it is the one that is damaged.
+            if error.casts_doubt() {
+                self.store.distrust(extent.id);
+            }
+        });
+        let raw = Arc::new(decoded?);
         self.referred.lock().put(extent.id, raw.clone());
         Ok(raw)
     }
