@@ -342,6 +342,10 @@ pub(crate) fn decode_as_into(codec: &Codec, block: &[u8], writer: &[u8; 8], out:
 fn explained<T>(codec: &Codec, block: &[u8], writer: &[u8; 8], decoded: Result<T>) -> Result<T> {
     let error = match decoded {
         Err(error @ Error::Damaged { .. }) => error,
+        Err(Error::MissingReference { .. } | Error::WrongReference { .. }) => {
+            let reason = "it names a reference, which no block of a container does";
+            return Err(Error::damaged("block", reason));
+        }
         other => return other,
     };
     // The same model on another CPU decodes to garbage. That is no damage, and the remedy is another one.

@@ -13,6 +13,7 @@ use super::pipeline::Pipeline;
 use super::table::SeekTable;
 use super::{Progress, StreamOptions};
 use crate::block::decode_as;
+use crate::dictionary_id::DictionaryId;
 use crate::{Codec, Error, MAX_BLOCK, Result, Stop};
 use halt::{Halt, Halting};
 use scan::{Part, Scanner, Stored};
@@ -50,6 +51,10 @@ pub struct Decoder<R, F> {
     failed: bool,
     missing: Vec<(Range<u64>, Error)>,
     gaps: u64,
+    /// A block was decoded.
+    decoded: bool,
+    /// A dictionary that is not here, for which a block became a gap.
+    lacking: Option<DictionaryId>,
 }
 
 /// Gaps that are listed at most, however many a damaged input has.
@@ -73,6 +78,8 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             failed: false,
             missing: Vec::new(),
             gaps: 0,
+            decoded: false,
+            lacking: None,
         }
     }
 
@@ -129,8 +136,13 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                 }
             }
             match self.steps.pop_front() {
-                None => return Ok(None),
+                None => return self.ended(),
                 Some(Step::Block(raw, stored)) => match self.block(raw, stored) {
+                    // A damaged byte may name any dictionary.
+                    Err(error @ Error::MissingDictionary { id }) if self.options.recover => {
+                        self.lacking.get_or_insert(id);
+                        self.gap(raw as u64, error);
+                    }
                     Err(error) if self.options.recover && error.is_damage() => self.gap(raw as u64, error),
                     Err(error) => return Err(self.located(error).into()),
                     bytes => return Ok(bytes.map(Some)?),
@@ -141,10 +153,18 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
                     if self.options.recover && self.scanner.containers() > 0 && error.is_damage() =>
                 {
                     self.gap(0, error);
-                    return Ok(None);
+                    return self.ended();
                 }
                 Some(Step::Halt(halt)) => return Err(halt),
             }
+        }
+    }
+
+    /// The end. Content of which no block can be decoded without a dictionary is not recovered: it needs that one.
+    fn ended(&self) -> Halting<Option<Vec<u8>>> {
+        match self.lacking.filter(|_| !self.decoded) {
+            Some(id) => Err(Error::MissingDictionary { id }.into()),
+            None => Ok(None),
         }
     }
 
@@ -191,6 +211,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
         self.inside.raw -= raw as u64;
         self.inside.stored -= stored as u64;
         let raw = next.ok_or_else(|| Error::damaged("container", "a block is missing"))???;
+        self.decoded = true;
         self.crc.update(&raw);
         self.done.raw += raw.len() as u64;
         self.report();

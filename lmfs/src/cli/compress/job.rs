@@ -9,9 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use lmfs_codec::Stop;
 use lmfs_codec::model::Engine;
 use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, Progress, SeekableReader, StreamOptions};
+use lmfs_codec::{Error as CodecError, Stop};
 use serde::Serialize;
 
 use super::models::Models;
@@ -386,10 +386,16 @@ fn by_tables(
     for (start, why) in reader.guessed() {
         restored.missing(&(start..start), why);
     }
+    let (mut decoded, mut lacking) = (false, None);
     while let Some(range) = reader.block_at(at) {
         let mut block = vec![0; usize::try_from(range.end - at)?];
         match reader.read_at(at, &mut block) {
-            Ok(_) => {}
+            Ok(_) => decoded = true,
+            // A damaged byte may name any dictionary.
+            Err(error @ CodecError::MissingDictionary { .. }) => {
+                restored.missing(&range, &error);
+                lacking.get_or_insert(error);
+            }
             Err(error) if error.is_damage() => restored.missing(&range, &error),
             Err(error) => return Err(error.into()),
         }
@@ -402,6 +408,9 @@ fn by_tables(
                 stored: (stored as f64 * share) as u64,
             });
         }
+    }
+    if let Some(error) = lacking.filter(|_| !decoded) {
+        return Err(error.into());
     }
     restored.bytes = at;
     Ok(Some(restored))
