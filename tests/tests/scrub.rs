@@ -176,7 +176,7 @@ fn parity_can_be_had_later_and_given_up() {
 fn interrupted(scratch: &Scratch, option: &str) -> String {
     let (out, said) = (scratch.path("interrupted"), scratch.path("said"));
     let mut child = Command::new(lmfs_path())
-        .args(["check", option, "--max-rate=8k"])
+        .args(["check", option, "--max-rate=4k"])
         .arg(scratch.store())
         .stdout(fs::File::create(&out).unwrap())
         .stderr(fs::File::create(&said).unwrap())
@@ -200,7 +200,7 @@ fn interrupted(scratch: &Scratch, option: &str) -> String {
 
 #[test]
 fn an_interrupted_check_goes_on_where_it_was() {
-    let (scratch, _) = Scratch::filled(&["--block-size=4KiB", "--prefer=size"]);
+    let (scratch, _) = Scratch::filled(&["--block-size=4KiB"]);
     let whole = scratch.lmfs("check", &["--data", "--json"]).ok().json();
     let place = scratch.store().join("check.json");
     assert!(!place.exists());
@@ -218,7 +218,7 @@ fn an_interrupted_check_goes_on_where_it_was() {
 
 #[test]
 fn an_interrupted_check_with_sums_prints_and_counts_each_file_once() {
-    let (scratch, _) = Scratch::filled(&["--block-size=4KiB", "--prefer=size"]);
+    let (scratch, _) = Scratch::filled(&["--block-size=4KiB"]);
     let whole = scratch.lmfs("check", &["--sha256"]).ok();
     let first = interrupted(&scratch, "--sha256");
     let rest = scratch.lmfs("check", &["--sha256", "--resume"]).ok();
