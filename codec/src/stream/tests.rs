@@ -4,7 +4,7 @@ use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 
 use super::table::{Footer, SeekTable};
 use super::*;
-use crate::{Codec, Error, Options, Result, Stop};
+use crate::{Codec, Error, Header, Method, Options, Result, Stop};
 
 pub(super) fn codec() -> Codec {
     Codec::new(
@@ -560,4 +560,61 @@ fn the_worked_examples_are_what_is_written_and_read() {
     assert_eq!(codec().decode(block, &Stop::new()).unwrap(), b"hello");
     assert_eq!(&compress(b"hello"), container);
     assert_eq!(decompress(container, false).0, b"hello");
+}
+
+/// Regression: a damaged byte at the start of a payload names a reference or another dictionary. Recovery ended there.
+#[test]
+fn recovery_leaves_a_gap_for_a_block_that_seems_to_need_what_is_not_here() {
+    let mixing = || {
+        let options = Options {
+            dictionaries: false,
+            ..Options::default()
+        };
+        Codec::new(None, options)
+    };
+    // Words without an order, which method mix makes smallest.
+    let mut state = 1_u32;
+    let word = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        [
+            "river ", "stone ", "of the ", "light, ", "a bird ", "and ", "under ", "snow. ",
+        ][(state >> 29) as usize]
+    };
+    let raw: Vec<u8> = std::iter::repeat_with(word)
+        .flat_map(str::bytes)
+        .take(3 * 4096)
+        .collect();
+    let mut encoder = Encoder::new(Vec::new(), mixing().unwrap(), options()).unwrap();
+    encoder.write_all(&raw).unwrap();
+    let container = encoder.finish().unwrap();
+    let blocks: Vec<usize> = (0..container.len() - Header::LEN)
+        .filter(|at| Header::parse_prefix(&container[*at..]).is_ok_and(|header| header.method == Method::Mix))
+        .collect();
+    assert_eq!(blocks.len(), 3, "{blocks:?} of {}", container.len());
+    let decoded = |container: &[u8], recover: bool| {
+        let mut decoder = Decoder::new(container, |_| mixing(), StreamOptions { recover, ..options() });
+        let mut out = Vec::new();
+        while let Some(chunk) = decoder.next_chunk()? {
+            out.extend(chunk);
+        }
+        let missing: Vec<_> = decoder.missing().iter().map(|(range, _)| range.clone()).collect();
+        Ok::<_, Error>((out, missing))
+    };
+    for layout in [4, 8, 9] {
+        let mut damaged = container.clone();
+        damaged[blocks[1] + Header::LEN] = layout;
+        let error = decoded(&damaged, false).unwrap_err();
+        match layout {
+            4 => assert!(matches!(error, Error::MissingDictionary { .. }), "{error}"),
+            _ => assert!(matches!(error, Error::Damaged { what: "block", .. }), "{error}"),
+        }
+        let (out, missing) = decoded(&damaged, true).unwrap();
+        assert_eq!(missing, std::slice::from_ref(&(4096..8192)), "layout {layout}");
+        assert_eq!(out, [&raw[..4096], &[0; 4096], &raw[8192..]].concat());
+    }
+    // No block without the dictionary: nothing is recovered.
+    let mut lacking = container;
+    blocks.iter().for_each(|at| lacking[at + Header::LEN] = 4);
+    let error = decoded(&lacking, true).unwrap_err();
+    assert!(matches!(error, Error::MissingDictionary { .. }), "{error}");
 }
