@@ -60,6 +60,7 @@ impl Expected {
         }
     }
 
+    /// What was written or copied. It may be there as well if the daemon was killed before it answered.
     fn put(&mut self, at: usize, bytes: &[u8]) {
         if self.bytes.len() < at + bytes.len() {
             self.bytes.resize(at + bytes.len(), 0);
@@ -180,15 +181,17 @@ impl Race {
                 };
                 expected.touch(at.min(len)..at + bytes.len());
                 expected.length_unsynced |= at + bytes.len() > len;
-                file.write_all_at(&bytes, at as u64)?;
+                let done = file.write_all_at(&bytes, at as u64);
                 expected.put(at, &bytes);
+                done?;
             }
             3 => {
                 let (at, bytes) = (at / BLOCK * BLOCK, self.bytes(noise, 4 * BLOCK));
                 expected.touch(at.min(len)..at + bytes.len());
                 expected.length_unsynced |= at + bytes.len() > len;
-                file.write_all_at(&bytes, at as u64)?;
+                let done = file.write_all_at(&bytes, at as u64);
                 expected.put(at, &bytes);
+                done?;
             }
             4 => {
                 expected.touch(at.min(len)..at.max(len));
@@ -218,9 +221,10 @@ impl Race {
                 expected.touch(to.min(len)..to + want);
                 expected.length_unsynced |= to + want > len;
                 let (mut source, mut target) = (from as u64, to as u64);
-                let copied = copy_file_range(&file, Some(&mut source), &file, Some(&mut target), want)?;
-                let bytes = expected.bytes[from..from + copied].to_vec();
+                let copied = copy_file_range(&file, Some(&mut source), &file, Some(&mut target), want);
+                let bytes = expected.bytes[from..from + *copied.as_ref().unwrap_or(&want)].to_vec();
                 expected.put(to, &bytes);
+                copied?;
             }
             7 | 8 => {
                 file.sync_all()?;
