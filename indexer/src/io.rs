@@ -108,6 +108,20 @@ pub(crate) fn read_full(file: &dyn File, buf: &mut [u8], offset: u64) -> io::Res
     Ok(done)
 }
 
+/// Writes a file under another name, makes it durable, and then gives it its name: one that leads to an empty file would
+/// be worse than none. The name is durable once the folder is synced.
+pub(crate) fn replace(io: &dyn Io, name: &str, fill: impl FnOnce(&dyn File) -> io::Result<()>) -> io::Result<()> {
+    let new = format!("{name}.new");
+    match io.remove(&new) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let file = io.create(&new)?;
+    fill(file.as_ref())?;
+    file.sync_data()?;
+    io.rename(&new, name)
+}
+
 /// Writes all of `buf`, however often the system takes only a part.
 pub(crate) fn write_full(file: &dyn File, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
     while !buf.is_empty() {

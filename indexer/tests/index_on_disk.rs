@@ -164,19 +164,19 @@ fn a_store_that_is_opened_for_reading_uses_an_index_in_a_file() {
     }
 }
 
+/// Looks at the folder of a closed store whose index is one file, and of one whose index is in sled.
+fn in_a_file_and_in_sled(look: fn(&Path)) {
+    for (large, create) in [(false, create as fn(&Path) -> Store), (true, create_large)] {
+        let dir = tempfile::tempdir().unwrap();
+        create(dir.path()).close().unwrap();
+        assert_eq!(is_in_sled(dir.path()), large);
+        look(dir.path());
+    }
+}
+
 #[test]
 fn a_clean_close_spares_reading_the_log_and_a_crash_does_not() {
-    for large in [false, true] {
-        let dir = tempfile::tempdir().unwrap();
-        let store = if large {
-            create_large(dir.path())
-        } else {
-            create(dir.path())
-        };
-        store.close().unwrap();
-        assert_eq!(is_in_sled(dir.path()), large);
-        spares_reading_the_log(dir.path());
-    }
+    in_a_file_and_in_sled(spares_reading_the_log);
 }
 
 fn spares_reading_the_log(dir: &Path) {
@@ -229,17 +229,7 @@ fn the_index_folder_can_be_deleted() {
 
 #[test]
 fn flipped_bits_and_cut_files_of_the_index_never_cost_a_row() {
-    for large in [false, true] {
-        let dir = tempfile::tempdir().unwrap();
-        let store = if large {
-            create_large(dir.path())
-        } else {
-            create(dir.path())
-        };
-        store.close().unwrap();
-        assert_eq!(is_in_sled(dir.path()), large);
-        damage_costs_no_row(dir.path());
-    }
+    in_a_file_and_in_sled(damage_costs_no_row);
 }
 
 fn damage_costs_no_row(dir: &Path) {

@@ -7,13 +7,12 @@ use super::page::{Rows, Writer};
 use super::pages::Pages;
 use super::sled::INDEX_FOLDER;
 use super::spill::MOST_IN_MEMORY;
-use crate::io::{Io, read_full, write_full};
+use crate::io::{Io, read_full, replace, write_full};
 use crate::wire::{Reader, put_bytes};
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 
 const NAME: &str = "index/rows";
-const NEW: &str = "index/rows.new";
 const MAGIC: &[u8; 8] = b"LMFSROWS";
 const VERSION: u8 = 1;
 
@@ -30,14 +29,7 @@ pub(crate) fn write(io: &dyn Io, index: &Index) -> Result<()> {
     let bytes = encode(index)?.map_err(at)?;
     let run = || {
         io.make_dir(INDEX_FOLDER)?;
-        match io.remove(NEW) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let file = io.create(NEW)?;
-        write_full(file.as_ref(), &bytes, 0)?;
-        file.sync_data()?;
-        io.rename(NEW, NAME)
+        replace(io, NAME, |file| write_full(file, &bytes, 0))
     };
     run().map_err(at)
 }

@@ -157,21 +157,10 @@ pub(super) fn write(io: &dyn Io, layout: &Layout, sums: &[u32], shards: &[Vec<u8
 
 /// Writes a file under another name, makes it durable and gives it its name.
 pub(crate) fn replace(io: &dyn Io, name: &str, fill: impl FnOnce(&dyn File) -> std::io::Result<()>) -> Result<()> {
-    let new = format!("{name}.new");
-    let run = || {
-        match io.remove(&new) {
-            Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        let file = io.create(&new)?;
-        fill(file.as_ref())?;
-        file.sync_data()?;
-        io.rename(&new, name)?;
-        io.sync_dir(FOLDER)
-    };
-    run().map_err(|e| {
+    let written = crate::io::replace(io, name, fill).and_then(|()| io.sync_dir(FOLDER));
+    written.map_err(|e| {
         // Its space may be what is missing. If this fails too, the next attempt or opening removes it.
-        let _left_over = io.remove(&new);
+        let _left_over = io.remove(&format!("{name}.new"));
         Error::io("write", name, e)
     })
 }

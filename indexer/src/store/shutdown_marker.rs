@@ -5,7 +5,7 @@
 //! that is refused must be refused the next time as well. Layout: docs/FORMAT.md, "Clean-shutdown marker".
 
 use crate::index::{INDEX_FOLDER, RowSum};
-use crate::io::{Io, read_full, write_full};
+use crate::io::{Io, read_full, replace, write_full};
 use crate::log::Position;
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};
@@ -13,7 +13,6 @@ use crate::{Error, Result};
 /// Name of the marker in the index's folder.
 pub(crate) const FILE: &str = "mark";
 const NAME: &str = "index/mark";
-const NEW: &str = "index/mark.new";
 const MAGIC: &[u8; 8] = b"LMFSMARK";
 const VERSION: u8 = 1;
 
@@ -140,15 +139,7 @@ impl ShutdownMarker {
     pub(crate) fn write(&self, io: &dyn Io) -> Result<()> {
         let run = || {
             io.make_dir(INDEX_FOLDER)?;
-            match io.remove(NEW) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
-                _ => {}
-            }
-            let file = io.create(NEW)?;
-            write_full(file.as_ref(), &self.encode(), 0)?;
-            // Before the rename: a name that leads to an empty file would be worse than none.
-            file.sync_data()?;
-            io.rename(NEW, NAME)?;
+            replace(io, NAME, |file| write_full(file, &self.encode(), 0))?;
             io.sync_dir(INDEX_FOLDER)
         };
         run().map_err(|e| Error::io("write", NAME, e))

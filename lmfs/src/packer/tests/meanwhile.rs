@@ -20,18 +20,12 @@ fn a_block_that_is_written_meanwhile_keeps_what_was_written() {
         }
     }));
     let packer = f.packer();
-    let spec = run::JobSpec {
-        scope: &Scope::All,
-        idle: Some((f.environment.now(), Duration::from_secs(30))),
-        threads: 1,
-        again: run::Again::Never,
-    };
-    let ended = run::run(&packer, &spec, &|_| (), &Stop::new()).unwrap();
+    let summary = run_idle(&packer, &f);
     let mut expected = text(4 * BLOCK);
     expected[2 * BLOCK..3 * BLOCK].copy_from_slice(&new);
     assert_eq!(f.contents(10), expected);
-    assert_eq!(ended.summary.blocks_packed, 3);
-    assert_eq!(ended.summary.blocks_changed, 1);
+    assert_eq!(summary.blocks_packed, 3);
+    assert_eq!(summary.blocks_changed, 1);
     assert_eq!(queue(&packer.store.totals()).0, 1, "the new block waits");
 }
 
@@ -46,14 +40,8 @@ fn blocks_that_garbage_collection_moves_while_they_are_packed_are_packed_all_the
         let _done = crate::maintenance::collect_garbage(&store, Effort::All, &Stop::new(), &mut |_| ()).unwrap();
     }));
     let packer = f.packer();
-    let spec = run::JobSpec {
-        scope: &Scope::All,
-        idle: Some((f.environment.now(), Duration::from_secs(30))),
-        threads: 1,
-        again: run::Again::Never,
-    };
     let moved = f.extents(10);
-    let ended = run::run(&packer, &spec, &|_| (), &Stop::new()).unwrap();
+    let summary = run_idle(&packer, &f);
     assert!(
         f.extents(10)
             .iter()
@@ -61,8 +49,8 @@ fn blocks_that_garbage_collection_moves_while_they_are_packed_are_packed_all_the
             .all(|(now, before)| now.location != before.location)
     );
     assert_eq!(f.contents(10), contents);
-    assert_eq!(ended.summary.blocks_changed, 0);
-    assert_eq!((ended.summary.blocks_packed, ended.summary.blocks_kept), (3, 1));
+    assert_eq!(summary.blocks_changed, 0);
+    assert_eq!((summary.blocks_packed, summary.blocks_kept), (3, 1));
     assert_eq!(queue(&packer.store.totals()).0, 0);
 }
 
