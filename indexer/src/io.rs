@@ -108,8 +108,8 @@ pub(crate) fn read_full(file: &dyn File, buf: &mut [u8], offset: u64) -> io::Res
     Ok(done)
 }
 
-/// Writes a file under another name, makes it durable, and then gives it its name: one that leads to an empty file would
-/// be worse than none. The name is durable once the folder is synced.
+/// Writes a file under another name, makes it durable, and then gives it its name. A name that leads to an empty file
+/// would be worse than none. The name is durable once the folder is synced.
 pub(crate) fn replace(io: &dyn Io, name: &str, fill: impl FnOnce(&dyn File) -> io::Result<()>) -> io::Result<()> {
     let new = format!("{name}.new");
     match io.remove(&new) {
