@@ -10,6 +10,8 @@ mod options;
 mod pool;
 mod route;
 mod sample;
+#[cfg(test)]
+mod testing;
 mod warm_states;
 mod zstd;
 

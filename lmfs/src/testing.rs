@@ -1,6 +1,8 @@
 //! What several modules' tests need.
 
 pub mod gate;
+// Each program of tests has an allocator of its own, and both are this one.
+#[path = "../../indexer/src/testing.rs"]
 pub mod memory;
 
 use std::io::{self, Write};

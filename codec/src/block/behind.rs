@@ -210,6 +210,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::block::testing::noise;
     use crate::dictionary::DictionarySource;
     use crate::{Codec, Header, Method, Options};
 
@@ -223,16 +224,6 @@ mod tests {
             )
         };
         (i * 100..i * 100 + 100).flat_map(|n| line(n).into_bytes()).collect()
-    }
-
-    /// Bytes of 64 values, each as probable as the others.
-    fn noise() -> Vec<u8> {
-        let mut state = 1_u64;
-        let noise = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            b' ' + (state >> 58) as u8
-        });
-        noise.take(3000).collect()
     }
 
     #[test]

@@ -418,6 +418,7 @@ fn assemble(raw: &[u8], method: Method, lanes: usize, params: [u8; 8], payload: 
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use super::super::testing::noise;
     use super::*;
     use crate::model::{Engine, Identity, Lanes, Token, Vocabulary};
 
@@ -534,16 +535,6 @@ mod tests {
         fn logits(&self, _: usize, _: usize) -> &[f32] {
             &self.logits
         }
-    }
-
-    /// Text that only a model can compress well.
-    fn noise() -> Vec<u8> {
-        let mut state = 1_u64;
-        let noise = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            b' ' + (state >> 58) as u8
-        });
-        noise.take(3000).collect()
     }
 
     /// The method and the length of the block that a model which knows `raw` makes of it.

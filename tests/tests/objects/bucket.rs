@@ -30,6 +30,10 @@ fn bucket(store: Arc<dyn ObjectStore>) -> Bucket {
     Bucket::new(store, Path::from("a/store"))
 }
 
+async fn open_writer(store: Arc<dyn ObjectStore>, name: &str, clock: fn() -> u64) -> Writer {
+    Writer::open(bucket(store), options(name, clock)).await.unwrap()
+}
+
 /// State `n` of a folder: a file that grows, one that comes, one that goes, one that is another each time.
 fn state(n: u64) -> Files {
     let grown = noise(1000 * (n as usize + 1), 3).to_vec();
@@ -122,9 +126,7 @@ async fn every_request_of_a_push_fails_once() {
         for number in 0.. {
             let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
             let clock = || NOW.load(Ordering::Relaxed);
-            let mut writer = Writer::open(bucket(inner.clone()), options("first", clock))
-                .await
-                .unwrap();
+            let mut writer = open_writer(inner.clone(), "first", clock).await;
             push(&mut writer, &state(0), 0).await.unwrap();
             let watched = Watched::new(inner.clone());
             watched.fail(number, fault);
@@ -147,9 +149,7 @@ async fn every_request_of_a_push_fails_once() {
             if pushed.is_err() {
                 assert_eq!(number, 0, "only the first request is that of opening");
             }
-            let mut writer = Writer::open(bucket(inner.clone()), options("third", clock))
-                .await
-                .unwrap();
+            let mut writer = open_writer(inner.clone(), "third", clock).await;
             push(&mut writer, &state(2), 2).await.unwrap();
             assert_eq!(read(&inner).await.1, state(2));
             // When their time has come all go that nothing needs.
@@ -176,9 +176,7 @@ async fn a_push_that_was_cut_off_is_gone_on_with() {
     let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let watched = Watched::new(inner.clone());
     let files = state(0);
-    let mut writer = Writer::open(bucket(watched.clone()), options("first", || 5))
-        .await
-        .unwrap();
+    let mut writer = open_writer(watched.clone(), "first", || 5).await;
     writer.claim().await.unwrap();
     for (path, content) in files.iter().take(2) {
         let piece = writer.store(path, content.clone().into()).await.unwrap();
@@ -188,9 +186,7 @@ async fn a_push_that_was_cut_off_is_gone_on_with() {
     drop(writer);
     let reader = Reader::new(bucket(inner.clone()), None).unwrap();
     assert!(matches!(reader.head().await, Err(Error::Unfinished(_))));
-    let mut writer = Writer::open(bucket(watched.clone()), options("second", || 5))
-        .await
-        .unwrap();
+    let mut writer = open_writer(watched.clone(), "second", || 5).await;
     watched.take();
     push(&mut writer, &files, 1).await.unwrap();
     let puts = watched
@@ -208,13 +204,9 @@ async fn a_push_that_was_cut_off_is_gone_on_with() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_writers_one_survives() {
     let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let mut first = Writer::open(bucket(inner.clone()), options("first", || 5))
-        .await
-        .unwrap();
+    let mut first = open_writer(inner.clone(), "first", || 5).await;
     push(&mut first, &state(0), 0).await.unwrap();
-    let mut second = Writer::open(bucket(inner.clone()), options("second", || 5))
-        .await
-        .unwrap();
+    let mut second = open_writer(inner.clone(), "second", || 5).await;
     let late = first
         .store("segments/00000001.seg", Bytes::from_static(b"late"))
         .await
@@ -292,9 +284,7 @@ async fn objects_are_deleted_under_a_reader() {
     static TIME: AtomicU64 = AtomicU64::new(50);
     let clock = || TIME.load(Ordering::Relaxed);
     let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let mut writer = Writer::open(bucket(inner.clone()), options("writer", clock))
-        .await
-        .unwrap();
+    let mut writer = open_writer(inner.clone(), "writer", clock).await;
     push(&mut writer, &state(0), 0).await.unwrap();
     let reader = Reader::new(bucket(inner.clone()), None).unwrap();
     let old = reader.head().await.unwrap();
@@ -321,15 +311,11 @@ async fn who_only_looks_deletes_nothing() {
     static TIME: AtomicU64 = AtomicU64::new(50);
     let clock = || TIME.load(Ordering::Relaxed);
     let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let mut writer = Writer::open(bucket(inner.clone()), options("writer", clock))
-        .await
-        .unwrap();
+    let mut writer = open_writer(inner.clone(), "writer", clock).await;
     push(&mut writer, &state(0), 0).await.unwrap();
     push(&mut writer, &state(5), 5).await.unwrap();
     TIME.fetch_add(101, Ordering::Relaxed);
-    let mut idle = Writer::open(bucket(inner.clone()), options("idle", clock))
-        .await
-        .unwrap();
+    let mut idle = open_writer(inner.clone(), "idle", clock).await;
     let before = objects(&inner).await;
     assert!(!idle.has_due() && writer.has_due());
     assert_eq!(idle.sweep(|| false).await.unwrap(), 0);
@@ -349,9 +335,7 @@ async fn no_name_is_used_twice() {
     let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let mut names = Vec::new();
     for _ in 0..2 {
-        let mut writer = Writer::open(bucket(inner.clone()), options("writer", || 5))
-            .await
-            .unwrap();
+        let mut writer = open_writer(inner.clone(), "writer", || 5).await;
         push(&mut writer, &state(0), 0).await.unwrap();
         let there: Vec<Path> = inner
             .list(None)
@@ -377,9 +361,7 @@ async fn what_is_something_else_is_left_alone() {
     let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let reader = Reader::new(bucket(inner.clone()), None).unwrap();
     assert!(matches!(reader.head().await, Err(Error::NoHead(_))));
-    let mut writer = Writer::open(bucket(inner.clone()), options("writer", || 5))
-        .await
-        .unwrap();
+    let mut writer = open_writer(inner.clone(), "writer", || 5).await;
     push(&mut writer, &state(0), 0).await.unwrap();
     let mut other = options("other", || 5);
     other.store_id = Uuid::from_u128(8);
@@ -408,9 +390,7 @@ async fn what_is_something_else_is_left_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_piece_is_an_error() {
     let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let mut writer = Writer::open(bucket(inner.clone()), options("writer", || 5))
-        .await
-        .unwrap();
+    let mut writer = open_writer(inner.clone(), "writer", || 5).await;
     push(&mut writer, &state(0), 0).await.unwrap();
     let reader = Reader::new(bucket(inner.clone()), None).unwrap();
     let head = reader.head().await.unwrap();
@@ -432,9 +412,7 @@ async fn reads_cost_one_request_and_those_of_the_cache_none() {
     let inner: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let content = noise(10_000_000, 9).to_vec();
     let files = Files::from([("segments/00000001.seg".into(), content.clone())]);
-    let mut writer = Writer::open(bucket(inner.clone()), options("writer", || 5))
-        .await
-        .unwrap();
+    let mut writer = open_writer(inner.clone(), "writer", || 5).await;
     push(&mut writer, &files, 1).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache {
