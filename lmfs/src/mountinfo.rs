@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 /// The type that our mounts show.
@@ -34,6 +34,19 @@ impl MountInfo {
     pub fn is_lmfs(&self) -> bool {
         self.fstype == FSTYPE
     }
+
+    /// Names the mounted filesystem, such as `0:52-1a2b3c4d`: the same for all bind mounts of it, in all namespaces.
+    ///
+    /// The device alone is not enough. The kernel gives it to the next mount as soon as this one is gone, which may be
+    /// while its daemon is still ending. What is mounted tells the two apart, for nobody else can mount that meanwhile.
+    #[must_use]
+    pub fn filesystem(&self) -> String {
+        format!(
+            "{}-{:08x}",
+            self.device,
+            crc32fast::hash(self.source.as_os_str().as_bytes())
+        )
+    }
 }
 
 /// All mounts that this process sees, oldest first.
@@ -60,14 +73,14 @@ pub fn by_id(id: u64) -> io::Result<Option<MountInfo>> {
     Ok(list()?.into_iter().find(|mount| mount.id == id))
 }
 
-/// Whether the process `pid` sees a FUSE mount of this device; none when it does not let look.
+/// Whether the process `pid` sees a mount of this [filesystem](MountInfo::filesystem); none when it does not let look.
 #[must_use]
-pub fn seen_by(pid: u32, device: &str) -> Option<bool> {
+pub fn seen_by(pid: u32, filesystem: &str) -> Option<bool> {
     let table = fs::read(format!("/proc/{pid}/mountinfo")).ok()?;
     Some(
         parse(&table)
             .iter()
-            .any(|mount| mount.device == device && mount.fstype.starts_with("fuse")),
+            .any(|mount| mount.fstype.starts_with("fuse") && mount.filesystem() == filesystem),
     )
 }
 
@@ -173,6 +186,17 @@ junk\n";
         assert_eq!(blank.source, Path::new("/srv/a\\b"));
         assert!(blank.is_lmfs());
         assert_eq!((blank.id, blank.device.as_str(), blank.user_id), (40, "0:35", Some(0)));
+    }
+
+    /// Regression: a mount that got the device of one whose daemon was still ending was taken for it. `lmfs status`
+    /// asked the wrong daemon, and a mount of the other store was refused instead of waiting.
+    #[test]
+    fn a_device_that_is_used_again_is_another_filesystem() {
+        let next = |source| format!("50 22 0:35 / /bound rw - fuse.lmfs {source} rw,user_id=0\n");
+        let filesystem = |text: &[u8]| parse(text).pop().unwrap().filesystem();
+        let blank = parse(SAMPLE).remove(1).filesystem();
+        assert_eq!(filesystem(next("/srv/a\\134b").as_bytes()), blank, "a bind mount of it");
+        assert_ne!(filesystem(next("/srv/other").as_bytes()), blank);
     }
 
     #[test]

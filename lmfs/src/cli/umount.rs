@@ -134,7 +134,7 @@ fn take_away(mount: &MountInfo, client: Client, its: &MountStatus, quiet: bool) 
         .with_context(|| format!("{point} is still mounted"))?;
     unmount_this(mount, false).map_err(|error| busy(error, &mount.mountpoint))?;
     let number = daemon.and_then(|pid| u32::try_from(pid.as_raw_pid()).ok());
-    let was_last = number.and_then(|pid| mountinfo::seen_by(pid, &mount.device)) == Some(false);
+    let was_last = number.and_then(|pid| mountinfo::seen_by(pid, &mount.filesystem())) == Some(false);
     match running {
         Some(running) if was_last => wait_for_end(&running),
         _ if !quiet => {
@@ -157,12 +157,12 @@ fn without_daemon(mount: &MountInfo, quiet: bool) -> anyhow::Result<()> {
         Life::Lives(pid) => {
             let named = i32::try_from(pid).ok().and_then(Pid::from_raw);
             // A number that means another process here.
-            let sees = mountinfo::seen_by(pid, &mount.device) == Some(true);
+            let sees = mountinfo::seen_by(pid, &mount.filesystem()) == Some(true);
             let Some(daemon) = named.filter(|_| sees).and_then(process) else {
                 bail!(silent(mount));
             };
             unmount_this(mount, false).map_err(|error| busy(error, &mount.mountpoint))?;
-            return match mountinfo::seen_by(pid, &mount.device) {
+            return match mountinfo::seen_by(pid, &mount.filesystem()) {
                 Some(true) => Ok(()),
                 _ => wait_for_end(&daemon),
             };

@@ -108,9 +108,11 @@ fn name_of_store(dir: &Directory) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(format!("lmfs/store/{device:x}-{inode:x}"))
 }
 
-/// The name, no file, where the daemon of the mount on `device` (as `0:52`) listens.
-fn name_of_mount(device: &str) -> io::Result<SocketAddr> {
-    SocketAddr::from_abstract_name(format!("lmfs/mount/{device}"))
+/// The name, no file, where the daemon of the mounted `filesystem` ([`MountInfo::filesystem`]) listens.
+///
+/// [`MountInfo::filesystem`]: crate::mountinfo::MountInfo::filesystem
+fn name_of_mount(filesystem: &str) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("lmfs/mount/{filesystem}"))
 }
 
 /// Who is at the other end of a socket.

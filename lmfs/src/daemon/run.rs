@@ -137,8 +137,8 @@ fn start(request: &MountRequest, announcer: &Announcer) -> anyhow::Result<Starte
     let mount = mount
         .filter(MountInfo::is_lmfs)
         .with_context(|| format!("{} was unmounted as soon as it was mounted", mountpoint.display()))?;
-    store.say_mounted(&purpose, &mount.device);
-    if let Err(error) = server.listen_for(&mount.device) {
+    store.say_mounted(&purpose, &mount.filesystem());
+    if let Err(error) = server.listen_for(&mount) {
         tracing::warn!("the daemon can only be asked by who finds the store: {error}");
     }
 
@@ -365,7 +365,6 @@ impl Started {
         mut result: anyhow::Result<()>,
         asked: &[mpsc::Sender<anyhow::Result<()>>],
     ) -> anyhow::Result<()> {
-        self.server.leave_mount();
         self.store.say_ending();
         service_manager::stopping("storing what was written");
         drop((self.background, self.housekeeper, self.follower));

@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const MAX_TEXT: u64 = 4096;
 
 const NAME: &str = "lock";
-/// What a process says in place of the device when its mount is gone. The kernel may give the device to another mount.
+/// What a process says in place of its filesystem when the mount is gone.
 const GONE: &str = "gone";
 
 /// The right to use a store. Released when dropped, and by the kernel when the process ends in any way.
@@ -52,7 +52,7 @@ pub struct Holder {
     pub pid: u32,
     /// What it does, for people: `mounted at /mnt`. May be empty.
     pub purpose: String,
-    /// The device of its mount, such as `0:52`, or [`GONE`]. May be empty.
+    /// The filesystem that it mounted ([`mountinfo::MountInfo::filesystem`]), or [`GONE`]. May be empty.
     mount: String,
 }
 
@@ -79,7 +79,7 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Tells others what the store is used for: mounted, on the device `mount`.
+    /// Tells others what the store is used for: mounted, as the filesystem `mount`.
     pub fn say(&mut self, purpose: &str, mount: &str) {
         let Some(file) = self.file.as_mut().filter(|_| self.writable) else {
             return;
@@ -369,7 +369,7 @@ mod tests {
     fn a_holder_whose_mount_is_gone_is_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         for ends in [
-            |lock: &mut Lock| lock.say("mounted on /mnt", "0:4294967295"),
+            |lock: &mut Lock| lock.say("mounted on /mnt", "0:4294967295-0"),
             // Regression: the device of its mount was another's by then, and it was taken for mounted.
             Lock::say_ending,
         ] {
@@ -389,7 +389,7 @@ mod tests {
     fn a_held_lock_always_says_who_holds_it() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, stop) = (open(&dir), std::sync::atomic::AtomicBool::new(false));
-        Lock::acquire(&folder, "first").unwrap().say("mounted on /mnt", "0:1");
+        Lock::acquire(&folder, "first").unwrap().say("mounted on /mnt", "0:1-0");
         thread::scope(|scope| {
             let looks = scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -398,7 +398,7 @@ mod tests {
             });
             for round in 0..500 {
                 let mut lock = Lock::acquire(&folder, &"x".repeat(round % 50)).unwrap();
-                lock.say("mounted on /mnt", "0:1");
+                lock.say("mounted on /mnt", "0:1-0");
             }
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
             looks.join().unwrap();

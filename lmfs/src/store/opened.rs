@@ -157,7 +157,7 @@ impl Opened {
         self.folder.path()
     }
 
-    /// Tells others that the store is mounted, on the device `mount`.
+    /// Tells others that the store is mounted, as the filesystem `mount`.
     pub fn say_mounted(&mut self, purpose: &str, mount: &str) {
         self.lock.say(purpose, mount);
     }

@@ -69,7 +69,7 @@ impl Client {
     /// When there is one that may not be asked.
     pub fn of_mount(mount: &MountInfo) -> io::Result<Option<Client>> {
         // Anybody could listen there in its stead.
-        connect(&name_of_mount(&mount.device)?, |uid| mount.user_id == Some(uid))
+        connect(&name_of_mount(&mount.filesystem())?, |uid| mount.user_id == Some(uid))
     }
 
     /// The daemon's process, as the kernel knows it; none if it cannot be seen from here.
@@ -197,6 +197,17 @@ mod tests {
         (client.call(request, &mut |step| steps.push(step)), steps)
     }
 
+    fn mount_of(store: &Path) -> MountInfo {
+        MountInfo {
+            id: 1,
+            device: format!("test:{}", std::process::id()),
+            mountpoint: "/mnt".into(),
+            fstype: crate::mountinfo::FSTYPE.to_owned(),
+            source: store.to_owned(),
+            user_id: Some(geteuid().as_raw()),
+        }
+    }
+
     #[test]
     fn requests_are_answered_even_in_a_very_long_folder() {
         let dir = tempfile::tempdir().unwrap();
@@ -277,18 +288,13 @@ mod tests {
     fn a_device_is_left_to_the_next_mount() {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let (mut first, mut second) = (start(dir.path()), start(other.path()));
-        let device = format!("again:{}", std::process::id());
-        first.listen_for(&device).unwrap();
-        thread::scope(|scope| {
-            let next = scope.spawn(|| second.listen_for(&device));
-            thread::sleep(Duration::from_millis(50));
-            first.leave_mount();
-            next.join().unwrap().unwrap();
-        });
-        // The first still says how it ends, to those who know its store.
-        call(dir.path(), &Request::Status).0.unwrap();
+        let (before, next) = (mount_of(dir.path()), mount_of(other.path()));
+        assert_eq!(before.device, next.device);
+        first.listen_for(&before).unwrap();
+        second.listen_for(&next).unwrap();
         drop(first);
-        assert!(connect(&name_of_mount(&device).unwrap(), |_| true).unwrap().is_some());
+        assert!(Client::of_mount(&before).unwrap().is_none());
+        Client::of_mount(&next).unwrap().unwrap();
     }
 
     /// Regression: without the socket's file a living daemon was called gone.
@@ -296,16 +302,9 @@ mod tests {
     fn a_daemon_is_found_without_the_file_of_its_socket() {
         let dir = tempfile::tempdir().unwrap();
         let mut server = start(dir.path());
-        let mount = MountInfo {
-            id: 1,
-            device: format!("test:{}", std::process::id()),
-            mountpoint: "/mnt".into(),
-            fstype: crate::mountinfo::FSTYPE.to_owned(),
-            source: dir.path().to_owned(),
-            user_id: Some(geteuid().as_raw()),
-        };
+        let mount = mount_of(dir.path());
         assert!(Client::of_mount(&mount).unwrap().is_none());
-        server.listen_for(&mount.device).unwrap();
+        server.listen_for(&mount).unwrap();
         let file = dir.path().join(FILE);
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         for what in ["removed", "replaced by a file"] {

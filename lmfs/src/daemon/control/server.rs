@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lmfs_codec::Stop;
 use lmfs_indexer::io::Directory;
@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::{FILE, Progress, Reply, Request, name_of_mount, name_of_store, peer};
 use crate::error_chain::explain;
+use crate::mountinfo::MountInfo;
 
 /// Conversations at a time; one more is told to come back.
 const MAX_CLIENTS: usize = 32;
@@ -117,38 +118,23 @@ impl Server {
         Ok(server)
     }
 
-    /// Listens for those who know the mount, by its device, and not the store.
+    /// Listens for those who know the mount and not the store.
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn listen_for(&mut self, device: &str) -> io::Result<()> {
-        let name = name_of_mount(device)?;
-        let begun = Instant::now();
-        let listener = loop {
-            match Listener::at(&name, &self.shared) {
-                // The kernel uses numbers of devices again. A daemon whose mount is gone learns of it a moment later.
-                Err(e) if e.kind() == ErrorKind::AddrInUse && begun.elapsed() < HEARTBEAT => {
-                    thread::sleep(Duration::from_millis(5));
-                }
-                listener => break listener?,
-            }
-        };
-        self.of_mount = Some(listener);
+    pub fn listen_for(&mut self, mount: &MountInfo) -> io::Result<()> {
+        let name = name_of_mount(&mount.filesystem())?;
+        self.of_mount = Some(Listener::at(&name, &self.shared)?);
         Ok(())
-    }
-
-    /// To be called as soon as the mount is gone, because the next mount may have the same device.
-    pub fn leave_mount(&mut self) {
-        if let Some(listener) = self.of_mount.take() {
-            listener.withdraw();
-        }
     }
 
     /// Gives the sockets up, while the caller still holds the store's lock: whoever holds it next makes others. Clients
     /// that are connected already get their answers.
     pub fn withdraw(&mut self) {
-        self.leave_mount();
-        self.of_store.drain(..).for_each(Listener::withdraw);
+        self.of_store
+            .drain(..)
+            .chain(self.of_mount.take())
+            .for_each(Listener::withdraw);
         if std::mem::take(&mut self.inside) {
             // Connecting to a socket nobody listens on fails clearly; a leftover file is replaced by the next daemon.
             let _ = self.dir.remove(FILE);
