@@ -5,12 +5,12 @@
 //! time that decoding a block takes. The histories lose little by it. The places of the match model are not copied: a
 //! block reads them behind its own.
 
+use super::byte_coder::{code_bytes, damaged};
 use super::context_models::WarmContexts;
 use super::layout::BlockKind;
 use super::match_model::WarmMatches;
 use super::mixing::WarmMixing;
 use super::predictor::{Predictor, block_bits};
-use super::{code_bytes, damaged};
 use crate::entropy::range_coder::{Coder, Decoder, Encoder};
 use crate::{Result, Stop};
 
