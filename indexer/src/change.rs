@@ -8,10 +8,12 @@ use crate::types::{BlockRef, Dirent, Extent, Inode, MAX_NAME, MAX_TARGET, MAX_XA
 mod code;
 mod extents;
 mod inode;
+mod malformed;
 
 pub(crate) use code::{decode_transaction, encode_changes};
 pub(crate) use extents::{decode_extents, encode_extents};
 pub(crate) use inode::{decode_inode, encode_inode};
+pub(crate) use malformed::Malformed;
 
 /// Longest key of a meta row.
 const MAX_META_KEY: usize = 255;

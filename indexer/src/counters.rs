@@ -160,7 +160,8 @@ impl Counters {
         self.max_id = self.max_id.max(other.max_id);
     }
 
-    /// Bytes of the records of all blocks and dictionaries in use.
+    /// Bytes of the records of all blocks and dictionaries in use. A sum below zero is an error of the index, which
+    /// [`live_in`](Self::live_in) tells to whoever is about to delete something.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live.values().map(|v| u64::try_from(*v).unwrap_or(0)).sum()
     }
@@ -180,6 +181,7 @@ impl Counters {
 
     /// The part of [`Totals`] that the rows decide.
     pub(crate) fn totals(&self) -> Totals {
+        // These are only shown. The check compares them with the rows.
         let positive = |v: i64| u64::try_from(v).unwrap_or(0);
         let kind = |[blocks, bytes, raw]: [i64; 3]| TagTotals {
             blocks: positive(blocks),

@@ -8,11 +8,13 @@ mod code;
 mod file;
 mod layout;
 mod scrub;
+mod unusable;
 
 pub(crate) use code::make;
 pub(crate) use file::{parity_name, parity_number, read, read_layout, remove, replace};
 pub(crate) use layout::Layout;
 pub use scrub::{Outcome, ScrubReport, SegmentDamage, scrub};
+pub(crate) use unusable::{Made, ParityFile};
 
 /// Most parity, in percent of what it protects.
 pub const MAX_PARITY: u8 = 50;

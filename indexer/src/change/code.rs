@@ -1,5 +1,6 @@
 //! Changes in bytes: a code, then the fields. docs/FORMAT.md, "Transaction".
 
+use super::malformed::Malformed;
 use super::{Change, MAX_EXTENTS, decode_extents, decode_inode, encode_extents, encode_inode};
 use crate::dictionary::DictionaryChange;
 use crate::types::{BlockRef, Dirent, Kind};
@@ -117,15 +118,14 @@ fn encode(out: &mut Vec<u8>, change: &Change) {
 }
 
 /// Reads changes up to the end of `bytes`, each of them valid.
-pub(crate) fn decode_transaction(bytes: &[u8]) -> Result<Vec<Change>, String> {
+pub(crate) fn decode_transaction(bytes: &[u8]) -> Result<Vec<Change>, Malformed> {
     let mut r = Reader::new(bytes);
     let mut out = Vec::new();
     let mut copied = 0;
     while !r.is_empty() {
         let at = bytes.len() - r.rest().len();
-        let change = decode(&mut r).ok_or_else(|| format!("change {} at byte {at} makes no sense", out.len()))?;
-        let valid = change.validate().and_then(|()| change.count_copied(&mut copied));
-        valid.map_err(|why| why.to_string())?;
+        let change = decode(&mut r).ok_or(Malformed::Nonsense { nth: out.len(), at })?;
+        change.validate().and_then(|()| change.count_copied(&mut copied))?;
         out.push(change);
     }
     Ok(out)

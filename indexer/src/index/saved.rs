@@ -25,17 +25,20 @@ const MOST: usize = 4 * MOST_IN_MEMORY;
 /// Writes all rows of an index, in place of what was saved before. One that is large, and in memory because sled had
 /// no place, is refused.
 pub(crate) fn write(io: &dyn Io, index: &Index) -> Result<()> {
-    let at = |e| Error::io("write", NAME, e);
-    let bytes = encode(index)?.map_err(at)?;
+    let bytes = encode(index)?;
     let run = || {
         io.make_dir(INDEX_FOLDER)?;
         replace(io, NAME, |file| write_full(file, &bytes, 0))
     };
-    run().map_err(at)
+    run().map_err(unwritten)
+}
+
+fn unwritten(why: std::io::Error) -> Error {
+    Error::io("write", NAME, why)
 }
 
 /// The bytes of the file.
-fn encode(index: &Index) -> Result<std::io::Result<Vec<u8>>> {
+fn encode(index: &Index) -> Result<Vec<u8>> {
     let mut out = MAGIC.to_vec();
     out.push(VERSION);
     let (mut page, mut taken) = (Writer::default(), 0);
@@ -46,19 +49,20 @@ fn encode(index: &Index) -> Result<std::io::Result<Vec<u8>>> {
         }
         taken += page.len();
         if taken > MOST - 2 * PAGE {
-            return ControlFlow::Break(std::io::Error::other("the index is too large for one file"));
+            let why = "the index is too large for one file";
+            return ControlFlow::Break(unwritten(std::io::Error::other(why)));
         }
         match put(&mut out, &mut page) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => ControlFlow::Break(e),
         }
     })?;
-    let done = failed.map_or_else(|| put(&mut out, &mut page), Err);
-    Ok(done.map(|()| out))
+    failed.map_or_else(|| put(&mut out, &mut page), Err)?;
+    Ok(out)
 }
 
-fn put(out: &mut Vec<u8>, page: &mut Writer) -> std::io::Result<()> {
-    put_bytes(out, &packed::pack(&page.take())?);
+fn put(out: &mut Vec<u8>, page: &mut Writer) -> Result<()> {
+    put_bytes(out, &packed::pack(&page.take()).map_err(unwritten)?);
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use super::file::{self, Parity};
 use super::layout::Layout;
+use super::unusable::{Made, Refusal};
 use crate::io::{Io, write_full};
 use crate::log::{Item, RecordKind, Segment, scan};
 use crate::{Error, Result};
@@ -75,12 +76,7 @@ pub(crate) fn damaged(io: &dyn Io, segment: &Segment, parity: &Parity, pace: Pac
 }
 
 /// Makes the parity file of a segment that is whole; says what is wrong with one that is not.
-pub(crate) fn make(
-    io: &dyn Io,
-    segment: &Segment,
-    layout: &Layout,
-    pace: Pace<'_>,
-) -> Result<std::result::Result<(), String>> {
+pub(crate) fn make(io: &dyn Io, segment: &Segment, layout: &Layout, pace: Pace<'_>) -> Result<Made> {
     let mut encoder = ReedSolomonEncoder::new(layout.data as usize, layout.parity as usize, layout.shard as usize)
         .map_err(|e| coder(layout, e))?;
     let mut sums = Vec::with_capacity(layout.data as usize + layout.parity as usize);
@@ -89,8 +85,8 @@ pub(crate) fn make(
         encoder.add_original_shard(bytes).map_err(|e| coder(layout, e))
     })?;
     // Parity over damage would make it look right.
-    if let Err(why) = intact(io, segment, layout)? {
-        return Ok(Err(why));
+    if let Some(why) = flaw(io, segment, layout)? {
+        return Ok(Made::Refused(why));
     }
     // What was intact just now must be what parity was made of: a disk may answer otherwise each time.
     let mut same = true;
@@ -99,17 +95,17 @@ pub(crate) fn make(
         Ok(())
     })?;
     if !same {
-        return Ok(Err("it reads otherwise each time".into()));
+        return Ok(Made::Refused(Refusal::Unsteady));
     }
     let result = encoder.encode().map_err(|e| coder(layout, e))?;
     let shards: Vec<Vec<u8>> = result.recovery_iter().map(<[u8]>::to_vec).collect();
     sums.extend(shards.iter().map(|s| crc32fast::hash(s)));
-    file::write(io, layout, &sums, &shards).map(Ok)
+    file::write(io, layout, &sums, &shards).map(|()| Made::Written)
 }
 
-/// Whether every record, and the trailer if there is a footer, are as they were written. Nobody needs a header that a
+/// What is not as it was written among the records, and the trailer if there is a footer. Nobody needs a header that a
 /// crash left torn.
-fn intact(io: &dyn Io, segment: &Segment, layout: &Layout) -> Result<std::result::Result<(), String>> {
+fn flaw(io: &dyn Io, segment: &Segment, layout: &Layout) -> Result<Option<Refusal>> {
     let end = scan(io, segment, 0, layout.covered, |item| match item {
         Item::Record { frame, .. } if frame.kind == RecordKind::Footer => ControlFlow::Break(None),
         Item::Record { .. } => ControlFlow::Continue(()),
@@ -118,9 +114,9 @@ fn intact(io: &dyn Io, segment: &Segment, layout: &Layout) -> Result<std::result
         }
     })?;
     Ok(match end {
-        Some(Some(offset)) => Err(format!("the record at offset {offset} is damaged")),
-        Some(None) if segment.footer(io).is_none() => Err("its trailer is damaged".into()),
-        _ => Ok(()),
+        Some(Some(offset)) => Some(Refusal::Record(offset)),
+        Some(None) if segment.footer(io).is_none() => Some(Refusal::Trailer),
+        _ => None,
     })
 }
 

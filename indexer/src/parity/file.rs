@@ -1,6 +1,7 @@
 //! Parity files: their names, how they are read, also when parts of them are gone, and written whole or not at all.
 
 use super::layout::{HEADER_LEN, Layout};
+use super::unusable::{ParityFile, Unusable};
 use crate::io::{File, Io, read_full, write_full};
 use crate::log::FOLDER;
 use crate::wire::Reader;
@@ -68,10 +69,10 @@ fn part(file: &dyn File, at: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-fn headers(io: &dyn Io, segment: u32, store_id: &[u8; 16]) -> Result<Option<std::result::Result<Headers, String>>> {
+fn headers(io: &dyn Io, segment: u32, store_id: &[u8; 16]) -> Result<ParityFile<Headers>> {
     let name = parity_name(segment);
     let file = match io.open(&name, false) {
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(ParityFile::Missing),
         other => other.map_err(|e| Error::io("open", &name, e))?,
     };
     let len = file.len().map_err(|e| Error::io("read", &name, e))?;
@@ -80,61 +81,56 @@ fn headers(io: &dyn Io, segment: u32, store_id: &[u8; 16]) -> Result<Option<std:
     let last = len.checked_sub(HEADER_LEN as u64);
     let last = last.map(header).transpose()?.flatten();
     let Some((layout, crc)) = first.or(last) else {
-        return Ok(Some(Err("both of its headers are damaged".into())));
+        return Ok(ParityFile::Unusable(Unusable::Headers));
     };
     if (layout.segment, &layout.store_id) != (segment, store_id) {
-        return Ok(Some(Err("it belongs to another segment or store".into())));
+        return Ok(ParityFile::Unusable(Unusable::Foreign));
     }
     let whole = first == last && len == layout.file_len();
-    Ok(Some(Ok(Headers {
+    Ok(ParityFile::Usable(Headers {
         file,
         layout,
         crc,
         whole,
-    })))
+    }))
 }
 
-/// What the parity file of a segment covers and how, as its headers and its length say: None if there is none, the
-/// inner error if it is of no use.
-pub(crate) fn read_layout(
-    io: &dyn Io,
-    segment: u32,
-    store_id: &[u8; 16],
-) -> Result<Option<std::result::Result<Layout, String>>> {
-    let whole = |h: Headers| h.whole.then_some(h.layout).ok_or("parts of it are damaged".into());
-    Ok(headers(io, segment, store_id)?.map(|headers| headers.and_then(whole)))
+/// What the parity file of a segment covers and how, as its headers and its length say.
+pub(crate) fn read_layout(io: &dyn Io, segment: u32, store_id: &[u8; 16]) -> Result<ParityFile<Layout>> {
+    Ok(match headers(io, segment, store_id)? {
+        ParityFile::Usable(headers) if headers.whole => ParityFile::Usable(headers.layout),
+        ParityFile::Usable(_) => ParityFile::Unusable(Unusable::Parts),
+        ParityFile::Unusable(why) => ParityFile::Unusable(why),
+        ParityFile::Missing => ParityFile::Missing,
+    })
 }
 
-/// Reads the parity file of a segment: None if there is none, the inner error if it is of no use.
-pub(crate) fn read(
-    io: &dyn Io,
-    segment: u32,
-    store_id: &[u8; 16],
-) -> Result<Option<std::result::Result<Parity, String>>> {
+/// Reads the parity file of a segment.
+pub(crate) fn read(io: &dyn Io, segment: u32, store_id: &[u8; 16]) -> Result<ParityFile<Parity>> {
     let Headers {
         file,
         layout,
         crc,
         whole,
     } = match headers(io, segment, store_id)? {
-        Some(Ok(headers)) => headers,
-        Some(Err(why)) => return Ok(Some(Err(why))),
-        None => return Ok(None),
+        ParityFile::Usable(headers) => headers,
+        ParityFile::Unusable(why) => return Ok(ParityFile::Unusable(why)),
+        ParityFile::Missing => return Ok(ParityFile::Missing),
     };
     let table = |at| Some(part(file.as_ref(), at, layout.table_len())).filter(|t| crc32fast::hash(t) == crc);
     let tables = [table(HEADER_LEN as u64), table(layout.parity_at(layout.parity))];
     let whole = whole && tables.iter().all(Option::is_some);
     let Some(table) = tables.into_iter().flatten().next() else {
-        return Ok(Some(Err("both of its tables are damaged".into())));
+        return Ok(ParityFile::Unusable(Unusable::Tables));
     };
     let mut r = Reader::new(&table);
     let sums = std::iter::from_fn(|| r.u32()).collect();
-    Ok(Some(Ok(Parity {
+    Ok(ParityFile::Usable(Parity {
         layout,
         sums,
         whole,
         file,
-    })))
+    }))
 }
 
 /// Writes the parity file of a segment in place of the one before: the old or the new is there, whatever happens.

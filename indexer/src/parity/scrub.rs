@@ -3,6 +3,7 @@
 use super::code::{damaged, make, repair};
 use super::file::{parity_name, read};
 use super::layout::Layout;
+use super::unusable::{Made, ParityFile, Unusable};
 use crate::io::Io;
 use crate::log::{FOLDER, Segment, segment_name, segment_number};
 use crate::{Error, Result};
@@ -69,8 +70,8 @@ pub fn scrub(
             continue;
         };
         match read(io, id, &store_id)? {
-            None => report.unprotected += 1,
-            Some(Err(why)) => {
+            ParityFile::Missing => report.unprotected += 1,
+            ParityFile::Unusable(why) => {
                 report.unprotected += 1;
                 report.parity_damage.push(format!("{}: {why}", parity_name(id)));
                 if fix {
@@ -79,19 +80,19 @@ pub fn scrub(
                 }
             }
             // Not kept: that would be an open file for each segment.
-            Some(Ok(parity)) => found.push((id, entry.len, parity.layout.covered)),
+            ParityFile::Usable(parity) => found.push((id, entry.len, parity.layout.covered)),
         }
     }
     let total = found.iter().map(|(_, _, covered)| covered).sum();
     let mut done = 0;
     for (id, len, _) in found {
         let parity = match read(io, id, &store_id)? {
-            Some(Ok(parity)) => parity,
-            Some(Err(why)) => {
+            ParityFile::Usable(parity) => parity,
+            ParityFile::Unusable(why) => {
                 report.parity_damage.push(format!("{}: {why}", parity_name(id)));
                 continue;
             }
-            None => continue,
+            ParityFile::Missing => continue,
         };
         report.segments += 1;
         let layout = parity.layout;
@@ -131,10 +132,10 @@ pub fn scrub(
         if !parity.is_whole() {
             report
                 .parity_damage
-                .push(format!("{}: parts of it are damaged", parity_name(id)));
+                .push(format!("{}: {}", parity_name(id), Unusable::Parts));
             if fix {
                 let segment = Segment::new(id, &store_id, layout.covered, layout.sealed, &Arc::default());
-                if let Err(why) = make(io, &segment, &layout, &mut quiet)? {
+                if let Made::Refused(why) = make(io, &segment, &layout, &mut quiet)? {
                     report.parity_damage.push(format!(
                         "{}: it cannot be made anew: {}: {why}",
                         parity_name(id),

@@ -1,4 +1,4 @@
-//! Checking: the rows against each other, the rows against the log, and every record against its checksum.
+//! The consistency check: the rows against each other, the rows against the log, and every record against its checksum.
 
 use super::Store;
 use crate::log::{Item, Position, RecordKind, Segment, parse_block, scan};

@@ -1,4 +1,4 @@
-//! Garbage collection: blocks in use are copied out of mostly dead segments, which are then deleted.
+//! Garbage collection, or compaction: blocks in use are copied out of mostly dead segments, which are then deleted.
 //!
 //! The order makes every crash harmless: copies are appended, one transaction swaps the extents (only those that are
 //! still what they were), a sync makes both durable, and only then is the segment deleted. A segment that holds

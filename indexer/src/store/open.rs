@@ -150,6 +150,7 @@ fn put_away(io: &Arc<dyn Io>, log: &Log, store_id: [u8; 16], index_memory: usize
         Some(())
     })?;
     if !state.index.in_memory() {
+        // Files come and go while sled works. Without a list the index is put away as it is.
         let files = io.list(INDEX_FOLDER).unwrap_or_default();
         let taken: u64 = files.iter().map(|f| f.allocated).sum();
         if held < index_memory as u64 / 2 || taken > held.saturating_mul(4).saturating_add(LOOSE) {

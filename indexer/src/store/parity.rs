@@ -3,7 +3,7 @@
 use super::Store;
 use super::parity_files::Known;
 use crate::log::{FOLDER, Segment};
-use crate::parity::{self, Layout, make, parity_name};
+use crate::parity::{self, Layout, Made, ParityFile, make, parity_name};
 use crate::{Error, Result};
 
 /// What making parity did.
@@ -60,7 +60,7 @@ impl Store {
             );
             let mut pace = |n| watch(n).then_some(()).ok_or(Error::Interrupted);
             match make(self.io.as_ref(), &segment, &layout, &mut pace)? {
-                Ok(()) => {
+                Made::Written => {
                     let known = Known {
                         covered: Some(len),
                         bytes: layout.file_len(),
@@ -68,7 +68,7 @@ impl Store {
                     self.parity_files.files().insert(segment.id, known);
                     done.made += 1;
                 }
-                Err(why) => {
+                Made::Refused(why) => {
                     self.parity_files.refused().insert(segment.id);
                     done.refused
                         .push(format!("{} gets no parity, for it is damaged: {why}", segment.name()));
@@ -97,12 +97,12 @@ impl Store {
             return Ok(known.covered);
         }
         let covered = match parity::read_layout(self.io.as_ref(), id, &self.store_id)? {
-            Some(Ok(layout)) => Some(layout.covered),
-            Some(Err(why)) => {
+            ParityFile::Usable(layout) => Some(layout.covered),
+            ParityFile::Unusable(why) => {
                 tracing::warn!("{}: {why}; it is made anew", parity_name(id));
                 None
             }
-            None => None,
+            ParityFile::Missing => None,
         };
         if let Some(known) = self.parity_files.files().get_mut(&id) {
             known.covered = covered;

@@ -6,17 +6,19 @@ use crate::counters::Counters;
 use crate::index::{Index, MemPages, Pages, SledPages, SpillPages, saved};
 use crate::io::Io;
 use crate::log::{FOLDER, Measured, Position, Resume, segment_name};
-use crate::parity::{self, Layout, parity_number};
+use crate::parity::{self, Layout, ParityFile, parity_number};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 mod checkpoint;
+mod doubt;
 mod files;
 mod replay;
 mod replayed;
 mod tail;
 
+use doubt::Doubt;
 use files::{Files, list};
 use replayed::Replayed;
 
@@ -57,7 +59,8 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
     let write = options.writes();
     let mut files = list(io.as_ref(), options)?;
     let mut report = OpenReport::default();
-    let marker = ShutdownMarker::read(io.as_ref()).filter(|m| m.store_id == files.store_id);
+    let marker = ShutdownMarker::read(io.as_ref(), &mut report.warnings)?;
+    let marker = marker.filter(|m| m.store_id == files.store_id);
     let vouched = vouched(io.as_ref(), &files.store_id)?;
     let by_parity = vouched.map(|l| (l.segment, l.covered));
     let floor = marker.as_ref().and_then(|m| m.segments.last().copied()).max(by_parity);
@@ -74,7 +77,7 @@ pub(crate) fn recover(io: &Arc<dyn Io>, options: &OpenOptions) -> Result<Found> 
     let replayed = match closed_state(io, &files, marker, options) {
         Ok(state) => state,
         Err(doubt) => {
-            report.rebuilt = Some(doubt);
+            report.rebuilt = Some(doubt.to_string());
             replay::replay(
                 io.as_ref(),
                 &files,
@@ -149,19 +152,19 @@ fn closed_state(
     files: &Files,
     marker: Option<ShutdownMarker>,
     options: &OpenOptions,
-) -> std::result::Result<Replayed, String> {
+) -> std::result::Result<Replayed, Doubt> {
     if options.rebuild {
-        return Err("that was asked for".into());
+        return Err(Doubt::Asked);
     }
     if options.salvage {
-        return Err("only the log is salvaged".into());
+        return Err(Doubt::Salvage);
     }
-    let marker = marker.ok_or("it has no clean-shutdown marker")?;
+    let marker = marker.ok_or(Doubt::NoMarker)?;
     if !marker.clean {
-        return Err("the store was not closed cleanly".into());
+        return Err(Doubt::NotClosed);
     }
     if marker.segments != files.lengths() {
-        return Err("the log is not the one that it was made from".into());
+        return Err(Doubt::OtherLog);
     }
     let pages = || -> Box<dyn Pages> {
         if options.read_only {
@@ -170,12 +173,11 @@ fn closed_state(
             Box::new(SpillPages::empty(io, shutdown_marker::FILE, options.index_memory))
         }
     };
-    let index = match saved::read(io.as_ref(), pages).map_err(|e| e.to_string())? {
+    let index = match saved::read(io.as_ref(), pages)? {
         Some(index) => index,
-        None if options.read_only => return Err("sled writes to its files even to read them".into()),
+        None if options.read_only => return Err(Doubt::SledWrites),
         None => {
-            let pages = SledPages::open(io.as_ref()).map_err(|e| e.to_string())?;
-            let pages = pages.ok_or("it was in memory")?;
+            let pages = SledPages::open(io.as_ref())?.ok_or(Doubt::InMemory)?;
             Index::new(Box::new(SpillPages::in_sled(
                 io,
                 shutdown_marker::FILE,
@@ -189,9 +191,9 @@ fn closed_state(
         bytes += (k.len() + v.len()) as u64;
         counters.row(k, v)
     };
-    let rows = index.read_all(row).map_err(|e| e.to_string())?;
+    let rows = index.read_all(row)?;
     if rows != marker.rows {
-        return Err("its rows are not those of the last clean close".into());
+        return Err(Doubt::OtherRows);
     }
     counters.max_ino = counters.max_ino.max(marker.max_ino);
     counters.max_id = counters.max_id.max(marker.max_id);
@@ -225,7 +227,9 @@ fn vouched(io: &dyn Io, store_id: &[u8; 16]) -> Result<Option<Layout>> {
     let Some(newest) = there.iter().rev().find_map(|e| parity_number(&e.name)) else {
         return Ok(None);
     };
-    Ok(parity::read(io, newest, store_id)?
-        .and_then(|p| p.ok())
-        .map(|p| p.layout))
+    // A damaged parity file vouches for nothing; the scrub tells of it.
+    Ok(match parity::read(io, newest, store_id)? {
+        ParityFile::Usable(parity) => Some(parity.layout),
+        ParityFile::Unusable(_) | ParityFile::Missing => None,
+    })
 }

@@ -5,7 +5,7 @@
 //! that is refused must be refused the next time as well. Layout: docs/FORMAT.md, "Clean-shutdown marker".
 
 use crate::index::{INDEX_FOLDER, RowSum};
-use crate::io::{Io, read_full, replace, write_full};
+use crate::io::{File, Io, read_full, replace, write_full};
 use crate::log::Position;
 use crate::wire::{Reader, put_varint};
 use crate::{Error, Result};
@@ -15,6 +15,8 @@ pub(crate) const FILE: &str = "mark";
 const NAME: &str = "index/mark";
 const MAGIC: &[u8; 8] = b"LMFSMARK";
 const VERSION: u8 = 1;
+/// No marker is longer.
+const MAX_LEN: u64 = 64 << 20;
 
 /// The state of a store at a clean close.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,14 +118,20 @@ impl ShutdownMarker {
         })
     }
 
-    /// Reads the marker; None if there is none that can be read.
-    pub(crate) fn read(io: &dyn Io) -> Option<Self> {
-        let file = io.open(NAME, false).ok()?;
-        // No marker is so long. A damaged length must not take all memory.
-        let len = file.len().ok().filter(|len| *len <= 64 << 20)?;
-        let mut bytes = vec![0; usize::try_from(len).ok()?];
-        let n = read_full(file.as_ref(), &mut bytes, 0).ok()?;
-        Self::decode(bytes.get(..n)?)
+    /// Reads the marker. One that is damaged, or lies on a bad sector, is as good as none, and a warning says so. One
+    /// that cannot be opened is an error: it may say that the log was durable up to a place where it is damaged now.
+    pub(crate) fn read(io: &dyn Io, warnings: &mut Vec<String>) -> Result<Option<Self>> {
+        let file = match io.open(NAME, false) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|e| Error::io("open", NAME, e))?,
+        };
+        let damaged = match bytes(file.as_ref()).map(|bytes| Self::decode(&bytes)) {
+            Ok(Some(marker)) => return Ok(Some(marker)),
+            Ok(None) => format!("{NAME} is damaged"),
+            Err(e) => format!("{NAME} cannot be read: {e}"),
+        };
+        warnings.push(format!("{damaged}; the log is read instead"));
+        Ok(None)
     }
 
     /// Removes the marker, durably.
@@ -146,6 +154,15 @@ impl ShutdownMarker {
     }
 }
 
+/// The bytes of the marker's file, no more than a marker can have: a damaged length must not take all memory.
+fn bytes(file: &dyn File) -> std::io::Result<Vec<u8>> {
+    let len = file.len()?.min(MAX_LEN);
+    let mut bytes = vec![0; usize::try_from(len).map_err(std::io::Error::other)?];
+    let n = read_full(file, &mut bytes, 0)?;
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -166,9 +183,13 @@ mod tests {
             segments: vec![(3, 4096), (9, 1 << 33)],
         };
         let io = MemIo::default();
-        assert_eq!(ShutdownMarker::read(&io), None);
+        let read = |io: &MemIo| {
+            let mut warnings = Vec::new();
+            (ShutdownMarker::read(io, &mut warnings).unwrap(), warnings.len())
+        };
+        assert_eq!(read(&io), (None, 0));
         marker.write(&io).unwrap();
-        assert_eq!(ShutdownMarker::read(&io), Some(marker.clone()));
+        assert_eq!(read(&io), (Some(marker.clone()), 0));
         let bytes = marker.encode();
         for at in 0..bytes.len() {
             let mut bad = bytes.clone();
@@ -176,5 +197,8 @@ mod tests {
             assert_eq!(ShutdownMarker::decode(&bad), None);
             assert_eq!(ShutdownMarker::decode(bytes.get(..at).unwrap()), None);
         }
+        let file = io.open(NAME, true).unwrap();
+        write_full(file.as_ref(), &[!bytes.first().unwrap()], 0).unwrap();
+        assert_eq!(read(&io), (None, 1), "a warning tells of the damage");
     }
 }

@@ -175,8 +175,11 @@ impl Blocks {
             if !a.overlaps(b) {
                 continue;
             }
-            let (ino, block) = store.users(a.id)?.first().copied().unwrap_or_default();
-            let what = format!("the block overlaps block {block} of inode {ino} in the log");
+            let what = match store.users(a.id)?.first() {
+                Some((ino, block)) => format!("the block overlaps block {block} of inode {ino} in the log"),
+                // One that only others are coded behind.
+                None => format!("the block overlaps the stored block {} in the log", a.id),
+            };
             let (segment, offset) = (b.stored.location.segment, b.stored.location.offset);
             for (ino, block) in store.users(b.id)? {
                 let finding = Finding::new(Severity::Error, what.clone());

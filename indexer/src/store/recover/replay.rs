@@ -4,7 +4,7 @@ use super::checkpoint::{complete, load, walk};
 use super::files::Files;
 use super::replayed::Replayed;
 use crate::apply;
-use crate::change::decode_transaction;
+use crate::change::{Malformed, decode_transaction};
 use crate::counters::Counters;
 use crate::index::{Index, MemPages, Pages};
 use crate::io::Io;
@@ -224,7 +224,7 @@ impl Replay<'_> {
         self.state.since += payload.len() as u64;
         let mut r = Reader::new(payload);
         let changes = match r.varint() {
-            None => Err("it is empty".to_owned()),
+            None => Err(Malformed::Empty),
             Some(_) => decode_transaction(r.rest()),
         };
         let applied = match changes.map(|changes| apply::effect(&self.state.index, self.state.seq, &changes)) {
@@ -232,7 +232,7 @@ impl Replay<'_> {
             // That is no fault of the log.
             Ok(Err(e @ Error::Index(_))) if !self.in_memory => return Err(e),
             Ok(Err(e)) => Err(e.to_string()),
-            Err(why) => Err(why),
+            Err(why) => Err(why.to_string()),
         };
         match applied {
             Ok(effect) => {
