@@ -156,6 +156,7 @@ pub(super) fn code<S: Side, D: DecisionModel>(
                     tables.distribution.set(logits);
                 }
                 lane.next += 1;
+                // A decoder has none yet, and takes no notice of the one that it is given.
                 let token = lane.tokens.get(lane.next).copied().unwrap_or_default();
                 let place = Place {
                     lane: index,

@@ -207,5 +207,6 @@ fn params(model: Option<&dyn LanguageModel>, method: Method) -> [u8; 8] {
         hash.update([mix::VERSION]);
     }
     let digest: [u8; 32] = hash.finalize().into();
-    digest.first_chunk().copied().unwrap_or_default()
+    let [a, b, c, d, e, f, g, h, ..] = digest;
+    [a, b, c, d, e, f, g, h]
 }

@@ -178,7 +178,7 @@ impl TokenTree {
                 (lo, below, index) = (node.split, middle, node.upper);
             }
         }
-        debug_assert_eq!(hi, lo + 1);
+        assert_eq!(hi, lo + 1, "a path through the tree ends at one token");
         let found = vocabulary.sorted()[lo as usize];
         let bytes = vocabulary.bytes(found);
         if bytes.len() > left {

@@ -127,6 +127,7 @@ impl InitialWeights {
     pub(super) fn from_bytes(bytes: &[u8], kind: BlockKind) -> Self {
         let mut state = Self::untrained(kind);
         let mut numbers = bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair));
+        // The files are built in, and a test below proves that they are as long as they have to be.
         let mut next = || numbers.next().unwrap_or_default();
         let weight = |number: u16| i32::from(number as i16) << STORED_SHIFT;
         state.maps = StateMaps::new((0..CONTEXTS * 256).map(|_| next()));

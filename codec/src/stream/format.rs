@@ -73,7 +73,10 @@ impl ContainerHeader {
             .model()
             .map(|model| (model.identity().engine, model.identity().digest));
         let fingerprint = match model {
-            Some(_) => codec.fingerprint()?.0.first_chunk().copied().unwrap_or_default(),
+            Some(_) => {
+                let [a, b, c, d, e, f, g, h, ..] = codec.fingerprint()?.0;
+                [a, b, c, d, e, f, g, h]
+            }
             None => [0; 8],
         };
         Ok(ContainerHeader {

@@ -95,11 +95,11 @@ impl Finder {
             Want::Footer => self.end.checked_sub(Footer::LEN as u64).ok_or_else(short)?..self.end,
             Want::Table(table, at) => *at..at + table.wants() as u64,
             Want::Header(table, offsets) => {
-                let blocks_at = offsets.first().copied().unwrap_or_default();
+                let blocks_at = offsets.first().copied().ok_or_else(short)?;
                 blocks_at - u64::from(table.header_len)..blocks_at
             }
             Want::Size(part, number) => {
-                let at = part.offsets.get(*number).copied().unwrap_or_default();
+                let at = part.offsets.get(*number).copied().ok_or_else(short)?;
                 at..at + Header::LEN as u64
             }
         }))
@@ -209,7 +209,7 @@ impl Finder {
         if !part.table.fits(part.header.block_size) {
             return Err(other_blocks());
         }
-        let first = part.offsets.first().copied().unwrap_or_default();
+        let first = part.offsets.first().copied().ok_or_else(short)?;
         self.end = first.checked_sub(u64::from(part.table.header_len)).ok_or_else(short)?;
         self.parts.push(part);
         Ok(Want::Footer)

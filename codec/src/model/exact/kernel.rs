@@ -19,11 +19,18 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+use std::ffi::OsString;
+
 use super::math::{self, Rotation};
 use super::matrix::Matrix;
 pub use dot::Room;
 pub use operands::{Context, ContextMut, GROUP, HEADS, Row, Scratch, Span, Then};
 pub use table::Kernel;
+
+/// The environment variable `LMFS_KERNEL` names a table that this machine cannot run.
+#[derive(Debug, thiserror::Error)]
+#[error("LMFS_KERNEL={}: this machine has no such kernel", .0.display())]
+pub struct NoSuchKernel(OsString);
 
 /// Makes a [`Kernel`] whose functions are compiled with `$features`. `$dots` is a proof that the CPU has them; the
 /// functions make their own because a function pointer cannot carry one: see the SAFETY comment.
@@ -112,12 +119,13 @@ impl Kernel {
     /// The fastest table, or the one that the environment variable `LMFS_KERNEL` names (for tests and reports).
     ///
     /// # Errors
-    /// The name, if this machine has no such table.
-    pub fn choose() -> Result<&'static Kernel, String> {
-        let wanted = std::env::var("LMFS_KERNEL").ok().filter(|name| !name.is_empty());
-        Self::all()
-            .find(|k| wanted.as_deref().is_none_or(|w| w == k.name))
-            .ok_or_else(|| wanted.unwrap_or_default())
+    /// [`NoSuchKernel`].
+    pub fn choose() -> Result<&'static Kernel, NoSuchKernel> {
+        let wanted = std::env::var_os("LMFS_KERNEL").filter(|name| !name.is_empty());
+        match wanted {
+            None => Ok(Self::all().next().unwrap_or(&scalar::KERNEL)),
+            Some(wanted) => Self::all().find(|k| wanted == k.name).ok_or(NoSuchKernel(wanted)),
+        }
     }
 }
 

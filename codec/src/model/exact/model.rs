@@ -46,9 +46,7 @@ impl ExactModel {
         let bos = bos.map(|id| Token::try_from(id).unwrap_or(Token::MAX));
         let vocabulary = Vocabulary::new(&tokens, bos)?;
         let weights = Weights::load(file, &shape, vocabulary.sorted()).map_err(unusable)?;
-        let kernel = Kernel::choose().map_err(|wanted| {
-            CodecError::InvalidOption(format!("LMFS_KERNEL={wanted}: this machine has no such kernel"))
-        })?;
+        let kernel = Kernel::choose().map_err(|e| CodecError::InvalidOption(e.to_string()))?;
         let identity = Identity {
             name: name.to_owned(),
             digest: Sha256::digest(gguf).into(),

@@ -212,6 +212,7 @@ impl Merger {
 
 /// The printable character that stands for a byte in GPT-2's vocabulary files.
 fn byte_to_char(byte: u8) -> char {
+    // At most 255 bytes come before, and each number from 256 to 511 is a character.
     let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     if printable(byte) {
         return char::from(byte);
