@@ -6,6 +6,7 @@
 
 mod data;
 mod dictionaries;
+mod fault;
 mod job;
 mod names;
 mod pace;

@@ -7,6 +7,7 @@
 
 mod cache;
 mod error;
+mod flaw;
 mod head;
 mod pieces;
 mod place;
@@ -14,6 +15,7 @@ mod reader;
 mod writer;
 
 pub use error::{Error, Result};
+pub use flaw::Flaw;
 pub use head::{Dead, File, Head, MAX_CONFIG, MAX_HEAD, MAX_PIECE, Piece, Staged, check_path};
 pub use pieces::{Plan, plan};
 pub use place::{Bucket, Version};

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lmfs_indexer::{Error as StoreError, Extent};
+use lmfs_indexer::Extent;
 use rayon::prelude::*;
 
+use super::fault::Fault;
 use super::sums::Sums;
 use super::{Damage, Error, Job, Position, Report};
 use crate::progress::Progress;
@@ -47,10 +48,10 @@ pub fn check(
         let damaged = std::mem::take(&mut at.damaged).into_iter();
         for (ino, block) in damaged.filter(|place| *place <= at.after) {
             if let Some(extent) = job.store.extent(ino, block)?
-                && let BlockCheck::Damaged(reason) = look(job, contents, ino, block, extent)?
+                && let BlockCheck::Damaged(fault) = look(job, contents, ino, block, extent)?
             {
                 at.damaged.push((ino, block));
-                report.damage.push(damage(job, ino, block, extent, reason, path)?);
+                report.damage.push(damage(job, ino, block, extent, &fault, path)?);
             }
         }
         if let Some(sums) = &mut sums {
@@ -148,9 +149,9 @@ fn all(
                         sums.block(ino, block, &bytes)?;
                     }
                 }
-                BlockCheck::Damaged(reason) => {
+                BlockCheck::Damaged(fault) => {
                     at.damaged.push((ino, block));
-                    report.damage.push(damage(job, ino, block, extent, reason, path)?);
+                    report.damage.push(damage(job, ino, block, extent, &fault, path)?);
                     if let Some(sums) = &mut sums {
                         sums.damaged(ino)?;
                     }
@@ -180,7 +181,7 @@ fn damage(
     ino: u64,
     block: u64,
     extent: Extent,
-    reason: String,
+    fault: &Fault,
     path: &mut dyn FnMut(u64) -> Result<String, Error>,
 ) -> Result<Damage, Error> {
     Ok(Damage {
@@ -188,7 +189,7 @@ fn damage(
         ino,
         offset: Some(block.saturating_mul(job.block_size.into())),
         length: Some(u64::from(extent.raw_len)),
-        reason,
+        reason: fault.to_string(),
     })
 }
 
@@ -197,19 +198,19 @@ enum BlockCheck {
     /// Its bytes, or none if nothing is to be decoded or the block is gone.
     Whole(Vec<u8>),
     /// What is wrong with it.
-    Damaged(String),
+    Damaged(Fault),
 }
 
 /// Looks at a block, again if it changed meanwhile.
 fn look(job: &Job<'_>, contents: &Contents, ino: u64, block: u64, mut extent: Extent) -> Result<BlockCheck, Error> {
     for _ in 0..TRIES {
-        let reason = match look_once(job, contents, ino, block, extent)? {
-            BlockCheck::Damaged(reason) => reason,
+        let fault = match look_once(job, contents, ino, block, extent)? {
+            BlockCheck::Damaged(fault) => fault,
             whole @ BlockCheck::Whole(_) => return Ok(whole),
         };
         match job.store.extent(ino, block)? {
             None => return Ok(BlockCheck::Whole(Vec::new())),
-            Some(now) if now == extent => return Ok(BlockCheck::Damaged(reason)),
+            Some(now) if now == extent => return Ok(BlockCheck::Damaged(fault)),
             Some(now) => extent = now,
         }
     }
@@ -217,49 +218,42 @@ fn look(job: &Job<'_>, contents: &Contents, ino: u64, block: u64, mut extent: Ex
 }
 
 fn look_once(job: &Job<'_>, contents: &Contents, ino: u64, block: u64, extent: Extent) -> Result<BlockCheck, Error> {
-    if let Some(reason) = misplaced(job, ino, block, extent)? {
-        return Ok(BlockCheck::Damaged(reason));
+    if let Some(fault) = misplaced(job, ino, block, extent)? {
+        return Ok(BlockCheck::Damaged(fault));
     }
     Ok(decode(job, contents, ino, block, extent).map_or_else(BlockCheck::Damaged, BlockCheck::Whole))
 }
 
 /// What is wrong with where a block stands.
-fn misplaced(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Option<String>, Error> {
+fn misplaced(job: &Job<'_>, ino: u64, block: u64, extent: Extent) -> Result<Option<Fault>, Error> {
     let block_size = u64::from(job.block_size);
     if u64::from(extent.raw_len) > block_size {
         let len = extent.raw_len;
-        return Ok(Some(format!(
-            "a block of {len} bytes, longer than the store's {block_size}"
-        )));
+        return Ok(Some(Fault::TooLong { len, block_size }));
     }
     let Some(inode) = job.store.inode(ino)? else {
-        return Ok(Some("a block of an inode that does not exist".to_owned()));
+        return Ok(Some(Fault::NoInode));
     };
     let beyond = block.checked_mul(block_size).is_none_or(|start| start >= inode.size);
-    let size = inode.size;
-    Ok(beyond.then(|| format!("a block beyond the end of the file, which is {size} bytes long")))
+    Ok(beyond.then_some(Fault::BeyondEnd { size: inode.size }))
 }
 
-fn decode(job: &Job<'_>, contents: &Contents, ino: u64, block: u64, extent: Extent) -> Result<Vec<u8>, String> {
+fn decode(job: &Job<'_>, contents: &Contents, ino: u64, block: u64, extent: Extent) -> Result<Vec<u8>, Fault> {
     if !job.data {
         return Ok(Vec::new());
     }
     job.pace.take(extent.location.len.into(), job.stop);
-    let bytes = match job.store.read_block_of(ino, block, &extent) {
-        Err(StoreError::Moved { segment }) => return Err(format!("segment {segment:08x} is missing")),
-        other => other.map_err(|e| e.to_string())?,
-    };
+    let bytes = job.store.read_block_of(ino, block, &extent)?;
     let decoded = contents.decode(&extent, &bytes, job.computing, job.stop);
-    let mut raw = decoded.map_err(|e| {
+    let mut raw = decoded.inspect_err(|e| {
         if e.casts_doubt() {
             job.store.distrust(extent.id);
         }
-        e.to_string()
     })?;
     let (found, expected) = (raw.len(), extent.raw_len as usize);
     if found < expected {
         job.store.distrust(extent.id);
-        return Err(format!("the block decodes to {found} bytes instead of {expected}"));
+        return Err(Fault::TooShort { found, expected });
     }
     // After a truncate, fewer bytes count than the block has.
     raw.truncate(expected);

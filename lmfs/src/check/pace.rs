@@ -1,4 +1,4 @@
-//! A limit on how fast the log is read, shared by all threads that read it.
+//! A rate limit (`--max-rate`) on how fast the log is read, shared by all threads that read it.
 
 use std::thread;
 use std::time::{Duration, Instant};

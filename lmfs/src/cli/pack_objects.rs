@@ -36,7 +36,7 @@ pub struct PackObjects {
     /// s3://BUCKET/PREFIX, gs://, az://, file:///FOLDER, or a folder
     #[arg(value_name = "URL")]
     pub url: String,
-    /// How hard to compress: 1 to 9, as for `lmfs compress`
+    /// How hard to compress, from 1 to 9 as for `lmfs compress`
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=9))]
     pub level: u8,
     /// Block size, a power of two from 4KiB to 1MiB. A read decodes whole blocks
@@ -45,19 +45,19 @@ pub struct PackObjects {
     /// Only objects that were not modified for so long, such as 12h or 30d
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub older_than: Option<Duration>,
-    /// Part I of N, from 0 on: each of N machines packs its own part
+    /// Pack only part I of N, counted from 0, so that each of N machines packs its own part
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     pub shard: Option<(u32, u32)>,
-    /// Leave out objects that are not containers yet, for readers without lmfs
+    /// Skip objects that are not containers yet, so that readers without lmfs can go on reading them
     #[arg(long)]
     pub containers_only: bool,
-    /// Nobody else writes meanwhile: needed for stores without conditional PUT, such as local files
+    /// Say that nobody else writes meanwhile. Stores without conditional PUT need it, such as local files
     #[arg(long)]
     pub exclusive: bool,
     /// Say what would be packed, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Blocks coded in parallel; 0 means one per core
+    /// Blocks coded in parallel, where 0 means one per core
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(..=1024))]
     pub threads: u16,
@@ -66,13 +66,16 @@ pub struct PackObjects {
     pub json: bool,
 }
 
+/// A text that names no part of several.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("a part is written such as 3/16, where parts count from 0")]
+struct NoShard;
+
 /// The part and the number of parts in `3/16`.
-fn parse_shard(text: &str) -> Result<(u32, u32), String> {
+fn parse_shard(text: &str) -> Result<(u32, u32), NoShard> {
     let parts = text.split_once('/');
     let numbers = parts.and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
-    numbers
-        .filter(|(part, parts)| part < parts)
-        .ok_or_else(|| format!("{text:?} is not a part such as 3/16, which count from 0"))
+    numbers.filter(|(part, parts)| part < parts).ok_or(NoShard)
 }
 
 /// Runs the command.

@@ -1,6 +1,7 @@
 //! `STORE|MOUNTPOINT`: finding the store that a path means, and its daemon if it has one.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -142,21 +143,32 @@ pub enum Life {
 #[must_use]
 pub fn life(mount: &MountInfo) -> Life {
     match ask(mount, PID) {
-        Ok(Ok(pid)) => {
+        Ok(pid) => {
             let pid = String::from_utf8(pid).ok().and_then(|pid| pid.parse().ok());
             pid.map_or(Life::Unknown, Life::Lives)
         }
-        Ok(Err(Errno::NOTCONN)) => Life::Gone,
-        _ => Life::Unknown,
+        Err(Unanswered::Refused(Errno::NOTCONN)) => Life::Gone,
+        Err(_) => Life::Unknown,
     }
 }
 
+/// Why a mount did not say what it was asked.
+#[derive(Debug, thiserror::Error)]
+enum Unanswered {
+    #[error("no answer within {} s", PATIENCE.as_secs())]
+    Late,
+    #[error("no thread could be started: {0}")]
+    NoThread(#[source] io::Error),
+    #[error(transparent)]
+    Refused(Errno),
+}
+
 /// An attribute of the root of a mount, of which nothing is known if its daemon hangs.
-fn ask(mount: &MountInfo, name: &'static str) -> Result<Result<Vec<u8>, Errno>, mpsc::RecvTimeoutError> {
+fn ask(mount: &MountInfo, name: &'static str) -> Result<Vec<u8>, Unanswered> {
     let (tell, told) = mpsc::channel();
     let root = mount.mountpoint.clone();
     // The thread is left behind if the daemon hangs: nothing can interrupt it.
-    thread::spawn(move || {
+    let asking = thread::Builder::new().spawn(move || {
         let mut value = vec![0; 4096];
         let length = rustix::fs::getxattr(&root, name, &mut value);
         let _ = tell.send(length.map(|n| {
@@ -164,7 +176,9 @@ fn ask(mount: &MountInfo, name: &'static str) -> Result<Result<Vec<u8>, Errno>, 
             value
         }));
     });
-    told.recv_timeout(PATIENCE)
+    asking.map_err(Unanswered::NoThread)?;
+    let answer = told.recv_timeout(PATIENCE).map_err(|_| Unanswered::Late)?;
+    answer.map_err(Unanswered::Refused)
 }
 
 /// The store folder of a mount: named in the mount table, or else asked of its daemon, which may not answer.
@@ -177,7 +191,6 @@ pub fn store_of(mount: &MountInfo) -> anyhow::Result<PathBuf> {
     }
     let point = mount.mountpoint.display();
     let value = ask(mount, STORE)
-        .with_context(|| format!("the daemon of {point} does not answer"))?
         .with_context(|| format!("cannot ask {point} for its store; name the store folder instead"))?;
     Ok(PathBuf::from(OsString::from_vec(value)))
 }

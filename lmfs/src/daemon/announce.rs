@@ -124,13 +124,14 @@ pub fn start_background(args: Vec<OsString>, log: &Log) -> anyhow::Result<Vec<St
     match listen(pipe)? {
         Heard {
             warnings,
-            end: Some(Ok(())),
+            end: Some(End::Ready),
         } => {
             own.extend(warnings);
             Ok(own)
         }
         Heard {
-            end: Some(Err(why)), ..
+            end: Some(End::Failed(why)),
+            ..
         } => {
             let _ = child.wait();
             bail!(why)
@@ -146,7 +147,14 @@ pub fn start_background(args: Vec<OsString>, log: &Log) -> anyhow::Result<Vec<St
 #[derive(Debug, Default)]
 struct Heard {
     warnings: Vec<String>,
-    end: Option<Result<(), String>>,
+    end: Option<End>,
+}
+
+/// How the start of a daemon ended, by what it says.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Ready,
+    Failed(String),
 }
 
 fn listen(pipe: ChildStdout) -> anyhow::Result<Heard> {
@@ -159,8 +167,8 @@ fn hear(pipe: impl BufRead) -> anyhow::Result<Heard> {
         let line = line.context("cannot hear the daemon")?;
         match serde_json::from_str(&line) {
             Ok(News::Warning(text)) => heard.warnings.push(text),
-            Ok(News::Ready) => heard.end = Some(Ok(())),
-            Ok(News::Failed(why)) => heard.end = Some(Err(why)),
+            Ok(News::Ready) => heard.end = Some(End::Ready),
+            Ok(News::Failed(why)) => heard.end = Some(End::Failed(why)),
             // Something printed to standard output that should not have.
             Err(_) => heard.warnings.push(line),
         }
@@ -189,9 +197,9 @@ mod tests {
     fn a_daemon_is_heard_until_it_is_ready() {
         let heard = hear(&b"{\"warning\":\"no model\"}\nstray\n\"ready\"\n\"ready\"\n"[..]).unwrap();
         assert_eq!(heard.warnings, ["no model", "stray"]);
-        assert_eq!(heard.end, Some(Ok(())));
+        assert_eq!(heard.end, Some(End::Ready));
         let heard = hear(&b"{\"failed\":\"busy\"}\n"[..]).unwrap();
-        assert_eq!(heard.end, Some(Err("busy".into())));
+        assert_eq!(heard.end, Some(End::Failed("busy".into())));
         assert_eq!(hear(&b""[..]).unwrap().end, None);
     }
 }

@@ -63,16 +63,27 @@ pub enum Request {
 }
 
 impl Request {
-    /// Reads the line of a client; the inner error is that it is none.
-    fn read(client: impl Read) -> io::Result<serde_json::Result<Request>> {
+    /// Reads the line of a client.
+    fn read(client: impl Read) -> Result<Request, ReadError> {
         let mut line = Vec::new();
         BufReader::new(client.take(MAX_REQUEST)).read_until(b'\n', &mut line)?;
         if line.len() as u64 == MAX_REQUEST && !line.ends_with(b"\n") {
             let why = format!("it is longer than {MAX_REQUEST} bytes: name folders instead of their files");
-            return Ok(Err(serde::de::Error::custom(why)));
+            return Err(ReadError::NoRequest(serde::de::Error::custom(why)));
         }
-        Ok(serde_json::from_slice(&line))
+        Ok(serde_json::from_slice(&line)?)
     }
+}
+
+/// Why a client's request was not read.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    /// The connection failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// What came is no request.
+    #[error(transparent)]
+    NoRequest(#[from] serde_json::Error),
 }
 
 /// What a daemon answers.
@@ -206,7 +217,7 @@ mod tests {
             (b"", b"\xff"),
         ] {
             let mut client = Endless(start, again, 0);
-            let (peak, request) = crate::testing::memory::memory(|| Request::read(&mut client).unwrap());
+            let (peak, request) = crate::testing::memory::memory(|| Request::read(&mut client));
             let (start, again) = (start.escape_ascii(), again.escape_ascii());
             println!("{start}{again}...: {} bytes read, {peak} of memory", client.2);
             let message = request.unwrap_err().to_string();
@@ -222,7 +233,7 @@ mod tests {
         ] {
             let most = (MAX_REQUEST as usize - start.len() - 8) / (item.len() + 1);
             let line = [start, vec![item; most].join(",").as_bytes(), b"]}\n"].concat();
-            let (peak, request) = crate::testing::memory::memory(|| Request::read(&line[..]).unwrap());
+            let (peak, request) = crate::testing::memory::memory(|| Request::read(&line[..]));
             println!("{most} of {item}: {peak} of memory, {}", request.is_ok());
             assert_eq!(request.is_ok(), good, "{item}");
             assert!(peak <= 64 << 20, "{most} of {item}: {peak}");

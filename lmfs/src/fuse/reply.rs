@@ -61,8 +61,8 @@ pub struct OpenReply {
 }
 
 impl OpenReply {
-    /// A file's handle. All changes to a file go through the kernel's cache, so what it holds stays true when the file
-    /// is opened again, unless somebody else changes the store.
+    /// A file's handle. All changes to a file go through the kernel's page cache, so what it holds stays true when the
+    /// file is opened again, unless somebody else changes the store.
     pub fn file(handle: u64) -> OpenReply {
         let flags = match SHORT.get() {
             None => FopenFlags::FOPEN_KEEP_CACHE,

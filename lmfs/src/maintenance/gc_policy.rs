@@ -1,4 +1,5 @@
-//! When garbage is collected. Deleting, overwriting and packing leave it behind in the log.
+//! When garbage is collected. Deleting, overwriting and packing leave it behind in the log. Collecting it sooner makes
+//! a store smaller and writes more (write amplification).
 //!
 //! The indexer knows how to collect it. The housekeeper asks every 30 s whether enough has gathered, the packer asks
 //! after each batch and each run, and `lmfs gc` takes all there is.

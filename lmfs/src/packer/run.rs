@@ -170,6 +170,21 @@ struct Encoded {
     reference: u64,
 }
 
+/// What packing a stored block came to.
+enum Attempt {
+    New(New),
+    Ended(Outcome),
+    /// It was packed or merged for another place that shares it: nothing happened here.
+    Elsewhere,
+}
+
+/// What a stored block is coded as.
+enum Recoded {
+    New(Encoded),
+    /// Nothing, because the stored block with this number has the same bytes.
+    Same(u64),
+}
+
 /// The threads of one run and what they share.
 struct Workers<'a> {
     packer: &'a Packer,
@@ -286,7 +301,7 @@ impl Workers<'_> {
         let outcome = self.pack(&mut waiting, &mut sketch)?;
         let mut statistics = self.packer.statistics.lock();
         match outcome {
-            Ok(new) => {
+            Attempt::New(new) => {
                 statistics.worked(waiting.extent.raw_len.into());
                 drop(statistics);
                 let is_there = !matches!(new, New::Same(_));
@@ -306,11 +321,11 @@ impl Workers<'_> {
                 }
                 return Ok(());
             }
-            Err(Some(outcome)) => {
+            Attempt::Ended(outcome) => {
                 statistics.worked(waiting.extent.raw_len.into());
                 statistics.count(&waiting.extent, outcome);
             }
-            Err(None) => {}
+            Attempt::Elsewhere => {}
         }
         drop(statistics);
         self.done(&[id]);
@@ -323,40 +338,39 @@ impl Workers<'_> {
         }
     }
 
-    /// What a stored block becomes, or else what became of it. Nothing did, for this place, if it was packed or merged
-    /// for another one that shares it.
-    fn pack(&self, waiting: &mut Waiting, sketch: &mut Option<Sketch>) -> Result<Result<New, Option<Outcome>>, Error> {
+    /// What a stored block becomes, or else what became of it.
+    fn pack(&self, waiting: &mut Waiting, sketch: &mut Option<Sketch>) -> Result<Attempt, Error> {
         let store = &self.packer.store;
         let id = waiting.extent.id;
         match store.extent(waiting.ino, waiting.block)? {
             Some(now) if now.id == id && waiting.is_still(now.tag) => {}
-            Some(now) if !Tag(now.tag).needs_packing() => return Ok(Err(None)),
-            _ => return Ok(Err(Some(Outcome::Changed))),
+            Some(now) if !Tag(now.tag).needs_packing() => return Ok(Attempt::Elsewhere),
+            _ => return Ok(Attempt::Ended(Outcome::Changed)),
         }
         for _ in 0..TRIES {
             let Some(now) = store.stored_block(id)?.filter(|now| waiting.is_still(now.tag)) else {
-                return Ok(Err(Some(Outcome::Changed)));
+                return Ok(Attempt::Ended(Outcome::Changed));
             };
             // What it became would not be swapped in, now or in any later run. Nothing but its tag can change.
             if now.users > MAX_USERS {
                 return Ok(match Tag(now.tag).method() {
-                    Some(method) if Tag(now.tag).needs_packing() => Ok(New::Kept(Tag::packed(method))),
-                    _ => Err(Some(Outcome::Kept)),
+                    Some(method) if Tag(now.tag).needs_packing() => Attempt::New(New::Kept(Tag::packed(method))),
+                    _ => Attempt::Ended(Outcome::Kept),
                 });
             }
             // All of it, also what a truncate cut off here: another place may have it.
             waiting.extent = now.extent(id);
             match store.read_block_of(waiting.ino, waiting.block, &waiting.extent) {
-                Ok(first) => return Ok(self.encode(waiting, &first, sketch)?.map_err(Some)),
+                Ok(first) => return self.encode(waiting, &first, sketch),
                 // The garbage collector was quicker: the block lies elsewhere now.
                 Err(StoreError::Moved { .. }) => {}
                 Err(error @ (StoreError::Damaged { .. } | StoreError::Io { .. })) => {
-                    return Ok(Err(Some(self.failed(waiting, &error))));
+                    return Ok(Attempt::Ended(self.failed(waiting, &error)));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Err(Some(Outcome::Changed)))
+        Ok(Attempt::Ended(Outcome::Changed))
     }
 
     /// Bytes that are done of the blocks under way: each is coded, and decoded to be compared.
@@ -365,26 +379,21 @@ impl Workers<'_> {
     }
 
     /// What a stored block becomes, or what else became of it.
-    fn encode(
-        &self,
-        waiting: &Waiting,
-        first: &[u8],
-        sketch: &mut Option<Sketch>,
-    ) -> Result<Result<New, Outcome>, Error> {
+    fn encode(&self, waiting: &Waiting, first: &[u8], sketch: &mut Option<Sketch>) -> Result<Attempt, Error> {
         let stop = self.stop.child();
         let coded = self.coded(&waiting.extent, first, sketch, &stop);
         self.coded.fetch_add(stop.coded(), Ordering::Relaxed);
         let Encoded { tag, block, reference } = match coded {
-            Ok(Ok(encoded)) => encoded,
-            Ok(Err(same)) => return Ok(Ok(New::Same(same))),
+            Ok(Recoded::New(encoded)) => encoded,
+            Ok(Recoded::Same(same)) => return Ok(Attempt::New(New::Same(same))),
             Err(Unreadable::Codec(CodecError::Interrupted)) => return Err(Error::Interrupted),
             // It was coded anew, or deleted, since it was read.
-            Err(Unreadable::Store(StoreError::Moved { .. })) => return Ok(Err(Outcome::Changed)),
+            Err(Unreadable::Store(StoreError::Moved { .. })) => return Ok(Attempt::Ended(Outcome::Changed)),
             Err(error) => {
                 if error.casts_doubt() {
                     self.packer.store.distrust(waiting.extent.id);
                 }
-                return Ok(Err(self.failed(waiting, &error)));
+                return Ok(Attempt::Ended(self.failed(waiting, &error)));
             }
         };
         let old = Tag(waiting.extent.tag);
@@ -392,17 +401,17 @@ impl Workers<'_> {
         let is_quicker = old.method() == Some(Method::Model) && tag.method() != Some(Method::Model);
         if block.len() >= first.len() && !is_quicker {
             if !old.needs_packing() {
-                return Ok(Err(Outcome::Kept));
+                return Ok(Attempt::Ended(Outcome::Kept));
             }
             // Nothing is smaller: the stored block says from now on that it was tried.
             return Ok(match Header::parse(first) {
-                Ok(header) => Ok(New::Kept(Tag::packed(header.method))),
-                Err(error) => Err(self.failed(waiting, &error)),
+                Ok(header) => Attempt::New(New::Kept(Tag::packed(header.method))),
+                Err(error) => Attempt::Ended(self.failed(waiting, &error)),
             });
         }
         reserve::ensure(&self.packer.store, Purpose::Data)?;
         let pending = self.packer.store.append_again_pending(waiting.extent.id, &block)?;
-        Ok(Ok(New::Packed(tag, pending, reference)))
+        Ok(Attempt::New(New::Packed(tag, pending, reference)))
     }
 
     /// A stored block coded anew, or else another one with the same bytes.
@@ -412,14 +421,14 @@ impl Workers<'_> {
         first: &[u8],
         sketch: &mut Option<Sketch>,
         stop: &Stop,
-    ) -> Result<Result<Encoded, u64>, Unreadable> {
+    ) -> Result<Recoded, Unreadable> {
         let codec = &self.packer.codec;
         let raw = self
             .packer
             .contents
             .decode(extent, first, Some(&self.computing), stop)?;
         if let Some(same) = self.same(extent, &raw, stop)? {
-            return Ok(Err(same));
+            return Ok(Recoded::Same(same));
         }
         let found = sketch.insert(self.computing.install(|| Sketch::of(&raw)));
         let reference = self.packer.reference(extent.id, found, &self.computing, stop)?;
@@ -431,7 +440,7 @@ impl Workers<'_> {
         let tag = self.packer.dictionaries.lock().tag(&block)?;
         let needed = Codec::needs(&block)?.reference.is_some();
         let reference = reference.filter(|_| needed).map_or(0, |reference| reference.id);
-        Ok(Ok(Encoded { tag, block, reference }))
+        Ok(Recoded::New(Encoded { tag, block, reference }))
     }
 
     /// Another stored block with the same bytes. The store is asked on this thread: one of the computing ones could be

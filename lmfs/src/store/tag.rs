@@ -40,7 +40,7 @@ impl Tag {
 
     /// The tags of blocks that start behind the dictionary of this slot: of method mix, and of method model.
     pub fn behind(slot: u8) -> [Tag; 2] {
-        debug_assert!(slot < Tag::SLOTS);
+        assert!(slot < Tag::SLOTS, "there is no slot {slot}");
         [0, 1].map(|method| Tag(Tag::BEHIND + 2 * slot + method))
     }
 

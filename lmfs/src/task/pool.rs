@@ -1,4 +1,4 @@
-//! A fixed number of threads that run jobs: urgent ones first, idle ones when nothing urgent waits.
+//! A thread pool, a fixed number of threads that run jobs: urgent ones first, idle ones when nothing urgent waits.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};

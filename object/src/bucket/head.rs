@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::error::{Error, Result};
+use super::flaw::Flaw;
 
 /// The most bytes of a HEAD that are read: about 100,000 segments.
 pub const MAX_HEAD: u64 = 64 << 20;
@@ -180,24 +181,24 @@ impl Head {
             return Err(damaged("its checksum is another one".into()));
         }
         let head: Head = serde_json::from_slice(body).map_err(|e| damaged(e.to_string()))?;
-        head.check().map_err(damaged)?;
+        head.check().map_err(|flaw| damaged(flaw.to_string()))?;
         Ok(head)
     }
 
     /// What no HEAD of ours says.
-    fn check(&self) -> std::result::Result<(), String> {
+    fn check(&self) -> std::result::Result<(), Flaw> {
         let mut paths = HashSet::new();
         for file in &self.files {
             check_file(&file.path)?;
             if !paths.insert(&file.path) {
-                return Err(format!("{} is there twice", file.path));
+                return Err(Flaw::Twice(file.path.clone()));
             }
             let lengths = file.pieces.iter().map(|piece| piece.length);
             let len = lengths.fold(0, u64::saturating_add);
-            let start = hex::decode(&file.start).map_err(|_| format!("the first bytes of {}", file.path))?;
+            let start = hex::decode(&file.start).map_err(|_| Flaw::Start(file.path.clone()))?;
             let most = if file.path == CONFIG { MAX_CONFIG } else { MAX_FILE };
             if len > most || start.len() > MAX_START || start.len() as u64 > len {
-                return Err(format!("the length of {}", file.path));
+                return Err(Flaw::Length(file.path.clone()));
             }
         }
         let pieces = self.files.iter().flat_map(|file| &file.pieces);
@@ -206,7 +207,7 @@ impl Head {
             check_object(&piece.object)?;
             let digest = piece.sha256.len() == 64 && hex::decode(&piece.sha256).is_ok();
             if !digest || piece.length == 0 || piece.length > MAX_PIECE {
-                return Err(format!("what it says of {}", piece.object));
+                return Err(Flaw::Piece(piece.object.clone()));
             }
         }
         for staged in &self.staged {
@@ -222,7 +223,7 @@ impl Head {
         for dead in &self.dead {
             check_object(&dead.object)?;
             if needed.contains(dead.object.as_str()) {
-                return Err(format!("{} is needed, and is to be deleted", dead.object));
+                return Err(Flaw::NeededAndDead(dead.object.clone()));
             }
         }
         Ok(())
@@ -230,7 +231,7 @@ impl Head {
 }
 
 /// Whether a file is one that a store has. Whoever clones it makes these files, and no others.
-fn check_file(path: &str) -> std::result::Result<(), String> {
+fn check_file(path: &str) -> std::result::Result<(), Flaw> {
     let hex = |name: &str, len| name.len() == len && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let digits = |name: &str| name.len() == 8 && name.bytes().all(|b| b.is_ascii_digit());
     let good = match path.split_once('/') {
@@ -241,14 +242,14 @@ fn check_file(path: &str) -> std::result::Result<(), String> {
     };
     match good {
         true => Ok(()),
-        false => Err(format!("{path:?} is no file of a store")),
+        false => Err(Flaw::NoFile(path.to_owned())),
     }
 }
 
 /// Whether an object may be a piece: HEAD and its lock are none.
-fn check_object(object: &str) -> std::result::Result<(), String> {
+fn check_object(object: &str) -> std::result::Result<(), Flaw> {
     match object.starts_with("HEAD") {
-        true => Err(format!("{object:?} is no piece")),
+        true => Err(Flaw::NoPiece(object.to_owned())),
         false => check_path(object),
     }
 }
@@ -256,8 +257,8 @@ fn check_object(object: &str) -> std::result::Result<(), String> {
 /// Whether a path is one in a store's folder: a file, or a folder and a file, of letters, digits, `.` and `-`.
 ///
 /// # Errors
-/// Says that it is none: what is in a bucket must not lead out of the folder that it is fetched to.
-pub fn check_path(path: &str) -> std::result::Result<(), String> {
+/// [`Flaw::NoPath`]: what is in a bucket must not lead out of the folder that it is fetched to.
+pub fn check_path(path: &str) -> std::result::Result<(), Flaw> {
     let part = |part: &str| {
         let good = |b: u8| b.is_ascii_alphanumeric() || b == b'.' || b == b'-';
         !part.is_empty() && part.len() <= 200 && !part.starts_with('.') && part.bytes().all(good)
@@ -265,7 +266,7 @@ pub fn check_path(path: &str) -> std::result::Result<(), String> {
     let parts: Vec<&str> = path.split('/').collect();
     match parts.len() <= 2 && parts.iter().all(|p| part(p)) {
         true => Ok(()),
-        false => Err(format!("{path:?} is no path of a store")),
+        false => Err(Flaw::NoPath(path.to_owned())),
     }
 }
 

@@ -77,7 +77,7 @@ pub struct Stream {
     /// Remove the input when the output is complete
     #[arg(long, conflicts_with_all = ["stdout", "keep"])]
     pub rm: bool,
-    /// Blocks coded in parallel, each with up to 136 MiB of tables (34 MiB at -6); 0 means one per core
+    /// Blocks coded in parallel, where 0 means one per core. Each takes up to 136 MiB for tables (34 MiB at -6)
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(..=1024))]
     pub threads: u16,
@@ -119,13 +119,13 @@ pub struct Test {
 #[derive(Debug, Args)]
 #[command(after_help = TRAIN_EXAMPLES)]
 pub struct Train {
-    /// Samples: files, and folders with all that is in them
+    /// Files, and folders with all that is in them
     #[arg(required = true)]
     pub samples: Vec<PathBuf>,
     /// Name of the dictionary
     #[arg(short, long, value_name = "FILE")]
     pub output: PathBuf,
-    /// The most bytes of the dictionary, up to 1MiB
+    /// Largest size of the dictionary, up to 1MiB
     #[arg(long, value_name = "SIZE", value_parser = byte_size::parse, default_value = "256KiB")]
     pub size: u64,
     /// Overwrite an existing file
@@ -163,7 +163,7 @@ pub struct Eval {
     /// Do not measure the other programs on whole files
     #[arg(long)]
     pub blocks_only: bool,
-    /// Files and blocks in parallel; 0 means one per core
+    /// Files and blocks in parallel, where 0 means one per core
     #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
         value_parser = clap::value_parser!(u16).range(..=1024))]
     pub threads: u16,

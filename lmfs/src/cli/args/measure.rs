@@ -14,7 +14,8 @@ pub struct Paper {
     /// on text, pictures and sound, unchunked and in chunks of 2,048 bytes
     #[arg(long)]
     pub paper: bool,
-    /// What of lmfs to measure, which is mix (no language model), a built-in model, or the path of a GGUF file
+    /// Methods of lmfs to measure, each of which is mix (no language model), a built-in model, or the path of a GGUF
+    /// file
     #[arg(
         long,
         value_name = "METHOD,...",
@@ -22,7 +23,7 @@ pub struct Paper {
         default_value = "mix,tiny,small"
     )]
     pub with: Vec<String>,
-    /// Most bytes of each kind of data. Every file gives its share, from its start
+    /// The most bytes of each kind of data. Every file gives its share, from its start
     #[arg(long, value_name = "SIZE", value_parser = byte_size::parse, default_value = "256KiB")]
     pub limit: u64,
     /// Also measure learning in context, and write everything as one HTML page, with CSV files, into this folder. A run
@@ -46,9 +47,9 @@ Examples:
   lmfs generate --from mix --prompt speech.wav -o continued.wav
   lmfs generate --from mix --prompt photo.png -o halves.png
 
-Of lmfs's own predictors the distribution itself is used. Of gzip, zstd and lzma only lengths are known: bytes that \
-make the output n bits longer have probability 2^-n. Sound is continued as one byte a sample. Of a picture the lower \
-half is written anew, in grey, and shown beside the original.";
+lmfs's own predictors give the distribution itself. gzip, zstd and lzma give only lengths, and bytes that make the \
+output n bits longer have probability 2^-n. Sound is continued as one byte a sample. Of a picture the lower half is \
+written anew, in grey, and shown beside the original.";
 
 /// `lmfs generate`
 #[derive(Debug, Args)]
@@ -66,10 +67,10 @@ pub struct Generate {
     /// The same seed writes the same
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub seed: u64,
-    /// 1 writes with the probabilities that there are, less writes what is likelier, 0 the likeliest alone
+    /// 1 draws with the predicted probabilities, less prefers what is likelier, and 0 takes the likeliest alone
     #[arg(long, value_name = "T", default_value_t = 1.0, value_parser = temperature)]
     pub temperature: f64,
-    /// With gzip, zstd and lzma: bytes to draw together. Several bytes change a length where one does not
+    /// Bytes to draw together, with gzip, zstd and lzma. Several bytes change a length where one does not
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub step: u8,
     /// Engine of the language model: exact, llama or auto
@@ -80,10 +81,12 @@ pub struct Generate {
     pub output: Option<PathBuf>,
 }
 
-fn temperature(text: &str) -> Result<f64, String> {
+/// A text that is no temperature.
+#[derive(Debug, thiserror::Error)]
+#[error("a temperature is a number from 0 to 100")]
+struct NoTemperature;
+
+fn temperature(text: &str) -> Result<f64, NoTemperature> {
     let usable = |t: &f64| (0.0..=100.0).contains(t);
-    text.parse()
-        .ok()
-        .filter(usable)
-        .ok_or_else(|| format!("'{text}' is no temperature: 0 to 100 are"))
+    text.parse().ok().filter(usable).ok_or(NoTemperature)
 }

@@ -35,8 +35,7 @@ pub struct Init {
     /// Parity beside the log, 1% to 50%, from which `lmfs check --repair` can repair damaged regions
     #[arg(long, value_name = "PERCENT", value_parser = byte_size::parse_percent, default_value = "0")]
     pub parity: u8,
-    /// What new blocks are to be: never coded by the language model, only where that saves much, or as small as
-    /// possible
+    /// How new blocks are packed: without the language model, with it where that saves much, or as small as possible
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     pub prefer: Prefer,
     /// Print one JSON object
@@ -86,7 +85,7 @@ pub struct Mount {
     /// With --pack=idle, compress a file this many seconds after its last write [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub pack_idle: Option<u64>,
-    /// What new blocks are to be [default: as the store was made]
+    /// How new blocks are packed [default: as the store was made]
     #[arg(long, value_name = "WHAT", value_enum)]
     pub prefer: Option<Prefer>,
     /// Mount read-only
@@ -137,11 +136,11 @@ pub struct Pack {
     /// Blocks encoded in parallel [default: one per core]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// Also what is packed already, with the dictionaries, model and settings of now; a block changes only if it
-    /// becomes smaller or is no longer coded by the language model
+    /// Also pack again what is packed already, with the present dictionaries, model and settings. A block changes only
+    /// if it becomes smaller or no longer needs the language model
     #[arg(long)]
     pub again: bool,
-    /// What new blocks are to be [default: as the store was made]. A mounted store has its mount option for this
+    /// How new blocks are packed [default: as the store was made]. A mounted store has its mount option for this
     #[arg(long, value_name = "WHAT", value_enum)]
     pub prefer: Option<Prefer>,
     /// Print one JSON object at the end
@@ -264,8 +263,8 @@ Examples:
   lmfs push ~/archive s3://backup/archive --watch   a mounted store, repeatedly
   lmfs push ~/archive.lmfs /mnt/disk/archive        a folder instead of a bucket
 
-Others read it with `lmfs clone`. What is there is one state of the store at any time, and only what is new is stored. \
-One machine at a time pushes: the one that began last. docs/PLUGIN.md has the details.")]
+Others read it with `lmfs clone`. The bucket holds one state of the store at any time, and only what is new is \
+uploaded. Only one machine can push, which is the one that began last. docs/PLUGIN.md has the details.")]
 pub struct Push {
     /// Folder of a store, or where it is mounted
     #[arg(value_name = "STORE|MOUNTPOINT")]
@@ -279,7 +278,7 @@ pub struct Push {
     /// With --watch, how often
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub every: u64,
-    /// How long objects are kept that the store needs no more: whoever reads it may be behind for so long
+    /// How long to keep objects that the store needs no more. A reader may be that far behind
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, default_value = "24h")]
     pub keep_dead: Duration,
     /// Print one JSON object
@@ -293,8 +292,8 @@ pub struct Push {
 Examples:
   lmfs clone s3://backup/archive ~/archive.lmfs
 
-If it is interrupted, the same command goes on. The clone is the same store: do not push it to where it came from \
-while the first one is still in use.")]
+If it is interrupted, the same command goes on. The clone is the same store. Do not push it to where it \
+came from while the first one is still in use.")]
 pub struct CloneStore {
     /// What `lmfs push` was given
     #[arg(value_name = "URL")]

@@ -15,7 +15,7 @@ use rustix::fs::Mode;
 use rustix::net::{AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
 
-use super::{FILE, Progress, Reply, Request, name_of_mount, name_of_store, peer};
+use super::{FILE, Progress, ReadError, Reply, Request, name_of_mount, name_of_store, peer};
 use crate::error_chain::explain;
 use crate::mountinfo::MountInfo;
 
@@ -240,9 +240,10 @@ fn accept(listener: &UnixListener, shared: &Arc<Shared>, withdrawn: &AtomicBool)
 fn converse(stream: &UnixStream, service: &Arc<dyn Service>) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let request = match Request::read(stream)? {
+    let request = match Request::read(stream) {
         Ok(request) => request,
-        Err(error) => {
+        Err(ReadError::Io(error)) => return Err(error),
+        Err(ReadError::NoRequest(error)) => {
             let message = format!(
                 "this daemon (lmfs {}) does not understand the request: {error}",
                 env!("CARGO_PKG_VERSION")

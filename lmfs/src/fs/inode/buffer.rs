@@ -42,7 +42,8 @@ impl DirtyBlock {
         self.data.len()
     }
 
-    /// Copies the new bytes among those from `start` on over what `out` holds.
+    /// Copies the new bytes among those from `start` on over what `out` holds, so that a reader sees what is not
+    /// flushed yet (read-your-writes).
     pub fn overlay(&self, start: usize, out: &mut [u8]) {
         let window = start..start + out.len();
         for range in self.ranges.within(window) {

@@ -1,4 +1,4 @@
-//! Names, and which of them no directory may hold.
+//! Names, and which of them no directory may hold. Names are bytes, UTF-8 or not.
 
 use crate::fs::error::{Errno, Error, Result};
 use crate::fs::types::MAX_NAME;

@@ -1,4 +1,5 @@
-//! write: bytes go into memory; when much is dirty a flush is queued, when too much is, the writer waits.
+//! write: bytes go into memory; when much is dirty a flush is queued, when too much is, the writer waits. With O_APPEND
+//! the kernel says the offset.
 
 use std::ops::Range;
 use std::sync::Arc;
