@@ -61,18 +61,13 @@ def executors():
         options = {"threads_per_worker": 1, "dashboard_address": None, "host": "127.0.0.1"}
         clients = [Client(n_workers=number, **options) for number in (1, 2)]
         return [client.get_executor() for client in clients], lambda: [client.close() for client in clients]
+    import local_ray
     import ray
 
     sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "examples"))
     from ray_executor import RayExecutor
 
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 << 20,
-        _node_ip_address="127.0.0.1",
-    )
+    local_ray.start()
     return [RayExecutor(num_cpus=2), RayExecutor(num_cpus=1)], ray.shutdown
 
 

@@ -12,26 +12,22 @@ import lmfs
 ray = pytest.importorskip("ray")
 HERE = pathlib.Path(__file__).parent
 EXAMPLES = str(HERE.parents[1] / "examples")
+TOOLS = str(HERE.parents[1] / "tools")
 TEXT = b"".join(b"%08d GET /page/%d 200 %d\n" % (n, n // 13, n * 7919 % 1000) for n in range(30_000))
 SMALL = {"level": 4, "block_size": 16384, "piece": 65536}
 
 
 @pytest.fixture(scope="module")
 def executor():
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 << 20,
-        _node_ip_address="127.0.0.1",
-        runtime_env={"env_vars": {"PYTHONPATH": f"{EXAMPLES}:{HERE}"}},
-    )
-    sys.path.insert(0, EXAMPLES)
+    sys.path[:0] = [EXAMPLES, TOOLS]
+    import local_ray
     from ray_executor import RayExecutor
 
+    local_ray.start(runtime_env={"env_vars": {"PYTHONPATH": f"{EXAMPLES}:{HERE}"}})
     yield RayExecutor()
-    sys.path.remove(EXAMPLES)
     ray.shutdown()
+    for folder in (EXAMPLES, TOOLS):
+        sys.path.remove(folder)
 
 
 def test_a_killed_worker_costs_time_only(tmp_path, executor):
