@@ -21,20 +21,26 @@ pub struct ModelFile {
 }
 
 /// What is wrong with the model file of a store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 pub enum ModelFault {
     /// It is not there.
+    #[error("it is missing")]
     Missing,
     /// Its bytes hash to something else.
+    #[error("its SHA-256 is {found}")]
     Altered {
         /// What they hash to.
         found: Digest,
     },
     /// It is no model at all, or not as long as it says.
+    #[error("{reason}")]
     NotAModel {
         /// What is wrong with it.
         reason: String,
     },
+    /// It is there and cannot be read, or is [a link](Error::Symlink).
+    #[error(transparent)]
+    Unreadable(#[from] Error),
 }
 
 impl ModelFile {
@@ -62,34 +68,32 @@ impl ModelFile {
     /// Reads the model from the store folder `dir`, if its bytes still are the ones with this digest.
     ///
     /// # Errors
-    /// When it is there and cannot be read; [`Error::Symlink`].
-    pub fn read(&self, dir: &Directory) -> Result<std::result::Result<Vec<u8>, ModelFault>> {
+    /// [`ModelFault`].
+    pub fn read(&self, dir: &Directory) -> std::result::Result<Vec<u8>, ModelFault> {
         let opened = dir
             .directory("models")
             .and_then(|models| models.open_file(name(&self.digest), false));
         let mut file = match opened {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Err(ModelFault::Missing)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(ModelFault::Missing),
             Err(e) if e.raw_os_error() == Some(libc::ELOOP) => {
-                return Err(Error::Symlink {
-                    path: self.path.clone(),
-                });
+                let path = self.path.clone();
+                return Err(Error::Symlink { path }.into());
             }
-            Err(e) => return Err(at("open", &self.path)(e)),
+            Err(e) => return Err(at("open", &self.path)(e).into()),
         };
         let len = file.metadata().map_err(at("read", &self.path))?.len();
         let gguf = match gguf::read(&self.path.display().to_string(), &mut file, len) {
             Ok(gguf) => gguf,
-            Err(lmfs_codec::Error::Io { source, .. }) => return Err(at("read", &self.path)(source)),
-            Err(lmfs_codec::Error::UnusableModel { reason, .. }) => return Ok(Err(ModelFault::NotAModel { reason })),
-            Err(other) => return Err(other.into()),
+            Err(lmfs_codec::Error::Io { source, .. }) => return Err(at("read", &self.path)(source).into()),
+            Err(lmfs_codec::Error::UnusableModel { reason, .. }) => return Err(ModelFault::NotAModel { reason }),
+            Err(other) => return Err(Error::from(other).into()),
         };
         let found = Digest(Sha256::digest(&gguf).into());
-        Ok(if found == self.digest {
-            Ok(gguf)
-        } else {
-            Err(ModelFault::Altered { found })
-        })
+        if found != self.digest {
+            return Err(ModelFault::Altered { found });
+        }
+        Ok(gguf)
     }
 }
 
@@ -111,19 +115,20 @@ mod tests {
         let gguf = lmfs_codec::model::builtin::find("tiny").unwrap().gguf;
         let file = ModelFile::import(&store, dir.path(), gguf).unwrap();
         assert_eq!(file, ModelFile::new(dir.path(), file.digest));
-        assert_eq!(file.read(&store).unwrap().unwrap(), gguf);
+        assert_eq!(file.read(&store).unwrap(), gguf);
 
         let mut altered = gguf.to_vec();
         *altered.last_mut().unwrap() ^= 1;
         std::fs::write(&file.path, altered).unwrap();
-        assert!(matches!(file.read(&store).unwrap(), Err(ModelFault::Altered { .. })));
+        assert!(matches!(file.read(&store), Err(ModelFault::Altered { .. })));
         // Regression: a sparse file of 1 TiB was read into memory before it was hashed.
         let sparse = std::fs::OpenOptions::new().write(true).open(&file.path).unwrap();
         sparse.set_len(1 << 40).unwrap();
-        assert!(matches!(file.read(&store).unwrap(), Err(ModelFault::NotAModel { .. })));
+        assert!(matches!(file.read(&store), Err(ModelFault::NotAModel { .. })));
         std::fs::remove_file(&file.path).unwrap();
-        assert_eq!(file.read(&store).unwrap(), Err(ModelFault::Missing));
+        assert!(matches!(file.read(&store), Err(ModelFault::Missing)));
         std::os::unix::fs::symlink("/etc/hostname", &file.path).unwrap();
-        assert!(matches!(file.read(&store), Err(Error::Symlink { .. })));
+        let read = file.read(&store);
+        assert!(matches!(read, Err(ModelFault::Unreadable(Error::Symlink { .. }))));
     }
 }

@@ -208,8 +208,9 @@ fn open_model(folder: &Folder, config: &ModelConfig) -> Result<Loaded> {
             format!("{why}. What the model coded cannot be read and nothing can be packed; everything else works");
         Ok((None, Some(fault)))
     };
-    let gguf = match file.read(folder.dir())? {
+    let gguf = match file.read(folder.dir()) {
         Ok(gguf) => gguf,
+        Err(ModelFault::Unreadable(error)) => return Err(error),
         Err(ModelFault::Missing) => {
             return without(format!(
                 "the model {} is missing: put the file with this SHA-256 back as {}",
