@@ -7,8 +7,9 @@ use super::{DataLayout, Front, Predictor, data_layout, sound};
 use crate::entropy::range_coder::{Decoder, Encoder, StreamEnd};
 use crate::{Result, Stop};
 
-/// Bytes on which layouts are tried.
+/// Bytes on which layouts are tried, at least, and their share of a large block: some layouts learn more slowly.
 const TRIAL: usize = 16384;
+const TRIAL_SHARE: usize = 8;
 /// Bytes after which a trial is compared with the best one so far.
 const TRIAL_STEP: usize = 1024;
 
@@ -38,12 +39,13 @@ fn trial(predictor: &mut Predictor, raw: &[u8], stop: &Stop) -> Result<(DataLayo
     if let [only] = candidates.as_slice() {
         return Ok((*only, None));
     }
-    let start = if raw.len() > TRIAL {
-        data_layout::busy(raw, TRIAL) & !3
+    let len = TRIAL.max(raw.len() / TRIAL_SHARE);
+    let start = if raw.len() > len {
+        data_layout::busy(raw, len) & !3
     } else {
         0
     };
-    let sample = raw.get(start..).and_then(|rest| rest.get(..TRIAL)).unwrap_or(raw);
+    let sample = raw.get(start..).and_then(|rest| rest.get(..len)).unwrap_or(raw);
     let mut best: Option<(DataLayout, Vec<u8>)> = None;
     for layout in candidates {
         let most = best.as_ref().map_or(usize::MAX, |(_, payload)| payload.len());
@@ -91,6 +93,7 @@ fn begin<'a>(predictor: &mut Predictor, raw: &'a [u8], layout: DataLayout) -> (E
     let layout = layout.checked();
     let bytes = match layout {
         DataLayout::Sound(_) => Cow::Owned(sound::forward(raw)),
+        DataLayout::BigEndianSound(_) => Cow::Owned(sound::shift(raw.to_vec())),
         _ => Cow::Borrowed(raw),
     };
     predictor.reset_as(&[raw.len()], false, layout);
@@ -127,6 +130,7 @@ pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize, stop: &Stop
     let bytes = predictor.take();
     Ok(match layout {
         DataLayout::Sound(_) => sound::inverse(bytes),
+        DataLayout::BigEndianSound(_) => sound::shift(bytes),
         _ => bytes,
     })
 }

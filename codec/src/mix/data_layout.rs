@@ -13,6 +13,8 @@ pub enum DataLayout {
     Records(u16),
     /// 16-bit little-endian samples of this many channels (1 or 2).
     Sound(u8),
+    /// 16-bit big-endian samples of this many channels (1 or 2).
+    BigEndianSound(u8),
     /// Samples of one byte of this many channels (1 or 2).
     ByteSound(u8),
     /// Rows of pixels of this many bytes (1 to 4), and bytes of a row.
@@ -53,6 +55,7 @@ impl DataLayout {
             DataLayout::Records(len) => [&[1][..], &len.to_le_bytes()].concat(),
             DataLayout::Sound(channels) => vec![channels.saturating_add(1)],
             DataLayout::ByteSound(channels) => vec![channels.saturating_add(4)],
+            DataLayout::BigEndianSound(channels) => vec![channels.saturating_add(9)],
             DataLayout::Picture(channels, row) => [&[7, channels][..], &row.to_le_bytes()].concat(),
         }
     }
@@ -67,6 +70,7 @@ impl DataLayout {
             },
             [code @ 2..=3, rest @ ..] => Some((DataLayout::Sound(code - 1), rest)),
             [code @ 5..=6, rest @ ..] => Some((DataLayout::ByteSound(code - 4), rest)),
+            [code @ 10..=11, rest @ ..] => Some((DataLayout::BigEndianSound(code - 9), rest)),
             [7, channels @ 1..=4, low, high, rest @ ..] => match u16::from_le_bytes([*low, *high]) {
                 row if row > u16::from(*channels) => Some((DataLayout::Picture(*channels, row), rest)),
                 _ => None,
@@ -79,6 +83,7 @@ impl DataLayout {
     fn of(form: Form) -> Option<DataLayout> {
         let channels = u8::try_from(form.channels).ok()?;
         Some(match (form.row, form.bits) {
+            (0, 16) if form.big_endian => DataLayout::BigEndianSound(channels),
             (0, 16) => DataLayout::Sound(channels),
             (0, _) => DataLayout::ByteSound(channels),
             (row, _) => DataLayout::Picture(channels, u16::try_from(row).ok()?),
@@ -98,7 +103,8 @@ impl DataLayout {
         match self {
             DataLayout::Plain => 0,
             DataLayout::Records(len) => u32::from(len),
-            DataLayout::Sound(_) | DataLayout::ByteSound(_) | DataLayout::Picture(..) => 0,
+            DataLayout::Sound(_) | DataLayout::BigEndianSound(_) => 0,
+            DataLayout::ByteSound(_) | DataLayout::Picture(..) => 0,
         }
     }
 
@@ -106,7 +112,7 @@ impl DataLayout {
     pub(super) fn form(self) -> Option<Form> {
         let (bits, channels, row) = match self {
             DataLayout::Plain | DataLayout::Records(_) => return None,
-            DataLayout::Sound(channels) => (16, channels, 0),
+            DataLayout::Sound(channels) | DataLayout::BigEndianSound(channels) => (16, channels, 0),
             DataLayout::ByteSound(channels) => (8, channels, 0),
             DataLayout::Picture(channels, row) => (8, channels, row),
         };
@@ -114,6 +120,7 @@ impl DataLayout {
             bits,
             channels: usize::from(channels),
             row: usize::from(row),
+            big_endian: matches!(self, DataLayout::BigEndianSound(_)),
         })
     }
 

@@ -9,6 +9,8 @@ pub(super) struct Form {
     pub(super) channels: usize,
     /// Numbers of a row of pixels; 0 for sound.
     pub(super) row: usize,
+    /// Whether the high byte of 16 bits is the first one in the block. It is coded first in any case.
+    pub(super) big_endian: bool,
 }
 
 impl Form {

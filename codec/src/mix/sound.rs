@@ -19,6 +19,14 @@ pub(super) fn inverse(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// Big-endian signed samples as unsigned ones, and back.
+pub(super) fn shift(mut bytes: Vec<u8>) -> Vec<u8> {
+    for [high, _] in bytes.as_chunks_mut::<2>().0 {
+        *high ^= 0x80;
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +35,7 @@ mod tests {
         #[test]
         fn any_bytes_return(raw: Vec<u8>) {
             assert_eq!(inverse(forward(&raw)), raw);
+            assert_eq!(shift(shift(raw.clone())), raw);
         }
     }
 
@@ -35,5 +44,7 @@ mod tests {
         let samples = [i16::MIN, -2, -1, 0, 1, 300, i16::MAX];
         let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         assert!(forward(&bytes).as_chunks::<2>().0.is_sorted());
+        let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_be_bytes()).collect();
+        assert!(shift(bytes).as_chunks::<2>().0.is_sorted());
     }
 }

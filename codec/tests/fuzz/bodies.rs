@@ -399,12 +399,13 @@ fn mixed(predictor: &mut Predictor, data: &[u8]) {
     let payload = mix::encode(predictor, raw, &stop).unwrap();
     assert_eq!(mix::decode(predictor, &payload, raw.len(), &stop).unwrap(), raw);
     let row = u16::from_le_bytes([lead[1], lead[2]]);
-    let shape = match lead[0] % 10 {
+    let shape = match lead[0] % 11 {
         0 => DataLayout::Plain,
         1 => DataLayout::Records(row),
         channels @ 2..4 => DataLayout::Sound(channels - 1),
         channels @ 4..6 => DataLayout::ByteSound(channels - 3),
-        channels => DataLayout::Picture(channels - 5, row),
+        channels @ 6..10 => DataLayout::Picture(channels - 5, row),
+        _ => DataLayout::BigEndianSound(1 + (row & 1) as u8),
     };
     let payload = mix::encode_as(predictor, raw, shape, &stop).unwrap();
     assert_eq!(

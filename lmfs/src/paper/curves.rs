@@ -15,6 +15,12 @@ use crate::generate::Predicted;
 const LENGTH: usize = 4096;
 const STARTS: usize = 24;
 
+/// What 95 % of Student's distribution lie within, by degrees of freedom from 1 on.
+const STUDENT: [f64; STARTS - 1] = [
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+    2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069,
+];
+
 /// First bytes of the ranges that are averaged.
 const EDGES: [usize; 9] = [0, 32, 64, 128, 256, 512, 1024, 2048, LENGTH];
 
@@ -109,13 +115,14 @@ fn point(costs: &[Vec<f64>], from: usize, to: usize) -> Option<Point> {
         .collect();
     let rates = rates?;
     let n = rates.len() as f64;
+    let student = STUDENT.get(rates.len().checked_sub(2)?)?;
     let mean = rates.iter().sum::<f64>() / n;
     let variance = rates.iter().map(|rate| (rate - mean).powi(2)).sum::<f64>() / (n - 1.0);
     Some(Point {
         from,
         to,
         rate: mean,
-        band: 1.96 * (variance / n).sqrt(),
+        band: student * (variance / n).sqrt(),
         texts: rates.len(),
     })
 }
@@ -130,7 +137,7 @@ mod tests {
         let costs = vec![vec![8.0; 4], vec![4.0; 4], vec![0.0; 4]];
         let point = point(&costs, 0, 4).unwrap();
         assert_eq!((point.rate, point.texts), (0.5, 3));
-        assert!((point.band - 1.96 * 0.5 / 3_f64.sqrt()).abs() < 1e-12);
+        assert!((point.band - 4.303 * 0.5 / 3_f64.sqrt()).abs() < 1e-12);
         assert!(super::point(&costs, 2, 5).is_none(), "a text is too short");
     }
 }

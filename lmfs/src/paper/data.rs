@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 
+use lmfs_codec::mix::DataLayout;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -81,6 +82,21 @@ impl DataSet {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.raw.len() as u64).sum()
+    }
+
+    /// How lmfs predicts it best without looking.
+    #[must_use]
+    pub fn layout(&self) -> DataLayout {
+        match self.pieces.first().map(|piece| piece.form) {
+            Some(Form::Picture { width, channels, .. }) => {
+                match (u8::try_from(channels), u16::try_from(width * channels)) {
+                    (Ok(channels), Ok(row)) => DataLayout::Picture(channels, row),
+                    _ => DataLayout::Plain,
+                }
+            }
+            Some(Form::Sound { bits: 8, .. }) => DataLayout::ByteSound(1),
+            _ => DataLayout::Plain,
+        }
     }
 
     /// All but the bytes.

@@ -23,8 +23,8 @@ pub struct Circumstances {
 const STYLE: &str = "\
 body{font:16px/1.5 system-ui,sans-serif;color:#111;background:#fff;max-width:1180px;margin:0 auto;padding:0 12px}\
 h1{font-size:1.6em}h2{margin-top:2em;border-bottom:1px solid #ccc}\
-.wide{overflow-x:auto}.words td{text-align:left;white-space:normal}\
-table{border-collapse:collapse;font-size:.9em;margin:.5em 0}\
+.wide{overflow-x:auto}.words td,.words th{text-align:left}.words td:nth-child(2){white-space:normal;min-width:11em}\
+table{border-collapse:separate;border-spacing:0;font-size:.9em;margin:.5em 0}\
 th,td{padding:.15em .6em;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}\
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:#fff}\
 .best{font-weight:bold}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(340px,100%),1fr));gap:1em}\
@@ -32,7 +32,7 @@ figure{margin:0}figcaption{font-weight:bold}svg{width:100%;max-width:560px;heigh
 svg text{font:12px system-ui,sans-serif;fill:#333}.grid{stroke:#ddd}.legend{font-size:.85em;margin:0}\
 .legend span{margin-right:1em;white-space:nowrap}.key{width:24px;height:8px}\
 code{background:#f3f3f3;padding:.1em .3em;overflow-wrap:anywhere}\
-@media print{.wide{overflow:visible}table{font-size:.7em}figure,.wide,tr{break-inside:avoid}\
+@media print{body{font-size:13px}.wide{overflow:visible}table{font-size:.75em}figure,.wide,tr{break-inside:avoid}\
 h2,h2+p{break-after:avoid}}";
 
 /// Writes `index.html`, `rates.csv`, `curves.csv` and `tokenization.csv` into a folder.

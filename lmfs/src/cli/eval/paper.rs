@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use lmfs_codec::Stop;
-use lmfs_codec::mix::DataLayout;
 use lmfs_codec::model::{EngineChoice, LanguageModel, ModelSource, builtin};
 use parking_lot::Mutex;
 
@@ -125,12 +124,11 @@ fn tokenization(
         })
         .collect();
     let progress = |share: f64, left: Option<Duration>| {
-        let note = left.map_or_else(String::new, |left| format!("about {} left", minutes(left)));
+        let left = left.map_or_else(String::new, |left| format!(", about {} left", minutes(left)));
         meter.lock().show(&Progress {
             stage: "smaller vocabularies".into(),
-            done: (share * 1000.0) as u64,
-            total: 1000,
-            note,
+            note: format!("{:.0} %{left}", 100.0 * share),
+            ..Progress::default()
         });
     };
     let found = |rate: &paper::Rate| kept.map_or(Ok(()), |kept| kept.add_rate(rate));
@@ -157,7 +155,7 @@ fn curves(
                 continue;
             }
             let open = || match &method.model {
-                None => Ok(Predicted::mix(DataLayout::Plain)),
+                None => Ok(Predicted::mix(set.layout())),
                 Some((model, _)) => Predicted::model(Arc::clone(model)).map_err(|error| Error::Compressor {
                     compressor: method.name.clone(),
                     path: set.name.into(),
