@@ -39,7 +39,10 @@ pub(super) fn candidates(raw: &[u8]) -> Vec<Form> {
     };
     let text = is_text(raw);
     if !text {
-        for (number, big_endian) in [(i16::from_le_bytes as fn([u8; 2]) -> i16, false), (i16::from_be_bytes, true)] {
+        for (number, big_endian) in [
+            (i16::from_le_bytes as fn([u8; 2]) -> i16, false),
+            (i16::from_be_bytes, true),
+        ] {
             let samples: Vec<i32> = raw.as_chunks().0.iter().map(|pair| number(*pair).into()).collect();
             let channels = (1..=2).filter(|channels| is_sound(&samples, *channels));
             found.extend(channels.map(|channels| sound(16, channels, big_endian)));
@@ -116,8 +119,14 @@ fn equal_channels(raw: &[u8]) -> Option<usize> {
     let mut counts = [0_usize; 12];
     let best = |counts: &[usize; 12]| {
         let all: usize = counts.iter().sum();
-        let at_starts = |channels: usize| (0..channels).map(|i| counts.iter().skip(i).step_by(channels).sum()).max();
-        EQUAL.into_iter().find(|&channels| at_starts(channels).is_some_and(|most: usize| most * 16 >= all * 15))
+        let at_starts = |channels: usize| {
+            (0..channels)
+                .map(|i| counts.iter().skip(i).step_by(channels).sum())
+                .max()
+        };
+        EQUAL
+            .into_iter()
+            .find(|&channels| at_starts(channels).is_some_and(|most: usize| most * 16 >= all * 15))
     };
     let mut changes = 0;
     for i in (start..raw.len()).filter(|&i| raw[i] != raw[i - 1]) {

@@ -1,7 +1,10 @@
 //! Compressors that are measured where they are installed.
 
-use std::fs;
-use std::process::{Command, Stdio};
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use lmfs_codec::Stop;
 
@@ -75,10 +78,10 @@ impl Program {
     fn run(
         &self,
         args: &[&str],
-        folder: &std::path::Path,
-        from: &str,
-        to: &str,
+        folder: &Path,
+        (from, to): (&str, &str),
         raw: &[String],
+        stop: &Stop,
     ) -> Result<Vec<u8>, Fault> {
         let mut command = Command::new(self.program);
         for arg in args {
@@ -90,12 +93,33 @@ impl Program {
                 other => command.arg(other),
             };
         }
-        let done = command.current_dir(folder).stdin(Stdio::null()).output()?;
-        if !done.status.success() {
-            let said = String::from_utf8_lossy(&done.stderr);
-            return Err(format!("{} ended with {}: {}", self.program, done.status, said.trim()).into());
+        let said = folder.join("said");
+        command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
+        let status = end_of(command.stderr(File::create(&said)?), stop)?;
+        if !status.success() {
+            let said = fs::read(&said)?;
+            let said = String::from_utf8_lossy(&said);
+            return Err(format!("{} ended with {status}: {}", self.program, said.trim()).into());
         }
         Ok(fs::read(folder.join(to))?)
+    }
+}
+
+/// Runs a program to its end, or ends it when `stop` is set: on much data they take minutes.
+fn end_of(command: &mut Command, stop: &Stop) -> Result<ExitStatus, Fault> {
+    let mut child = command.spawn()?;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status);
+        }
+        if let Err(stopped) = stop.check() {
+            child.kill()?;
+            child.wait()?;
+            return Err(stopped.into());
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(50));
     }
 }
 
@@ -135,12 +159,37 @@ impl Compressor for Program {
         }
         let folder = tempfile::tempdir()?;
         fs::write(folder.path().join("raw"), bytes)?;
-        let packed = self.run(self.compress, folder.path(), "raw", "packed.zpaq", &options)?;
-        let back = self.run(self.decompress, folder.path(), "packed.zpaq", "back", &options)?;
+        let packed = self.run(self.compress, folder.path(), ("raw", "packed.zpaq"), &options, stop)?;
+        let back = self.run(self.decompress, folder.path(), ("packed.zpaq", "back"), &options, stop)?;
         checked(packed, &back, bytes)
     }
 
     fn takes_chunks(&self) -> bool {
         self.chunks
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Regression: an interrupt waited for `brotli -q 11` on megabytes.
+    #[test]
+    fn a_program_ends_with_the_work() {
+        let (stop, begun) = (Stop::new(), Instant::now());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(50));
+                stop.set();
+            });
+            let ended = end_of(Command::new("sleep").arg("60"), &stop);
+            assert!(ended.is_err(), "{ended:?}");
+        });
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let failed = end_of(Command::new("sh").args(["-c", "exit 3"]), &Stop::new()).unwrap();
+        assert_eq!(failed.code(), Some(3));
     }
 }

@@ -376,11 +376,20 @@ fn media<'a, M: Media>(
     ))
 }
 
-/// Which of these lengths fit into the limit, the largest first. Where none does, the smallest is taken.
+/// How many times the limit a whole file may have where none fits.
+const MOST_OVER: u64 = 4;
+
+/// Which of these lengths fit into the limit, the largest first. Where none does, the smallest is taken if it is not
+/// much larger.
 fn largest(lens: &[u64], limit: u64) -> Vec<usize> {
     let mut order: Vec<(u64, usize)> = lens.iter().copied().zip(0..).collect();
     order.sort_by_key(|(len, i)| (std::cmp::Reverse(*len), *i));
-    let mut room = limit.max(order.last().map_or(0, |(len, _)| *len));
+    let smallest = order.last().map_or(0, |(len, _)| *len);
+    let mut room = if smallest <= limit.saturating_mul(MOST_OVER) {
+        limit.max(smallest)
+    } else {
+        limit
+    };
     order.retain(|(len, _)| {
         let left = room.checked_sub(*len);
         room = left.unwrap_or(room);
@@ -421,6 +430,8 @@ mod tests {
         assert_eq!(largest(&[10, 50, 30], 45), [2, 0]);
         assert_eq!(largest(&[10, 50, 30], 5), [0]);
         assert_eq!(largest(&[], 5), [0; 0]);
+        // Regression: with a limit of 4 KiB a photograph of a megabyte was to take hours.
+        assert_eq!(largest(&[10, 50, 30], 2), [0; 0]);
     }
 
     #[test]

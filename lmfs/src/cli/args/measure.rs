@@ -23,7 +23,8 @@ pub struct Paper {
         default_value = "mix,tiny,small"
     )]
     pub with: Vec<String>,
-    /// The most bytes of each kind of data. Every file gives its share, from its start
+    /// The most bytes of each kind of data. Every file gives its share, from its start. One whole picture or sound may
+    /// have four times as much
     #[arg(long, value_name = "SIZE", value_parser = byte_size::parse, default_value = "256KiB")]
     pub limit: u64,
     /// Also measure learning in context, and write everything as one HTML page, with CSV files, into this folder. A run
