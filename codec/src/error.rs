@@ -169,7 +169,9 @@ impl Error {
     }
 
     /// Whether what was read is not what was written: [recovery](crate::stream::StreamOptions::recover) goes on after
-    /// such an error. Other errors say that it cannot be read here or now, though it may be whole.
+    /// such an error, and leaves a gap. Other errors say that it cannot be read here or now, though it may be whole.
+    /// [`Error::MissingDictionary`] is one of these, but recovery goes on after it, too, if any block can be decoded: a
+    /// damaged byte may name any dictionary.
     pub fn is_damage(&self) -> bool {
         matches!(
             self,

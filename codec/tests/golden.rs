@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use lmfs_codec::model::{EngineChoice, LoadOptions, builtin, load_bytes};
 use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, StreamOptions};
-use lmfs_codec::{Codec, Error, Header, Method, Options, Result};
+use lmfs_codec::{Codec, Error, Header, Method, Options, Result, Stop};
 
 /// A container `NAME.lmz`, what it decodes to, and the method of all its blocks.
 struct Golden {
@@ -86,20 +86,36 @@ fn decode(container: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// The methods of a container's blocks.
-fn methods(container: &[u8]) -> BTreeSet<Method> {
-    let header = ContainerHeader::parse(container).unwrap();
-    let mut rest = &container[header.to_bytes().len()..];
-    let mut found = BTreeSet::new();
+/// The blocks that these bytes begin with.
+fn blocks(mut rest: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
     // The payload's length is at 7 (docs/FORMAT.md); what follows the last block begins with `b5 54`.
     while rest.starts_with(b"\xb5\x4c") {
         let payload = u32::from_le_bytes([rest[7], rest[8], rest[9], 0]);
         let (block, after) = rest.split_at(Header::LEN + payload as usize);
-        found.insert(Header::parse(block).unwrap().method);
+        found.push(block);
         rest = after;
     }
     found
 }
+
+/// The methods of a container's blocks.
+fn methods(container: &[u8]) -> BTreeSet<Method> {
+    let header = ContainerHeader::parse(container).unwrap();
+    let blocks = blocks(&container[header.to_bytes().len()..]);
+    blocks
+        .iter()
+        .map(|block| Header::parse(block).unwrap().method)
+        .collect()
+}
+
+/// Blocks in a row without a container, because no block of a container names a reference. What they decode to begins at
+/// these places of `text.txt`, and their reference is its head.
+const REFERRING: (&str, [usize; 4]) = ("mix-reference.blocks", [100, 1800, 3000, 4200]);
+/// Bytes of each of them.
+const BLOCK: usize = 1024;
+/// Bytes of the reference.
+const REFERENCE: usize = 2048;
 
 #[test]
 fn golden_containers_decode() {
@@ -110,6 +126,23 @@ fn golden_containers_decode() {
         let content = std::fs::read(path(golden.content)).unwrap();
         assert!(decoded == content, "{} decodes to other bytes", golden.name);
     }
+}
+
+#[test]
+fn golden_blocks_behind_a_reference_decode() {
+    let (name, starts) = REFERRING;
+    let text = std::fs::read(path("text.txt")).unwrap();
+    let file = std::fs::read(path(name)).unwrap();
+    let blocks = blocks(&file);
+    let codec = codec(None, Options::default()).unwrap();
+    let mut layouts = BTreeSet::new();
+    assert_eq!(blocks.len(), starts.len());
+    for (block, start) in blocks.into_iter().zip(starts) {
+        layouts.insert(block[Header::LEN]);
+        let decoded = codec.decode_behind(block, Some(&text[..REFERENCE]), &Stop::new()).unwrap();
+        assert!(decoded == text[start..start + BLOCK], "the block of {start} decodes to other bytes");
+    }
+    assert_eq!(layouts, BTreeSet::from([8, 9]), "without and with a dictionary");
 }
 
 /// Writes the containers that are missing; those that are there stay as they are.
@@ -136,5 +169,15 @@ fn make() {
             .write_all(&std::fs::read(path(golden.content)).unwrap())
             .unwrap();
         std::fs::write(to, encoder.finish().unwrap()).unwrap();
+    }
+    let (name, starts) = REFERRING;
+    if !path(name).exists() {
+        let text = std::fs::read(path("text.txt")).unwrap();
+        let codec = codec(None, Options::default()).unwrap();
+        let block = |start: usize| {
+            let raw = &text[start..start + BLOCK];
+            codec.encode_behind(raw, &[], &[&text[..REFERENCE]], &Stop::new()).unwrap()
+        };
+        std::fs::write(path(name), starts.map(block).concat()).unwrap();
     }
 }

@@ -13,7 +13,7 @@ pub const MAX_TARGET: usize = 4095;
 pub const MAX_XATTR: usize = 65536;
 
 /// Most stored blocks that are needed to decode another one: it refers to one, which refers to the next, and so on.
-pub const MAX_CHAIN: usize = 4;
+pub const MAX_CHAIN: usize = 8;
 
 /// Where a block's bytes lie in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

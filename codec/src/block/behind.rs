@@ -76,8 +76,10 @@ fn sample(raw: &[u8]) -> &[u8] {
     raw.get(start..start + SAMPLE).unwrap_or(raw)
 }
 
-/// A reference must save one byte of so many raw ones: reading the block takes twice the time then.
-const REFERENCE_WORTH: usize = 256;
+/// A reference must save one byte of so many raw ones, because reading the block takes twice the time then.
+const REFERENCE_WORTH: usize = 128;
+/// A block behind a reference that is so many times smaller than expected without one is as good as it can be.
+const FAR_SMALLER: usize = 4;
 
 /// The dictionary that suits a block, and what a sample of the block takes behind it.
 struct Suited<'a> {
@@ -88,36 +90,34 @@ struct Suited<'a> {
     cold: Option<Vec<u8>>,
 }
 
+impl Suited<'_> {
+    /// Whether a payload of `len` bytes for `raw` ones is so many `times` smaller than the sample promises.
+    fn is_smaller(&self, times: usize, len: usize, raw: usize) -> bool {
+        len * times * self.sample.len() <= self.taken * raw
+    }
+}
+
 impl Predicting {
     /// Codes a block without a language model, behind the dictionary of `candidates` that makes it smallest, or behind
-    /// none; and behind `reference`, if there is one and that saves enough.
+    /// none; and behind one of `references`, if that saves enough.
     pub(super) fn encode_mix(
         &self,
         raw: &[u8],
         candidates: &[DictionaryId],
-        reference: &[u8],
+        references: &[&[u8]],
         stop: &Stop,
     ) -> Result<Vec<u8>> {
         self.with_mixer(|mixer| {
-            if candidates.is_empty() && reference.is_empty() {
+            if candidates.is_empty() && references.is_empty() {
                 return mix::encode(mixer, raw, stop);
             }
             // Choosing a dictionary on a sample costs a part of coding the block, and is right nearly always.
             let suited = self.suited(mixer, raw, candidates, stop)?;
-            if reference.is_empty() {
+            let Some(behind) = best_behind(mixer, &suited, references, raw, stop)? else {
                 return alone(mixer, suited, raw, stop);
-            }
-            let front = Front {
-                dictionary: suited.dictionary.as_ref().map(|(_, warm)| warm.as_ref()),
-                reference,
             };
-            let needs = Needs {
-                dictionary: suited.dictionary.as_ref().map(|(id, _)| *id),
-                reference: Some(ReferenceDigest::of(reference)),
-            };
-            let behind = needs.payload(&mix::encode_behind(mixer, front, raw, stop)?);
             // Far smaller than the sample promises without it: no need to look.
-            if behind.len() * 2 * suited.sample.len() <= suited.taken * raw.len() {
+            if suited.is_smaller(2, behind.len(), raw.len()) {
                 return Ok(behind);
             }
             let alone = alone(mixer, suited, raw, stop)?;
@@ -187,6 +187,43 @@ fn behind(warm: &WarmState) -> Front<'_> {
         dictionary: Some(warm),
         reference: &[],
     }
+}
+
+/// The smallest payload of a block behind one of these references. A dictionary helps one that is not much like its
+/// reference, and is tried on the first of them.
+fn best_behind(
+    mixer: &mut Predictor,
+    suited: &Suited<'_>,
+    references: &[&[u8]],
+    raw: &[u8],
+    stop: &Stop,
+) -> Result<Option<Vec<u8>>> {
+    let mut best: Option<Vec<u8>> = None;
+    let mut dictionaries = vec![None];
+    dictionaries.extend(suited.dictionary.as_ref().map(Some));
+    for reference in references {
+        let mut used = None;
+        for dictionary in std::mem::take(&mut dictionaries) {
+            let front = Front {
+                dictionary: dictionary.map(|(_, warm)| warm.as_ref()),
+                reference,
+            };
+            let needs = Needs {
+                dictionary: dictionary.map(|(id, _)| *id),
+                reference: Some(ReferenceDigest::of(reference)),
+            };
+            let behind = needs.payload(&mix::encode_behind(mixer, front, raw, stop)?);
+            let is_enough = suited.is_smaller(FAR_SMALLER, behind.len(), raw.len());
+            if best.as_ref().is_none_or(|best| behind.len() < best.len()) {
+                (best, used) = (Some(behind), dictionary);
+            }
+            if is_enough {
+                return Ok(best);
+            }
+        }
+        dictionaries = vec![used];
+    }
+    Ok(best)
 }
 
 /// The payload of a block without a reference.
@@ -275,7 +312,7 @@ mod tests {
         let mut raw = reference.clone();
         raw.splice(700..705, b"a few other bytes".iter().copied());
         let alone = codec.encode(&raw, &stop).unwrap();
-        let behind = codec.encode_behind(&raw, &[], &reference, &stop).unwrap();
+        let behind = codec.encode_behind(&raw, &[], &[&reference], &stop).unwrap();
         assert!(behind.len() * 3 < alone.len(), "{} for {}", behind.len(), alone.len());
         let needed = ReferenceDigest::of(&reference);
         assert_eq!(Codec::needs(&behind).unwrap().reference, Some(needed));
@@ -294,7 +331,7 @@ mod tests {
         );
 
         // One that does not help is not needed for ever.
-        let strange = codec.encode_behind(&raw, &[], &noise(), &stop).unwrap();
+        let strange = codec.encode_behind(&raw, &[], &[&noise()], &stop).unwrap();
         assert_eq!(strange, alone);
         assert_eq!(codec.decode_behind(&alone, Some(&reference), &stop).unwrap(), raw);
     }
@@ -314,7 +351,7 @@ mod tests {
         let raw = [b"shifted", &reference[..16_000]].concat();
         let header = Header::parse(&codec.encode(&raw, &stop).unwrap()).unwrap();
         assert_eq!(header.method, Method::Raw);
-        let behind = codec.encode_behind(&raw, &[], &reference, &stop).unwrap();
+        let behind = codec.encode_behind(&raw, &[], &[&reference], &stop).unwrap();
         assert!(behind.len() * 20 < raw.len(), "{}", behind.len());
         assert_eq!(codec.decode_behind(&behind, Some(&reference), &stop).unwrap(), raw);
     }

@@ -5,7 +5,7 @@ use super::engine::builtin_candidates;
 use super::route::{self, Content};
 use super::{Header, Method, sample, zstd};
 use crate::dictionary::DictionaryId;
-use crate::{Error, Result, Stop};
+use crate::{Error, ReferenceDigest, Result, Stop};
 
 impl Codec {
     /// The smallest block of all allowed methods that promise something for these bytes, or one without the language
@@ -28,9 +28,9 @@ impl Codec {
         self.encode_behind(raw, dictionaries, &[], stop)
     }
 
-    /// [`encode_with`](Codec::encode_with), for a block that resembles `reference`, the bytes of another block. Whether
-    /// the result needs them, [`Codec::needs`] says: then they are needed for ever, by
-    /// [`decode_behind`](Codec::decode_behind).
+    /// [`encode_with`](Codec::encode_with), for a block that resembles one of `references`, each the bytes of another
+    /// block, the likeliest first. Which of them the result needs, if any, [`Codec::needs`] says: that one is needed
+    /// for ever, by [`decode_behind`](Codec::decode_behind).
     ///
     /// # Errors
     /// As of [`encode_with`](Codec::encode_with).
@@ -38,15 +38,15 @@ impl Codec {
         &self,
         raw: &[u8],
         dictionaries: &[DictionaryId],
-        reference: &[u8],
+        references: &[&[u8]],
         stop: &Stop,
     ) -> Result<Vec<u8>> {
         fits(raw)?;
-        fits(reference)?;
+        references.iter().try_for_each(|reference| fits(reference))?;
         stop.check()?;
         // The smallest first. One that fails to decode gives way to the next, and raw always decodes.
-        for (block, method) in self.blocks(raw, dictionaries, reference, stop)?.into_iter().rev() {
-            match self.verify(&block, method, raw, reference, stop) {
+        for (block, method) in self.blocks(raw, dictionaries, references, stop)?.into_iter().rev() {
+            match self.verify(&block, method, raw, references, stop) {
                 Ok(()) => return Ok(block),
                 Err(failed) => warn(failed)?,
             }
@@ -55,8 +55,10 @@ impl Codec {
     }
 
     /// Decodes a block as a reader will, and compares.
-    fn verify(&self, block: &[u8], method: Method, raw: &[u8], reference: &[u8], stop: &Stop) -> Result<()> {
-        match self.decode_behind(block, Some(reference), stop) {
+    fn verify(&self, block: &[u8], method: Method, raw: &[u8], references: &[&[u8]], stop: &Stop) -> Result<()> {
+        let needed = Self::needs(block)?.reference;
+        let reference = references.iter().find(|it| Some(ReferenceDigest::of(it)) == needed);
+        match self.decode_behind(block, reference.copied(), stop) {
             Ok(decoded) if decoded == raw => Ok(()),
             Ok(_) => Err(Error::Verification(format!(
                 "the {method} block decodes to other bytes"
@@ -73,7 +75,7 @@ impl Codec {
         &self,
         raw: &[u8],
         dictionaries: &[DictionaryId],
-        reference: &[u8],
+        references: &[&[u8]],
         stop: &Stop,
     ) -> Result<Vec<(Vec<u8>, Method)>> {
         let options = self.options();
@@ -86,8 +88,8 @@ impl Codec {
                 Content::Doubtful => options.mix && !sample::mix_gains(self.predicting(), raw, stop)?,
                 Content::Compressible => false,
             };
-            // What looks random may still be much like the reference.
-            if hopeless && reference.is_empty() {
+            // What looks random may still be much like a reference.
+            if hopeless && references.is_empty() {
                 return Ok(blocks);
             }
             if let Some(frame) = zstd::compress(raw, options.zstd_level)? {
@@ -107,7 +109,7 @@ impl Codec {
             }
             let lanes = self.predicting().lanes(method, raw.len(), options);
             // A method that fails is left out. Another one stores the block.
-            let payload = match self.payload(method, raw, lanes, (&dictionaries, reference), stop) {
+            let payload = match self.payload(method, raw, lanes, (&dictionaries, references), stop) {
                 Ok(payload) => payload,
                 Err(failed) => {
                     warn(failed)?;
@@ -135,14 +137,14 @@ impl Codec {
         method: Method,
         raw: &[u8],
         lanes: usize,
-        (dictionaries, reference): (&[DictionaryId], &[u8]),
+        (dictionaries, references): (&[DictionaryId], &[&[u8]]),
         stop: &Stop,
     ) -> Result<Vec<u8>> {
         let predicting = self.predicting();
         if method != Method::Mix {
             return predicting.encode(method, raw, lanes, stop);
         }
-        predicting.encode_mix(raw, dictionaries, reference, stop)
+        predicting.encode_mix(raw, dictionaries, references, stop)
     }
 
     /// The predicting methods worth their time.

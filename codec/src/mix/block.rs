@@ -4,7 +4,7 @@ use super::context::Lane;
 
 /// The bytes of a block and its lanes.
 pub(super) struct Block {
-    /// The dictionary, the reference, and then the block. Bytes that are not known yet are zero.
+    /// The dictionary and then the lanes. Bytes that are not known yet are zero.
     pub(super) bytes: Vec<u8>,
     pub(super) lanes: Vec<Lane>,
     /// Distance to the byte above, 0 in text.
@@ -51,10 +51,10 @@ impl Block {
         }
     }
 
-    /// Starts a block that is cut into lanes of these lengths and has the bytes of `front` in front of it.
-    pub(super) fn reset(&mut self, front: &[&[u8]], lens: &[usize]) {
+    /// Starts a block that is cut into lanes of these lengths and has the bytes of `front` before it.
+    pub(super) fn reset(&mut self, front: &[u8], lens: &[usize]) {
         self.bytes.clear();
-        front.iter().for_each(|bytes| self.bytes.extend_from_slice(bytes));
+        self.bytes.extend_from_slice(front);
         let mut start = self.bytes.len() as u32;
         // Zeros stand for bytes that are not known yet. Nothing may read them before both sides know them.
         self.bytes.resize(self.bytes.len() + lens.iter().sum::<usize>(), 0);

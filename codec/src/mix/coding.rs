@@ -140,7 +140,7 @@ pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize, stop: &Stop
 /// # Errors
 /// [`Error::Interrupted`].
 pub fn encode_behind(predictor: &mut Predictor, front: Front<'_>, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
-    predictor.reset_behind(front, raw.len());
+    predictor.start_behind(front, raw.len(), stop)?;
     let mut coder = Encoder::new(Vec::new());
     code_bytes(predictor, &mut coder, raw, raw.len(), stop)?;
     Ok(coder.finish())
@@ -157,9 +157,11 @@ pub fn decode_behind(
     len: usize,
     stop: &Stop,
 ) -> Result<Vec<u8>> {
-    predictor.reset_behind(front, len);
+    predictor.start_behind(front, len, stop)?;
     let mut coder = Decoder::new(stream);
     code_bytes(predictor, &mut coder, &[], len, stop)?;
     coder.finish().map_err(damaged)?;
-    Ok(predictor.take())
+    let mut bytes = predictor.take();
+    bytes.drain(..front.reference.len());
+    Ok(bytes)
 }

@@ -147,17 +147,6 @@ impl MatchModel {
         self.quality = warm.quality;
     }
 
-    /// Finds matches in these bytes, too. They lie at `start`, before the lane.
-    pub(super) fn remember(&mut self, start: usize, bytes: &[u8]) {
-        let mut lane = Lane::new(start as u32);
-        for byte in bytes {
-            lane.push(*byte);
-            if lane.at - lane.start >= MIN_LEN {
-                self.places.put(hashes(&lane), lane.at);
-            }
-        }
-    }
-
     /// Takes out what a dictionary left behind.
     pub(super) fn freeze(&mut self) -> WarmMatches {
         WarmMatches {

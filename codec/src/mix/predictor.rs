@@ -140,7 +140,7 @@ impl Predictor {
     }
 
     /// Prepares everything but the tables for a block that is cut into `lanes` and has the bytes of `front` before it.
-    pub(super) fn start_block(&mut self, front: &[&[u8]], lanes: &[usize]) {
+    pub(super) fn start_block(&mut self, front: &[u8], lanes: &[usize]) {
         self.block.reset(front, lanes);
         self.byte = ByteState::START;
         let len = lanes.iter().sum();

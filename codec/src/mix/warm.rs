@@ -4,6 +4,8 @@
 //! eighth of the size that a block of the dictionary's length would have, so that copying it takes a small part of the
 //! time that decoding a block takes. The histories lose little by it. The places of the match model are not copied: a
 //! block reads them behind its own.
+//!
+//! A reference differs from block to block, so nothing of it is kept. It is learned anew in front of each block.
 
 use super::byte_coder::{code_bytes, damaged};
 use super::context_models::WarmContexts;
@@ -12,7 +14,7 @@ use super::match_model::WarmMatches;
 use super::mixing::WarmMixing;
 use super::predictor::{Predictor, block_bits};
 use crate::entropy::range_coder::{Coder, Decoder, Encoder};
-use crate::{Result, Stop};
+use crate::{MAX_BLOCK, Result, Stop};
 
 /// What a predictor knows after a dictionary.
 pub struct WarmState {
@@ -38,8 +40,8 @@ impl std::fmt::Debug for WarmState {
 pub struct Front<'a> {
     /// The block starts with what was learned of this.
     pub dictionary: Option<&'a WarmState>,
-    /// Bytes that it resembles, at most as many as a block has; none if empty. Only the match model knows them, so they
-    /// cost nearly no time.
+    /// Bytes that it resembles, at most as many as a block has; none if empty. They are learned in front of the block,
+    /// which takes as long as coding them.
     pub reference: &'a [u8],
 }
 
@@ -139,25 +141,25 @@ impl Predictor {
         }
     }
 
-    /// Prepares for a block of `len` bytes that has these in front of it.
-    pub(super) fn reset_behind(&mut self, front: Front<'_>, len: usize) {
-        let (bits, places) = (block_bits(len), block_bits(len + front.reference.len()));
+    /// Prepares for a block of `len` bytes that has these in front of it, and learns the reference: the block's lane
+    /// begins with it.
+    pub(super) fn start_behind(&mut self, front: Front<'_>, len: usize, stop: &Stop) -> Result<()> {
+        let lane = [front.reference.len() + len];
+        // Tables larger than those of the largest block would take more memory than they save bytes.
+        let bits = block_bits(lane[0].min(MAX_BLOCK));
         match front.dictionary {
             Some(warm) => {
                 self.set_rules(BlockKind::Plain);
-                self.start_block(&[&warm.text, front.reference], &[len]);
+                self.start_block(&warm.text, &lane);
                 self.contexts.reset_warm(&warm.contexts, bits);
-                self.matches.reset_warm(&warm.matches, places);
+                self.matches.reset_warm(&warm.matches, bits);
                 self.mixing.reset_warm(&warm.mixing);
             }
             None => {
                 self.import_initial(BlockKind::Plain);
-                self.start_block(&[front.reference], &[len]);
-                self.contexts.reset(bits, 1);
-                self.matches.reset(places, 1);
+                self.reset_tables(&lane, (bits, bits));
             }
         }
-        let start = front.dictionary.map_or(0, |warm| warm.text.len());
-        self.matches.remember(start, front.reference);
+        code_bytes(self, &mut Known, front.reference, front.reference.len(), stop)
     }
 }

@@ -28,7 +28,8 @@ pub struct StreamOptions {
     /// Called after each block, and several times a second while one takes long, on the thread that reads or writes.
     pub progress: Option<Arc<dyn Fn(Progress) + Send + Sync>>,
     /// Decoders only: go on after damage, with zeros for what is missing
-    /// ([`Decoder::missing`](super::Decoder::missing)). Where the headers of several blocks in a row are damaged,
+    /// ([`Decoder::missing`](super::Decoder::missing)). A block whose dictionary is missing is such a gap, too, unless
+    /// no block can be decoded. Where the headers of several blocks in a row are damaged,
     /// reading from the start cannot know how much they held;
     /// [`SeekableReader::recover`](super::SeekableReader::recover) does.
     pub recover: bool,

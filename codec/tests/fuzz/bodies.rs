@@ -157,7 +157,7 @@ pub fn block(data: &[u8]) {
         assert!(block.len() <= raw.len() + Header::LEN);
         assert_eq!(full.decode(&block, &stop).unwrap(), raw);
     }
-    let block = full.encode_behind(raw, &[], reference, &stop).unwrap();
+    let block = full.encode_behind(raw, &[], &[reference], &stop).unwrap();
     assert_eq!(full.decode_behind(&block, Some(reference), &stop).unwrap(), raw);
 }
 

@@ -233,7 +233,7 @@ impl Learner<'_> {
             if let Some(raw) = self.raw(ino, block, &extent)? {
                 read += raw.len() as u64;
                 let sketch = Sketch::of(&raw);
-                if !similar.find(&sketch).is_empty() {
+                if similar.find(&sketch).iter().any(|alike| alike.is_close) {
                     resembling += raw.len() as u64;
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! Which stored block a new one is coded behind: the most similar one that may be referred to.
+//! Which stored blocks a new one is coded behind on trial: the most similar ones that may be referred to.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use tracing::error;
 use super::Packer;
 use super::error::Error;
 use super::run::{COURTESY, JobSpec};
-use super::similar::Sketch;
+use super::similar::{Alike, Sketch};
 use crate::store::Tag;
 use crate::store::contents::Unreadable;
 
@@ -25,34 +25,38 @@ pub(super) struct Reference {
 }
 
 impl Packer {
-    /// A stored block that `id` resembles and may refer to, with its contents.
-    pub(super) fn reference(
+    /// Stored blocks that `id` resembles and may refer to, with their contents. The most similar one comes first.
+    pub(super) fn references(
         &self,
         id: u64,
         sketch: &Sketch,
         computing: &rayon::ThreadPool,
         stop: &Stop,
-    ) -> Result<Option<Reference>, lmfs_codec::Error> {
+    ) -> Result<Vec<Reference>, lmfs_codec::Error> {
+        let mut references = Vec::new();
         // Those that refer to it would need more than before.
         match self.store.stored_block(id) {
             Ok(Some(now)) if now.referrers == 0 => {}
-            _ => return Ok(None),
+            _ => return Ok(references),
         }
         let found = self.similar.lock().find(sketch);
-        for candidate in found.into_iter().filter(|found| *found != id).take(CANDIDATES) {
+        for candidate in found.into_iter().filter(|found| found.block != id).take(CANDIDATES) {
+            if references.len() == TRIED {
+                break;
+            }
             let Some(extent) = self.may_be_referred_to(candidate, id) else {
                 continue;
             };
             match self.contents.referred(extent, Some(computing), stop) {
                 // What is wrong in memory must not get into what is stored.
-                Ok(raw) if is_as_stored(&raw, &extent) => return Ok(Some(Reference { id: extent.id, raw })),
+                Ok(raw) if is_as_stored(&raw, &extent) => references.push(Reference { id: extent.id, raw }),
                 Ok(_) => error!(id = extent.id, "a block in memory is not what is stored; this is a bug"),
                 Err(Unreadable::Codec(lmfs_codec::Error::Interrupted)) => return Err(lmfs_codec::Error::Interrupted),
                 // Whatever is wrong with another one is no reason not to pack this one.
                 Err(_) => {}
             }
         }
-        Ok(None)
+        Ok(references)
     }
 
     /// A block and those that are needed to decode it, as they will be when all that waits is committed. `None` if they
@@ -71,9 +75,9 @@ impl Packer {
     }
 
     /// The candidate, if `id` may refer to it.
-    fn may_be_referred_to(&self, candidate: u64, id: u64) -> Option<Extent> {
-        let chain = self.chain(candidate)?;
-        if chain.len() > MAX_CHAIN || chain.iter().any(|(other, _)| *other == id) {
+    fn may_be_referred_to(&self, candidate: Alike<u64>, id: u64) -> Option<Extent> {
+        let chain = self.chain(candidate.block)?;
+        if !may_grow(&chain, candidate.is_close) || chain.iter().any(|(other, _)| *other == id) {
             return None;
         }
         let (candidate, stored) = chain.first()?;
@@ -85,7 +89,7 @@ impl Packer {
     /// Has a block found by those that resemble it. One whose chain is as long as it may be stays out of the way of
     /// others that are as similar.
     pub(super) fn remember(&self, sketch: &Sketch, id: u64) {
-        if self.chain(id).is_some_and(|chain| chain.len() <= MAX_CHAIN) {
+        if self.chain(id).is_some_and(|chain| may_grow(&chain, true)) {
             self.similar.lock().add(sketch, id);
         }
     }
@@ -170,6 +174,21 @@ impl Packer {
     }
 }
 
+/// The number of the reference that a block needs, of those that it was coded behind on trial.
+pub(super) fn number(tried: &[Reference], needed: ReferenceDigest) -> Result<u64, lmfs_codec::Error> {
+    // The codec decoded the block behind the first one with this digest, too.
+    let found = tried.iter().find(|tried| ReferenceDigest::of(&tried.raw) == needed);
+    let unknown = || lmfs_codec::Error::Verification("the block needs a reference that it was not coded behind".into());
+    found.map(|found| found.id).ok_or_else(unknown)
+}
+
+/// Whether a block may be coded behind a chain that is needed to decode its reference.
+fn may_grow(chain: &[(u64, StoredBlock)], is_close: bool) -> bool {
+    let most = if is_close { MAX_CHAIN } else { MAX_DISTANT };
+    let bytes: u64 = chain.iter().map(|(_, stored)| u64::from(stored.raw_len)).sum();
+    chain.len() <= most && (chain.len() == 1 || bytes <= MAX_CHAIN_BYTES)
+}
+
 /// Whether these are the bytes of which the index has the digest, if it has one.
 fn is_as_stored(raw: &[u8], extent: &Extent) -> bool {
     let digest = u32::from_le_bytes(ReferenceDigest::of(raw).0);
@@ -179,5 +198,12 @@ fn is_as_stored(raw: &[u8], extent: &Extent) -> bool {
 /// Bytes of packed blocks that are looked at by a process that has seen none yet: a few seconds' work.
 const RECALLED: u64 = 64 << 20;
 
-/// Similar blocks that are looked at, until one can be referred to.
-const CANDIDATES: usize = 4;
+/// Similar blocks that are looked at, until enough are found that can be referred to.
+const CANDIDATES: usize = 8;
+/// References that a block is coded behind on trial. The smallest result is kept.
+const TRIED: usize = 2;
+/// The longest chain for a block that has less than half in common with its reference. It saves little, so its readers
+/// should not wait for many others.
+const MAX_DISTANT: usize = 3;
+/// Bytes of a chain: its readers wait for as many to be decoded, and for as many to be learned.
+const MAX_CHAIN_BYTES: u64 = 512 << 10;

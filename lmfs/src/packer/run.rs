@@ -15,6 +15,7 @@ use super::batch::{Batch, New};
 use super::error::Error;
 use super::learn::{self, Lesson};
 use super::queue::{Queue, Scope, Selection, Waiting};
+use super::references;
 use super::similar::Sketch;
 use super::status::{Outcome, Progress, Summary};
 use crate::maintenance::{self, Effort};
@@ -431,15 +432,17 @@ impl Workers<'_> {
             return Ok(Recoded::Same(same));
         }
         let found = sketch.insert(self.computing.install(|| Sketch::of(&raw)));
-        let reference = self.packer.reference(extent.id, found, &self.computing, stop)?;
-        let behind = reference.as_ref().map_or(&[][..], |reference| reference.raw.as_slice());
+        let references = self.packer.references(extent.id, found, &self.computing, stop)?;
+        let behind: Vec<&[u8]> = references.iter().map(|reference| reference.raw.as_slice()).collect();
         let candidates = self.packer.dictionaries.lock().candidates(&raw);
         let block = self
             .computing
-            .install(|| codec.encode_behind(&raw, &candidates, behind, stop))?;
+            .install(|| codec.encode_behind(&raw, &candidates, &behind, stop))?;
         let tag = self.packer.dictionaries.lock().tag(&block)?;
-        let needed = Codec::needs(&block)?.reference.is_some();
-        let reference = reference.filter(|_| needed).map_or(0, |reference| reference.id);
+        let reference = match Codec::needs(&block)?.reference {
+            Some(needed) => references::number(&references, needed)?,
+            None => 0,
+        };
         Ok(Recoded::New(Encoded { tag, block, reference }))
     }
 

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 const HASHES: usize = 16;
 /// Bytes of a window.
 const WINDOW: usize = 16;
-/// Hashes in each half of the table, which takes about 34 bytes for each. When the newer half is full, the older one is
+/// Hashes in each half of the table, which takes about 50 bytes for each. When the newer half is full, the older one is
 /// forgotten.
 const HALF: usize = 1 << 19;
 
@@ -45,10 +45,19 @@ impl Sketch {
     }
 }
 
-/// The sketches of blocks. Of several blocks with one hash, the one that was added last is found by it.
+/// A block that has something in common with another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Alike<T> {
+    pub block: T,
+    /// At least half of the windows are the same.
+    pub is_close: bool,
+}
+
+/// The sketches of blocks. Of several blocks with one hash, the first and the last that were added are found by it: the
+/// last is the most similar one as a rule, and the first the one that needs the fewest others.
 pub(super) struct Similar<T> {
-    newer: HashMap<u32, T>,
-    older: HashMap<u32, T>,
+    newer: HashMap<u32, [T; 2]>,
+    older: HashMap<u32, [T; 2]>,
 }
 
 impl<T> Default for Similar<T> {
@@ -67,25 +76,31 @@ impl<T: Copy + Ord + std::hash::Hash> Similar<T> {
             if self.newer.len() >= HALF {
                 self.older = std::mem::take(&mut self.newer);
             }
-            self.newer.insert(hash, block);
+            self.newer.entry(hash).or_insert([block; 2])[1] = block;
         }
     }
 
-    /// The blocks that have at least half of their windows in common with this one, the most similar one first, and of
-    /// those that are equally so the greatest.
-    pub fn find(&self, sketch: &Sketch) -> Vec<T> {
+    /// The blocks that have something in common with this one, the most similar one first, and of those that are equally
+    /// so the greatest.
+    pub fn find(&self, sketch: &Sketch) -> Vec<Alike<T>> {
         let mut found: Vec<(usize, T)> = self.common(sketch).into_iter().map(|(block, n)| (n, block)).collect();
-        found.retain(|(n, _)| n * 2 >= sketch.0.len());
         found.sort_unstable_by(|a, b| b.cmp(a));
-        found.into_iter().map(|(_, block)| block).collect()
+        let alike = |(n, block)| Alike {
+            block,
+            is_close: n * 2 >= sketch.0.len(),
+        };
+        found.into_iter().map(alike).collect()
     }
 
     /// How many hashes other blocks have in common with this one.
     fn common(&self, sketch: &Sketch) -> HashMap<T, usize> {
         let mut common: HashMap<T, usize> = HashMap::new();
         let known = |hash| self.newer.get(hash).or_else(|| self.older.get(hash));
-        for block in sketch.0.iter().filter_map(known) {
-            *common.entry(*block).or_default() += 1;
+        for [first, last] in sketch.0.iter().filter_map(known) {
+            *common.entry(*last).or_default() += 1;
+            if first != last {
+                *common.entry(*first).or_default() += 1;
+            }
         }
         common
     }
@@ -106,24 +121,34 @@ mod tests {
         (from..from + lines).flat_map(|i| line(i).into_bytes()).collect()
     }
 
+    fn found(similar: &Similar<u32>, sketch: &Sketch) -> Vec<(u32, bool)> {
+        let found = similar.find(sketch).into_iter();
+        found.map(|alike| (alike.block, alike.is_close)).collect()
+    }
+
     #[test]
-    fn blocks_that_share_most_of_their_bytes_are_found_and_others_are_not() {
+    fn blocks_that_share_bytes_are_found_and_others_are_not() {
         let mut similar = Similar::default();
         assert!(similar.is_empty());
         similar.add(&Sketch::of(&text(0, 500)), 1);
         similar.add(&Sketch::of(&text(10_000, 500)), 2);
         let mut shifted = b"something new in front of it\n".to_vec();
         shifted.extend(text(100, 450));
-        assert_eq!(similar.find(&Sketch::of(&shifted)), [1]);
-        assert!(similar.find(&Sketch::of(&text(20_000, 500))).is_empty());
+        assert_eq!(found(&similar, &Sketch::of(&shifted)), [(1, true)]);
+        assert_eq!(found(&similar, &Sketch::of(&text(20_000, 500))), []);
+        let half = [text(20_000, 500), text(10_000, 250)].concat();
+        assert_eq!(found(&similar, &Sketch::of(&half)), [(2, false)]);
         similar.add(&Sketch::of(&shifted), 3);
-        assert_eq!(similar.find(&Sketch::of(&shifted)).first(), Some(&3), "the later one");
+        similar.add(&Sketch::of(&shifted), 4);
+        let again = found(&similar, &Sketch::of(&shifted));
+        assert_eq!(again.first(), Some(&(4, true)), "the later one");
+        assert!(again.contains(&(1, true)), "and the first");
         for short in [&b""[..], b"too short"] {
-            similar.add(&Sketch::of(short), 4);
-            assert!(similar.find(&Sketch::of(short)).is_empty());
+            similar.add(&Sketch::of(short), 5);
+            assert_eq!(found(&similar, &Sketch::of(short)), []);
         }
-        similar.add(&Sketch::of(b"just one window more"), 5);
-        assert_eq!(similar.find(&Sketch::of(b"just one window more")), [5]);
+        similar.add(&Sketch::of(b"just one window more"), 6);
+        assert_eq!(found(&similar, &Sketch::of(b"just one window more")), [(6, true)]);
     }
 
     #[test]
@@ -144,8 +169,8 @@ mod tests {
             similar.add(&sketch(n), n);
         }
         assert!(similar.newer.len() + similar.older.len() <= 2 * HALF);
-        assert!(similar.find(&sketch(0)).is_empty());
-        assert_eq!(similar.find(&sketch(2 * fill)), [2 * fill]);
-        assert_eq!(similar.find(&sketch(fill + 1)), [fill + 1]);
+        assert_eq!(found(&similar, &sketch(0)), []);
+        assert_eq!(found(&similar, &sketch(2 * fill)), [(2 * fill, true)]);
+        assert_eq!(found(&similar, &sketch(fill + 1)), [(fill + 1, true)]);
     }
 }

@@ -30,8 +30,12 @@ fn chained(disk: &Disk) -> Vec<u64> {
     for (n, &ino) in files.iter().enumerate() {
         disk.fs.write(ino, 0, &versions[n], false).unwrap();
         disk.fs.fsync(ino).unwrap();
-        let behind = n.checked_sub(1).map_or(&[][..], |before| &versions[before]);
-        let bytes = codec().encode_behind(&versions[n], &[], behind, &Stop::new()).unwrap();
+        let behind: Vec<&[u8]> = n
+            .checked_sub(1)
+            .map(|before| &versions[before][..])
+            .into_iter()
+            .collect();
+        let bytes = codec().encode_behind(&versions[n], &[], &behind, &Stop::new()).unwrap();
         assert_eq!(Codec::needs(&bytes).unwrap().reference.is_some(), n > 0);
         let old = store.extent(ino, 0).unwrap().unwrap();
         let Tag(tag) = Tag::packed(lmfs_codec::Method::Mix);

@@ -130,7 +130,7 @@ fn a_reference_that_goes_meanwhile_costs_the_work_and_nothing_else() {
     };
     let raw = version(1)[..BLOCK].to_vec();
     let reference = version(0)[..BLOCK].to_vec();
-    let block = f.codec.encode_behind(&raw, &[], &reference, &Stop::new()).unwrap();
+    let block = f.codec.encode_behind(&raw, &[], &[&reference], &Stop::new()).unwrap();
     assert!(Codec::needs(&block).unwrap().reference.is_some());
     let pending = f.store.append_again_pending(waiting.extent.id, &block).unwrap();
     let mut batch = Batch::default();
