@@ -139,8 +139,13 @@ fn golden_blocks_behind_a_reference_decode() {
     assert_eq!(blocks.len(), starts.len());
     for (block, start) in blocks.into_iter().zip(starts) {
         layouts.insert(block[Header::LEN]);
-        let decoded = codec.decode_behind(block, Some(&text[..REFERENCE]), &Stop::new()).unwrap();
-        assert!(decoded == text[start..start + BLOCK], "the block of {start} decodes to other bytes");
+        let decoded = codec
+            .decode_behind(block, Some(&text[..REFERENCE]), &Stop::new())
+            .unwrap();
+        assert!(
+            decoded == text[start..start + BLOCK],
+            "the block of {start} decodes to other bytes"
+        );
     }
     assert_eq!(layouts, BTreeSet::from([8, 9]), "without and with a dictionary");
 }
@@ -176,7 +181,9 @@ fn make() {
         let codec = codec(None, Options::default()).unwrap();
         let block = |start: usize| {
             let raw = &text[start..start + BLOCK];
-            codec.encode_behind(raw, &[], &[&text[..REFERENCE]], &Stop::new()).unwrap()
+            codec
+                .encode_behind(raw, &[], &[&text[..REFERENCE]], &Stop::new())
+                .unwrap()
         };
         std::fs::write(path(name), starts.map(block).concat()).unwrap();
     }
