@@ -25,11 +25,13 @@ pub(super) struct Reference {
 }
 
 impl Packer {
-    /// Stored blocks that `id` resembles and may refer to, with their contents. The most similar one comes first.
+    /// Stored blocks that `id` resembles and may refer to, with their contents. The most similar one comes first. With
+    /// `only_close`, those that have at least half in common with it.
     pub(super) fn references(
         &self,
         id: u64,
         sketch: &Sketch,
+        only_close: bool,
         computing: &rayon::ThreadPool,
         stop: &Stop,
     ) -> Result<Vec<Reference>, lmfs_codec::Error> {
@@ -40,7 +42,8 @@ impl Packer {
             _ => return Ok(references),
         }
         let found = self.similar.lock().find(sketch);
-        for candidate in found.into_iter().filter(|found| found.block != id).take(CANDIDATES) {
+        let suits = |found: &Alike<u64>| found.block != id && (found.is_close || !only_close);
+        for candidate in found.into_iter().filter(suits).take(CANDIDATES) {
             if references.len() == TRIED {
                 break;
             }
