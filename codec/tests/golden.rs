@@ -109,8 +109,8 @@ fn methods(container: &[u8]) -> BTreeSet<Method> {
         .collect()
 }
 
-/// Blocks in a row without a container, because no block of a container names a reference. What they decode to begins at
-/// these places of `text.txt`, and their reference is its head.
+/// Blocks in a row without a container, because no block of a container names a reference. What they decode to begins
+/// at these places of `text.txt`, and their reference is its head.
 const REFERRING: (&str, [usize; 4]) = ("mix-reference.blocks", [100, 1800, 3000, 4200]);
 /// Bytes of each of them.
 const BLOCK: usize = 1024;

@@ -80,8 +80,8 @@ impl<T: Copy + Ord + std::hash::Hash> Similar<T> {
         }
     }
 
-    /// The blocks that have something in common with this one, the most similar one first, and of those that are equally
-    /// so the greatest.
+    /// The blocks that have something in common with this one, the most similar one first, and of those that are
+    /// equally so the greatest.
     pub fn find(&self, sketch: &Sketch) -> Vec<Alike<T>> {
         let mut found: Vec<(usize, T)> = self.common(sketch).into_iter().map(|(block, n)| (n, block)).collect();
         found.sort_unstable_by(|a, b| b.cmp(a));
