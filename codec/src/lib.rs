@@ -24,6 +24,7 @@ pub mod entropy;
 mod error;
 mod hex;
 mod level;
+mod limits;
 pub mod mix;
 pub mod model;
 mod reference_digest;
@@ -31,8 +32,9 @@ mod simd;
 mod stop;
 pub mod stream;
 
-pub use block::{Codec, Fingerprint, Header, MAX_BLOCK, MIN_BLOCK, Method, Needs, Options};
+pub use block::{Codec, Fingerprint, Header, Method, Needs, Options};
 pub use error::{Error, Result};
 pub use level::Level;
+pub use limits::{MAX_BLOCK, MIN_BLOCK};
 pub use reference_digest::ReferenceDigest;
 pub use stop::Stop;

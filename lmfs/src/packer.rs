@@ -22,6 +22,7 @@ mod dictionaries;
 mod environment;
 pub mod error;
 mod future_times;
+mod job;
 mod kinds;
 mod learn;
 mod queue;

@@ -12,8 +12,9 @@ use tracing::{debug, error, info, warn};
 
 use super::Packer;
 use super::error::Error;
+use super::job::{Again, JobSpec};
 use super::queue::Scope;
-use super::run::{Again, JobSpec, run};
+use super::run::run;
 use super::status::{State, queue};
 use crate::store::Tag;
 

@@ -10,7 +10,7 @@ use tracing::error;
 
 use super::Packer;
 use super::error::Error;
-use super::run::{COURTESY, JobSpec};
+use super::job::{COURTESY, JobSpec};
 use super::similar::{Alike, Sketch};
 use crate::store::Tag;
 use crate::store::contents::Unreadable;

@@ -13,6 +13,7 @@ use tracing::warn;
 use super::Packer;
 use super::batch::{Batch, New};
 use super::error::Error;
+use super::job::{Again, COURTESY, JobSpec};
 use super::learn::{self, Lesson};
 use super::queue::{Queue, Scope, Selection, Waiting};
 use super::references;
@@ -26,31 +27,8 @@ use crate::task::low_priority_pool;
 
 /// How often progress is told.
 const TICK: Duration = Duration::from_millis(100);
-/// The longest that the background packer holds back for one block because readers wait.
-pub(super) const COURTESY: Duration = Duration::from_secs(2);
 /// How often a block is looked up again that garbage collection moved before it was read.
 const TRIES: usize = 16;
-
-/// What a run is to do.
-pub(super) struct JobSpec<'a> {
-    pub scope: &'a Scope,
-    /// Only files that had not changed for so long at this time; a run of the background, which makes way for readers.
-    pub idle: Option<(SystemTime, Duration)>,
-    pub threads: usize,
-    /// What is done about blocks that are packed already.
-    pub again: Again,
-}
-
-/// Which blocks that are packed already are packed again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
-    /// None.
-    Never,
-    /// Those of files that a new dictionary is for.
-    Learned,
-    /// All.
-    All,
-}
 
 /// What a run came to.
 pub(super) struct RunReport {

@@ -138,11 +138,11 @@ fn run(packer: &Packer) -> Summary {
 
 /// A run over the files that nobody has written for 30 s.
 fn run_idle(packer: &Packer, f: &Fixture) -> Summary {
-    let spec = run::JobSpec {
+    let spec = job::JobSpec {
         scope: &Scope::All,
         idle: Some((f.environment.now(), Duration::from_secs(30))),
         threads: 1,
-        again: run::Again::Never,
+        again: job::Again::Never,
     };
     run::run(packer, &spec, &|_| (), &Stop::new()).unwrap().summary
 }
