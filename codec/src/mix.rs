@@ -50,7 +50,7 @@ mod tests;
 mod token_end;
 mod warm;
 
-pub use coding::{decode, decode_behind, encode, encode_as, encode_behind, layout_of, train_on};
+pub use coding::{decode, decode_behind, encode, encode_as, encode_behind, encode_behind_below, layout_of, train_on};
 pub use data_layout::DataLayout;
 pub use layout::BlockKind;
 pub use predictor::Predictor;

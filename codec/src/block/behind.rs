@@ -189,8 +189,8 @@ fn behind(warm: &WarmState) -> Front<'_> {
     }
 }
 
-/// The smallest payload of a block behind one of these references. A dictionary helps one that is not much like its
-/// reference, and is tried on the first of them.
+/// The smallest payload of a block behind one of these references, if it is smaller than the block. A dictionary helps
+/// one that is not much like its reference, and is tried on the first of them.
 fn best_behind(
     mixer: &mut Predictor,
     suited: &Suited<'_>,
@@ -201,8 +201,8 @@ fn best_behind(
     let mut best: Option<Vec<u8>> = None;
     let mut dictionaries = vec![None];
     dictionaries.extend(suited.dictionary.as_ref().map(Some));
+    let mut used = None;
     for reference in references {
-        let mut used = None;
         for dictionary in std::mem::take(&mut dictionaries) {
             let front = Front {
                 dictionary: dictionary.map(|(_, warm)| warm.as_ref()),
@@ -212,11 +212,14 @@ fn best_behind(
                 dictionary: dictionary.map(|(id, _)| *id),
                 reference: Some(ReferenceDigest::of(reference)),
             };
-            let behind = needs.payload(&mix::encode_behind(mixer, front, raw, stop)?);
+            let named = needs.payload(&[]).len();
+            let most = best.as_ref().map_or(raw.len(), Vec::len).saturating_sub(named);
+            let Some(stream) = mix::encode_behind_below(mixer, front, raw, most, stop)? else {
+                continue;
+            };
+            let behind = needs.payload(&stream);
             let is_enough = suited.is_smaller(FAR_SMALLER, behind.len(), raw.len());
-            if best.as_ref().is_none_or(|best| behind.len() < best.len()) {
-                (best, used) = (Some(behind), dictionary);
-            }
+            (best, used) = (Some(behind), dictionary);
             if is_enough {
                 return Ok(best);
             }
@@ -334,6 +337,35 @@ mod tests {
         let strange = codec.encode_behind(&raw, &[], &[&noise()], &stop).unwrap();
         assert_eq!(strange, alone);
         assert_eq!(codec.decode_behind(&alone, Some(&reference), &stop).unwrap(), raw);
+    }
+
+    #[test]
+    fn a_block_is_coded_behind_the_better_one_of_two_references() {
+        let codec = Codec::new(None, Options::default()).unwrap();
+        let stop = Stop::new();
+        let (noise, reference) = (noise(), records(3));
+        let mut raw = reference.clone();
+        raw.splice(700..705, b"a few other bytes".iter().copied());
+        for references in [[&noise[..], &reference], [&reference, &noise]] {
+            let behind = codec.encode_behind(&raw, &[], &references, &stop).unwrap();
+            let needed = ReferenceDigest::of(&reference);
+            assert_eq!(Codec::needs(&behind).unwrap().reference, Some(needed));
+            assert_eq!(codec.decode_behind(&behind, Some(&reference), &stop).unwrap(), raw);
+        }
+    }
+
+    /// Regression: a decoded block kept the memory of its reference, which caches did not count.
+    #[test]
+    fn a_decoded_block_takes_no_memory_for_its_reference() {
+        let codec = Codec::new(None, Options::default()).unwrap();
+        let stop = Stop::new();
+        let reference = records(3);
+        let raw = &reference[500..1000];
+        let behind = codec.encode_behind(raw, &[], &[&reference], &stop).unwrap();
+        assert!(Codec::needs(&behind).unwrap().reference.is_some());
+        let decoded = codec.decode_behind(&behind, Some(&reference), &stop).unwrap();
+        assert_eq!(decoded, raw);
+        assert!(decoded.capacity() < 2 * raw.len(), "{}", decoded.capacity());
     }
 
     #[test]

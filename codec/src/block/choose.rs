@@ -29,8 +29,9 @@ impl Codec {
     }
 
     /// [`encode_with`](Codec::encode_with), for a block that resembles one of `references`, each the bytes of another
-    /// block, the likeliest first. Which of them the result needs, if any, [`Codec::needs`] says: that one is needed
-    /// for ever, by [`decode_behind`](Codec::decode_behind).
+    /// block, the likeliest first. They should be few, because each may take twice the time of the block. Which of them
+    /// the result needs, if any, [`Codec::needs`] says: that one is needed for ever, by
+    /// [`decode_behind`](Codec::decode_behind).
     ///
     /// # Errors
     /// As of [`encode_with`](Codec::encode_with).

@@ -78,7 +78,18 @@ fn encode_below(
     most: usize,
     stop: &Stop,
 ) -> Result<Option<Vec<u8>>> {
-    let (mut coder, bytes) = begin(predictor, raw, layout);
+    let (coder, bytes) = begin(predictor, raw, layout);
+    below(predictor, coder, &bytes, most, stop)
+}
+
+/// Codes bytes, until the result has `most` bytes or more.
+fn below(
+    predictor: &mut Predictor,
+    mut coder: Encoder,
+    bytes: &[u8],
+    most: usize,
+    stop: &Stop,
+) -> Result<Option<Vec<u8>>> {
     for part in bytes.chunks(TRIAL_STEP) {
         code_bytes(predictor, &mut coder, part, part.len(), stop)?;
         if coder.len() >= most {
@@ -146,6 +157,21 @@ pub fn encode_behind(predictor: &mut Predictor, front: Front<'_>, raw: &[u8], st
     Ok(coder.finish())
 }
 
+/// The same, `None` as soon as it is clear that the result has `most` bytes or more.
+///
+/// # Errors
+/// [`Error::Interrupted`].
+pub fn encode_behind_below(
+    predictor: &mut Predictor,
+    front: Front<'_>,
+    raw: &[u8],
+    most: usize,
+    stop: &Stop,
+) -> Result<Option<Vec<u8>>> {
+    predictor.start_behind(front, raw.len(), stop)?;
+    below(predictor, Encoder::new(Vec::new()), raw, most, stop)
+}
+
 /// Decodes what [`encode_behind`] made of `len` bytes behind the same.
 ///
 /// # Errors
@@ -162,6 +188,9 @@ pub fn decode_behind(
     code_bytes(predictor, &mut coder, &[], len, stop)?;
     coder.finish().map_err(damaged)?;
     let mut bytes = predictor.take();
-    bytes.drain(..front.reference.len());
-    Ok(bytes)
+    // Readers keep the block, so nothing may keep the memory of the reference with it.
+    Ok(match front.reference.len() {
+        0 => bytes,
+        len => bytes.split_off(len),
+    })
 }

@@ -160,6 +160,11 @@ impl MatchModel {
         self.places = Places::default();
     }
 
+    /// Lets go of the dictionary until the next reset: what holds the dictionaries in memory counts them.
+    pub(super) fn release_dictionary(&mut self) {
+        self.dictionary = None;
+    }
+
     pub(super) fn import(&mut self, quality: &[Cell; QUALITIES]) {
         self.quality = *quality;
     }
@@ -325,4 +330,27 @@ fn is_known(place: u32, lanes: &[Lane]) -> bool {
     // In the dictionary, or in a lane before its next byte.
     let i = lanes.partition_point(|lane| lane.start <= place);
     i == 0 || place < lanes[i - 1].at
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::Stop;
+    use crate::mix::{Front, Predictor, WarmState};
+
+    /// Regression: a predictor that waited for its next block kept the places of a dictionary that nobody counted.
+    #[test]
+    fn a_predictor_without_a_block_holds_no_dictionary() {
+        let (mut predictor, stop) = (Predictor::new(), Stop::new());
+        let warm = WarmState::learn(&mut predictor, b"what all blocks of a kind have in common", &stop).unwrap();
+        let front = Front {
+            dictionary: Some(&warm),
+            reference: &[],
+        };
+        predictor.start_behind(front, 100, &stop).unwrap();
+        assert_eq!(Arc::strong_count(&warm.matches.places), 2);
+        predictor.release_large();
+        assert_eq!(Arc::strong_count(&warm.matches.places), 1);
+    }
 }

@@ -152,9 +152,10 @@ impl Predictor {
         }
     }
 
-    /// Gives tables back that only blocks larger than most need.
+    /// Gives tables back that only blocks larger than most need, and the dictionary of the last block.
     pub(crate) fn release_large(&mut self) {
         self.samples = None;
+        self.matches.release_dictionary();
         // A predictor that is kept would hold this memory, and most blocks need a quarter of it.
         if self.contexts.table_bytes() > KEPT_TABLE {
             self.contexts.release();

@@ -163,3 +163,32 @@ impl Predictor {
         code_bytes(self, &mut Known, front.reference, front.reference.len(), stop)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::mix::{decode_behind, encode_behind};
+
+    /// Golden: the largest block behind the largest reference. The size of its tables is part of the format, and it is
+    /// not what the lengths of other lanes lead to.
+    #[test]
+    fn the_largest_block_behind_the_largest_reference_stays_the_same() {
+        let mut state = 1_u32;
+        let words = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16).to_string().into_bytes()
+        });
+        let text: Vec<u8> = words.flatten().take(2 * MAX_BLOCK).collect();
+        let (reference, raw) = text.split_at(MAX_BLOCK);
+        let front = Front {
+            dictionary: None,
+            reference,
+        };
+        let (mut predictor, stop) = (Predictor::new(), Stop::new());
+        let stream = encode_behind(&mut predictor, front, raw, &stop).unwrap();
+        assert_eq!((stream.len(), crc32fast::hash(&stream)), (433_899, 1_799_775_810));
+        let decoded = decode_behind(&mut predictor, front, &stream, raw.len(), &stop).unwrap();
+        assert!(decoded == raw);
+    }
+}

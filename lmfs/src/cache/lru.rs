@@ -45,7 +45,7 @@ impl<K: Hash + Eq + Copy> ByteLru<K> {
     pub fn insert_beside(&mut self, reserved: usize, key: K, block: Arc<Vec<u8>>) {
         let capacity = self.capacity.saturating_sub(reserved);
         self.remove(&key);
-        let cost = cost(&block);
+        let cost = cost_of(&block);
         if cost > capacity {
             return;
         }
@@ -62,7 +62,7 @@ impl<K: Hash + Eq + Copy> ByteLru<K> {
     /// Drops the block under `key`.
     pub fn remove(&mut self, key: &K) -> Option<Arc<Vec<u8>>> {
         let block = self.map.pop(key)?;
-        self.bytes -= cost(&block);
+        self.bytes -= cost_of(&block);
         Some(block)
     }
 
@@ -84,12 +84,9 @@ impl<K: Hash + Eq + Copy> ByteLru<K> {
     }
 }
 
-fn cost(block: &Arc<Vec<u8>>) -> usize {
-    cost_of(block)
-}
-
-fn cost_of(block: &[u8]) -> usize {
-    block.len() + OVERHEAD
+fn cost_of(block: &Arc<Vec<u8>>) -> usize {
+    // What it takes, which may be more than what it has.
+    block.capacity() + OVERHEAD
 }
 
 #[cfg(test)]
@@ -121,6 +118,18 @@ mod tests {
         let mut lru = ByteLru::new(1000);
         lru.insert(1, block(1000));
         assert_eq!(lru.len(), 0);
+        assert_eq!(lru.bytes(), 0);
+    }
+
+    /// Regression: a block with the capacity of two was counted as one.
+    #[test]
+    fn memory_that_a_block_holds_in_vain_counts() {
+        let mut lru = ByteLru::new(10_000);
+        let mut block = Vec::with_capacity(3000);
+        block.push(1);
+        lru.insert(1, Arc::new(block));
+        assert!(lru.bytes() >= 3000 + OVERHEAD, "{}", lru.bytes());
+        lru.remove(&1);
         assert_eq!(lru.bytes(), 0);
     }
 
