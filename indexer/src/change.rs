@@ -77,7 +77,8 @@ pub enum Change {
         tag: u8,
         /// The stored block whose contents are needed to decode the new bytes, or 0. It must be in use, and stays in
         /// use for as long as something refers to it. A stored block that others refer to gets no new reference, and
-        /// none gets one that makes a chain of more than [`MAX_CHAIN`](crate::MAX_CHAIN): then nothing is done.
+        /// none gets one that makes a chain of more than [`MAX_CHAIN`](crate::MAX_CHAIN) or of too many bytes
+        /// ([`MAX_CHAIN_BYTES`](crate::MAX_CHAIN_BYTES)): then nothing is done.
         reference: u64,
         /// A file that is known to use it, or 0: it saves looking for all that do, if it is the only one.
         hint: u64,

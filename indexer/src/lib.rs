@@ -55,6 +55,6 @@ pub use store::{
     OpenOptions, OpenReport, PendingBlock, Store,
 };
 pub use types::{
-    BlockRef, Cookie, Dirent, Extent, Inode, Kind, Listed, MAX_CHAIN, MAX_NAME, MAX_TARGET, MAX_XATTR, ROOT_INO,
-    StoredBlock, Time,
+    BlockRef, Cookie, Dirent, Extent, Inode, Kind, Listed, MAX_CHAIN, MAX_CHAIN_BYTES, MAX_NAME, MAX_TARGET, MAX_XATTR,
+    ROOT_INO, StoredBlock, Time,
 };

@@ -15,6 +15,14 @@ pub const MAX_XATTR: usize = 65536;
 /// Most stored blocks that are needed to decode another one: it refers to one, which refers to the next, and so on.
 pub const MAX_CHAIN: usize = 8;
 
+/// Most bytes that these decode to, if they are more than one: a reader waits for all of them.
+pub const MAX_CHAIN_BYTES: u64 = 512 << 10;
+
+/// Whether another stored block may need so many of them, which decode to `bytes`.
+pub const fn chain_fits(blocks: usize, bytes: u64) -> bool {
+    blocks <= MAX_CHAIN && (blocks <= 1 || bytes <= MAX_CHAIN_BYTES)
+}
+
 /// Where a block's bytes lie in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockRef {

@@ -26,13 +26,18 @@ impl Fixture {
     }
 
     fn put(&self, ino: u64) {
+        self.put_of(ino, 100);
+    }
+
+    /// A file whose block says that it decodes to so many bytes.
+    fn put_of(&self, ino: u64, raw_len: u32) {
         let new = self.store.append_block(&contents(ino - 1)).unwrap();
-        let extents = vec![Some(Extent::new(new, 0, 100).with_digest(ino as u32))];
+        let extents = vec![Some(Extent::new(new, 0, raw_len).with_digest(ino as u32))];
         let name = format!("file {ino}").into_bytes();
         let entry = Dirent { ino, kind: Kind::File };
         self.commit(vec![
             Change::PutInode(Inode {
-                size: 100,
+                size: raw_len.into(),
                 ..Inode::new(ino, Kind::File, 0o644, Time::default())
             }),
             Change::PutDirent {
@@ -204,6 +209,24 @@ fn chains_have_an_end_and_no_circles() {
     assert_eq!(f.counts(most + 3), Some((0, 0, 1)));
     assert!(f.refer(2, 0), "shorter chains for all");
     assert!(f.refer(most + 3, most + 1));
+    assert_eq!(f.check(), []);
+    f.rebuilt();
+}
+
+/// Regression: only the packer kept to a limit, so that a hostile store made a reader decode 8 MiB for 4 KiB.
+#[test]
+fn chains_have_a_limit_in_bytes() {
+    let f = Fixture::new(0);
+    let half = (MAX_CHAIN_BYTES / 2) as u32;
+    for (ino, raw_len) in (2..).zip([1 << 20, half, half, half, half + 1, 1]) {
+        f.put_of(ino, raw_len);
+    }
+    assert!(f.refer(2, 1), "one alone may be of any size");
+    assert!(!f.refer(3, 2), "not if it needs another one");
+    assert!(f.refer(4, 3));
+    assert!(f.refer(6, 4), "just as much as may be");
+    assert!(f.refer(6, 0) && f.refer(5, 3));
+    assert!(!f.refer(6, 5), "a byte more");
     assert_eq!(f.check(), []);
     f.rebuilt();
 }

@@ -3,7 +3,7 @@
 use super::Transaction;
 use super::blocks::TOO_MANY;
 use crate::Result;
-use crate::types::{MAX_CHAIN, StoredBlock};
+use crate::types::{MAX_CHAIN, StoredBlock, chain_fits};
 
 impl Transaction<'_> {
     /// Whether the stored block `id`, which is `now`, may refer to `reference` from now on. Others that refer to `id`
@@ -15,11 +15,15 @@ impl Transaction<'_> {
         if now.referrers > 0 || id == reference {
             return Ok(false);
         }
-        let mut next = reference;
-        for _ in 0..MAX_CHAIN {
+        let (mut next, mut bytes) = (reference, 0);
+        for needed in 1..=MAX_CHAIN {
             let Some(stored) = self.block(next)? else {
                 return Ok(false);
             };
+            bytes += u64::from(stored.raw_len);
+            if !chain_fits(needed, bytes) {
+                return Ok(false);
+            }
             // Only the first one gets one more.
             if next == reference && stored.referrers + 1 >= TOO_MANY {
                 return Ok(false);

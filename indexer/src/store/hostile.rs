@@ -276,11 +276,49 @@ fn in_a_circle(value: &[u8]) -> Option<Vec<u8>> {
     rows::encode_blocks(0, &blocks)
 }
 
+/// The row of stored blocks with two others, 2 and 3: the first one needs both, which are longer than a chain may be.
+fn in_a_large_chain(value: &[u8]) -> Option<Vec<u8>> {
+    let mut blocks = rows::decode_blocks(0, value).unwrap();
+    let first = blocks.get(1).copied().flatten().unwrap();
+    let large = |reference| StoredBlock {
+        reference,
+        referrers: 1,
+        users: 0,
+        raw_len: 300 << 10,
+        ..first
+    };
+    let referring = StoredBlock { reference: 2, ..first };
+    blocks.splice(1..4, [Some(referring), Some(large(3)), Some(large(0))]);
+    rows::encode_blocks(0, &blocks)
+}
+
+/// Regression: an index that lies made a reader decode as many bytes as it liked.
+#[test]
+fn a_chain_of_too_many_bytes_is_damage() {
+    let rows = with_rows(|key, value| match key.first() {
+        Some(&rows::BLOCKS) => in_a_large_chain(value),
+        _ => Some(value.to_vec()),
+    });
+    let store = open(&rows, false).unwrap();
+    let extent = store.extent(GOOD, 0).unwrap().unwrap();
+    let error = store.reference(&extent).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("more bytes of other blocks"), "{error}");
+}
+
 #[test]
 fn counts_and_rows_of_users_that_lie_are_found_and_harm_nothing_else() {
     type Alter = fn(&[u8], &[u8]) -> Option<Vec<u8>>;
-    let cases: [(&str, Alter, &str); 8] = [
+    let cases: [(&str, Alter, &str); 9] = [
         ("as it is", |_, value| Some(value.to_vec()), ""),
+        (
+            "too large a chain",
+            |key, value| match key.first() {
+                Some(&rows::BLOCKS) => in_a_large_chain(value),
+                _ => Some(value.to_vec()),
+            },
+            "needs more bytes of other blocks than may be",
+        ),
         (
             "too many users",
             |key, value| match key.first() {

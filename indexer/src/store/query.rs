@@ -3,7 +3,7 @@
 use super::{State, Store};
 use crate::index::rows::{self, RUN};
 use crate::log::damaged;
-use crate::types::{BlockRef, Cookie, Dirent, Extent, Inode, Listed, MAX_CHAIN, StoredBlock};
+use crate::types::{BlockRef, Cookie, Dirent, Extent, Inode, Listed, MAX_CHAIN, StoredBlock, chain_fits};
 use crate::{Error, Result};
 use std::ops::{ControlFlow, Range};
 
@@ -164,8 +164,8 @@ impl Store {
         let Some(now) = now else {
             return Err(Error::Moved { segment: at.segment });
         };
-        let (mut next, mut first) = (now.reference, None);
-        for _ in 0..MAX_CHAIN {
+        let (mut next, mut first, mut bytes) = (now.reference, None, 0);
+        for needed in 1..=MAX_CHAIN {
             if next == 0 {
                 break;
             }
@@ -175,6 +175,10 @@ impl Store {
                     format!("it refers to the stored block {next}, which does not exist"),
                 ));
             };
+            bytes += u64::from(stored.raw_len);
+            if !chain_fits(needed, bytes) {
+                return Err(damaged(at, "it needs more bytes of other blocks than may be"));
+            }
             first.get_or_insert_with(|| stored.extent(next));
             next = stored.reference;
         }

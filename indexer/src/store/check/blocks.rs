@@ -5,7 +5,7 @@ use crate::Result;
 use crate::index::rows::{RUN, Use};
 use crate::log::block_record_len;
 use crate::store::Store;
-use crate::types::{BlockRef, MAX_CHAIN, StoredBlock};
+use crate::types::{BlockRef, MAX_CHAIN, StoredBlock, chain_fits};
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -123,8 +123,8 @@ impl Blocks {
 
     /// What is wrong with what the stored block at `r` refers to, and where.
     fn wrong_reference(&self, r: BlockRef, reference: u64) -> Option<(&'static str, BlockRef)> {
-        let (mut at, mut next) = (r, reference);
-        for _ in 0..MAX_CHAIN {
+        let (mut at, mut next, mut bytes) = (r, reference, 0);
+        for needed in 1..=MAX_CHAIN {
             if next == 0 {
                 return None;
             }
@@ -133,6 +133,10 @@ impl Blocks {
             };
             if let Some(wrong) = seen.wrong {
                 return Some((wrong, seen.stored.location));
+            }
+            bytes += u64::from(seen.stored.raw_len);
+            if !chain_fits(needed, bytes) {
+                return Some(("the block needs more bytes of other blocks than may be", r));
             }
             (at, next) = (seen.stored.location, seen.stored.reference);
         }
