@@ -155,6 +155,24 @@ impl<K: Hash + Eq> State<K> {
     fn is_awaited(&self) -> bool {
         self.flights.values().any(Flight::is_awaited)
     }
+
+    /// Whether anybody wants a block: itself, or one that needs it.
+    fn is_wanted(&self, key: &K) -> bool {
+        self.flights.get(key).is_some_and(|flight| {
+            let is_open = |waiter: &oneshot::Sender<Loaded>| !waiter.is_closed();
+            let is_wanted = |needing: &Started<K>| self.is_wanted(&needing.key);
+            flight.ahead || flight.waiters.iter().any(is_open) || flight.needed_by.iter().any(is_wanted)
+        })
+    }
+
+    /// Ends the flights of a block that nobody wants and of those that need it.
+    fn give_up(&mut self, key: K) {
+        let mut ended = vec![key];
+        while let Some(key) = ended.pop() {
+            let flight = self.flights.remove(&key).unwrap_or_default();
+            ended.extend(flight.needed_by.into_iter().map(|needing| needing.key));
+        }
+    }
 }
 
 /// A block that is being decoded or waits for a thread: one decode, however many wait for it (single-flight).
@@ -405,6 +423,10 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
                 Step::Parked => return,
                 Step::First(key) => next = Started::new(key),
                 Step::Decode(reference) => {
+                    // The readers may have gone while what it needs was decoded.
+                    if self.is_given_up(next.key) {
+                        return;
+                    }
                     let loaded = self.load(&next.key, reference);
                     let mut needing = self.land(next.key, &loaded);
                     // What is coded behind others is expensive, and must not keep cheap blocks waiting.
@@ -418,6 +440,17 @@ impl<K: Hash + Eq + Copy + Send + 'static> Inner<K> {
                 }
             }
         }
+    }
+
+    /// Ends the flight of a block that was started, if nobody wants it any more.
+    fn is_given_up(&self, key: K) -> bool {
+        let mut state = self.state.lock();
+        if state.is_wanted(&key) {
+            return false;
+        }
+        state.give_up(key);
+        self.landed.notify_all();
+        true
     }
 
     fn load(&self, key: &K, reference: Option<Loaded>) -> Loaded {

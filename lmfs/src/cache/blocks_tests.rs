@@ -240,6 +240,47 @@ fn a_block_that_needs_others_is_decoded_after_them() {
     }
 }
 
+/// [`Chained`], with each load allowed by the test.
+struct Gated(Chained, Mutex<mpsc::Receiver<()>>);
+
+impl Source<u64> for Gated {
+    fn reference(&self, key: &u64) -> Result<Option<u64>, LoadError> {
+        self.0.reference(key)
+    }
+
+    fn load(&self, key: &u64, reference: Option<Loaded>) -> Result<Vec<u8>, LoadError> {
+        let loaded = self.0.load(key, reference);
+        self.1.lock().recv_timeout(Duration::from_secs(60)).unwrap();
+        loaded
+    }
+}
+
+/// Regression: a chain was decoded to its end after its reader had gone.
+#[test]
+fn a_chain_whose_readers_are_gone_is_not_decoded_further() {
+    let loads = Arc::new(AtomicU64::new(0));
+    let (allow, allowed) = mpsc::channel();
+    let gated = Gated(Chained(loads.clone()), Mutex::new(allowed));
+    let blocks = Blocks::new(Box::new(gated), 1 << 20, 1).unwrap();
+    let (gone, stays) = (
+        blocks.fetch(19, Cost::Expensive, ME),
+        blocks.fetch(12, Cost::Expensive, ME),
+    );
+    while loads.load(Ordering::SeqCst) == 0 {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    drop(gone);
+    (0..10).for_each(|_| allow.send(()).unwrap());
+    assert_eq!(*wait(stays).unwrap(), [10, 11, 12]);
+    // The one thread looks at what is next before it takes this.
+    assert_eq!(*blocks.fetch_wait(20, Cost::Expensive).unwrap(), [20]);
+    assert_eq!(loads.load(Ordering::SeqCst), 4, "10, 11, 12 and 20");
+    assert!(!blocks.is_awaited());
+    // A later reader begins anew.
+    assert_eq!(blocks.fetch_wait(14, Cost::Expensive).unwrap().len(), 5);
+    blocks.shutdown();
+}
+
 #[test]
 fn a_damaged_block_fails_those_that_need_it_and_no_other() {
     let blocks = Blocks::new(Box::new(Chained(Arc::default())), 1 << 20, 2).unwrap();
