@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lmfs_codec::{Method, ReferenceDigest, Stop};
-use lmfs_indexer::{Extent, MAX_CHAIN, StoredBlock};
+use lmfs_indexer::{Extent, MAX_CHAIN, MAX_CHAIN_BYTES, StoredBlock};
 use parking_lot::Mutex;
 use tracing::error;
 
@@ -110,6 +110,8 @@ impl Packer {
             return Ok(());
         }
         let (mut after, mut left, mut seen) = (None, most.min(RECALLED), HashSet::new());
+        // Those that others need stay in memory for a while.
+        let mut decoded = HashSet::new();
         loop {
             let blocks = self.store.blocks(after, PAGE)?;
             let Some((ino, block, _)) = blocks.last() else {
@@ -122,7 +124,12 @@ impl Packer {
                 if tag.needs_packing() || tag.method() == Some(Method::Model) || !seen.insert(extent.id) {
                     continue;
                 }
-                let Some(rest) = left.checked_sub(extent.raw_len.into()) else {
+                let Some(chain) = self.chain(extent.id) else {
+                    continue;
+                };
+                let new = chain.iter().filter(|(id, _)| decoded.insert(*id));
+                let takes = new.map(|(_, stored)| u64::from(stored.raw_len)).sum();
+                let Some(rest) = left.checked_sub(takes) else {
                     is_enough = true;
                     break;
                 };
@@ -208,5 +215,47 @@ const TRIED: usize = 2;
 /// The longest chain for a block that has less than half in common with its reference. It saves little, so its readers
 /// should not wait for many others.
 const MAX_DISTANT: usize = 3;
-/// Bytes of a chain: its readers wait for as many to be decoded, and for as many to be learned.
-const MAX_CHAIN_BYTES: u64 = 512 << 10;
+
+#[cfg(test)]
+mod tests {
+    use lmfs_indexer::BlockRef;
+
+    use super::*;
+
+    #[test]
+    fn chains_grow_to_their_limits_and_no_further() {
+        let location = BlockRef {
+            segment: 1,
+            offset: 0,
+            len: 1,
+        };
+        let chain = |blocks: &[u32]| {
+            let stored = blocks.iter().map(|&raw_len| StoredBlock {
+                location,
+                tag: 0,
+                raw_len,
+                digest: 0,
+                users: 1,
+                reference: 0,
+                referrers: 0,
+            });
+            (1..).zip(stored).collect::<Vec<_>>()
+        };
+        for (blocks, close, distant) in [
+            (&[1; 3][..], true, true),
+            (&[1; 4], true, false),
+            (&[1; 8], true, false),
+            (&[1; 9], false, false),
+            (&[1 << 20], true, true),
+            (&[256 << 10; 2], true, true),
+            (&[256 << 10, 256 << 10, 1], false, false),
+        ] {
+            let chain = chain(blocks);
+            assert_eq!(
+                (may_grow(&chain, true), may_grow(&chain, false)),
+                (close, distant),
+                "{blocks:?}"
+            );
+        }
+    }
+}

@@ -412,7 +412,8 @@ impl Workers<'_> {
         let found = sketch.insert(self.computing.install(|| Sketch::of(&raw)));
         let candidates = self.packer.dictionaries.lock().candidates(&raw);
         // A dictionary of the same data saves nearly as much as a block that is somewhat alike, and is quicker to read.
-        let only_close = !candidates.is_empty();
+        // Nothing but a copy makes what looks random smaller.
+        let only_close = !candidates.is_empty() || looks_random(extent);
         let references = self
             .packer
             .references(extent.id, found, only_close, &self.computing, stop)?;
@@ -492,4 +493,10 @@ impl Workers<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a block was not made smaller when it was written. Short ones say nothing of their contents by that.
+fn looks_random(extent: &Extent) -> bool {
+    const SHORT: u32 = 4096;
+    extent.raw_len >= SHORT && Tag(extent.tag).method() == Some(Method::Raw)
 }

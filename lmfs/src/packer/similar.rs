@@ -76,7 +76,10 @@ impl<T: Copy + Ord + std::hash::Hash> Similar<T> {
             if self.newer.len() >= HALF {
                 self.older = std::mem::take(&mut self.newer);
             }
-            self.newer.entry(hash).or_insert([block; 2])[1] = block;
+            let older = &self.older;
+            // The first one of the older half stays the first.
+            let first = || older.get(&hash).map_or([block; 2], |[first, _]| [*first, block]);
+            self.newer.entry(hash).or_insert_with(first)[1] = block;
         }
     }
 
@@ -124,6 +127,17 @@ mod tests {
     fn found(similar: &Similar<u32>, sketch: &Sketch) -> Vec<(u32, bool)> {
         let found = similar.find(sketch).into_iter();
         found.map(|alike| (alike.block, alike.is_close)).collect()
+    }
+
+    /// Regression: the first of several blocks was hidden as soon as the newer half of the table began anew.
+    #[test]
+    fn the_first_block_is_found_after_the_older_half_was_filled() {
+        let mut similar = Similar::default();
+        let sketch = Sketch::of(&text(0, 500));
+        similar.add(&sketch, 1);
+        similar.older = std::mem::take(&mut similar.newer);
+        similar.add(&sketch, 2);
+        assert_eq!(found(&similar, &sketch), [(2, true), (1, true)]);
     }
 
     #[test]

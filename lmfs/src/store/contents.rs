@@ -1,15 +1,15 @@
 //! What stored blocks decode to, with the blocks that they refer to: for all that does not read through the cache.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use lmfs_codec::{Codec, Error as CodecError, Stop};
 use lmfs_indexer::{Error as StoreError, Extent, Store};
-use lru::LruCache;
 use parking_lot::Mutex;
 
-/// Blocks remembered that others were found to refer to: at most so many times the block size of memory.
-const REMEMBERED: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+use crate::cache::ByteLru;
+
+/// Bytes of memory for blocks that others were found to refer to.
+const REMEMBERED: usize = 32 << 20;
 /// How often a block is looked up again that garbage collection moved before it was read.
 const TRIES: usize = 16;
 
@@ -49,7 +49,7 @@ pub struct Contents {
     store: Arc<Store>,
     codec: Codec,
     /// By number of the stored block, whose contents never change.
-    referred: Mutex<LruCache<u64, Arc<Vec<u8>>>>,
+    referred: Mutex<ByteLru<u64>>,
 }
 
 impl Contents {
@@ -58,7 +58,7 @@ impl Contents {
         Contents {
             store,
             codec,
-            referred: Mutex::new(LruCache::new(REMEMBERED)),
+            referred: Mutex::new(ByteLru::new(REMEMBERED)),
         }
     }
 
@@ -95,7 +95,7 @@ impl Contents {
     ) -> Result<Arc<Vec<u8>>, Unreadable> {
         let id = extent.id;
         if let Some(raw) = self.referred.lock().get(&id) {
-            return Ok(raw.clone());
+            return Ok(raw);
         }
         for _ in 1..TRIES {
             match self.read(&extent, computing, stop) {
@@ -123,7 +123,7 @@ impl Contents {
             }
         });
         let raw = Arc::new(decoded?);
-        self.referred.lock().put(extent.id, raw.clone());
+        self.referred.lock().insert(extent.id, raw.clone());
         Ok(raw)
     }
 }

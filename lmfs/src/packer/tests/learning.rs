@@ -152,12 +152,13 @@ fn what_came_in_small_portions_is_packed_again_with_a_dictionary() {
         packer.should_look_again(&f.store.totals()),
         "nobody looked at all of it yet"
     );
-    let before = alone(100..100 + FILES);
+    let (before, portions) = (alone(100..100 + FILES), f.bytes());
     let again = || packer.run(&Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
     let summary = again();
     assert_eq!((summary.dictionaries_learned, summary.blocks_failed), (1, 0));
     f.assert_whole(100..100 + FILES);
     assert!(f.bytes() * 10 < before * 8, "{before} alone, {} after", f.bytes());
+    assert!(f.bytes() < portions, "{portions} in portions, {} after", f.bytes());
     let (bytes, summary) = (f.bytes(), again());
     assert_eq!(
         (f.bytes(), summary.dictionaries_learned, summary.blocks_packed),

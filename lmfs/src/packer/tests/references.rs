@@ -5,6 +5,8 @@ use lmfs_indexer::MAX_CHAIN;
 use super::*;
 use crate::packer::batch::{Batch, New};
 use crate::packer::queue::Waiting;
+use crate::packer::run::{Again, JobSpec};
+use crate::packer::similar::Sketch;
 use crate::packer::status::Outcome;
 
 /// A file with something inserted and something changed for each version.
@@ -145,4 +147,91 @@ fn a_reference_that_goes_meanwhile_costs_the_work_and_nothing_else() {
     run(&packer);
     assert_eq!(f.contents(11), version(1));
     assert_clean(&f);
+}
+
+/// Digits without a pattern.
+fn digits(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let digit = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        b"0123456789abcdef"[(state >> 40) as usize % 16]
+    });
+    digit.take(len).collect()
+}
+
+#[test]
+fn of_two_candidates_the_one_behind_which_a_block_is_smaller_is_its_reference() {
+    let f = Fixture::new();
+    let raw = digits(1, BLOCK);
+    // One has more bytes in a row in common with the block, and the other one nearly all bytes.
+    let likeliest = [&raw[..BLOCK * 6 / 10], &digits(2, BLOCK * 4 / 10)].concat();
+    let mut better = raw.clone();
+    better[..BLOCK * 7 / 10]
+        .iter_mut()
+        .step_by(14)
+        .for_each(|byte| *byte = b'-');
+    let packer = f.packer();
+    for (ino, contents) in [(10, &likeliest), (11, &better)] {
+        f.file(ino, contents, 0);
+        run(&packer);
+    }
+    let [first, second] = [10, 11].map(|ino| f.extents(ino)[0].id);
+    let found = packer.similar.lock().find(&Sketch::of(&raw));
+    assert_eq!(
+        found.iter().map(|alike| alike.block).collect::<Vec<_>>(),
+        [first, second]
+    );
+    f.file(12, &raw, 0);
+    run(&packer);
+    let stored = f.store.stored_block(f.extents(12)[0].id).unwrap().unwrap();
+    assert_eq!(stored.reference, second);
+    let f = reopened(f);
+    assert_eq!(f.contents(12), raw);
+    assert_clean(&f);
+}
+
+/// Regression: 32 blocks were remembered however small they were, so that chains were decoded again and again.
+#[test]
+fn many_small_blocks_stay_in_memory_for_those_that_refer_to_them() {
+    let f = Fixture::new();
+    let contents = Contents::new(f.store.clone(), f.codec.clone());
+    let referred = |ino: u64| contents.referred(f.extents(ino)[0], None, &Stop::new()).unwrap();
+    (10..60).for_each(|ino| f.file(ino, format!("file {ino}").as_bytes(), 0));
+    let first = referred(10);
+    (11..60).for_each(|ino| assert_eq!(*referred(ino), format!("file {ino}").into_bytes()));
+    assert!(Arc::ptr_eq(&first, &referred(10)));
+}
+
+/// Regression: the limit of what a process looks at did not count what has to be decoded for it.
+#[test]
+fn what_is_looked_at_counts_with_its_chain() {
+    let f = Fixture::new();
+    let packer = f.packer();
+    // The newest one comes first in the store.
+    for n in 0..4 {
+        f.file(20 - u64::from(n), &version(n), 0);
+        run(&packer);
+    }
+    let newest = f.extents(17);
+    let needed = chain(&f, newest[0].id);
+    assert!(needed > 0);
+    let packer = f.packer();
+    let spec = JobSpec {
+        scope: &Scope::All,
+        idle: None,
+        threads: 1,
+        again: Again::Never,
+    };
+    let computing = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let most = ((needed + 1) * BLOCK) as u64;
+    packer.recall(most, &spec, &computing, &Stop::new()).unwrap();
+    let knows = |block: usize| {
+        let sketch = Sketch::of(&version(3)[block * BLOCK..][..BLOCK]);
+        let found = packer.similar.lock().find(&sketch);
+        found.iter().any(|alike| alike.block == newest[block].id)
+    };
+    assert!(knows(0));
+    assert!(!knows(1), "it is beyond the limit");
 }
