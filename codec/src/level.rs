@@ -1,6 +1,7 @@
 //! Levels 1 to 9: how much time is given for how much space.
 
 use crate::block::MODEL_WORTH;
+use crate::dictionary::MAX_DICTIONARY;
 use crate::{Error, Options, Result};
 
 /// What a level does. docs/BENCHMARKS.md, "Levels", has what each takes and gives.
@@ -12,6 +13,9 @@ pub struct Level {
     pub model: Option<&'static str>,
     /// Bytes of a block.
     pub block_size: usize,
+    /// The most bytes of a container's key, a dictionary that it is of itself
+    /// ([`StreamOptions::most_key`](crate::stream::StreamOptions::most_key)).
+    pub most_key: usize,
     /// Adaptive models alone may be used, too.
     mix: bool,
     zstd_level: i32,
@@ -24,6 +28,7 @@ const fn level(number: u8, model: Option<&'static str>, mix: bool, zstd_level: i
         number,
         model,
         block_size: kib << 10,
+        most_key: if mix { MAX_DICTIONARY } else { 0 },
         mix,
         zstd_level,
         most_lanes: None,

@@ -54,7 +54,7 @@ pub use coding::{decode, decode_behind, encode, encode_as, encode_behind, encode
 pub use data_layout::DataLayout;
 pub use layout::BlockKind;
 pub use predictor::Predictor;
-pub use warm::{Front, WarmState};
+pub use warm::{Front, Growing, WarmState};
 
 /// Version of everything that decides a predicted bit. It is part of a block's parameters.
 pub const VERSION: u8 = 1;

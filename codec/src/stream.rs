@@ -25,6 +25,7 @@ mod assembler;
 mod decoder;
 mod encoder;
 mod format;
+mod key;
 pub mod layout;
 mod options;
 mod pipeline;

@@ -46,6 +46,7 @@ const ALL: &[Golden] = &[
     golden("mix-byte-sound", "byte-sound.bin", Method::Mix, None),
     golden("mix-picture", "picture.bin", Method::Mix, None),
     golden("mix-dictionary", "text.txt", Method::Mix, None),
+    golden("mix-key", "trees.txt", Method::Mix, None),
     golden("model-small", "text.txt", Method::Model, Some("small")),
     golden("model-tiny", "text.txt", Method::Model, Some("tiny")),
     golden("lm-tiny", "text.txt", Method::Lm, Some("tiny")),
@@ -169,6 +170,7 @@ fn make() {
         let codec = codec(golden.model.and(Some(&named)), options).unwrap();
         let mut stream = StreamOptions::default();
         stream.block_size = 4096;
+        stream.most_key = if golden.name == "mix-key" { 3 * 4096 } else { 0 };
         let mut encoder = Encoder::new(Vec::new(), codec, stream).unwrap();
         encoder
             .write_all(&std::fs::read(path(golden.content)).unwrap())

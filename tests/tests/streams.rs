@@ -174,7 +174,7 @@ fn recover_says_which_bytes_are_missing_and_restores_the_others() {
     let scratch = Scratch::empty();
     let packed = scratch.path("a.lmz");
     let raw = text(60_000);
-    let good = pipe("compress -3 --block-size 4KiB", &raw);
+    let good = pipe("compress -3 --block-size 4KiB --key-size 0", &raw);
     let blocks: Vec<usize> = (20..good.len())
         .filter(|&at| good[at..].starts_with(&[0xb5, 0x4c, 0x13]))
         .collect();
@@ -234,7 +234,7 @@ fn recover_needs_no_header_and_takes_redirected_files_for_files() {
         assert_eq!(from_file.status.code(), Some(1));
         assert!(from_file.stdout == expected, "{words}");
     };
-    let good = pipe("compress -3 --block-size 4KiB", &raw);
+    let good = pipe("compress -3 --block-size 4KiB --key-size 0", &raw);
     let blocks: Vec<usize> = (20..good.len())
         .filter(|&at| good[at..].starts_with(&[0xb5, 0x4c, 0x13]))
         .collect();
@@ -248,7 +248,10 @@ fn recover_needs_no_header_and_takes_redirected_files_for_files() {
     bad[blocks[3] + 5] ^= 1;
     recovered("", &bad, 2 * 4096..4 * 4096);
     for (model, words) in [("small", ""), ("tiny", "--model builtin:tiny")] {
-        let good = pipe(&format!("compress -6 --block-size 16KiB --model builtin:{model}"), &raw);
+        let good = pipe(
+            &format!("compress -6 --block-size 16KiB --key-size 0 --model builtin:{model}"),
+            &raw,
+        );
         let mut bad = good.clone();
         bad[..60].fill(0);
         recovered(words, &bad, 0..0);

@@ -146,7 +146,7 @@ impl Predicting {
             cold: None,
         };
         for &id in candidates {
-            let warm = self.dictionaries.state(id, mixer, stop)?;
+            let warm = self.warm(id, mixer, stop)?;
             let len = mix::encode_behind(mixer, behind(&warm), sample, stop)?.len() + DictionaryId::LEN;
             if len < suited.taken {
                 (suited.taken, suited.dictionary) = (len, Some((id, warm)));
@@ -169,10 +169,7 @@ impl Predicting {
         };
         let reference = needs.check(reference)?;
         self.with_mixer(|mixer| {
-            let warm = needs
-                .dictionary
-                .map(|id| self.dictionaries.state(id, mixer, stop))
-                .transpose()?;
+            let warm = needs.dictionary.map(|id| self.warm(id, mixer, stop)).transpose()?;
             let front = Front {
                 dictionary: warm.as_deref(),
                 reference,

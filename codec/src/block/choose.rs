@@ -98,6 +98,7 @@ impl Codec {
             }
         }
         let mut dictionaries = dictionaries.to_vec();
+        dictionaries.extend(self.predicting().key());
         if options.dictionaries {
             dictionaries.extend(builtin_candidates(raw));
         }

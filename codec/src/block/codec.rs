@@ -6,8 +6,9 @@ use super::behind::Needs;
 use super::engine::Predicting;
 use super::fingerprint::{self, Fingerprint};
 use super::{Header, Method, Options, zstd};
-use crate::dictionary::{DictionarySource, NoDictionaries};
+use crate::dictionary::{DictionaryId, DictionarySource, NoDictionaries};
 use crate::hex::hex;
+use crate::mix::WarmState;
 use crate::model::LanguageModel;
 use crate::{Error, MAX_BLOCK, Result, Stop};
 
@@ -154,7 +155,7 @@ impl Codec {
     }
 
     /// Whether a block decodes with what this codec has.
-    fn check_params(&self, header: &Header) -> Result<()> {
+    pub(super) fn check_params(&self, header: &Header) -> Result<()> {
         let known = !header.method.needs_model() || self.model().is_some();
         if known && self.params(header.method) == header.params {
             return Ok(());
@@ -172,6 +173,16 @@ impl Codec {
     /// A failing engine.
     pub fn fingerprint(&self) -> Result<Fingerprint> {
         fingerprint::compute(self.predicting())
+    }
+
+    /// The same codec, which also knows a dictionary and tries it on every block.
+    pub(super) fn with_key(&self, id: DictionaryId, warm: Arc<WarmState>) -> Codec {
+        Codec {
+            shared: Arc::new(Shared {
+                predicting: self.shared.predicting.with_key(id, warm),
+                options: self.shared.options.clone(),
+            }),
+        }
     }
 
     pub(super) fn assemble(&self, raw: &[u8], method: Method, lanes: usize, payload: &[u8]) -> Vec<u8> {
@@ -209,7 +220,7 @@ fn explained<T>(codec: &Codec, block: &[u8], writer: &[u8; 8], decoded: Result<T
 }
 
 /// Predicted streams decode to something whatever their bytes are. Only this tells that it is wrong.
-fn check_sum(header: &Header, raw: &[u8]) -> Result<()> {
+pub(super) fn check_sum(header: &Header, raw: &[u8]) -> Result<()> {
     let crc = crc32fast::hash(raw);
     if crc == header.raw_crc {
         return Ok(());

@@ -12,16 +12,19 @@ use crate::dictionary::{DictionaryId, DictionarySource, builtin};
 use crate::entropy::frequencies;
 use crate::entropy::range_coder::{Decoder, Encoder};
 use crate::entropy::token_tree::Passthrough;
-use crate::mix::{self, Predictor};
+use crate::mix::{self, Predictor, WarmState};
 use crate::model::{Lanes, LanguageModel};
 use crate::{Error, Result, Stop};
 
-/// A language model with the states that code with it, and the mixers.
+/// A language model with the states that code with it, and the mixers. Clones share them.
+#[derive(Clone)]
 pub(super) struct Predicting {
     model: Option<Arc<dyn LanguageModel>>,
-    states: Pool<usize, State>,
-    mixers: Pool<(), Predictor>,
-    pub(super) dictionaries: Dictionaries,
+    states: Arc<Pool<usize, State>>,
+    mixers: Arc<Pool<(), Predictor>>,
+    dictionaries: Arc<Dictionaries>,
+    /// The dictionary that a container is of itself.
+    key: Option<(DictionaryId, Arc<WarmState>)>,
     /// By number of the method.
     params: [[u8; 8]; Method::ALL.len()],
 }
@@ -40,10 +43,32 @@ impl Predicting {
         let params = Method::ALL.map(|method| params(model.as_deref(), method));
         Predicting {
             model,
-            states: Pool::new(options.max_states),
-            mixers: Pool::new(options.max_states),
-            dictionaries: Dictionaries::new(dictionaries, options.most_warm_bytes),
+            states: Arc::new(Pool::new(options.max_states)),
+            mixers: Arc::new(Pool::new(options.max_states)),
+            dictionaries: Arc::new(Dictionaries::new(dictionaries, options.most_warm_bytes)),
+            key: None,
             params,
+        }
+    }
+
+    /// The same, which also knows this dictionary.
+    pub(super) fn with_key(&self, id: DictionaryId, warm: Arc<WarmState>) -> Predicting {
+        Predicting {
+            key: Some((id, warm)),
+            ..self.clone()
+        }
+    }
+
+    /// The dictionary that a container is of itself.
+    pub(super) fn key(&self) -> Option<DictionaryId> {
+        self.key.as_ref().map(|(id, _)| *id)
+    }
+
+    /// The state after a dictionary. `predictor` learns it if that was not done yet.
+    pub(super) fn warm(&self, id: DictionaryId, predictor: &mut Predictor, stop: &Stop) -> Result<Arc<WarmState>> {
+        match &self.key {
+            Some((key, warm)) if *key == id => Ok(Arc::clone(warm)),
+            _ => self.dictionaries.state(id, predictor, stop),
         }
     }
 

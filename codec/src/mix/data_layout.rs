@@ -47,6 +47,8 @@ impl DataLayout {
     pub const BEHIND_REFERENCE: u8 = 8;
     /// As [`BEHIND_DICTIONARY`](Self::BEHIND_DICTIONARY).
     pub const BEHIND_BOTH: u8 = 9;
+    /// What the first byte of a payload is if the block is a part of its container's key, which is plain.
+    pub const KEY: u8 = 12;
 
     /// What to code in front of the stream.
     pub(super) fn to_bytes(self) -> Vec<u8> {

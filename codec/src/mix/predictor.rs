@@ -210,6 +210,12 @@ impl Predictor {
         self.dispatch
     }
 
+    /// The bytes of the first lane that are known so far, and what is in front of it.
+    pub(super) fn known(&self) -> &[u8] {
+        let end = self.block.lanes.first().map_or(0, |lane| lane.at as usize);
+        self.block.bytes.get(..end).unwrap_or_default()
+    }
+
     /// Takes the block's bytes out, after the last one.
     pub fn take(&mut self) -> Vec<u8> {
         self.block.take()

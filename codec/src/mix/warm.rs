@@ -14,7 +14,7 @@ use super::match_model::WarmMatches;
 use super::mixing::WarmMixing;
 use super::predictor::{Predictor, block_bits};
 use crate::entropy::range_coder::{Coder, Decoder, Encoder};
-use crate::{MAX_BLOCK, Result, Stop};
+use crate::{Error, MAX_BLOCK, Result, Stop};
 
 /// What a predictor knows after a dictionary.
 pub struct WarmState {
@@ -106,6 +106,77 @@ impl WarmState {
     /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
         self.text.len() + self.contexts.bytes() + self.matches.bytes() + self.mixing.bytes()
+    }
+}
+
+/// A dictionary that is coded in parts, each a stream of its own, while what was learned of one serves the next.
+pub struct Growing {
+    predictor: Predictor,
+    len: usize,
+    done: usize,
+}
+
+impl std::fmt::Debug for Growing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Growing({} of {} bytes)", self.done, self.len)
+    }
+}
+
+impl Growing {
+    /// Nothing yet of a dictionary of `len` bytes.
+    pub fn new(len: usize) -> Growing {
+        let mut predictor = Predictor::new();
+        predictor.reset_for_dictionary(len);
+        Growing {
+            predictor,
+            len,
+            done: 0,
+        }
+    }
+
+    /// Whether all of it was coded.
+    pub fn is_complete(&self) -> bool {
+        self.done == self.len
+    }
+
+    /// Compresses the next part. After an error nothing more can be coded.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`](crate::Error::Interrupted); [`Error::InvalidOption`](crate::Error::InvalidOption) for
+    /// more bytes than are still to come.
+    pub fn encode(&mut self, part: &[u8], stop: &Stop) -> Result<Vec<u8>> {
+        let mut encoder = Encoder::new(Vec::new());
+        self.code(&mut encoder, part, part.len(), stop)?;
+        Ok(encoder.finish())
+    }
+
+    /// Decompresses what [`encode`](Self::encode) made of a part of `len` bytes. After an error nothing more can be
+    /// coded.
+    ///
+    /// # Errors
+    /// As of [`encode`](Self::encode); [`Error::Damaged`](crate::Error::Damaged).
+    pub fn decode(&mut self, stream: &[u8], len: usize, stop: &Stop) -> Result<&[u8]> {
+        let mut decoder = Decoder::new(stream);
+        let start = self.done;
+        self.code(&mut decoder, &[], len, stop)?;
+        decoder.finish().map_err(damaged)?;
+        Ok(self.predictor.known().get(start..).unwrap_or_default())
+    }
+
+    fn code<C: Coder>(&mut self, coder: &mut C, part: &[u8], len: usize, stop: &Stop) -> Result<()> {
+        let done = self.done.checked_add(len).filter(|done| *done <= self.len);
+        let done = done.ok_or_else(|| {
+            let (left, len) = (self.len - self.done, len);
+            Error::InvalidOption(format!("a part of {len} bytes where a dictionary has {left} more"))
+        })?;
+        code_bytes(&mut self.predictor, coder, part, len, stop)?;
+        self.done = done;
+        Ok(())
+    }
+
+    /// The state after all parts; `None` if some are missing.
+    pub fn finish(mut self) -> Option<WarmState> {
+        self.is_complete().then(|| self.predictor.freeze())
     }
 }
 

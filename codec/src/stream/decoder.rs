@@ -12,7 +12,6 @@ use super::format::ContainerHeader;
 use super::pipeline::Pipeline;
 use super::table::SeekTable;
 use super::{Progress, StreamOptions};
-use crate::block::decode_as;
 use crate::dictionary_id::DictionaryId;
 use crate::{Codec, Error, MAX_BLOCK, Result, Stop};
 use halt::{Halt, Halting};
@@ -174,12 +173,10 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Decoder<R, F> {
             None => return Ok(false),
             Some(Part::Block(stored, len)) => {
                 let pipeline = self.pipeline.get_or_insert_with(|| {
-                    let work = |(codec, header, block): Stored, stop: &Stop| {
-                        decode_as(&codec, &block, &header.fingerprint, stop)
-                    };
+                    let work = |stored: Stored, stop: &Stop| stored.decode(stop);
                     Pipeline::new(self.options.threads, &self.options.stop, work)
                 });
-                let stored_len = stored.2.len();
+                let stored_len = stored.block.len();
                 pipeline.submit(stored)?;
                 self.inside.raw += len as u64;
                 self.inside.stored += stored_len as u64;

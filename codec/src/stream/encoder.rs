@@ -1,11 +1,15 @@
 //! Writing a container.
 
+mod head;
+
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use super::format::ContainerHeader;
 use super::pipeline::Pipeline;
 use super::{Assembler, Progress, StreamOptions};
 use crate::{Codec, Error, Header, Result, Stop};
+use head::{Head, Job};
 
 type Coded = Result<Vec<u8>>;
 
@@ -17,7 +21,10 @@ pub struct Encoder<W: Write> {
     /// Until it is written.
     header: Option<ContainerHeader>,
     buffer: Vec<u8>,
-    pipeline: Pipeline<Vec<u8>, Coded>,
+    /// The first blocks, until it is clear how many of them may be the key.
+    first: Option<Vec<Vec<u8>>>,
+    head: Option<Arc<Head>>,
+    pipeline: Pipeline<Job, Coded>,
     assembler: Assembler,
     done: Progress,
     /// A block was lost: what would follow it is not written, or nobody would notice.
@@ -32,14 +39,16 @@ impl<W: Write> Encoder<W> {
     pub fn new(output: W, codec: Codec, options: StreamOptions) -> Result<Encoder<W>> {
         options.check()?;
         let header = ContainerHeader::new(&codec, options.block_size)?;
-        let pipeline = Pipeline::new(options.threads, &options.stop, move |raw: Vec<u8>, stop: &Stop| {
-            codec.encode(&raw, stop)
+        let pipeline = Pipeline::new(options.threads, &options.stop, move |job: Job, stop: &Stop| {
+            job.run(&codec, stop)
         });
         Ok(Encoder {
             output,
             assembler: Assembler::new(&header),
             header: Some(header),
             buffer: Vec::with_capacity(options.block_size),
+            first: (Head::len(options.block_size, options.most_key, usize::MAX) > 0).then(Vec::new),
+            head: None,
             options,
             pipeline,
             done: Progress::default(),
@@ -56,6 +65,7 @@ impl<W: Write> Encoder<W> {
         if !self.buffer.is_empty() {
             self.submit(false)?;
         }
+        self.submit_first()?;
         while let Some(coded) = self.next() {
             self.store(coded?)?;
         }
@@ -84,7 +94,7 @@ impl<W: Write> Encoder<W> {
         }
     }
 
-    /// Hands over a block, behind which there is more or the end.
+    /// Takes the block in the buffer, behind which there is more or the end.
     fn submit(&mut self, more: bool) -> Result<()> {
         self.check()?;
         // Until it has succeeded.
@@ -93,16 +103,61 @@ impl<W: Write> Encoder<W> {
         if more {
             self.begin(true)?;
         }
+        let block = std::mem::replace(&mut self.buffer, Vec::with_capacity(self.options.block_size));
+        match &mut self.first {
+            Some(first) => {
+                first.push(block);
+                // Twice the longest key: enough to tell whether it pays.
+                if first.len() >= 2 * Head::len(self.options.block_size, self.options.most_key, usize::MAX) {
+                    self.submit_first()?;
+                }
+            }
+            None => {
+                let job = match &self.head {
+                    Some(head) => Job::Rest(Arc::clone(head), block),
+                    None => Job::Alone(block),
+                };
+                self.hand_over(job)?;
+            }
+        }
+        self.failed = false;
+        Ok(())
+    }
+
+    /// Hands over the blocks that were kept back: as much is known of the content as is needed.
+    fn submit_first(&mut self) -> Result<()> {
+        let Some(mut blocks) = self.first.take() else {
+            return Ok(());
+        };
+        let known: usize = blocks.iter().map(Vec::len).sum();
+        let count = Head::len(self.options.block_size, self.options.most_key, known);
+        let mut rest = blocks.split_off(count.min(blocks.len())).into_iter();
+        if let Some(next) = (count > 0).then(|| rest.next()).flatten() {
+            let head = Arc::new(Head::new(blocks, next, known - count * self.options.block_size));
+            self.hand_over(Job::First(Arc::clone(&head)))?;
+            for number in 1..=count {
+                self.hand_over(Job::Head(Arc::clone(&head), number))?;
+            }
+            self.head = Some(head);
+        }
+        for block in rest {
+            let job = match &self.head {
+                Some(head) => Job::Rest(Arc::clone(head), block),
+                None => Job::Alone(block),
+            };
+            self.hand_over(job)?;
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, job: Job) -> Result<()> {
         while self.pipeline.is_full() {
             match self.next() {
                 Some(coded) => self.store(coded?)?,
                 None => break,
             }
         }
-        let block = std::mem::replace(&mut self.buffer, Vec::with_capacity(self.options.block_size));
-        self.pipeline.submit(block)?;
-        self.failed = false;
-        Ok(())
+        self.pipeline.submit(job)
     }
 
     /// Waits for the next block to be coded.

@@ -24,10 +24,12 @@
 //! ```
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::format::{ContainerHeader, MAGIC, check_magic, no_header};
+use super::key::{Key, Keys, may_need};
 use super::table::{END_MAGIC, Footer, SeekTable, TableReader};
-use crate::block::{decode_as, decode_as_into};
+use crate::block::{KeyPart, decode_as, decode_as_into};
 use crate::{Codec, Error, Header, Result, Stop};
 
 /// One container.
@@ -279,7 +281,11 @@ impl Found {
         let parts = self.parts.iter();
         let codecs = parts.map(|part| part.header.codec(part.doubt.is_some(), &mut codec_of));
         let codecs = codecs.collect::<Result<_>>()?;
-        Ok(Layout { found: self, codecs })
+        Ok(Layout {
+            found: self,
+            codecs,
+            keys: Arc::default(),
+        })
     }
 }
 
@@ -288,6 +294,8 @@ pub struct Layout {
     found: Found,
     /// One for each part.
     codecs: Vec<Codec>,
+    /// By number of the part.
+    keys: Arc<Keys>,
 }
 
 impl Layout {
@@ -335,11 +343,21 @@ impl Layout {
             return Err(gone());
         };
         let start = part.raw_start + number * size;
+        let most = KeyPart::MOST / part.header.block_size;
+        let first = part.offsets.first().zip(part.offsets.get(most).or(part.offsets.last()));
+        let (&first, &end) = first.ok_or_else(gone)?;
         Ok(Place {
+            front: Front {
+                range: first..end,
+                container: index,
+                keys: Arc::clone(&self.keys),
+                key: self.keys.get(index),
+            },
             stored: from..to,
             start,
             len: size.min(part.raw_start + part.table.raw_len - start),
             number,
+            block_size: size,
             codec: codec.clone(),
             fingerprint: part.header.fingerprint,
         })
@@ -355,17 +373,53 @@ pub struct Place {
     /// Bytes of content.
     pub len: u64,
     number: u64,
+    block_size: u64,
     codec: Codec,
     fingerprint: [u8; 8],
+    front: Front,
+}
+
+/// What may be in front of a block in its container.
+struct Front {
+    /// Where the blocks of the key lie, if there is one, and perhaps others behind them.
+    range: Range<u64>,
+    container: usize,
+    keys: Arc<Keys>,
+    key: Option<Arc<Key>>,
 }
 
 impl Place {
+    /// Which bytes of the source to hand to [`take_key`](Place::take_key) before the block that was read at
+    /// [`stored`](Place::stored) is decoded. None if it needs none, or they are known from another place of the layout.
+    pub fn key(&self, stored: &[u8]) -> Option<Range<u64>> {
+        (self.front.key.is_none() && may_need(stored)).then(|| self.front.range.clone())
+    }
+
+    /// Learns the key of the container, a dictionary of at most 1 MiB, from what was read where [`key`](Place::key)
+    /// says. That takes as long as decoding as many bytes. Of several who do it for one container, one does the work.
+    /// The layout keeps the keys of the last two containers, each with about 20 times as many bytes.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`]. What is damaged is found when it is needed.
+    pub fn take_key(&mut self, stored: &[u8], stop: &Stop) -> Result<()> {
+        let Front { keys, container, .. } = &self.front;
+        let key = keys.get_or(*container, stop, || Key::learn(&self.codec, stored, stop))?;
+        self.front.key = Some(key);
+        Ok(())
+    }
+
     /// Decodes what was read at [`stored`](Place::stored).
     ///
     /// # Errors
     /// As [`Codec::decode`]; [`Error::Damaged`] if the block has another length.
     pub fn decode(&self, stored: &[u8], stop: &Stop) -> Result<Block> {
-        let bytes = decode_as(&self.codec, stored, &self.fingerprint, stop)?;
+        let bytes = match self.front.key.as_ref().filter(|_| may_need(stored)) {
+            Some(key) => {
+                let in_container = self.number * self.block_size;
+                key.decode(&self.codec, in_container, stored, &self.fingerprint, stop)?
+            }
+            None => decode_as(&self.codec, stored, &self.fingerprint, stop)?,
+        };
         if bytes.len() as u64 != self.len {
             let (number, found, expected) = (self.number, bytes.len(), self.len);
             let reason = format!("block {number} has {found} bytes, not {expected}");
@@ -382,7 +436,16 @@ impl Place {
     /// # Errors
     /// As [`Codec::decode_into`].
     pub fn decode_into(&self, stored: &[u8], out: &mut [u8], stop: &Stop) -> Result<()> {
-        decode_as_into(&self.codec, stored, &self.fingerprint, out, stop)
+        if self.front.key.is_none() || !may_need(stored) {
+            return decode_as_into(&self.codec, stored, &self.fingerprint, out, stop);
+        }
+        let bytes = self.decode(stored, stop)?.into_bytes();
+        if bytes.len() != out.len() {
+            let reason = format!("a block has {} bytes, not {}", bytes.len(), out.len());
+            return Err(Error::damaged("container", reason));
+        }
+        out.copy_from_slice(&bytes);
+        Ok(())
     }
 }
 

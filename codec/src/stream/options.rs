@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::block::KeyPart;
 use crate::{Error, MAX_BLOCK, MIN_BLOCK, Result, Stop};
 
 /// How far a stream has come.
@@ -20,6 +21,10 @@ pub struct Progress {
 pub struct StreamOptions {
     /// Bytes of a block, [`MIN_BLOCK`] to [`MAX_BLOCK`]. Only encoders look at it.
     pub block_size: usize,
+    /// The most bytes of the *key*: the first blocks of a container, all but one at most, which are a dictionary
+    /// for the others where that takes less. A read at random decodes the key once and keeps what it learned, 20
+    /// times as many bytes. 0: no key. At most 1 MiB. Only encoders look at it.
+    pub most_key: usize,
     /// Blocks coded at the same time, 1 to 1,024. Twice as many are held in memory; and each one under way by adaptive
     /// models or a language model has tables 130 times the size of a block (136 MiB for 1 MiB).
     pub threads: usize,
@@ -39,6 +44,7 @@ impl Default for StreamOptions {
     fn default() -> StreamOptions {
         StreamOptions {
             block_size: 1 << 16,
+            most_key: 0,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             stop: Stop::new(),
             progress: None,
@@ -51,6 +57,7 @@ impl fmt::Debug for StreamOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamOptions")
             .field("block_size", &self.block_size)
+            .field("most_key", &self.most_key)
             .field("threads", &self.threads)
             .field("recover", &self.recover)
             .finish_non_exhaustive()
@@ -63,6 +70,12 @@ impl StreamOptions {
             let size = self.block_size;
             return Err(Error::InvalidOption(format!(
                 "block size {size} is not between {MIN_BLOCK} and {MAX_BLOCK}"
+            )));
+        }
+        if self.most_key > KeyPart::MOST {
+            let (size, most) = (self.most_key, KeyPart::MOST);
+            return Err(Error::InvalidOption(format!(
+                "a key of {size} bytes is longer than {most}"
             )));
         }
         Ok(())

@@ -97,8 +97,11 @@ impl<R: Read + Seek> SeekableReader<R> {
             return Ok(0);
         }
         if self.block.as_ref().and_then(|block| block.from(offset)).is_none() {
-            let place = self.layout.block(offset)?;
+            let mut place = self.layout.block(offset)?;
             let stored = read_exact(&mut self.source, &place.stored)?;
+            if let Some(key) = place.key(&stored) {
+                place.take_key(&read_exact(&mut self.source, &key)?, &self.stop)?;
+            }
             self.block = Some(place.decode(&stored, &self.stop)?);
         }
         let rest = self.block.as_ref().and_then(|block| block.from(offset));

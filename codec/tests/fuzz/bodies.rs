@@ -270,7 +270,27 @@ fn container_seeds() -> Vec<Vec<u8>> {
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
     let all = [&b""[..], TEXT, &TEXT.repeat(130), &noise].map(compress);
-    [&all[..], &[all.concat()]].concat()
+    [&all[..], &[all.concat(), with_key()]].concat()
+}
+
+/// A container with a key of two blocks, and another block behind it.
+fn with_key() -> Vec<u8> {
+    let text: Vec<u8> = (0_u32..)
+        .flat_map(|i| format!("{{\"number\": {i}, \"square\": {}}}\n", i.wrapping_mul(i)).into_bytes())
+        .take(9000)
+        .collect();
+    let codec = Codec::new(None, Options::default()).unwrap();
+    let mut options = stream_options(false);
+    options.most_key = 2 * options.block_size;
+    let mut encoder = Encoder::new(Vec::new(), codec, options).unwrap();
+    encoder.write_all(&text).unwrap();
+    let container = encoder.finish().unwrap();
+    assert_eq!(
+        container[ContainerHeader::MIN_LEN + Header::LEN],
+        DataLayout::KEY,
+        "there is a key"
+    );
+    container
 }
 
 /// Any bytes to tokens and back, by both engines and three kinds of tokenizers of llama.cpp.

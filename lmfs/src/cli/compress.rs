@@ -79,11 +79,15 @@ pub fn run(args: &Stream, decompress: bool, verbosity: Verbosity) -> anyhow::Res
         .block_size
         .map_or(Ok(level.block_size), usize::try_from)
         .context("--block-size")?;
+    let most_key = args
+        .key_size
+        .map_or(Ok(level.most_key), usize::try_from)
+        .context("--key-size")?;
     process(
         jobs.collect(),
         Models::new(args.choice.model.as_deref(), args.choice.engine, level)?.with_dictionaries(&args.dictionaries)?,
         usize::from(args.threads),
-        block_size,
+        (block_size, most_key),
         verbosity.quiet,
     )
 }
@@ -107,7 +111,7 @@ pub fn test(args: &Test, verbosity: Verbosity) -> anyhow::Result<ExitCode> {
         Models::new(args.model.as_deref(), EngineChoice::Auto, Level::DEFAULT)?
             .with_dictionaries(&args.dictionaries)?,
         usize::from(args.threads),
-        Level::DEFAULT.block_size,
+        (Level::DEFAULT.block_size, 0),
         verbosity.quiet,
     )
 }
@@ -123,13 +127,13 @@ fn process(
     jobs: Vec<Job>,
     mut models: Models,
     threads: usize,
-    block_size: usize,
+    sizes: (usize, usize),
     quiet: bool,
 ) -> anyhow::Result<ExitCode> {
     let stop = stop_or_end_on_interrupt()?;
     let mut code = ExitCode::SUCCESS;
     for job in jobs {
-        let options = stream_options(&job, threads, block_size, &stop, quiet);
+        let options = stream_options(&job, threads, sizes, &stop, quiet);
         let result = job.run(&mut models, options);
         if let Err(error) = result {
             if stop.is_set() {
@@ -149,10 +153,17 @@ fn process(
     Ok(code)
 }
 
-fn stream_options(job: &Job, threads: usize, block_size: usize, stop: &Stop, quiet: bool) -> StreamOptions {
+fn stream_options(
+    job: &Job,
+    threads: usize,
+    (block_size, most_key): (usize, usize),
+    stop: &Stop,
+    quiet: bool,
+) -> StreamOptions {
     let mut options = StreamOptions::default();
     options.stop = stop.clone();
     options.block_size = block_size;
+    options.most_key = most_key;
     options.recover = matches!(job.work, Work::Decompress { recover: true });
     if threads > 0 {
         options.threads = threads;

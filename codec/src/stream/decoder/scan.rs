@@ -2,15 +2,31 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
+use std::sync::Arc;
 
 use super::ahead::Ahead;
 use super::halt::{Halt, Halting};
 use crate::stream::format::{ContainerHeader, MAGIC, no_header};
+use crate::stream::key::{Role, Turns};
 use crate::stream::table::{END_MAGIC, SeekTable, TABLE_MAGIC, TableReader};
 use crate::{Codec, Error, Header, MAX_BLOCK, Result, Stop};
 
 /// A block with what decodes it.
-pub(super) type Stored = (Codec, ContainerHeader, Vec<u8>);
+pub(super) struct Stored {
+    pub(super) block: Vec<u8>,
+    codec: Codec,
+    fingerprint: [u8; 8],
+    key: Arc<Turns>,
+    role: Role,
+}
+
+impl Stored {
+    /// Decodes it. All blocks before it in its container must be decoded, or under way.
+    pub(super) fn decode(self, stop: &Stop) -> Result<Vec<u8>> {
+        self.key
+            .decode(self.role, &self.codec, &self.block, &self.fingerprint, stop)
+    }
+}
 
 /// A part of the content.
 pub(super) enum Part {
@@ -25,6 +41,7 @@ pub(super) enum Part {
 /// A container under way.
 struct Current {
     codec: Codec,
+    key: Arc<Turns>,
     header: ContainerHeader,
     /// The header is what its blocks seem to need.
     guessed: bool,
@@ -164,10 +181,17 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
         self.settle(current, current.header.block_size as u64);
         current.short = raw_len < current.header.block_size;
         let block = self.input.use_up(len);
+        let role = current.key.found(&block, current.stored.is_empty());
         current.stored.push(u32::try_from(len).unwrap_or(u32::MAX));
         current.raw += raw_len as u64;
         current.length += len as u64;
-        let stored = (current.codec.clone(), current.header.clone(), block);
+        let stored = Stored {
+            block,
+            codec: current.codec.clone(),
+            fingerprint: current.header.fingerprint,
+            key: Arc::clone(&current.key),
+            role,
+        };
         self.parts.push_back(Ok(Part::Block(stored, raw_len)));
         Ok(true)
     }
@@ -269,6 +293,7 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
         };
         let mut current = Current {
             codec,
+            key: Arc::default(),
             header,
             guessed: is_guessed,
             stored: Vec::new(),

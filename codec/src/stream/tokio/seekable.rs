@@ -51,11 +51,14 @@ pub struct SeekableReader<R> {
 /// How far the next block has come.
 enum State {
     Idle,
-    Seeking(Place),
+    /// To where the block lies, or the key that it needs.
+    Seeking(Place, Option<(Range<u64>, Vec<u8>)>),
     Reading {
         place: Place,
         bytes: Vec<u8>,
         filled: usize,
+        /// The stored bytes of the block itself, while those of its key are read.
+        block: Option<Vec<u8>>,
     },
     /// Of these bytes of content.
     Decoding(Range<u64>, JoinHandle<Result<Block>>),
@@ -130,35 +133,48 @@ impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
                     let place = self.layout.block(offset)?;
                     let to = SeekFrom::Start(place.stored.start);
                     Pin::new(&mut self.source).start_seek(to).map_err(reading)?;
-                    self.state = State::Seeking(place);
+                    self.state = State::Seeking(place, None);
                 }
-                State::Seeking(place) => {
+                State::Seeking(place, key) => {
                     let Poll::Ready(done) = Pin::new(&mut self.source).poll_complete(context) else {
-                        self.state = State::Seeking(place);
+                        self.state = State::Seeking(place, key);
                         return Poll::Pending;
                     };
                     done.map_err(reading)?;
                     // A block of a table that was checked: not longer than a block can be.
-                    let bytes = vec![0; (place.stored.end - place.stored.start) as usize];
+                    let (range, block) = match key {
+                        Some((range, block)) => (range, Some(block)),
+                        None => (place.stored.clone(), None),
+                    };
+                    let bytes = vec![0; (range.end - range.start) as usize];
                     self.state = State::Reading {
                         place,
                         bytes,
                         filled: 0,
+                        block,
                     };
                 }
                 State::Reading {
                     place,
                     mut bytes,
                     mut filled,
+                    block,
                 } => {
                     let mut buffer = ReadBuf::new(bytes.get_mut(filled..).unwrap_or_default());
                     let read = Pin::new(&mut self.source).poll_read(context, &mut buffer);
                     let (missing, more) = (buffer.capacity(), buffer.filled().len());
                     match read {
                         Poll::Ready(Ok(())) if missing == 0 => {
+                            let key = block.is_none().then(|| place.key(&bytes)).flatten();
+                            if let Some(range) = key {
+                                let to = SeekFrom::Start(range.start);
+                                Pin::new(&mut self.source).start_seek(to).map_err(reading)?;
+                                self.state = State::Seeking(place, Some((range, bytes)));
+                                continue;
+                            }
                             let stop = self.stop.clone();
                             let content = place.start..place.start + place.len;
-                            let decoding = spawn(move || place.decode(&bytes, &stop))?;
+                            let decoding = spawn(move || decode(place, bytes, block, &stop))?;
                             self.state = State::Decoding(content, decoding);
                             continue;
                         }
@@ -167,7 +183,12 @@ impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
                         Poll::Ready(Ok(())) => filled += more,
                         Poll::Pending => {}
                     }
-                    self.state = State::Reading { place, bytes, filled };
+                    self.state = State::Reading {
+                        place,
+                        bytes,
+                        filled,
+                        block,
+                    };
                     if read.is_pending() {
                         return Poll::Pending;
                     }
@@ -185,6 +206,17 @@ impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Decodes the bytes of a block; or `block` with those of its key.
+fn decode(mut place: Place, bytes: Vec<u8>, block: Option<Vec<u8>>, stop: &Stop) -> Result<Block> {
+    match block {
+        None => place.decode(&bytes, stop),
+        Some(block) => {
+            place.take_key(&bytes, stop)?;
+            place.decode(&block, stop)
         }
     }
 }

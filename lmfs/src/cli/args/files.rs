@@ -90,6 +90,10 @@ pub struct Stream {
     /// Block size, a power of two from 4KiB to 1MiB [default: the level's, 256KiB for -6]
     #[arg(long, value_name = "SIZE", value_parser = byte_size::parse_block_size)]
     pub block_size: Option<u32>,
+    /// Let the start of the input, up to SIZE, be a dictionary for the rest, where that saves space. Reading at random
+    /// decodes it once. 0: never [default: 1MiB, from -3 on]
+    #[arg(long, value_name = "SIZE", value_parser = byte_size::parse)]
+    pub key_size: Option<u64>,
     /// Dictionary, such as `lmfs train` makes. Decompressing needs the same. May be given several times
     #[arg(short = 'D', long = "dictionary", value_name = "FILE")]
     pub dictionaries: Vec<PathBuf>,

@@ -1,0 +1,118 @@
+//! The key of a container: its first blocks, which are a dictionary for the others.
+//!
+//! They are coded one behind the other, as a dictionary is compressed, so that whoever reads them has learned them.
+
+use std::sync::Arc;
+
+use super::codec::check_sum;
+use super::{Codec, Header, Method};
+use crate::dictionary::MAX_DICTIONARY;
+use crate::dictionary_id::DictionaryId;
+use crate::mix::{DataLayout, Growing};
+use crate::{Error, Result, Stop};
+
+/// What a block says that is a part of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyPart {
+    /// Blocks of the key, all of one length.
+    pub(crate) blocks: u16,
+    /// Which of them this is, from 0 on.
+    pub(crate) number: u16,
+}
+
+impl KeyPart {
+    /// The most bytes of a key.
+    pub(crate) const MOST: usize = MAX_DICTIONARY;
+
+    /// What this block says; `None` if it is no part of a key, or of one that cannot be.
+    pub(crate) fn of(block: &[u8]) -> Option<KeyPart> {
+        let header = Header::parse_prefix(block).ok()?;
+        let payload = block.get(Header::LEN..).filter(|_| header.method == Method::Mix)?;
+        let (part, _) = KeyPart::parse(payload)?;
+        (usize::from(part.blocks) * header.raw_len as usize <= KeyPart::MOST).then_some(part)
+    }
+
+    fn parse(payload: &[u8]) -> Option<(KeyPart, &[u8])> {
+        let (&[layout, b0, b1, n0, n1], stream) = payload.split_first_chunk()?;
+        let part = KeyPart {
+            blocks: u16::from_le_bytes([b0, b1]),
+            number: u16::from_le_bytes([n0, n1]),
+        };
+        (layout == DataLayout::KEY && part.number < part.blocks).then_some((part, stream))
+    }
+
+    fn payload(self, stream: &[u8]) -> Vec<u8> {
+        let ([b0, b1], [n0, n1]) = (self.blocks.to_le_bytes(), self.number.to_le_bytes());
+        [&[DataLayout::KEY, b0, b1, n0, n1], stream].concat()
+    }
+}
+
+/// Codes the blocks of a key, one after the other.
+#[derive(Debug)]
+pub(crate) struct KeyCoder {
+    growing: Growing,
+    blocks: u16,
+    done: u16,
+    block_size: usize,
+}
+
+impl KeyCoder {
+    /// For a key of so many blocks of this size.
+    ///
+    /// # Errors
+    /// A key that is empty or longer than a dictionary can be.
+    pub(crate) fn new(blocks: u16, block_size: usize) -> Result<KeyCoder> {
+        let len = usize::from(blocks) * block_size;
+        if len == 0 || len > KeyPart::MOST {
+            return Err(Error::damaged("container", format!("a key of {len} bytes cannot be")));
+        }
+        Ok(KeyCoder {
+            growing: Growing::new(len),
+            blocks,
+            done: 0,
+            block_size,
+        })
+    }
+
+    /// The next block; `None` if it would be longer than one that is stored as it is. After that, or an error, nothing
+    /// more can be coded.
+    pub(crate) fn encode(&mut self, codec: &Codec, raw: &[u8], stop: &Stop) -> Result<Option<Vec<u8>>> {
+        let part = KeyPart {
+            blocks: self.blocks,
+            number: self.done,
+        };
+        let payload = part.payload(&self.growing.encode(raw, stop)?);
+        self.done += 1;
+        let fits = payload.len() <= raw.len() && raw.len() == self.block_size;
+        Ok(fits.then(|| codec.assemble(raw, Method::Mix, 1, &payload)))
+    }
+
+    /// The bytes of the next block. After an error nothing more can be coded.
+    ///
+    /// # Errors
+    /// As [`Codec::decode`].
+    pub(crate) fn decode(&mut self, codec: &Codec, block: &[u8], stop: &Stop) -> Result<Vec<u8>> {
+        let header = Header::parse(block)?;
+        codec.check_params(&header)?;
+        let payload = block.get(Header::LEN..).unwrap_or_default();
+        let part = KeyPart::parse(payload).filter(|_| header.method == Method::Mix);
+        let expected = KeyPart {
+            blocks: self.blocks,
+            number: self.done,
+        };
+        let len = header.raw_len as usize;
+        let (_, stream) = part
+            .filter(|(part, _)| *part == expected && len == self.block_size)
+            .ok_or_else(|| Error::damaged("container", "the blocks of its key do not fit together"))?;
+        let raw = self.growing.decode(stream, len, stop)?;
+        check_sum(&header, raw)?;
+        self.done += 1;
+        Ok(raw.to_vec())
+    }
+
+    /// A codec that knows the whole key besides what `codec` knows; `None` while blocks are missing.
+    pub(crate) fn finish(self, codec: &Codec) -> Option<Codec> {
+        let warm = self.growing.finish()?;
+        Some(codec.with_key(DictionaryId::of(warm.text()), Arc::new(warm)))
+    }
+}
