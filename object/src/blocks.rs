@@ -11,10 +11,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, WeakShared};
 use lmfs_codec::Stop;
-use lmfs_codec::stream::layout::Place;
 use object_store::Result;
 use parking_lot::Mutex;
 
+use crate::coded::Coded;
 use crate::keys::BlockKey;
 use crate::options::LmfsOptions;
 use crate::pool::Pool;
@@ -109,17 +109,16 @@ impl Blocks {
     pub fn decode(
         self: &Arc<Self>,
         key: Option<BlockKey>,
-        place: Place,
-        stored: Bytes,
+        coded: Coded,
     ) -> impl Future<Output = Result<Bytes, Told>> + Send + use<> {
         let flight = match key {
-            None => self.begin(None, place, stored),
+            None => self.begin(None, coded),
             Some(key) => {
                 let mut flights = self.flights.lock();
                 match flights.get(&key).and_then(WeakShared::upgrade) {
                     Some(flight) => flight,
                     None => {
-                        let flight = self.begin(Some(key), place, stored);
+                        let flight = self.begin(Some(key), coded);
                         flights.extend(flight.downgrade().map(|weak| (key, weak)));
                         flight
                     }
@@ -129,7 +128,7 @@ impl Blocks {
         flight.map(|decoded| decoded.map_err(Told))
     }
 
-    fn begin(self: &Arc<Self>, key: Option<BlockKey>, place: Place, stored: Bytes) -> Flight {
+    fn begin(self: &Arc<Self>, key: Option<BlockKey>, coded: Coded) -> Flight {
         let stop = Stop::new();
         let guard = Flying {
             stop: stop.clone(),
@@ -138,9 +137,7 @@ impl Blocks {
         };
         let blocks = Arc::clone(self);
         let work = self.pool.run(move || {
-            let decoded = place
-                .decode(&stored, &stop)
-                .map(|block| Bytes::from(block.into_bytes()));
+            let decoded = coded.decode(&stop);
             if let (Some(key), Ok(bytes)) = (key, &decoded) {
                 blocks.remember(key, bytes);
                 if let Some(disk) = &blocks.disk {

@@ -182,13 +182,8 @@ impl Reader {
     fn begin(self: &Arc<Self>, part: Part) -> Out {
         match part {
             Part::Ready(bytes) => Out::Ready(bytes),
-            Part::Coded {
-                place,
-                key,
-                stored,
-                slice,
-            } => {
-                let decoding = self.shared.blocks.decode(key, place, stored);
+            Part::Coded { coded, key, slice } => {
+                let decoding = self.shared.blocks.decode(key, coded);
                 let reader = Arc::clone(self);
                 let located = async move {
                     let bytes = decoding.await;

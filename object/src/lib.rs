@@ -6,6 +6,7 @@
 mod blocks;
 pub mod bucket;
 mod codecs;
+mod coded;
 mod cutter;
 mod encode;
 mod error;

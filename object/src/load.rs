@@ -6,6 +6,7 @@ use bytes::Bytes;
 use lmfs_codec::stream::layout::Place;
 use object_store::Result;
 
+use crate::coded::Coded;
 use crate::error::{Stopped, failed};
 use crate::keys::BlockKey;
 use crate::known::{Container, Kind};
@@ -45,25 +46,52 @@ impl Shared {
             },
         };
         let base = missing.map_or(0, |range| range.start);
-        let parts = wanted.into_iter().map(|(place, key, held)| {
+        let mut fronts = Fronts::default();
+        let mut parts = Vec::with_capacity(wanted.len());
+        for (place, key, held) in wanted {
             let slice = part(&place, content);
-            match held {
+            parts.push(match held {
                 Some(bytes) => Part::Ready(bytes.slice(slice)),
                 None => {
                     let at = (place.stored.start - base) as usize..(place.stored.end - base) as usize;
                     let stored = stored.slice(at);
-                    Part::Coded {
-                        place,
-                        key,
-                        stored,
-                        slice,
-                    }
+                    let coded = self.coded(opened, place, stored, &mut fronts).await?;
+                    Part::Coded { coded, key, slice }
                 }
+            });
+        }
+        Ok((parts, response))
+    }
+
+    /// A block with what it is decoded from. What is in front of it in its container is fetched where it needs that.
+    pub async fn coded(
+        &self,
+        opened: &Opened,
+        place: Place,
+        stored: Bytes,
+        fronts: &mut Fronts,
+    ) -> Result<Coded, Stopped> {
+        let front = match place.key(&stored) {
+            None => None,
+            Some(range) if fronts.0.as_ref().is_some_and(|(at, _)| *at == range) => {
+                fronts.0.as_ref().map(|(_, bytes)| bytes.clone())
             }
-        });
-        Ok((parts.collect(), response))
+            Some(range) => {
+                let bytes = match opened.pieces.get(&range) {
+                    Some(bytes) => bytes,
+                    None => request::bytes(&*self.inner, &opened.pin, range.clone()).await?.0,
+                };
+                fronts.0 = Some((range, bytes.clone()));
+                Some(bytes)
+            }
+        };
+        Ok(Coded::new(place, stored, front))
     }
 }
+
+/// What was fetched last that lies in front of blocks.
+#[derive(Default)]
+pub struct Fronts(Option<(Range<u64>, Bytes)>);
 
 impl Container {
     /// What a block is known by in the caches.
@@ -90,9 +118,8 @@ pub fn places(container: &Container, content: Range<u64>) -> impl Iterator<Item 
 pub enum Part {
     Ready(Bytes),
     Coded {
-        place: Place,
+        coded: Coded,
         key: Option<BlockKey>,
-        stored: Bytes,
         /// The bytes of the block that are wanted.
         slice: Range<usize>,
     },

@@ -13,7 +13,7 @@ use object_store::{GetOptions, GetRange, OBJECT_STORE_COALESCE_DEFAULT, Result};
 
 use crate::error::{ATTEMPTS, Stopped, failed, restless};
 use crate::known::{Container, Kind};
-use crate::load::places;
+use crate::load::{Fronts, places};
 use crate::open::Opened;
 use crate::request;
 use crate::shared::Shared;
@@ -128,11 +128,16 @@ impl Shared {
             Some(bytes) => bytes,
             None => request::bytes(&*self.inner, &opened.pin, range.clone()).await?.0,
         };
-        let decodes = group.into_iter().map(|place| {
+        let mut all = Vec::with_capacity(group.len());
+        let mut fronts = Fronts::default();
+        for place in group {
             let at = (place.stored.start - range.start) as usize..(place.stored.end - range.start) as usize;
-            let (start, key) = (place.start, container.block(&place));
+            all.push(self.coded(opened, place, stored.slice(at), &mut fronts).await?);
+        }
+        let decodes = all.into_iter().map(|coded| {
+            let (start, key) = (coded.place.start, container.block(&coded.place));
             let location = &opened.pin.meta.location;
-            let block = self.blocks.decode(key, place, stored.slice(at));
+            let block = self.blocks.decode(key, coded);
             async move {
                 let block = block.await.map_err(|error| failed(location, error))?;
                 Ok::<_, Stopped>((start, block))

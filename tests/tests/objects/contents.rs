@@ -1,9 +1,13 @@
 //! What comes back is what was put, whatever it is and whichever range is asked for.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use lmfs_codec::mix::DataLayout;
+use lmfs_codec::stream::{ContainerHeader, Encoder, StreamOptions};
+use lmfs_codec::{Codec, Header, Options};
 use lmfs_object::{LmfsOptions, LmfsStore, Put, Sizes};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -106,6 +110,46 @@ async fn every_content_and_every_range() {
     let sum = contents().iter().map(|(_, content)| content.len() as u64).sum::<u64>();
     let stored: Vec<_> = bucket.list(None).try_collect().await.unwrap();
     assert!(stored.iter().map(|meta| meta.size).sum::<u64>() < sum);
+}
+
+/// Containers from elsewhere may have a key, which their other blocks are coded behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn containers_with_keys_are_read_at_any_range() {
+    let names = [
+        "alder", "birch", "cedar", "dogwood", "elm", "fir", "ginkgo", "hazel", "ironwood", "juniper",
+    ];
+    let content: Bytes = (0_u64..)
+        .map(|i| i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 20)
+        .map(|x| (names[x as usize % 10], x >> 7 & 31, x >> 12 & 0xff_ffff))
+        .flat_map(|(name, height, plot)| {
+            format!("{{\"species\": \"{name}\", \"height_in_meters\": {height}, \"plot\": {plot}}},\n").into_bytes()
+        })
+        .take(250_000)
+        .collect();
+    let mut options = StreamOptions::default();
+    (options.block_size, options.most_key) = (16 << 10, 64 << 10);
+    let codec = Codec::new(None, Options::default()).unwrap();
+    let mut encoder = Encoder::new(Vec::new(), codec, options).unwrap();
+    encoder.write_all(&content).unwrap();
+    let container = encoder.finish().unwrap();
+    assert_eq!(
+        container[ContainerHeader::MIN_LEN + Header::LEN],
+        DataLayout::KEY,
+        "there is a key"
+    );
+    let bucket = Arc::new(InMemory::new());
+    let path = Path::from("with-key");
+    bucket.put(&path, container.into()).await.unwrap();
+    let store = lmfs(bucket.clone());
+    // Cold, from the end, several at once, and then all of it.
+    let ranges = [240_000..240_100, 100..200, 120_000..130_000];
+    for (range, got) in ranges.iter().zip(store.get_ranges(&path, &ranges).await.unwrap()) {
+        assert!(
+            got == content.slice(range.start as usize..range.end as usize),
+            "{range:?}"
+        );
+    }
+    check(&lmfs(bucket), &path, &content).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
