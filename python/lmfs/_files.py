@@ -116,13 +116,13 @@ class Blocks:
                 break
             ends.append(following + more)
         try:
-            decoded = self.layout.decode(first, ends[-1], [(at, data)])
+            decoded = self._decoded(first, ends[-1], [(at, data)])
         except (OSError, ValueError):
             if len(ends) == 1:
                 raise
             # What is damaged is told to who reads that.
             del ends[1:]
-            decoded = self.layout.decode(first, ends[-1], [(at, data)])
+            decoded = self._decoded(first, ends[-1], [(at, data)])
         with self._lock:
             self._next = ends[-1]
             # What nobody will ask for any more is let go.
@@ -151,11 +151,19 @@ class Blocks:
             to = self._piece(at, end, length)
             stretches.append((self.layout.stored(at, to)[0], self._read(at, to)))
             at = to
-        return self.layout.decode(start, end, stretches)
+        return self._decoded(start, end, stretches)
+
+    def _decoded(self, start: int, end: int, stretches: list[tuple[int, bytes]]) -> bytes:
+        """Content of which this is stored, and what it is coded behind."""
+        fronts = self.layout.fronts(start, end, stretches)
+        read = [(begin, self._stored(begin, stop)) for begin, stop in fronts]
+        return self.layout.decode(start, end, stretches, read)
 
     def _read(self, start: int, end: int) -> bytes:
         """What is stored for this content."""
-        begin, stop = self.layout.stored(start, end)
+        return self._stored(*self.layout.stored(start, end))
+
+    def _stored(self, begin: int, stop: int) -> bytes:
         data = self._fetch(begin, stop)
         if len(data) != stop - begin:
             raise _core.DamagedError(f"the file ends {stop - begin - len(data)} bytes early")

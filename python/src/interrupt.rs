@@ -68,7 +68,7 @@ pub fn fill<I: Send>(
     out: &mut [u8],
     pieces: Vec<(I, usize)>,
     threads: usize,
-    work: impl Fn(&I, &mut [u8], &Stop) -> Result<()> + Sync,
+    work: impl Fn(I, &mut [u8], &Stop) -> Result<()> + Sync,
 ) -> PyResult<()> {
     let mut rest = out;
     let mut jobs = Vec::new();
@@ -86,7 +86,7 @@ pub fn fill<I: Send>(
     let jobs = Mutex::new(jobs.into_iter());
     let run = || {
         while let Some((input, piece)) = next(&jobs) {
-            work(&input, piece, &stop).inspect_err(|_| stop.set())?;
+            work(input, piece, &stop).inspect_err(|_| stop.set())?;
         }
         Ok(())
     };

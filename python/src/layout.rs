@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use lmfs_codec::Error;
-use lmfs_codec::stream::layout::{Finder, Found, Layout as Inner, ends_a_container, starts_a_container};
+use lmfs_codec::stream::layout::{Finder, Found, Layout as Inner, Place, ends_a_container, starts_a_container};
 use lmfs_object::Codecs;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
@@ -133,14 +133,37 @@ impl Layout {
         Ok((first.map_err(raised)?.stored.start, last.map_err(raised)?.stored.end))
     }
 
+    /// What else `decode` needs for this content, of which `stretches` are what is stored: the ranges of bytes where
+    /// containers have what their other blocks are coded behind.
+    fn fronts(
+        &self,
+        py: Python<'_>,
+        start: u64,
+        end: u64,
+        stretches: Vec<(u64, PyBackedBytes)>,
+    ) -> PyResult<Vec<(u64, u64)>> {
+        let inner = self.ready(py)?;
+        let mut fronts = Vec::new();
+        let mut next = start;
+        while next < end {
+            let place = inner.block(next).map_err(raised)?;
+            let coded = stretch(&stretches, &place).map_err(raised)?;
+            let front = place.key(coded).map(|range| (range.start, range.end));
+            fronts.extend(front.filter(|front| fronts.last() != Some(front)));
+            next = place.start + place.len;
+        }
+        Ok(fronts)
+    }
+
     /// Decodes content from `start` to `end`. `stretches` are what is stored there, rising: from where on, and the
-    /// bytes. No block lies in two of them.
+    /// bytes. No block lies in two of them. `fronts` are what is stored where `fronts` says, in the same way.
     fn decode<'py>(
         &self,
         py: Python<'py>,
         start: u64,
         end: u64,
         stretches: Vec<(u64, PyBackedBytes)>,
+        fronts: Vec<(u64, PyBackedBytes)>,
     ) -> PyResult<Bound<'py, PyBytes>> {
         let inner = self.ready(py)?;
         let mut pieces = Vec::new();
@@ -153,11 +176,11 @@ impl Layout {
         }
         let len = usize::try_from(end.saturating_sub(start)).map_err(|_| PyValueError::new_err("too much at once"))?;
         filled(py, len, |out| {
-            fill(py, out, pieces, self.threads, |(place, from), out, stop| {
-                let next = stretches.partition_point(|(at, _)| *at <= place.stored.start);
-                let stretch = next.checked_sub(1).and_then(|last| stretches.get(last));
-                let (at, data) = stretch.ok_or_else(|| not_given(&place.stored))?;
-                let coded = stored(data, *at, &place.stored)?;
+            fill(py, out, pieces, self.threads, |(mut place, from), out, stop| {
+                let coded = stretch(&stretches, &place)?;
+                if let Some(range) = place.key(coded) {
+                    place.take_key(given(&fronts, &range)?, stop)?;
+                }
                 if out.len() as u64 == place.len {
                     return place.decode_into(coded, out, stop);
                 }
@@ -202,6 +225,19 @@ impl Layout {
     fn ends(data: &[u8]) -> bool {
         ends_a_container(data)
     }
+}
+
+/// The stored bytes of a block.
+fn stretch<'a>(stretches: &'a [(u64, PyBackedBytes)], place: &Place) -> Result<&'a [u8], Error> {
+    given(stretches, &place.stored)
+}
+
+/// The bytes of a range in the one of these that begins last before it.
+fn given<'a>(stretches: &'a [(u64, PyBackedBytes)], range: &Range<u64>) -> Result<&'a [u8], Error> {
+    let next = stretches.partition_point(|(at, _)| *at <= range.start);
+    let stretch = next.checked_sub(1).and_then(|last| stretches.get(last));
+    let (at, data) = stretch.ok_or_else(|| not_given(range))?;
+    stored(data, *at, range)
 }
 
 /// The bytes of a range in what is stored from `at` on.

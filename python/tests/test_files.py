@@ -278,9 +278,9 @@ class _Watched:
     def __getattr__(self, name):
         return getattr(self.layout, name)
 
-    def decode(self, start, end, stretches):
+    def decode(self, start, end, stretches, fronts):
         self.decoded.append(end - start)
-        return self.layout.decode(start, end, stretches)
+        return self.layout.decode(start, end, stretches, fronts)
 
 
 @pytest.mark.parametrize(("cache_bytes", "most"), [(1 << 20, 8), (3 << 14, 3), (1000, 1)])
