@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::block::KeyCoder;
-use crate::{Codec, Error, Header, Result, Stop};
+use crate::{Codec, Error, Header, Method, Result, Stop};
 
 /// How often whoever waits looks whether there is still a reason to.
 const TICK: Duration = Duration::from_millis(50);
@@ -113,10 +113,20 @@ impl Head {
                 *to = Some(block);
             }
         }
+        let header = |block: &Vec<u8>| Header::parse_prefix(block).ok();
+        let raw = coded
+            .iter()
+            .flatten()
+            .filter_map(header)
+            .all(|header| header.method == Method::Raw);
         let alone = Decision {
             codec: codec.clone(),
             coded,
         };
+        // What is noise at both ends is no dictionary, and coding it as one would take a thousand times longer.
+        if raw {
+            return Ok(alone);
+        }
         let Some((key, coded)) = self.key(codec, stop)? else {
             return Ok(alone);
         };
