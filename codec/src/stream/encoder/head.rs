@@ -109,7 +109,7 @@ impl Head {
         for number in [0, count.saturating_sub(1)] {
             if let (Some(raw), Some(to @ None)) = (self.blocks.get(number), coded.get_mut(number)) {
                 let block = codec.encode(raw, stop)?;
-                cold.push(cost(codec, &block) as f64 / raw.len() as f64);
+                cold.push(block.len() as f64 / raw.len() as f64);
                 *to = Some(block);
             }
         }
@@ -132,7 +132,7 @@ impl Head {
         };
         let behind = key.encode(&self.next, stop)?;
         let rate = cold.iter().sum::<f64>() / cold.len().max(1) as f64;
-        let rate_behind = (cost(codec, &behind) as f64 / self.next.len() as f64).min(rate);
+        let rate_behind = (behind.len() as f64 / self.next.len() as f64).min(rate);
         let (stored, head) = (
             coded.iter().map(Vec::len).sum::<usize>(),
             self.blocks.iter().map(Vec::len).sum::<usize>(),
@@ -170,16 +170,6 @@ impl Head {
         }
         Ok(decoder.finish(codec).map(|key| (key, blocks)))
     }
-}
-
-/// What a block costs, and what the language model must save to be worth its time.
-fn cost(codec: &Codec, block: &[u8]) -> usize {
-    let header = Header::parse_prefix(block).ok();
-    let modelled = header.filter(|header| header.method.needs_model());
-    block.len()
-        + modelled.map_or(0, |header| {
-            header.raw_len as usize * codec.options().model_worth as usize / 1024
-        })
 }
 
 impl Job {
