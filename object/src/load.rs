@@ -45,8 +45,9 @@ impl Shared {
                 }
             },
         };
-        let base = missing.map_or(0, |range| range.start);
-        let mut fronts = Fronts::default();
+        let base = missing.as_ref().map_or(0, |range| range.start);
+        let read = Stretch::new(missing.unwrap_or_default(), stored.clone());
+        let fronts = Fronts::default();
         let mut parts = Vec::with_capacity(wanted.len());
         for (place, key, held) in wanted {
             let slice = part(&place, content);
@@ -55,7 +56,7 @@ impl Shared {
                 None => {
                     let at = (place.stored.start - base) as usize..(place.stored.end - base) as usize;
                     let stored = stored.slice(at);
-                    let coded = self.coded(opened, place, stored, &mut fronts).await?;
+                    let coded = self.coded(opened, place, stored, &read, &fronts).await?;
                     Part::Coded { coded, key, slice }
                 }
             });
@@ -63,35 +64,65 @@ impl Shared {
         Ok((parts, response))
     }
 
-    /// A block with what it is decoded from. What is in front of it in its container is fetched where it needs that.
+    /// A block with what it is decoded from. What is in front of it in its container is fetched where it needs that and
+    /// `read`, which was read already, has not got it.
     pub async fn coded(
         &self,
         opened: &Opened,
-        place: Place,
+        mut place: Place,
         stored: Bytes,
-        fronts: &mut Fronts,
+        read: &Stretch,
+        fronts: &Fronts,
     ) -> Result<Coded, Stopped> {
-        let front = match place.key(&stored) {
-            None => None,
-            Some(range) if fronts.0.as_ref().is_some_and(|(at, _)| *at == range) => {
-                fronts.0.as_ref().map(|(_, bytes)| bytes.clone())
-            }
-            Some(range) => {
+        let Some(range) = place.key(&stored) else {
+            return Ok(Coded::new(place, stored, None));
+        };
+        if let Some(front) = read.cut(&range) {
+            return Ok(Coded::new(place, stored, Some(front)));
+        }
+        // Others that need it wait here, and find it.
+        let mut last = fronts.0.lock().await;
+        let front = match last.cut(&range) {
+            Some(front) => front,
+            None => {
                 let bytes = match opened.pieces.get(&range) {
                     Some(bytes) => bytes,
                     None => request::bytes(&*self.inner, &opened.pin, range.clone()).await?.0,
                 };
-                fronts.0 = Some((range, bytes.clone()));
-                Some(bytes)
+                *last = Stretch::new(range, bytes.clone());
+                bytes
             }
         };
-        Ok(Coded::new(place, stored, front))
+        Ok(Coded::new(place, stored, Some(front)))
     }
 }
 
-/// What was fetched last that lies in front of blocks.
+/// Stored bytes that were read.
 #[derive(Default)]
-pub struct Fronts(Option<(Range<u64>, Bytes)>);
+pub struct Stretch {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Stretch {
+    pub fn new(range: Range<u64>, bytes: Bytes) -> Stretch {
+        Stretch {
+            start: range.start,
+            bytes,
+        }
+    }
+
+    /// The bytes of this range; `None` if they were not all read.
+    fn cut(&self, range: &Range<u64>) -> Option<Bytes> {
+        let from = usize::try_from(range.start.checked_sub(self.start)?).ok()?;
+        let to = usize::try_from(range.end.checked_sub(self.start)?).ok()?;
+        (from < to && to <= self.bytes.len()).then(|| self.bytes.slice(from..to))
+    }
+}
+
+/// What was fetched last that lies in front of blocks. All that one call reads share it.
+#[derive(Default)]
+pub struct Fronts(tokio::sync::Mutex<Stretch>);
 
 impl Container {
     /// What a block is known by in the caches.

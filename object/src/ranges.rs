@@ -13,7 +13,7 @@ use object_store::{GetOptions, GetRange, OBJECT_STORE_COALESCE_DEFAULT, Result};
 
 use crate::error::{ATTEMPTS, Stopped, failed, restless};
 use crate::known::{Container, Kind};
-use crate::load::{Fronts, places};
+use crate::load::{Fronts, Stretch, places};
 use crate::open::Opened;
 use crate::request;
 use crate::shared::Shared;
@@ -101,10 +101,11 @@ impl Shared {
             request::head(&*self.inner, &opened.pin).await?;
         }
         let groups = groups(missing.into_values(), self.options.fetch);
+        let fronts = Fronts::default();
         let fetched = stream::iter(
             groups
                 .into_iter()
-                .map(|group| self.group(opened, container, group).boxed()),
+                .map(|group| self.group(opened, container, group, &fronts).boxed()),
         );
         let blocks: Vec<(u64, Bytes)> = fetched.buffered(PARALLEL).try_concat().await?;
         decoded.extend(blocks);
@@ -119,6 +120,7 @@ impl Shared {
         opened: &Opened,
         container: &Arc<Container>,
         group: Vec<Place>,
+        fronts: &Fronts,
     ) -> Result<Vec<(u64, Bytes)>, Stopped> {
         let (Some(first), Some(last)) = (group.first(), group.last()) else {
             return Ok(Vec::new());
@@ -129,10 +131,10 @@ impl Shared {
             None => request::bytes(&*self.inner, &opened.pin, range.clone()).await?.0,
         };
         let mut all = Vec::with_capacity(group.len());
-        let mut fronts = Fronts::default();
+        let read = Stretch::new(range.clone(), stored.clone());
         for place in group {
             let at = (place.stored.start - range.start) as usize..(place.stored.end - range.start) as usize;
-            all.push(self.coded(opened, place, stored.slice(at), &mut fronts).await?);
+            all.push(self.coded(opened, place, stored.slice(at), &read, fronts).await?);
         }
         let decodes = all.into_iter().map(|coded| {
             let (start, key) = (coded.place.start, container.block(&coded.place));

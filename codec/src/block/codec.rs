@@ -175,6 +175,11 @@ impl Codec {
         fingerprint::compute(self.predicting())
     }
 
+    /// What was learned of the key, if this knows one.
+    pub(crate) fn key(&self) -> Option<&WarmState> {
+        self.predicting().key_state()
+    }
+
     /// The same codec, which also knows a dictionary and tries it on every block.
     pub(super) fn with_key(&self, id: DictionaryId, warm: Arc<WarmState>) -> Codec {
         Codec {

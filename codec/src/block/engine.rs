@@ -64,6 +64,11 @@ impl Predicting {
         self.key.as_ref().map(|(id, _)| *id)
     }
 
+    /// The state after it.
+    pub(super) fn key_state(&self) -> Option<&WarmState> {
+        self.key.as_ref().map(|(_, warm)| &**warm)
+    }
+
     /// The state after a dictionary. `predictor` learns it if that was not done yet.
     pub(super) fn warm(&self, id: DictionaryId, predictor: &mut Predictor, stop: &Stop) -> Result<Arc<WarmState>> {
         match &self.key {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::codec::check_sum;
 use super::{Codec, Header, Method};
-use crate::dictionary::MAX_DICTIONARY;
+use crate::dictionary::{MAX_DICTIONARY, builtin};
 use crate::dictionary_id::DictionaryId;
 use crate::mix::{DataLayout, Growing};
 use crate::{Error, Result, Stop};
@@ -29,6 +29,7 @@ impl KeyPart {
         let header = Header::parse_prefix(block).ok()?;
         let payload = block.get(Header::LEN..).filter(|_| header.method == Method::Mix)?;
         let (part, _) = KeyPart::parse(payload)?;
+        // With this, and as no payload is longer than what it holds, readers know where a key ends at the latest.
         (usize::from(part.blocks) * header.raw_len as usize <= KeyPart::MOST).then_some(part)
     }
 
@@ -110,9 +111,61 @@ impl KeyCoder {
         Ok(raw.to_vec())
     }
 
-    /// A codec that knows the whole key besides what `codec` knows; `None` while blocks are missing.
+    /// A codec that knows the whole key besides what `codec` knows; `None` while blocks are missing, or if a built-in
+    /// dictionary has its id: that one is then meant.
     pub(crate) fn finish(self, codec: &Codec) -> Option<Codec> {
+        self.finish_with(codec, DictionaryId::of)
+    }
+
+    fn finish_with(self, codec: &Codec, id_of: impl FnOnce(&[u8]) -> DictionaryId) -> Option<Codec> {
         let warm = self.growing.finish()?;
-        Some(codec.with_key(DictionaryId::of(warm.text()), Arc::new(warm)))
+        let id = id_of(warm.text());
+        builtin::find(id).is_none().then(|| codec.with_key(id, Arc::new(warm)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::Options;
+
+    fn coded(raw: &[u8]) -> (Codec, Vec<u8>, KeyCoder) {
+        let codec = Codec::new(None, Options::default()).unwrap();
+        let mut encoder = KeyCoder::new(1, raw.len()).unwrap();
+        let block = encoder.encode(&codec, raw, &Stop::new()).unwrap().unwrap();
+        (codec, block, encoder)
+    }
+
+    /// Regression: a key with the id of a built-in dictionary was used by the encoder, and by no reader.
+    #[test]
+    fn a_key_with_the_id_of_a_built_in_dictionary_is_not_used() {
+        let raw = b"one and two and three and four and five and six".repeat(20);
+        let id = builtin::list().first().unwrap().id;
+        let (codec, _, encoder) = coded(&raw);
+        assert!(encoder.finish_with(&codec, |_| id).is_none());
+        let (codec, _, encoder) = coded(&raw);
+        assert!(encoder.finish(&codec).unwrap().key().is_some());
+    }
+
+    /// Readers look for a key in no more bytes than blocks of this length take.
+    #[test]
+    fn a_block_of_a_key_is_not_longer_than_what_it_holds() {
+        let raw = b"one and two and three and four and five and six".repeat(20);
+        let (codec, block, _) = coded(&raw);
+        let longer = |by: usize| {
+            let stream = [&block[Header::LEN..], &vec![0; by]].concat();
+            codec.assemble(&raw, Method::Mix, 1, &stream)
+        };
+        let room = raw.len() + Header::LEN - block.len();
+        assert!(KeyPart::of(&longer(room)).is_some());
+        assert!(KeyPart::of(&longer(room + 1)).is_none());
+        let mut decoder = KeyCoder::new(1, raw.len()).unwrap();
+        assert!(
+            decoder
+                .decode(&codec, &longer(room + 1), &Stop::new())
+                .unwrap_err()
+                .is_damage()
+        );
     }
 }

@@ -16,8 +16,11 @@
 //!     finder.take(&file[range.start as usize..range.end as usize])?;
 //! }
 //! let layout = finder.finish()?.with(|_| Ok(codec.clone()))?;
-//! let place = layout.block(5)?;
+//! let mut place = layout.block(5)?;
 //! let stored = &file[place.stored.start as usize..place.stored.end as usize];
+//! if let Some(key) = place.key(stored) {
+//!     place.take_key(&file[key.start as usize..key.end as usize], &Stop::new())?;
+//! }
 //! let block = place.decode(stored, &Stop::new())?;
 //! assert_eq!(&block.into_bytes()[5..9], b"upon");
 //! # Ok::<(), lmfs_codec::Error>(())
@@ -27,6 +30,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::format::{ContainerHeader, MAGIC, check_magic, no_header};
+pub use super::key::kept_key_bytes;
 use super::key::{Key, Keys, may_need};
 use super::table::{END_MAGIC, Footer, SeekTable, TableReader};
 use crate::block::{KeyPart, decode_as, decode_as_into};
@@ -320,7 +324,7 @@ impl Layout {
         &self.found
     }
 
-    /// About how many bytes this takes in memory.
+    /// About how many bytes this takes in memory, without its keys ([`kept_key_bytes`]).
     pub fn memory(&self) -> u64 {
         let parts = &self.found.parts;
         let of = |part: &Part| size_of::<Part>() + part.offsets.len() * size_of::<u64>() + part.table.stored.len() * 4;
@@ -346,12 +350,14 @@ impl Layout {
         let most = KeyPart::MOST / part.header.block_size;
         let first = part.offsets.first().zip(part.offsets.get(most).or(part.offsets.last()));
         let (&first, &end) = first.ok_or_else(gone)?;
+        // The blocks of a key are not longer than what they hold, but others may be.
+        let end = end.min(first + (KeyPart::MOST + most * Header::LEN) as u64);
         Ok(Place {
             front: Front {
                 range: first..end,
                 container: index,
                 keys: Arc::clone(&self.keys),
-                key: self.keys.get(index),
+                key: None,
             },
             stored: from..to,
             start,
@@ -385,19 +391,26 @@ struct Front {
     range: Range<u64>,
     container: usize,
     keys: Arc<Keys>,
+    /// Held until this is dropped, whatever becomes of those that are kept.
     key: Option<Arc<Key>>,
 }
 
 impl Place {
     /// Which bytes of the source to hand to [`take_key`](Place::take_key) before the block that was read at
-    /// [`stored`](Place::stored) is decoded. None if it needs none, or they are known from another place of the layout.
-    pub fn key(&self, stored: &[u8]) -> Option<Range<u64>> {
-        (self.front.key.is_none() && may_need(stored)).then(|| self.front.range.clone())
+    /// [`stored`](Place::stored) is decoded: at most 1 MiB and 6.5 KiB. None if it needs none, or they are known from
+    /// another place of the layout. Then this place holds what was learned of them.
+    pub fn key(&mut self, stored: &[u8]) -> Option<Range<u64>> {
+        if self.front.key.is_some() || !may_need(stored) {
+            return None;
+        }
+        self.front.key = self.front.keys.get(self.front.container);
+        self.front.key.is_none().then(|| self.front.range.clone())
     }
 
     /// Learns the key of the container, a dictionary of at most 1 MiB, from what was read where [`key`](Place::key)
     /// says. That takes as long as decoding as many bytes. Of several who do it for one container, one does the work.
-    /// The layout keeps the keys of the last two containers, each with about 20 times as many bytes.
+    /// The keys used last are kept, those of all layouts together with at most 128 MiB ([`kept_key_bytes`]). Each takes
+    /// about 20 times its bytes.
     ///
     /// # Errors
     /// [`Error::Interrupted`]. What is damaged is found when it is needed.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::ahead::Ahead;
 use super::halt::{Halt, Halting};
+use crate::block::KeyPart;
 use crate::stream::format::{ContainerHeader, MAGIC, no_header};
 use crate::stream::key::{Role, Turns};
 use crate::stream::table::{END_MAGIC, SeekTable, TABLE_MAGIC, TableReader};
@@ -181,7 +182,13 @@ impl<R: Read, F: FnMut(&ContainerHeader) -> Result<Codec>> Scanner<R, F> {
         self.settle(current, current.header.block_size as u64);
         current.short = raw_len < current.header.block_size;
         let block = self.input.use_up(len);
-        let role = current.key.found(&block, current.stored.is_empty());
+        let begins = current.skipped && KeyPart::of(&block).is_some_and(|part| part.number == 0);
+        if begins {
+            // Of another container, whose header was lost with the end of this one.
+            current.key = Arc::default();
+        }
+        let first = begins || current.stored.is_empty();
+        let role = current.key.found(&block, first, current.lost_blocks() > 0);
         current.stored.push(u32::try_from(len).unwrap_or(u32::MAX));
         current.raw += raw_len as u64;
         current.length += len as u64;

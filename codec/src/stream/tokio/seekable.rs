@@ -155,7 +155,7 @@ impl<R: AsyncRead + AsyncSeek + Unpin> SeekableReader<R> {
                     };
                 }
                 State::Reading {
-                    place,
+                    mut place,
                     mut bytes,
                     mut filled,
                     block,
