@@ -154,10 +154,14 @@ class Blocks:
         return self._decoded(start, end, stretches)
 
     def _decoded(self, start: int, end: int, stretches: list[tuple[int, bytes]]) -> bytes:
-        """Content of which this is stored, and what it is coded behind."""
-        fronts = self.layout.fronts(start, end, stretches)
-        read = [(begin, self._stored(begin, stop)) for begin, stop in fronts]
-        return self.layout.decode(start, end, stretches, read)
+        """Content of which this is stored. What it is coded behind is read where nothing knows it."""
+        fronts: list[tuple[int, bytes]] = []
+        while True:
+            decoded = self.layout.decode(start, end, stretches, fronts)
+            if isinstance(decoded, bytes):
+                return decoded
+            # More than once only if others made the program forget something in between.
+            fronts = sorted(fronts + [(begin, self._stored(begin, stop)) for begin, stop in decoded])
 
     def _read(self, start: int, end: int) -> bytes:
         """What is stored for this content."""

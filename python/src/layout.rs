@@ -10,7 +10,6 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::PyBytes;
 
 use crate::bytes::filled;
 use crate::interrupt::fill;
@@ -133,30 +132,11 @@ impl Layout {
         Ok((first.map_err(raised)?.stored.start, last.map_err(raised)?.stored.end))
     }
 
-    /// What else `decode` needs for this content, of which `stretches` are what is stored: the ranges of bytes where
-    /// containers have what their other blocks are coded behind.
-    fn fronts(
-        &self,
-        py: Python<'_>,
-        start: u64,
-        end: u64,
-        stretches: Vec<(u64, PyBackedBytes)>,
-    ) -> PyResult<Vec<(u64, u64)>> {
-        let inner = self.ready(py)?;
-        let mut fronts = Vec::new();
-        let mut next = start;
-        while next < end {
-            let place = inner.block(next).map_err(raised)?;
-            let coded = stretch(&stretches, &place).map_err(raised)?;
-            let front = place.key(coded).map(|range| (range.start, range.end));
-            fronts.extend(front.filter(|front| fronts.last() != Some(front)));
-            next = place.start + place.len;
-        }
-        Ok(fronts)
-    }
-
     /// Decodes content from `start` to `end`. `stretches` are what is stored there, rising: from where on, and the
-    /// bytes. No block lies in two of them. `fronts` are what is stored where `fronts` says, in the same way.
+    /// bytes. No block lies in two of them.
+    ///
+    /// Where containers have what their other blocks are coded behind, and nothing knows it, the ranges of these bytes
+    /// are returned. Call it again with what was stored there, added to the `fronts` that it got before and sorted.
     fn decode<'py>(
         &self,
         py: Python<'py>,
@@ -164,21 +144,33 @@ impl Layout {
         end: u64,
         stretches: Vec<(u64, PyBackedBytes)>,
         fronts: Vec<(u64, PyBackedBytes)>,
-    ) -> PyResult<Bound<'py, PyBytes>> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         let inner = self.ready(py)?;
         let mut pieces = Vec::new();
+        let mut wanted = Vec::new();
         let mut next = start;
         while next < end {
-            let place = inner.block(next).map_err(raised)?;
+            let mut place = inner.block(next).map_err(raised)?;
             let to = end.min(place.start + place.len);
-            pieces.push(((place, next), (to - next) as usize));
+            // From here on the place holds what is known, so nothing is missing later.
+            let front = place.key(stretch(&stretches, &place).map_err(raised)?);
+            if let Some(range) = &front
+                && given(&fronts, range).is_err()
+                && wanted.last() != Some(&(range.start, range.end))
+            {
+                wanted.push((range.start, range.end));
+            }
+            pieces.push(((place, front, next), (to - next) as usize));
             next = to;
         }
+        if !wanted.is_empty() {
+            return wanted.into_pyobject(py);
+        }
         let len = usize::try_from(end.saturating_sub(start)).map_err(|_| PyValueError::new_err("too much at once"))?;
-        filled(py, len, |out| {
-            fill(py, out, pieces, self.threads, |(mut place, from), out, stop| {
+        let decoded = filled(py, len, |out| {
+            fill(py, out, pieces, self.threads, |(mut place, front, from), out, stop| {
                 let coded = stretch(&stretches, &place)?;
-                if let Some(range) = place.key(coded) {
+                if let Some(range) = front {
                     place.take_key(given(&fronts, &range)?, stop)?;
                 }
                 if out.len() as u64 == place.len {
@@ -193,7 +185,8 @@ impl Layout {
                 out.copy_from_slice(part);
                 Ok(())
             })
-        })
+        })?;
+        Ok(decoded.into_any())
     }
 
     /// Bytes of content of a file of `size` bytes that ends with `tail`; None if that takes more of it.
