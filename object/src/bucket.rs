@@ -12,6 +12,7 @@ mod head;
 mod pieces;
 mod place;
 mod reader;
+mod verify;
 mod writer;
 
 pub use error::{Error, Result};
@@ -20,4 +21,5 @@ pub use head::{Dead, File, Head, MAX_CONFIG, MAX_HEAD, MAX_PIECE, Piece, Staged,
 pub use pieces::{Plan, plan};
 pub use place::{Bucket, Version};
 pub use reader::{Cache, Reader};
+pub use verify::Verified;
 pub use writer::{Writer, WriterOptions};

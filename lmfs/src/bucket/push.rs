@@ -1,6 +1,6 @@
 //! One push: what of a store is not in its bucket yet is stored there, and HEAD then names it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use lmfs_codec::Stop;
 use lmfs_indexer::Cut;
 use lmfs_indexer::io::Directory;
-use lmfs_object::bucket::{self, File, Head, MAX_CONFIG, Piece, Writer, plan};
+use lmfs_object::bucket::{self, File, Head, MAX_CONFIG, Piece, Verified, Writer, plan};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -74,6 +74,10 @@ pub struct Pushed {
     pub stored_objects: u64,
     /// Objects that were deleted because no HEAD of the grace period needs them.
     pub deleted_objects: u64,
+    /// Objects that were compared with what HEAD says of them.
+    pub verified_objects: u64,
+    /// Those that were gone or others, and whose bytes were stored anew.
+    pub wrong_objects: u64,
 }
 
 /// A file to be pushed.
@@ -135,7 +139,7 @@ impl Joined {
 }
 
 /// Pushes the store in `folder` as `cut` has it, which is durable. What is in the bucket is compared with it each time:
-/// the folder may have become another one.
+/// the folder may have become another one. With `verify`, what is there is first compared with what HEAD says of it.
 ///
 /// # Errors
 /// [`Failure`]; what was stored by then is not stored again.
@@ -143,6 +147,7 @@ pub async fn push(
     writer: &mut Writer,
     folder: &Folder,
     cut: &Cut,
+    verify: bool,
     tell: &mut dyn FnMut(&Progress),
     stop: &Stop,
 ) -> Result<Pushed, Failure> {
@@ -156,7 +161,11 @@ pub async fn push(
     if let Some(head) = writer.head() {
         check_history(head, folder.dir(), cut, &writer.place())?;
     }
-    let (mut files, mut work) = planned(writer, folder.dir(), &sources)?;
+    let verified = match verify {
+        false => Verified::default(),
+        true => verified(writer, tell, stop).await?,
+    };
+    let (mut files, mut work) = planned(writer, folder.dir(), &sources, &verified.wrong)?;
     let is_there = |head: &Head| head.seq == Some(cut.seq) && head.files == files;
     let is_new = !work.jobs.is_empty() || !writer.head().is_some_and(is_there);
     if is_new && !writer.is_claimed() {
@@ -165,11 +174,13 @@ pub async fn push(
         if let Some(head) = writer.head() {
             check_history(head, folder.dir(), cut, &writer.place())?;
         }
-        (files, work) = planned(writer, folder.dir(), &sources)?;
+        (files, work) = planned(writer, folder.dir(), &sources, &verified.wrong)?;
     }
     let mut pushed = Pushed {
         seq: cut.seq,
         bytes: sources.iter().map(|source| source.len).sum(),
+        verified_objects: verified.objects,
+        wrong_objects: verified.wrong.len() as u64,
         ..Pushed::default()
     };
     let mut pieces = store(writer, folder.dir(), work, &mut pushed, tell, stop).await?;
@@ -181,6 +192,19 @@ pub async fn push(
     }
     pushed.deleted_objects = writer.sweep(|| stop.is_set()).await?;
     Ok(pushed)
+}
+
+/// Looks at every object that HEAD names.
+async fn verified(writer: &Writer, tell: &mut dyn FnMut(&Progress), stop: &Stop) -> Result<Verified, Failure> {
+    let mut each = |done, total| tell(&Progress::new("verifying", done, total));
+    let verified = writer.verify(&mut each, || stop.is_set()).await?;
+    if stop.is_set() {
+        return Err(Failure::Interrupted);
+    }
+    for object in &verified.wrong {
+        tracing::warn!("{object} is gone from {}, or is not what was stored", writer.place());
+    }
+    Ok(verified)
 }
 
 /// The files of the store.
@@ -212,14 +236,20 @@ fn sources(folder: &Folder, cut: &Cut) -> Result<Vec<Source>, Failure> {
     Ok(found)
 }
 
-/// The files with the pieces that stay, and what has to be stored behind these.
-fn planned(writer: &Writer, dir: &Directory, sources: &[Source]) -> Result<(Vec<File>, Work), Failure> {
+/// The files with the pieces that stay, and what has to be stored behind these. Where objects are `wrong`, all from
+/// there to the end of the file.
+fn planned(
+    writer: &Writer,
+    dir: &Directory,
+    sources: &[Source],
+    wrong: &HashSet<String>,
+) -> Result<(Vec<File>, Work), Failure> {
     let (mut files, mut work) = (Vec::new(), Work::default());
     let there = writer.head().map(|head| head.files.as_slice()).unwrap_or_default();
     let there: HashMap<&str, &File> = there.iter().map(|file| (file.path.as_str(), file)).collect();
     for source in sources {
         let old = there.get(source.path.as_str()).copied();
-        files.push(planned_file(dir, source, old, &mut work, &writer.place())?);
+        files.push(planned_file(dir, source, old, wrong, &mut work, &writer.place())?);
     }
     Ok((files, work))
 }
@@ -228,6 +258,7 @@ fn planned_file(
     dir: &Directory,
     source: &Source,
     old: Option<&File>,
+    wrong: &HashSet<String>,
     work: &mut Work,
     place: &str,
 ) -> Result<File, Failure> {
@@ -241,7 +272,8 @@ fn planned_file(
         return Err(diverged(place, format!("{} is longer there", source.path)));
     }
     let pieces = old.map(|old| old.pieces.as_slice()).unwrap_or_default();
-    let plan = plan(pieces, source.len, source.complete);
+    let right = pieces.iter().take_while(|piece| !wrong.contains(&piece.object)).count();
+    let plan = plan(pieces.get(..right).unwrap_or(pieces), source.len, source.complete);
     let start = match old {
         Some(old) if !old.start.is_empty() => old.start.clone(),
         _ if source.path.starts_with("segments/") => hex::encode(read(dir, &source.path, 0, START)?),

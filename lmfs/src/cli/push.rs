@@ -114,6 +114,8 @@ impl Pusher<'_> {
     }
 
     async fn once(&mut self) -> anyhow::Result<Pushed> {
+        // A watch looks once.
+        let verify = self.args.verify && self.last.is_none();
         let mut attempt = 1;
         loop {
             let (folder, client) = find(self.args)?;
@@ -131,7 +133,7 @@ impl Pusher<'_> {
             };
             let mut meter = Meter::new(self.quiet);
             let mut tell = |progress: &Progress| meter.show(progress);
-            let pushed = push(&mut self.writer, &folder, &cut, &mut tell, &self.stop).await;
+            let pushed = push(&mut self.writer, &folder, &cut, verify, &mut tell, &self.stop).await;
             meter.finish();
             match pushed {
                 Ok(pushed) => {
@@ -202,8 +204,17 @@ fn text(pushed: &Pushed) -> String {
         0 => String::new(),
         n => format!("; {} objects deleted that nothing needs", output::count(n)),
     };
+    let verified = match (pushed.verified_objects, pushed.wrong_objects) {
+        (0, _) => String::new(),
+        (n, 0) => format!("; all {} objects that were there are right", output::count(n)),
+        (n, wrong) => format!(
+            "; {} of {} objects that were there were not what was stored, and their bytes are stored anew",
+            output::count(wrong),
+            output::count(n)
+        ),
+    };
     format!(
-        "pushed up to transaction {}: {} stored in {} objects, {} in all{deleted}",
+        "pushed up to transaction {}: {} stored in {} objects, {} in all{deleted}{verified}",
         output::count(pushed.seq),
         byte_size::show(pushed.stored_bytes),
         output::count(pushed.stored_objects),

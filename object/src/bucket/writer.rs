@@ -96,6 +96,10 @@ impl Writer {
         })
     }
 
+    pub(super) fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+
     /// HEAD as it was last read or written.
     #[must_use]
     pub fn head(&self) -> Option<&Head> {

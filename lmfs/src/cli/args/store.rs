@@ -275,6 +275,9 @@ pub struct Push {
     /// Go on, and push what is written from now on
     #[arg(long)]
     pub watch: bool,
+    /// First fetch every object of the store that is there, and store anew what is not as it was stored
+    #[arg(long)]
+    pub verify: bool,
     /// With --watch, how often
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     pub every: u64,
