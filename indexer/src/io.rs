@@ -84,6 +84,12 @@ pub trait File: Send + Sync {
     fn data(&self, from: u64) -> io::Result<Range<u64>> {
         Ok(from..u64::MAX)
     }
+    /// Whoever keeps copies of these bytes lets go of them, as they are not what was written: says whether there were
+    /// any, so that reading again may help.
+    fn forget(&self, range: Range<u64>) -> bool {
+        let _ = range;
+        false
+    }
     /// Takes the file for this process alone, until the file is closed; says false if another has it.
     fn lock(&self) -> io::Result<bool> {
         Ok(true)

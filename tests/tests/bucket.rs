@@ -163,6 +163,69 @@ fn what_does_not_belong_together_is_refused() {
     assert!(!scratch.path("d/config.toml").exists());
 }
 
+/// Regression: a push looked at the length of an object and never at its bytes.
+#[test]
+fn what_is_wrong_in_the_bucket_is_found_and_stored_anew() {
+    let (scratch, original) = Scratch::filled(&[]);
+    let url = url(&scratch);
+    scratch.lmfs("push", &[&url]).ok();
+    let verified = |wrong: u64| {
+        let pushed = scratch.lmfs("push", &[&url, "--verify", "--json"]).ok().json();
+        assert!(pushed["verified_objects"].as_u64().unwrap() >= 3, "{pushed}");
+        assert_eq!(pushed["wrong_objects"], wrong, "{pushed}");
+        pushed["stored_bytes"].as_u64().unwrap()
+    };
+    assert_eq!(verified(0), 0);
+    let objects = |folder: &str| walk(&scratch.path(format!("bucket/{folder}")));
+    let segment = objects("segments").pop().unwrap();
+    let len = fs::metadata(&segment).unwrap().len();
+    flip(&segment, len / 2);
+    fs::remove_file(objects("models").pop().unwrap()).unwrap();
+    lmfs(["clone", &url, scratch.path("broken").to_str().unwrap()]).refused(&[]);
+    scratch.lmfs("push", &[&url]).ok();
+    assert!(verified(2) > len, "the model and the segment");
+    assert_eq!(verified(0), 0);
+    clone_equals(&scratch, "clone", &original);
+    // What is wrong on both sides is not mended with what is wrong.
+    let head_before = head(&scratch)["files"].clone();
+    for segment in objects("segments")
+        .iter()
+        .filter(|path| fs::metadata(path).unwrap().len() == len)
+    {
+        flip(segment, len / 2);
+    }
+    flip(&scratch.store().join("segments/00000001.seg"), len / 2);
+    scratch.lmfs("push", &[&url, "--verify"]).refused(&[]);
+    assert_eq!(head(&scratch)["files"], head_before);
+}
+
+/// Regression: bytes that came wrong once were in the cache, and wrong for ever.
+#[test]
+fn what_came_wrong_from_the_bucket_is_fetched_again() {
+    let (scratch, original) = Scratch::filled(&[]);
+    let url = url(&scratch);
+    scratch.lmfs("push", &[&url]).ok();
+    let segment = walk(&scratch.path("bucket/segments")).pop().unwrap();
+    let middle = fs::metadata(&segment).unwrap().len() / 2;
+    let is_readable = |mount: &lmfs_tests::Mount| {
+        let files = walk(&original);
+        let readable = |path: &std::path::PathBuf| {
+            let copy = mount.path("copy").join(path.strip_prefix(&original).unwrap());
+            path.is_symlink() || fs::read(copy).is_ok_and(|bytes| bytes == fs::read(path).unwrap_or_default())
+        };
+        files.iter().filter(|path| path.is_file()).all(readable)
+    };
+    flip(&segment, middle);
+    let reader = mounted(&scratch, &url);
+    assert!(!is_readable(&reader), "a block is wrong");
+    flip(&segment, middle);
+    assert!(is_readable(&reader), "it is fetched again");
+    reader.umount();
+    let reader = mounted(&scratch, &url);
+    diff(&original, &reader.path("copy"));
+    reader.umount();
+}
+
 /// A program that is killed when the test ends in any way.
 struct Running(Child);
 

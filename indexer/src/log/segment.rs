@@ -300,6 +300,12 @@ impl Segment {
         Ok(buf)
     }
 
+    /// Has copies forgotten of a record that is damaged; whether there were any.
+    fn forget(&self, io: &dyn Io, offset: u32, len: usize) -> bool {
+        let start = u64::from(offset);
+        self.file(io).is_ok_and(|file| file.forget(start..start + len as u64))
+    }
+
     /// The next bytes from `from` on that may have been written, as [`File::data`] says.
     pub(crate) fn data(&self, io: &dyn Io, from: u64) -> Result<Range<u64>> {
         let found = self.file(io)?.data(from);
@@ -313,6 +319,9 @@ impl Segment {
             return Err(damaged(r, "no record is as long as its extent says"));
         }
         let mut record = self.read(io, u64::from(r.offset), FRAME_LEN + NUMBER + r.len as usize)?;
+        if open_block(&record, self.salt, r).is_err() && self.forget(io, r.offset, record.len()) {
+            record = self.read(io, u64::from(r.offset), record.len())?;
+        }
         let (id, bytes) = open_block(&record, self.salt, r)?;
         let start = bytes.as_ptr() as usize - record.as_ptr() as usize;
         let end = start + bytes.len();
@@ -327,7 +336,10 @@ impl Segment {
             return Err(damaged(r, "no dictionary is as long as its row says"));
         }
         let len = FRAME_LEN + id.len() + r.len as usize;
-        let record = self.read(io, u64::from(r.offset), len)?;
+        let mut record = self.read(io, u64::from(r.offset), len)?;
+        if open_dictionary(&record, self.salt, r, id).is_err() && self.forget(io, r.offset, len) {
+            record = self.read(io, u64::from(r.offset), len)?;
+        }
         Ok(open_dictionary(&record, self.salt, r, id)?.to_vec())
     }
 

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::io::BucketIo;
 use super::url;
-use crate::store::{Access, Folder, Opened};
+use crate::store::{Access, Error, Folder, Opened};
 
 /// Where a store is, and how it is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Replica {
     reader: Arc<Reader>,
     head: Mutex<(Head, Version)>,
     io: Arc<BucketIo>,
+    /// The HEAD for which the cache was forgotten last.
+    forgotten: Mutex<Option<Uuid>>,
     runtime: Runtime,
     stopped: Notify,
 }
@@ -98,6 +100,7 @@ impl Replica {
             reader,
             head: Mutex::new((head, version)),
             io,
+            forgotten: Mutex::default(),
             runtime,
             stopped: Notify::new(),
         })
@@ -108,14 +111,28 @@ impl Replica {
     /// # Errors
     /// Another mount that uses the folder; a log that is damaged; requests that fail.
     pub fn open_store(&self, access: &Access) -> anyhow::Result<Opened> {
-        Ok(Opened::open_elsewhere(self.folder.clone(), access, self.io.clone())?)
+        let open = || Opened::open_elsewhere(self.folder.clone(), access, self.io.clone());
+        match open() {
+            Err(Error::Indexer { .. } | Error::Repairable { .. }) if self.forget(&self.head.lock().0) => Ok(open()?),
+            opened => Ok(opened?),
+        }
+    }
+
+    /// Forgets what the cache has of a log that cannot be read, which may be other bytes than those that were pushed:
+    /// once for each HEAD. Says whether there was anything.
+    fn forget(&self, head: &Head) -> bool {
+        if self.forgotten.lock().replace(head.commit) == Some(head.commit) {
+            return false;
+        }
+        let forget = |file: &File| self.reader.forget(file, 0..file.len());
+        head.files.iter().fold(false, |any, file| forget(file) || any)
     }
 
     /// Looks whether HEAD is another one by now, and has `reload` read the log again if so; says whether it did.
     ///
     /// # Errors
     /// Requests that fail; a bucket that was emptied and filled again.
-    pub fn follow(&self, reload: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<bool> {
+    pub fn follow(&self, reload: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<bool> {
         let mut known = self.head.lock();
         let newer = self.runtime.block_on(async {
             let newer = pin!(self.reader.newer(&known.1));
@@ -130,7 +147,10 @@ impl Replica {
         }
         if head.files != known.0.files {
             self.io.begin(&head);
-            let reloaded = reload();
+            let mut reloaded = reload();
+            if reloaded.is_err() && self.forget(&head) {
+                reloaded = reload();
+            }
             self.io.end(reloaded.is_ok());
             reloaded?;
         }
@@ -138,9 +158,11 @@ impl Replica {
         Ok(true)
     }
 
-    /// Whoever asks for HEAD at this moment, or else does next, gives up: a request may take long.
+    /// Whoever asks for HEAD at this moment, or else does next, gives up, and so does who reads a newer log: requests
+    /// may take long.
     pub fn stop(&self) {
         self.stopped.notify_one();
+        self.io.stop();
     }
 
     /// Whether something could not be read because HEAD was older than the grace period.

@@ -1,7 +1,7 @@
 //! Follows HEAD of the bucket that a mounted store lies in.
 
 use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -72,6 +72,7 @@ fn follow(replica: &Replica, fs: &Weak<Filesystem>, poll: Duration, stopped: &mp
                 }
                 failing = false;
             }
+            Err(_) if stopped.try_recv() == Err(TryRecvError::Disconnected) => return,
             Err(error) if !failing => {
                 tracing::warn!(
                     "cannot follow the bucket, and what was there stays mounted: {}",

@@ -134,6 +134,12 @@ impl Disk {
         }
     }
 
+    /// Forgets a block, which is not what its object has; whether it was here. A restart finds it again, unless another
+    /// one was kept since.
+    pub fn forget(&self, key: &BlockKey) -> bool {
+        self.state.lock().index.remove(key).is_some()
+    }
+
     /// Keeps a block. If it cannot be written, nothing more is.
     pub fn put(&self, key: &BlockKey, bytes: &[u8]) {
         let mut state = self.state.lock();

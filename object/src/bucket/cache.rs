@@ -56,6 +56,13 @@ impl Chunks {
         self.memory.lock().put(key, bytes);
     }
 
+    /// Forgets a chunk; whether it was here.
+    pub fn forget(&self, piece: &Piece, start: u64) -> bool {
+        let key = self.key(piece, start);
+        let in_memory = self.memory.lock().pop(&key).is_some();
+        self.disk.as_ref().is_some_and(|disk| disk.forget(&key)) || in_memory
+    }
+
     /// Whatever says that a piece is another one is in its key: a name alone would be believed, whoever wrote it.
     fn key(&self, piece: &Piece, start: u64) -> BlockKey {
         let mut digest = Sha256::new();

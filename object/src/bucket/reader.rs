@@ -131,6 +131,23 @@ impl Reader {
         Ok(out)
     }
 
+    /// Forgets the chunks that have these bytes of a file, which are not what was pushed, so that the next read fetches
+    /// them again; whether there were any.
+    pub fn forget(&self, file: &File, range: Range<u64>) -> bool {
+        let (mut begin, mut any) = (0, false);
+        for piece in &file.pieces {
+            let end = begin + piece.length;
+            let (from, to) = (range.start.max(begin), range.end.min(end));
+            let mut at = from.saturating_sub(begin) / CHUNK * CHUNK;
+            while from < to && at < to - begin {
+                any |= self.chunks.forget(piece, at);
+                at += CHUNK;
+            }
+            begin = end;
+        }
+        any
+    }
+
     async fn read_piece(&self, piece: &Piece, range: Range<u64>, out: &mut Vec<u8>) -> Result<()> {
         let mut at = range.start;
         while at < range.end {
