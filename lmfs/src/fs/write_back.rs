@@ -120,8 +120,21 @@ impl WriteBack {
     /// Whether a file has so little written that storing it takes no longer than a change of a name, unless a block
     /// has to be decoded.
     pub fn is_quick(&self, node: &Node) -> bool {
-        let dirty = node.lock().dirty.bytes();
-        dirty <= QUICK && self.store().has_room_for(2 * QUICK)
+        let state = node.lock();
+        if state.dirty.bytes() > QUICK {
+            return false;
+        }
+        // A block is stored whole, however little of it was written.
+        let (mut stored, mut next) = (0, state.dirty.next(0));
+        while let Some(block) = next {
+            stored += self.bytes_in(block, state.inode.size) as u64;
+            if stored > 2 * QUICK {
+                return false;
+            }
+            next = state.dirty.next(block + 1);
+        }
+        drop(state);
+        self.store().has_room_for(2 * QUICK)
     }
 
     /// A file is gone: nothing of it is to be stored.
