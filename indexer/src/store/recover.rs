@@ -156,9 +156,6 @@ fn closed_state(
     if options.rebuild {
         return Err(Doubt::Asked);
     }
-    if options.salvage {
-        return Err(Doubt::Salvage);
-    }
     let marker = marker.ok_or(Doubt::NoMarker)?;
     if !marker.clean {
         return Err(Doubt::NotClosed);
@@ -167,7 +164,7 @@ fn closed_state(
         return Err(Doubt::OtherLog);
     }
     let pages = || -> Box<dyn Pages> {
-        if options.read_only {
+        if !options.writes() {
             Box::new(MemPages::default())
         } else {
             Box::new(SpillPages::empty(io, shutdown_marker::FILE, options.index_memory))
@@ -175,7 +172,7 @@ fn closed_state(
     };
     let index = match saved::read(io.as_ref(), pages)? {
         Some(index) => index,
-        None if options.read_only => return Err(Doubt::SledWrites),
+        None if !options.writes() => return Err(Doubt::SledWrites),
         None => {
             let pages = SledPages::open(io.as_ref())?.ok_or(Doubt::InMemory)?;
             Index::new(Box::new(SpillPages::in_sled(

@@ -78,6 +78,29 @@ mod tests {
         assert!(writer.reload().is_err(), "it would lose what is not in the log yet");
     }
 
+    /// Regression: whoever opened a store to read what is left of it read its log, although the index of its last close
+    /// was there.
+    #[test]
+    fn a_store_that_was_closed_is_opened_without_reading_its_log() {
+        let io = MemIo::new();
+        let writer = Store::create(Arc::new(io.clone()), CreateOptions::new([1; 16])).unwrap();
+        put(&writer, 0);
+        writer.close().unwrap();
+        let before = io.files();
+        for (read_only, salvage) in [(true, false), (true, true), (false, true)] {
+            let options = OpenOptions {
+                read_only,
+                salvage,
+                ..OpenOptions::default()
+            };
+            let (reader, report) = Store::open(Arc::new(io.clone()), options).unwrap();
+            assert!(report.rebuilt.is_none());
+            assert_eq!(reader.meta(&0_u32.to_be_bytes()).unwrap(), Some(vec![0; 300]));
+            drop(reader);
+            assert!(io.files() == before, "nothing is written");
+        }
+    }
+
     #[test]
     fn a_log_that_went_back_is_refused() {
         let io = MemIo::new();

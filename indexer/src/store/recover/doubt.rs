@@ -6,8 +6,6 @@ use crate::Error;
 pub(super) enum Doubt {
     #[error("that was asked for")]
     Asked,
-    #[error("only the log is salvaged")]
-    Salvage,
     #[error("it has no clean-shutdown marker")]
     NoMarker,
     #[error("the store was not closed cleanly")]
