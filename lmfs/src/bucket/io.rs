@@ -71,6 +71,11 @@ impl BucketIo {
         }
     }
 
+    /// Whether that was asked for.
+    pub fn is_stopped(&self) -> bool {
+        self.views.read().stopped
+    }
+
     /// The state that was begun is the one that is read, or else the state before is again.
     pub fn end(&self, opened: bool) {
         let mut views = self.views.write();

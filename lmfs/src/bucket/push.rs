@@ -165,6 +165,7 @@ pub async fn push(
         false => Verified::default(),
         true => verified(writer, tell, stop).await?,
     };
+    let wrong_objects = stored_anew(writer.head(), &sources, &verified.wrong);
     let (mut files, mut work) = planned(writer, folder.dir(), &sources, &verified.wrong)?;
     let is_there = |head: &Head| head.seq == Some(cut.seq) && head.files == files;
     let is_new = !work.jobs.is_empty() || !writer.head().is_some_and(is_there);
@@ -180,7 +181,7 @@ pub async fn push(
         seq: cut.seq,
         bytes: sources.iter().map(|source| source.len).sum(),
         verified_objects: verified.objects,
-        wrong_objects: verified.wrong.len() as u64,
+        wrong_objects,
         ..Pushed::default()
     };
     let mut pieces = store(writer, folder.dir(), work, &mut pushed, tell, stop).await?;
@@ -195,7 +196,7 @@ pub async fn push(
 }
 
 /// Looks at every object that HEAD names.
-async fn verified(writer: &Writer, tell: &mut dyn FnMut(&Progress), stop: &Stop) -> Result<Verified, Failure> {
+async fn verified(writer: &mut Writer, tell: &mut dyn FnMut(&Progress), stop: &Stop) -> Result<Verified, Failure> {
     let mut each = |done, total| tell(&Progress::new("verifying", done, total));
     let verified = writer.verify(&mut each, || stop.is_set()).await?;
     if stop.is_set() {
@@ -205,6 +206,20 @@ async fn verified(writer: &Writer, tell: &mut dyn FnMut(&Progress), stop: &Stop)
         tracing::warn!("{object} is gone from {}, or is not what was stored", writer.place());
     }
     Ok(verified)
+}
+
+/// Objects that are `wrong` and belong to files that the store still has: the bytes of others are nowhere any more.
+fn stored_anew(head: Option<&Head>, sources: &[Source], wrong: &HashSet<String>) -> u64 {
+    let Some(head) = head else { return 0 };
+    let paths: HashSet<&str> = sources.iter().map(|source| source.path.as_str()).collect();
+    let in_files = head
+        .files
+        .iter()
+        .flat_map(|file| file.pieces.iter().map(|piece| (&file.path, piece)));
+    let staged = head.staged.iter().map(|staged| (&staged.path, &staged.piece));
+    let known = in_files.chain(staged).filter(|(path, _)| paths.contains(path.as_str()));
+    let found: HashSet<&str> = known.map(|(_, piece)| piece.object.as_str()).collect();
+    wrong.iter().filter(|object| found.contains(object.as_str())).count() as u64
 }
 
 /// The files of the store.
@@ -468,4 +483,54 @@ fn failed(path: &str) -> impl FnOnce(io::Error) -> Failure {
 
 fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use lmfs_object::bucket::{Bucket, WriterOptions};
+
+    use super::*;
+
+    /// Regression: what an interrupted push had stored was taken for right, whatever it had become.
+    #[test]
+    fn what_was_staged_is_verified_too() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(staged_is_verified());
+    }
+
+    async fn staged_is_verified() {
+        const PATH: &str = "segments/00000001.seg";
+        let dir = tempfile::tempdir().unwrap();
+        let options = WriterOptions::new(Uuid::from_u128(7), "a test".into());
+        let open = async || {
+            let bucket = Bucket::in_folder(dir.path(), true).unwrap();
+            Writer::open(bucket, options.clone()).await.unwrap()
+        };
+        let mut writer = open().await;
+        writer.claim().await.unwrap();
+        let piece = writer.store(PATH, Bytes::from_static(b"bytes")).await.unwrap();
+        writer.stage(PATH, 0, piece.clone());
+        writer.note().await.unwrap();
+        let mut writer = open().await;
+        let verified = writer.verify(&mut |_, _| {}, || false).await.unwrap();
+        assert_eq!((verified.objects, verified.wrong.len()), (1, 0));
+        assert_eq!(writer.found(PATH, 0, b"bytes"), Some(piece.clone()));
+        std::fs::write(dir.path().join(&piece.object), b"other").unwrap();
+        let verified = writer.verify(&mut |_, _| {}, || false).await.unwrap();
+        assert!(verified.wrong.contains(&piece.object));
+        assert_eq!(writer.found(PATH, 0, b"bytes"), None);
+        let source = |path: &str| Source {
+            path: path.into(),
+            len: 5,
+            complete: true,
+            digest: None,
+        };
+        let anew = |path| stored_anew(writer.head(), &[source(path)], &verified.wrong);
+        assert_eq!(anew(PATH), 1);
+        assert_eq!(anew("segments/00000002.seg"), 0, "nobody has its bytes any more");
+    }
 }

@@ -113,7 +113,7 @@ impl Replica {
     pub fn open_store(&self, access: &Access) -> anyhow::Result<Opened> {
         let open = || Opened::open_elsewhere(self.folder.clone(), access, self.io.clone());
         match open() {
-            Err(Error::Indexer { .. } | Error::Repairable { .. }) if self.forget(&self.head.lock().0) => Ok(open()?),
+            Err(error) if is_damage(&error) && self.forget(&self.head.lock().0) => Ok(open()?),
             opened => Ok(opened?),
         }
     }
@@ -148,7 +148,8 @@ impl Replica {
         if head.files != known.0.files {
             self.io.begin(&head);
             let mut reloaded = reload();
-            if reloaded.is_err() && self.forget(&head) {
+            let is_damaged = reloaded.as_ref().is_err_and(|error| is_damage(error.as_ref()));
+            if is_damaged && !self.io.is_stopped() && self.forget(&head) {
                 reloaded = reload();
             }
             self.io.end(reloaded.is_ok());
@@ -169,6 +170,20 @@ impl Replica {
     pub fn was_behind(&self) -> bool {
         self.io.was_behind()
     }
+}
+
+/// Whether it was read and makes no sense. Of a request that failed, or one that was given up, the cache knows nothing.
+fn is_damage(error: &(dyn std::error::Error + 'static)) -> bool {
+    use lmfs_indexer::Error::{Damaged, LogDamaged};
+    type Shared = Arc<dyn std::error::Error + Send + Sync>;
+    let is_one = |error: &(dyn std::error::Error + 'static)| {
+        matches!(error.downcast_ref(), Some(Damaged { .. } | LogDamaged { .. }))
+    };
+    let mut errors = std::iter::successors(Some(error), |error| error.source());
+    errors.any(|error| match error.downcast_ref::<Shared>() {
+        Some(shared) => is_one(&**shared),
+        None => is_one(error),
+    })
 }
 
 /// Fetches the config, and the model unless it is there.
@@ -238,5 +253,34 @@ impl Write for Hashing<'_> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    /// Regression: a request that failed while a newer log was read had everything fetched again that was cached.
+    #[test]
+    fn only_damage_makes_the_cache_doubtful() {
+        let damaged = || lmfs_indexer::Error::LogDamaged {
+            segment: 1,
+            offset: 2,
+            why: "a test".into(),
+        };
+        let failed = || lmfs_indexer::Error::Io {
+            what: "read",
+            path: "segments/00000001.seg".into(),
+            source: io::Error::other("503"),
+        };
+        let reloaded = |error: lmfs_indexer::Error| anyhow::Error::from(crate::fs::Error::from(error));
+        let opened = |source| Error::Indexer {
+            path: "there".into(),
+            source,
+        };
+        assert!(is_damage(reloaded(damaged()).as_ref()) && is_damage(&opened(damaged())));
+        assert!(!is_damage(reloaded(failed()).as_ref()) && !is_damage(&opened(failed())));
     }
 }

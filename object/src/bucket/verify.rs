@@ -25,14 +25,23 @@ pub struct Verified {
 }
 
 impl Writer {
-    /// Fetches every object of which HEAD makes files, and compares it with its digest. `each` is told the bytes that
-    /// are done and those that there are.
+    /// Fetches every object of which HEAD makes files or the next one may, and compares it with its digest. Those that
+    /// are wrong are not used again. `each` is told the bytes that are done and those that there are.
     ///
     /// # Errors
     /// A request that failed. An object that is gone is none.
-    pub async fn verify(&self, each: &mut dyn FnMut(u64, u64), stop: impl Fn() -> bool) -> Result<Verified> {
-        let files = self.head().map(|head| head.files.as_slice()).unwrap_or_default();
-        let pieces: Vec<&Piece> = files.iter().flat_map(|file| &file.pieces).collect();
+    pub async fn verify(&mut self, each: &mut dyn FnMut(u64, u64), stop: impl Fn() -> bool) -> Result<Verified> {
+        let verified = self.look(each, stop).await?;
+        self.wrong.clone_from(&verified.wrong);
+        Ok(verified)
+    }
+
+    async fn look(&self, each: &mut dyn FnMut(u64, u64), stop: impl Fn() -> bool) -> Result<Verified> {
+        let Some(head) = self.head() else {
+            return Ok(Verified::default());
+        };
+        let in_files = head.files.iter().flat_map(|file| &file.pieces);
+        let pieces: Vec<&Piece> = in_files.chain(head.staged.iter().map(|staged| &staged.piece)).collect();
         let total = pieces.iter().map(|piece| piece.length).sum();
         let mut verified = Verified::default();
         let looked = stream::iter(pieces).map(async |piece| (piece, self.is_right(piece).await));

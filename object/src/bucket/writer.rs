@@ -64,6 +64,8 @@ pub struct Writer {
     claimed: bool,
     /// Pieces stored since HEAD was last replaced.
     staged: Vec<Staged>,
+    /// Objects that [`Writer::verify`] found to be others than HEAD says, or gone.
+    pub(super) wrong: HashSet<String>,
     /// Objects that no HEAD names, left by writers that were interrupted.
     orphans: Vec<String>,
     names: AtomicU64,
@@ -91,6 +93,7 @@ impl Writer {
             head,
             claimed: false,
             staged: Vec::new(),
+            wrong: HashSet::new(),
             orphans: Vec::new(),
             names: AtomicU64::new(0),
         })
@@ -202,7 +205,8 @@ impl Writer {
         Ok(())
     }
 
-    /// A piece of the file `path` from `offset` on with these bytes, if one was stored for it already.
+    /// A piece of the file `path` from `offset` on with these bytes, if one was stored for it already and is
+    /// not known to be wrong.
     #[must_use]
     pub fn found(&self, path: &str, offset: u64, bytes: &[u8]) -> Option<Piece> {
         let noted = self.head().map(|head| head.staged.as_slice()).unwrap_or_default();
@@ -212,6 +216,7 @@ impl Writer {
             .iter()
             .chain(&self.staged)
             .filter(|staged| staged.path == path && staged.offset == offset && staged.piece.length == length)
+            .filter(|staged| !self.wrong.contains(&staged.piece.object))
             .find(|staged| staged.piece.sha256 == *digest.get_or_insert_with(|| sha256(bytes)))
             .map(|staged| staged.piece.clone())
     }
