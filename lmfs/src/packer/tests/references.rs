@@ -4,8 +4,8 @@ use lmfs_indexer::MAX_CHAIN;
 
 use super::*;
 use crate::packer::batch::{Batch, New};
+use crate::packer::job::{Again, JobSpec};
 use crate::packer::queue::Waiting;
-use crate::packer::run::{Again, JobSpec};
 use crate::packer::similar::Sketch;
 use crate::packer::status::Outcome;
 
