@@ -288,6 +288,7 @@ fn in_a_large_chain(value: &[u8]) -> Option<Vec<u8>> {
         ..first
     };
     let referring = StoredBlock { reference: 2, ..first };
+    blocks.resize(blocks.len().max(4), None);
     blocks.splice(1..4, [Some(referring), Some(large(3)), Some(large(0))]);
     rows::encode_blocks(0, &blocks)
 }
