@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::io::BucketIo;
 use super::url;
-use crate::store::{Access, Error, Folder, Opened};
+use crate::store::{Access, Folder, Opened};
 
 /// Where a store is, and how it is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,8 +124,9 @@ impl Replica {
         if self.forgotten.lock().replace(head.commit) == Some(head.commit) {
             return false;
         }
-        let forget = |file: &File| self.reader.forget(file, 0..file.len());
-        head.files.iter().fold(false, |any, file| forget(file) || any)
+        let forget = |file: &&File| self.reader.forget(file, 0..file.len());
+        // Every one of them, also behind the first.
+        head.files.iter().filter(forget).count() > 0
     }
 
     /// Looks whether HEAD is another one by now, and has `reload` read the log again if so; says whether it did.
