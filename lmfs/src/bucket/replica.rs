@@ -277,7 +277,7 @@ mod tests {
             source: io::Error::other("503"),
         };
         let reloaded = |error: lmfs_indexer::Error| anyhow::Error::from(crate::fs::Error::from(error));
-        let opened = |source| Error::Indexer {
+        let opened = |source| crate::store::Error::Indexer {
             path: "there".into(),
             source,
         };
