@@ -15,6 +15,8 @@ impl Codec {
     ///
     /// # Errors
     /// [`Error::TooLarge`], [`Error::Interrupted`], or a failing engine.
+    ///
+    /// [`Options::model_worth`]: crate::Options::model_worth
     pub fn encode(&self, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
         self.encode_with(raw, &self.options().try_dictionaries, stop)
     }
@@ -24,6 +26,8 @@ impl Codec {
     ///
     /// # Errors
     /// As of [`encode`](Codec::encode), or what [`DictionarySource::text`] returned.
+    ///
+    /// [`DictionarySource::text`]: crate::dictionary::DictionarySource::text
     pub fn encode_with(&self, raw: &[u8], dictionaries: &[DictionaryId], stop: &Stop) -> Result<Vec<u8>> {
         self.encode_behind(raw, dictionaries, &[], stop)
     }

@@ -16,7 +16,7 @@ const TRIAL_STEP: usize = 1024;
 /// Codes a block without a language model.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// [`Error::Interrupted`](crate::Error::Interrupted).
 pub fn encode(predictor: &mut Predictor, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
     let (layout, payload) = trial(predictor, raw, stop)?;
     match payload {
@@ -28,7 +28,7 @@ pub fn encode(predictor: &mut Predictor, raw: &[u8], stop: &Stop) -> Result<Vec<
 /// The layout of a block that makes a part of it smallest.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// [`Error::Interrupted`](crate::Error::Interrupted).
 pub fn layout_of(predictor: &mut Predictor, raw: &[u8], stop: &Stop) -> Result<DataLayout> {
     Ok(trial(predictor, raw, stop)?.0)
 }
@@ -63,7 +63,7 @@ fn trial(predictor: &mut Predictor, raw: &[u8], stop: &Stop) -> Result<(DataLayo
 /// Codes a block without a language model, its layout given.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// [`Error::Interrupted`](crate::Error::Interrupted).
 pub fn encode_as(predictor: &mut Predictor, raw: &[u8], layout: DataLayout, stop: &Stop) -> Result<Vec<u8>> {
     let (mut coder, bytes) = begin(predictor, raw, layout);
     code_bytes(predictor, &mut coder, &bytes, bytes.len(), stop)?;
@@ -115,7 +115,7 @@ fn begin<'a>(predictor: &mut Predictor, raw: &'a [u8], layout: DataLayout) -> (E
 /// how many bytes it takes.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// [`Error::Interrupted`](crate::Error::Interrupted).
 pub fn train_on(predictor: &mut Predictor, raw: &[u8], layout: DataLayout, stop: &Stop) -> Result<usize> {
     predictor.next_block_as(&[raw.len()], layout);
     let mut coder = Encoder::new(layout.to_bytes());
@@ -126,7 +126,7 @@ pub fn train_on(predictor: &mut Predictor, raw: &[u8], layout: DataLayout, stop:
 /// Decodes what [`encode`] made of `len` bytes. Damage that the stream's length does not show yields wrong bytes.
 ///
 /// # Errors
-/// [`Error::Damaged`]; [`Error::Interrupted`].
+/// [`Error::Damaged`](crate::Error::Damaged); [`Error::Interrupted`](crate::Error::Interrupted).
 pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize, stop: &Stop) -> Result<Vec<u8>> {
     let Some((layout, stream)) = DataLayout::parse(payload) else {
         return Err(damaged(StreamEnd::Short {
@@ -149,7 +149,7 @@ pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize, stop: &Stop
 /// Codes a block behind a dictionary or a reference. Its data layout is plain.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// [`Error::Interrupted`](crate::Error::Interrupted).
 pub fn encode_behind(predictor: &mut Predictor, front: Front<'_>, raw: &[u8], stop: &Stop) -> Result<Vec<u8>> {
     predictor.start_behind(front, raw.len(), stop)?;
     let mut coder = Encoder::new(Vec::new());
@@ -160,7 +160,7 @@ pub fn encode_behind(predictor: &mut Predictor, front: Front<'_>, raw: &[u8], st
 /// The same, `None` as soon as it is clear that the result has `most` bytes or more.
 ///
 /// # Errors
-/// [`Error::Interrupted`].
+/// [`Error::Interrupted`](crate::Error::Interrupted).
 pub fn encode_behind_below(
     predictor: &mut Predictor,
     front: Front<'_>,
@@ -175,7 +175,7 @@ pub fn encode_behind_below(
 /// Decodes what [`encode_behind`] made of `len` bytes behind the same.
 ///
 /// # Errors
-/// [`Error::Damaged`]; [`Error::Interrupted`].
+/// [`Error::Damaged`](crate::Error::Damaged); [`Error::Interrupted`](crate::Error::Interrupted).
 pub fn decode_behind(
     predictor: &mut Predictor,
     front: Front<'_>,
