@@ -56,5 +56,5 @@ pub use store::{
 };
 pub use types::{
     BlockRef, Cookie, Dirent, Extent, Inode, Kind, Listed, MAX_CHAIN, MAX_CHAIN_BYTES, MAX_NAME, MAX_TARGET, MAX_XATTR,
-    ROOT_INO, StoredBlock, Time,
+    ROOT_INO, StoredBlock, Time, chain_fits,
 };

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lmfs_codec::{Method, ReferenceDigest, Stop};
-use lmfs_indexer::{Extent, MAX_CHAIN, MAX_CHAIN_BYTES, StoredBlock};
+use lmfs_indexer::{Extent, MAX_CHAIN, StoredBlock, chain_fits};
 use parking_lot::Mutex;
 use tracing::error;
 
@@ -194,9 +194,8 @@ pub(super) fn number(tried: &[Reference], needed: ReferenceDigest) -> Result<u64
 
 /// Whether a block may be coded behind a chain that is needed to decode its reference.
 fn may_grow(chain: &[(u64, StoredBlock)], is_close: bool) -> bool {
-    let most = if is_close { MAX_CHAIN } else { MAX_DISTANT };
-    let bytes: u64 = chain.iter().map(|(_, stored)| u64::from(stored.raw_len)).sum();
-    chain.len() <= most && (chain.len() == 1 || bytes <= MAX_CHAIN_BYTES)
+    let bytes = chain.iter().map(|(_, stored)| u64::from(stored.raw_len)).sum();
+    chain_fits(chain.len(), bytes) && (is_close || chain.len() <= MAX_DISTANT)
 }
 
 /// Whether these are the bytes of which the index has the digest, if it has one.
