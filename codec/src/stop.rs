@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::{Error, Result};
+
+/// How often whoever waits for another thread looks whether it is to stop.
+pub(crate) const TICK: Duration = Duration::from_millis(50);
 
 /// A flag shared with a thread that encodes or decodes: once [set](Stop::set), that work returns
 /// [`Error::Interrupted`] within about one step of the model. Clones share the flag.

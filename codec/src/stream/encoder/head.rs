@@ -1,15 +1,12 @@
 //! What the encoder makes of the first blocks: the key of the container, or blocks like all others.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::block::KeyCoder;
+use crate::stop::TICK;
 use crate::{Codec, Error, Header, Method, Result, Stop};
-
-/// How often whoever waits looks whether there is still a reason to.
-const TICK: Duration = Duration::from_millis(50);
 
 /// A block to be coded, by what it is in its container.
 pub(super) enum Job {

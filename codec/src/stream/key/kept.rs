@@ -3,19 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::Key;
+use crate::stop::TICK;
 use crate::{Result, Stop};
 
 /// The most bytes that the keys of all layouts take: about five of the longest.
 const MOST_BYTES: usize = 128 << 20;
-
-/// How often whoever waits looks whether there is still a reason to.
-const TICK: Duration = Duration::from_millis(50);
 
 static KEPT: LazyLock<Arc<Kept>> = LazyLock::new(|| Arc::new(Kept::new(MOST_BYTES)));
 static LAYOUTS: AtomicU64 = AtomicU64::new(0);

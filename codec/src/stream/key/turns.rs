@@ -1,15 +1,11 @@
 //! The key of a container that is read from its start.
 
-use std::time::Duration;
-
 use parking_lot::{Condvar, Mutex};
 
 use super::{broken, may_need};
 use crate::block::{KeyCoder, KeyPart, decode_as};
+use crate::stop::TICK;
 use crate::{Codec, Error, Header, Result, Stop};
-
-/// How often whoever waits looks whether there is still a reason to.
-const TICK: Duration = Duration::from_millis(50);
 
 /// The key of a container that is read from its start, by several threads. Its blocks are decoded in their order, those
 /// behind it when it is complete.
