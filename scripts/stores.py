@@ -32,6 +32,7 @@ class Mount:
 
     def __init__(self, program, store, point):
         self.program, self.store, self.point = program, store, point
+
     def __enter__(self):
         run(self.program, "mount", self.store, self.point, "--pack=off")
         status = self.status()
@@ -51,7 +52,8 @@ class Mount:
 
 
 def run(*command):
-    return subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE).stdout
+    command = [str(part) for part in command]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
 
 
 def files(folder):
