@@ -16,8 +16,11 @@ EVAL    ?= tests/data
 FLAGS := --release --locked
 LMFS  := $(or $(CARGO_TARGET_DIR),target)/release/lmfs
 
+# The whole-system tests that `make soak` makes longer.
+SOAKED := crash damage dictionaries direct foreign_store load many_files raced testers waiting
+
 .PHONY: build help setup setup-test setup-bench demo test test-aarch64 test-python test-plugin-full miri fmt locks columns imports clippy doc deny unit unit-build unit-run unit-doc
-.PHONY: soak fuzz bench publish-check install uninstall
+.PHONY: soak soak-indexer soak-filesystem soak-check soak-bit-rot $(SOAKED:%=soak-%) fuzz bench publish-check install uninstall
 
 build: setup  ## build the program (the default)
 	$(CARGO) build $(FLAGS) -p lmfs
@@ -91,13 +94,25 @@ test-python:  ## build the Python package and test it, under the libraries that 
 test-plugin-full:  ## test lmfs-object over a server that speaks S3 (needs Python's package registry)
 	sh scripts/test-plugin.sh
 
-soak: setup-test  ## run the randomized tests and the filesystem testers at length: hours
-	$(CARGO) build $(FLAGS) --workspace
-	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-indexer --tests -- --nocapture
-	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --test bit_rot -- --nocapture
-	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs-tests --test crash --test damage --test foreign_store --test load --test many_files --test raced --test testers --test waiting -- --nocapture
-	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --lib fs::tests -- --nocapture
-	LMFS_SOAK=1 $(CARGO) test $(FLAGS) -p lmfs --lib check::tests -- --nocapture
+# How long `make soak` is: 1 is two hours of two quiet cores, 10 is most of a day.
+SOAK   ?= 1
+soak:  ## run the randomized tests and the filesystem testers at length: two hours (SOAK=10: ten times that)
+	@MAKE="$(MAKE)" sh scripts/steps.sh setup-test unit-build soak-indexer soak-filesystem soak-check soak-bit-rot $(SOAKED:%=soak-%)
+
+soak-indexer:
+	LMFS_SOAK=$(SOAK) $(CARGO) test $(FLAGS) -p lmfs-indexer --tests -- --nocapture
+
+soak-filesystem:
+	LMFS_SOAK=$(SOAK) $(CARGO) test $(FLAGS) -p lmfs --lib fs::tests -- --nocapture
+
+soak-check:
+	LMFS_SOAK=$(SOAK) $(CARGO) test $(FLAGS) -p lmfs --lib check::tests -- --nocapture
+
+soak-bit-rot:
+	LMFS_SOAK=$(SOAK) $(CARGO) test $(FLAGS) -p lmfs --test bit_rot -- --nocapture
+
+$(SOAKED:%=soak-%): soak-%:
+	LMFS_SOAK=$(SOAK) $(CARGO) test $(FLAGS) -p lmfs-tests --test $* -- --nocapture
 
 TARGET  ?= block
 SECONDS ?= 600

@@ -17,9 +17,9 @@ set -eu
 
 ORIGIN=https://git.kernel.org/pub/scm/fs/xfs/xfstests-dev.git
 VERSION=63a29724a85f1999e49bf0a9bf0d22643b6116e5
-PACKAGES="acl attr autoconf automake bc dbench e2fsprogs fio gawk gcc gettext git indent keyutils libacl1-dev libaio-dev
-    libattr1-dev libcap2-bin libcap-dev libgdbm-dev libssl-dev libtool-bin liburing-dev make perl pkg-config psmisc python3
-    quota sed uuid-dev uuid-runtime xfslibs-dev xfsprogs"
+PACKAGES="acl attr autoconf automake bc dbench e2fsprogs fio gawk gcc gettext git indent keyutils libacl1-dev
+    libaio-dev libattr1-dev libcap2-bin libcap-dev libgdbm-compat-dev libgdbm-dev libssl-dev libtool-bin liburing-dev
+    make perl pkg-config psmisc python3 quota sed uuid-dev uuid-runtime xfslibs-dev xfsprogs"
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/.." && pwd)

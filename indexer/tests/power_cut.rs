@@ -6,6 +6,7 @@ mod workload;
 use lmfs_indexer::io::{CrashIo, Io, Loss, Replay};
 use lmfs_indexer::*;
 use std::sync::Arc;
+use workload::soak::step;
 use workload::*;
 
 /// A history as it happened.
@@ -140,7 +141,7 @@ fn power_cut_while_opening_after_a_power_cut() {
     let mut cuts = 0;
     loop {
         let at = replay.at();
-        if at.is_multiple_of(rounds(3, 1)) {
+        if at.is_multiple_of(step(3, 1)) {
             let again = CrashIo::from_files(replay.image(Loss::Any(at as u64)).files());
             let (store, _) = Store::open(Arc::new(again.clone()), options()).unwrap();
             let tree = Tree::read(&store).unwrap();

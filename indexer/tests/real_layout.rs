@@ -12,6 +12,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use workload::soak::step;
 use workload::*;
 
 const MARK: &str = "index/mark";
@@ -196,7 +197,7 @@ fn whatever_lies_in_the_index_folder_the_tree_is_that_of_the_log() {
     loop {
         let at = replay.at();
         let after_close = recorded.closed.contains(&at);
-        if after_close || at.is_multiple_of(rounds(11, 3)) {
+        if after_close || at.is_multiple_of(step(11, 3)) {
             let now = recorded.indexes.partition_point(|(event, _)| *event <= at);
             let last = recorded.indexes.len() - 1;
             let (before, now) = (now.saturating_sub(2), now.saturating_sub(1).min(last));

@@ -4,6 +4,8 @@ pub mod gate;
 // Each program of tests has an allocator of its own, and both are this one.
 #[path = "../../indexer/src/testing.rs"]
 pub mod memory;
+#[path = "../../indexer/tests/workload/soak.rs"]
+pub mod soak;
 
 use std::io::{self, Write};
 use std::sync::Arc;

@@ -12,6 +12,10 @@
     reason = "tests"
 )]
 
+#[path = "../../indexer/tests/workload/soak.rs"]
+#[allow(dead_code, reason = "shared with tests that repeat something")]
+mod soak;
+
 use lmfs_codec::dictionary::DictionaryId;
 use lmfs_codec::{Codec, Header, Method, Stop};
 use lmfs_indexer::{
@@ -27,10 +31,6 @@ use std::sync::Arc;
 const BLOCK: usize = 4096;
 const SEGMENT: u32 = 32 << 10;
 const FOLDER: u64 = 2;
-
-fn soak() -> bool {
-    std::env::var_os("LMFS_SOAK").is_some()
-}
 
 /// All that a store shows but the bytes of files, which are in `blocks`.
 #[derive(Debug, PartialEq)]
@@ -369,7 +369,7 @@ fn damage_anywhere_is_refused_repaired_or_contained() {
     let whole = fixture.outcome(&fixture.files, "no damage");
     assert_eq!(whole, Outcome::Whole);
 
-    let step = if soak() { 1 } else { 101 };
+    let step = soak::step(101, 1);
     let mut flips = Vec::new();
     for (path, bytes) in &fixture.files {
         for at in (0..bytes.len()).step_by(step) {
@@ -386,7 +386,7 @@ fn damage_anywhere_is_refused_repaired_or_contained() {
 
     let mut cuts = Vec::new();
     for (path, bytes) in &fixture.files {
-        let step = if soak() { 7 } else { bytes.len() / 16 + 1 };
+        let step = soak::step(bytes.len() / 16 + 1, 7);
         for len in (0..bytes.len()).step_by(step) {
             cuts.push((path.clone(), Some(Damage::Cut(len))));
         }

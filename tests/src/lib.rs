@@ -15,12 +15,16 @@ mod command;
 mod mount;
 mod sample;
 mod scratch;
+#[path = "../../indexer/tests/workload/soak.rs"]
+#[allow(dead_code, reason = "shared with tests that try one case of so many")]
+mod soak;
 mod tree;
 mod until;
 
 pub use command::{Finished, lmfs, lmfs_path, run, run_within};
 pub use mount::Mount;
-pub use sample::{Noise, copy_in, data, rounds, sample_tree, small_tree};
+pub use sample::{Noise, copy_in, data, sample_tree, small_tree};
 pub use scratch::Scratch;
+pub use soak::{rounds, soak};
 pub use tree::{diff, metadata};
 pub use until::{happens, until};

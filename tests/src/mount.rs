@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::assert_calm;
-use crate::{Finished, lmfs, lmfs_path, run, until};
+use crate::{Finished, lmfs, lmfs_path, run, run_within, until};
 
 /// A running `lmfs mount -f`. Dropping it detaches the mount and kills the daemon.
 pub struct Mount {
@@ -79,15 +80,13 @@ impl Mount {
         value.unwrap_or_else(|| panic!("status has no number {pointer}: {status:#}"))
     }
 
-    /// `lmfs pack MOUNTPOINT ARGS...`, which has to succeed.
+    /// `lmfs pack MOUNTPOINT ARGS...`, which has to succeed. It has an hour. Packing has the lowest priority, so
+    /// beside other work a few hundred kilobytes take longer than any other command may.
     #[track_caller]
     pub fn pack(&self, args: &[&str]) -> Finished {
-        lmfs(
-            ["pack".as_ref(), self.point.as_os_str()]
-                .into_iter()
-                .chain(args.iter().map(std::ffi::OsStr::new)),
-        )
-        .ok()
+        let mut pack = Command::new(lmfs_path());
+        pack.arg("pack").arg(&self.point).args(args);
+        run_within(&mut pack, Duration::from_secs(3600)).ok()
     }
 
     /// Drops the kernel's pages of a file, so that the next read reaches the daemon.

@@ -21,15 +21,6 @@ pub fn copy_in(from: &Path, to: &Path) {
     run(Command::new("cp").arg("-a").arg(from).arg(to)).ok();
 }
 
-/// How often a test of chance is repeated: `short`, or `long` when `LMFS_SOAK` is set (`make soak`).
-pub fn rounds(short: u64, long: u64) -> u64 {
-    if std::env::var_os("LMFS_SOAK").is_some() {
-        long
-    } else {
-        short
-    }
-}
-
 /// Bytes that no method makes smaller, the same for the same seed (SplitMix64).
 pub struct Noise(u64);
 

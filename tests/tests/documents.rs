@@ -1,7 +1,7 @@
 //! What the documents say of the sources: links, the code map, the places named for questions.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -133,4 +133,27 @@ fn links_between_pages_lead_somewhere() {
         }
     }
     assert!(links > 30, "{links} links");
+}
+
+/// Regression: `make soak` left out two tests that have a long form, so nobody ever ran it.
+#[test]
+fn every_test_with_a_long_form_is_part_of_the_soak() {
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let soaked = makefile
+        .lines()
+        .find_map(|line| line.strip_prefix("SOAKED := "))
+        .unwrap();
+    // In two pieces, so that this file is not one of those found.
+    let call = ["rounds", "("].concat();
+    let long: BTreeSet<String> = files("tests/tests", "rs")
+        .into_iter()
+        .filter(|file| fs::read_to_string(root().join(file)).unwrap().contains(&call))
+        .map(|file| file.split('/').nth(2).unwrap().trim_end_matches(".rs").to_owned())
+        .collect();
+    let soaked: BTreeSet<String> = soaked.split_whitespace().map(str::to_owned).collect();
+    let missing: Vec<_> = long.difference(&soaked).collect();
+    assert!(
+        long.contains("raced") && missing.is_empty(),
+        "not part of `make soak`: {missing:?}"
+    );
 }

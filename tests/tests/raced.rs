@@ -320,7 +320,7 @@ fn number(variable: &str, otherwise: u64) -> u64 {
 #[test]
 fn whatever_happens_at_once_no_byte_is_wrong_and_none_that_was_promised_is_lost() {
     let time = Duration::from_secs(number("LMFS_RACE_SECONDS", rounds(15, 600)));
-    for run_number in 0..number("LMFS_RACE_RUNS", rounds(1, 10)) {
+    for run_number in 0..number("LMFS_RACE_RUNS", 1) {
         let seed = number("LMFS_SEED", 1000 + run_number);
         println!("seed {seed}");
         let scratch = Scratch::with_store(&["--model=none", "--block-size=4KiB"]);

@@ -8,14 +8,14 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use lmfs_tests::{Mount, Scratch, data, rounds, until};
+use lmfs_tests::{Mount, Scratch, data, soak, until};
 use rustix::fs::copy_file_range;
 
 const BLOCK: u64 = 16 << 10;
 
 /// Blocks of each file: all that a slow request has to decode.
 fn blocks() -> u64 {
-    rounds(3, 9)
+    soak().map_or(3, |_| 9)
 }
 
 /// Bytes that are packed at a time. Of more the store would learn a dictionary, and nothing would be slow behind that.
@@ -149,7 +149,7 @@ fn a_killed_reader_is_gone_while_others_wait() {
 /// The bar is 100 ms for 99 % of all; it is held to in `make soak` alone, where nothing else runs.
 #[test]
 fn what_needs_no_decode_is_quick_while_slow_requests_wait() {
-    let soak = rounds(0, 1) == 1;
+    let soak = soak().is_some();
     let (count, probes) = if soak { (64, 200) } else { (8, 5) };
     let scratch = Scratch::with_store(&["--model=builtin:tiny", "--prefer=size"]);
     let mount = packed(&scratch, count);

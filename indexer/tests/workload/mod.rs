@@ -1,6 +1,8 @@
 //! A random history of a store, and the tree that it must show at every step.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, dead_code, missing_docs)]
 
+pub mod soak;
+
 use lmfs_indexer::*;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -167,13 +169,9 @@ fn inode(ino: u64, nlink: u32) -> Inode {
     }
 }
 
-/// `short`, or `long` when `LMFS_SOAK` is set (`make soak`).
+/// [`soak::rounds`] as a count.
 pub fn rounds(short: usize, long: usize) -> usize {
-    if std::env::var_os("LMFS_SOAK").is_some() {
-        long
-    } else {
-        short
-    }
+    soak::rounds(short as u64, long as u64) as usize
 }
 
 pub fn collect(store: &Store) -> Result<GcReport> {

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use super::names::Names;
 use super::{Error, Job, Pace, Report, check_contents, structure};
+use crate::testing::soak::step;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -201,22 +202,13 @@ fn fate(files: Files, what: &str) -> Fate {
     }
 }
 
-/// Every so many bytes; all of them when `LMFS_SOAK` is set.
-fn step(usual: usize) -> usize {
-    if std::env::var_os("LMFS_SOAK").is_some() {
-        1
-    } else {
-        usual
-    }
-}
-
 #[test]
 fn every_flipped_byte_is_refused_or_named_where_it_is() {
     let good = made();
     let size: usize = good.values().map(Vec::len).sum();
     let mut cases = Vec::new();
     for (name, bytes) in &good {
-        cases.extend((0..bytes.len()).step_by(step(97)).map(|at| (name, at)));
+        cases.extend((0..bytes.len()).step_by(step(97, 1)).map(|at| (name, at)));
     }
     let counts = [const { AtomicU64::new(0) }; 3];
     cases.par_iter().for_each(|(name, at)| {

@@ -74,7 +74,7 @@ const NOT_IMPLEMENTED: i32 = 4;
 
 #[test]
 fn stress_ng_finds_no_fault() {
-    let seconds = rounds(1, 60);
+    let seconds = rounds(1, 20);
     let scratch = store();
     let mount = scratch.mount(&["--cache-size=1MiB", "--pack=idle", "--pack-idle=1"]);
     let mut missing = Vec::new();

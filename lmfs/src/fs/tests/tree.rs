@@ -7,6 +7,7 @@ mod run;
 
 use proptest::prelude::*;
 
+use crate::testing::soak::rounds;
 use run::World;
 
 /// A path of one to three names, few enough that they meet often.
@@ -98,7 +99,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: if std::env::var_os("LMFS_SOAK").is_some() { 2000 } else { 48 },
+        cases: rounds(48, 2000) as u32,
         ..ProptestConfig::default()
     })]
     #[test]
