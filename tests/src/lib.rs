@@ -27,4 +27,4 @@ pub use sample::{Noise, copy_in, data, sample_tree, small_tree};
 pub use scratch::Scratch;
 pub use soak::{rounds, soak};
 pub use tree::{diff, metadata};
-pub use until::{happens, until};
+pub use until::{SetOnDrop, happens, until};

@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lmfs_tests::{Scratch, rounds};
+use lmfs_tests::{Scratch, SetOnDrop, rounds};
 
 const LEN: usize = 640 << 10;
 
@@ -96,6 +96,7 @@ fn buffered_readers_see_asynchronous_direct_overwrites() {
         .unwrap();
     let (aio, mut bytes, stop) = (Aio::new(), Aligned::new(), AtomicBool::new(false));
     std::thread::scope(|scope| {
+        let _end = SetOnDrop(&stop);
         for _ in 0..2 {
             scope.spawn(|| {
                 while !stop.load(Ordering::SeqCst) {
@@ -109,7 +110,6 @@ fn buffered_readers_see_asynchronous_direct_overwrites() {
             aio.write(&direct, &bytes);
             fs::read(&path).unwrap().iter().any(|found| *found != byte)
         });
-        stop.store(true, Ordering::SeqCst);
         assert_eq!(stale, None, "old bytes were read after this overwrite");
     });
     drop(direct);

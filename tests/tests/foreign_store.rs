@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lmfs_indexer::io::Directory;
-use lmfs_tests::{Noise, Scratch, lmfs, rounds, run, run_within};
+use lmfs_tests::{Noise, Scratch, SetOnDrop, lmfs, rounds, run, run_within};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// Somebody who has no rights here but his own.
@@ -147,6 +147,7 @@ fn root_is_led_nowhere_by_the_owner_of_a_store() {
             let owners = Directory::open(&store).unwrap();
             owners.as_owner(|| race(&store, &victim, seed, &stop, &swaps)).unwrap();
         });
+        let _end = SetOnDrop(&stop);
         let begun = Instant::now();
         let mut commands = 0;
         while begun.elapsed() < time {
@@ -173,7 +174,6 @@ fn root_is_led_nowhere_by_the_owner_of_a_store() {
                 commands += 1;
             }
         }
-        stop.store(true, Ordering::Relaxed);
         commands
     });
     println!(

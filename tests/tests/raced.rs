@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lmfs_tests::{Mount, Noise, Scratch, data, lmfs, lmfs_path, rounds, run};
+use lmfs_tests::{Mount, Noise, Scratch, SetOnDrop, data, lmfs, lmfs_path, rounds, run};
 use rustix::fs::{FallocateFlags, copy_file_range, fallocate};
 
 const BLOCK: usize = 4096;
@@ -334,6 +334,7 @@ fn whatever_happens_at_once_no_byte_is_wrong_and_none_that_was_promised_is_lost(
             let kill = round % 2 == 1;
             let disturbances = 1 + noise.below(6);
             thread::scope(|scope| {
+                let end = SetOnDrop(&race.stop);
                 let workers: Vec<_> = (0..THREADS)
                     .map(|n| {
                         let (race, root) = (&race, mount.path(""));
@@ -347,7 +348,7 @@ fn whatever_happens_at_once_no_byte_is_wrong_and_none_that_was_promised_is_lost(
                     race.killed.store(true, Ordering::SeqCst);
                     mount.crash();
                 }
-                race.stop.store(true, Ordering::SeqCst);
+                drop(end);
                 for worker in workers {
                     worker.join().expect("a worker found something wrong");
                 }

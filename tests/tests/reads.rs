@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use lmfs_tests::{Mount, Scratch, data, until};
+use lmfs_tests::{Mount, Scratch, SetOnDrop, data, until};
 
 const BLOCK: usize = 16 << 10;
 
@@ -109,14 +109,14 @@ fn files_read_one_after_another_are_decoded_ahead() {
 fn files_are_listed_and_stated_while_blocks_decode() {
     let (_scratch, mount, text) = packed(6);
     fs::create_dir(mount.path("folder")).unwrap();
-    let (reading, stats) = (AtomicBool::new(true), AtomicU32::new(0));
+    let (read, stats) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let _end = SetOnDrop(&read);
             assert!(fs::read(mount.path("text")).unwrap() == text);
-            reading.store(false, Ordering::Release);
         });
         let mut n = 0;
-        while reading.load(Ordering::Acquire) {
+        while !read.load(Ordering::Acquire) {
             // A new name every time: the kernel cannot answer by itself.
             fs::write(mount.path(format!("folder/{n}")), "small").unwrap();
             assert_eq!(fs::metadata(mount.path(format!("folder/{n}"))).unwrap().len(), 5);

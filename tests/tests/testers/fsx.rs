@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use lmfs_tests::{Mount, Scratch, rounds, run_within};
+use lmfs_tests::{Mount, Scratch, SetOnDrop, rounds, run_within};
 
 use super::{config, finish, first_seed, pack, store, tester};
 
@@ -52,7 +52,7 @@ fn exercise(scratch: &Scratch, seed: u64, operations: u64) -> Packing {
     let (finished, packing) = std::thread::scope(|scope| {
         let packing = scope.spawn(|| pack_again_and_again(&mount, &done));
         // Also when fsx fails and this thread panics: the packing loop has to end then, too.
-        let end = Set(&done);
+        let end = SetOnDrop(&done);
         let finished = run_within(&mut fsx, Duration::from_secs(600 + operations / 20)).ok();
         drop(end);
         (finished, packing.join().expect("packing"))
@@ -89,13 +89,4 @@ struct Packing {
     packed: u64,
     kept: u64,
     changed: u64,
-}
-
-/// Sets its flag when dropped.
-struct Set<'a>(&'a AtomicBool);
-
-impl Drop for Set<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
 }
