@@ -1,39 +1,26 @@
 //! The key of a container, as it is read: its first blocks, which are a dictionary for the others.
 
 mod kept;
+mod learned;
 mod turns;
 
 use std::sync::OnceLock;
 
 pub(super) use kept::Keys;
 pub use kept::kept_key_bytes;
+pub(super) use learned::may_need;
+use learned::{Learned, broken};
 pub(super) use turns::{Role, Turns};
 
 use crate::block::{KeyCoder, KeyPart, decode_as};
-use crate::dictionary::builtin;
 use crate::mix::WarmState;
 use crate::{Codec, Error, Header, Result, Stop};
-
-/// Whether this block needs the key of its container, if that has one: it is a part of it, or names a dictionary that
-/// is not built in.
-pub(super) fn may_need(block: &[u8]) -> bool {
-    let named = || Codec::needs(block).ok().and_then(|needs| needs.dictionary);
-    KeyPart::of(block).is_some() || named().is_some_and(|id| builtin::find(id).is_none())
-}
-
-fn broken(reason: &str) -> Error {
-    Error::damaged(
-        "container",
-        format!("its key, which this block needs, is damaged: {reason}"),
-    )
-}
 
 /// What was learned of the first blocks of a container.
 pub(super) struct Key {
     /// The bytes of its blocks up to one that is damaged, unless a codec has them.
     text: Vec<u8>,
-    /// What decodes the blocks behind it. None: there is no key, or one of no use.
-    rest: std::result::Result<Option<Codec>, String>,
+    learned: Learned,
     /// The first block of the container, if it is no part of a key.
     first: Vec<u8>,
     /// Whether that block decodes, once somebody had to know.
@@ -43,8 +30,7 @@ pub(super) struct Key {
 impl Key {
     /// Bytes of memory that it takes.
     fn bytes(&self) -> usize {
-        let codec = self.rest.as_ref().ok().and_then(Option::as_ref);
-        let warm = codec.and_then(Codec::key).map_or(0, WarmState::bytes);
+        let warm = self.learned.codec().and_then(Codec::key).map_or(0, WarmState::bytes);
         // A codec and its place in a list take some hundred bytes more.
         warm + self.text.capacity() + self.first.capacity() + 1024
     }
@@ -56,7 +42,7 @@ impl Key {
     pub(super) fn learn(codec: &Codec, mut stored: &[u8], stop: &Stop) -> Result<Key> {
         let mut key = Key {
             text: Vec::new(),
-            rest: Ok(None),
+            learned: Learned::Nothing,
             first: Vec::new(),
             intact: OnceLock::new(),
         };
@@ -68,7 +54,7 @@ impl Key {
             stored = rest;
             Ok((block, header.raw_len as usize))
         };
-        let mut learn = || -> Result<Option<Codec>> {
+        let mut learn = || -> Result<Learned> {
             let (first, len) = next()?;
             let Some(KeyPart { blocks, .. }) = KeyPart::of(first) else {
                 // Another block of it tells that there was one.
@@ -76,7 +62,7 @@ impl Key {
                     true => Err(Error::damaged("container", "its first block is not intact")),
                     false => {
                         key.first = first.to_vec();
-                        Ok(None)
+                        Ok(Learned::Nothing)
                     }
                 };
             };
@@ -85,21 +71,23 @@ impl Key {
             for _ in 1..blocks {
                 key.text.extend(coder.decode(codec, next()?.0, stop)?);
             }
-            Ok(coder.finish(codec))
+            Ok(coder.finish(codec).map_or(Learned::Nothing, Learned::Codec))
         };
-        key.rest = match learn() {
-            Err(error) if error.is_damage() => Err(error.to_string()),
-            other => Ok(other?),
+        key.learned = match learn() {
+            Err(error) if error.is_damage() => Learned::Damaged(error.to_string()),
+            other => other?,
         };
-        if key.rest.as_ref().is_ok_and(Option::is_some) {
+        if key.learned.codec().is_some() {
             key.text = Vec::new();
         }
         Ok(key)
     }
 
     fn text(&self) -> &[u8] {
-        let codec = self.rest.as_ref().ok().and_then(Option::as_ref);
-        codec.and_then(Codec::key).map_or(&self.text, WarmState::text)
+        self.learned
+            .codec()
+            .and_then(Codec::key)
+            .map_or(&self.text, WarmState::text)
     }
 
     /// Whether there was no key. A first block that does not decode may have been one.
@@ -121,27 +109,19 @@ impl Key {
             let len = Header::parse(block)?.raw_len as usize;
             let start = usize::try_from(start).unwrap_or(usize::MAX);
             let bytes = self.text().get(start..).and_then(|rest| rest.get(..len));
-            return match (bytes, &self.rest) {
+            return match (bytes, &self.learned) {
                 (Some(bytes), _) => Ok(bytes.to_vec()),
-                (None, Err(reason)) => Err(broken(reason)),
-                (None, Ok(_)) => Err(Error::damaged("container", "a block of a key is not where its key is")),
+                (None, Learned::Damaged(reason)) => Err(broken(reason)),
+                (None, _) => Err(Error::damaged("container", "a block of a key is not where its key is")),
             };
         }
-        match &self.rest {
-            Ok(Some(key)) => decode_as(key, block, fp, stop),
-            Ok(None) => match decode_as(codec, block, fp, stop) {
-                Err(Error::MissingDictionary { .. })
-                    if !self.first.is_empty() && !self.had_none(codec, fp, stop)? =>
-                {
-                    Err(broken("its first block is not intact"))
-                }
-                other => other,
-            },
-            Err(reason) if may_need(block) => match decode_as(codec, block, fp, stop) {
-                Err(Error::MissingDictionary { .. }) => Err(broken(reason)),
-                other => other,
-            },
-            Err(_) => decode_as(codec, block, fp, stop),
+        match (self.learned.decode(codec, block, fp, stop), &self.learned) {
+            (Err(Error::MissingDictionary { .. }), Learned::Nothing)
+                if !self.first.is_empty() && !self.had_none(codec, fp, stop)? =>
+            {
+                Err(broken("its first block is not intact"))
+            }
+            (decoded, _) => decoded,
         }
     }
 }

@@ -146,11 +146,12 @@ impl Drop for Keys {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::stream::key::learned::Learned;
 
     fn key(bytes: usize) -> Key {
         Key {
             text: vec![0; bytes],
-            rest: Err(String::new()),
+            learned: Learned::Damaged(String::new()),
             first: Vec::new(),
             intact: std::sync::OnceLock::new(),
         }

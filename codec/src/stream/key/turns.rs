@@ -2,7 +2,7 @@
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{broken, may_need};
+use super::learned::{Learned, broken, may_need};
 use crate::block::{KeyCoder, KeyPart, decode_as};
 use crate::stop::TICK;
 use crate::{Codec, Error, Header, Result, Stop};
@@ -125,13 +125,7 @@ impl Turns {
         if !may_need(block) {
             return decode_as(codec, block, fp, stop);
         }
-        match self.complete(stop)? {
-            Ok(key) => decode_as(key.as_ref().unwrap_or(codec), block, fp, stop),
-            Err(reason) => match decode_as(codec, block, fp, stop) {
-                Err(Error::MissingDictionary { .. }) => Err(broken(&reason)),
-                other => other,
-            },
-        }
+        self.complete(stop)?.decode(codec, block, fp, stop)
     }
 
     fn first_is_lost(&self, stop: &Stop) -> Result<bool> {
@@ -193,18 +187,18 @@ impl Turns {
         Ok((raw, coder))
     }
 
-    /// Waits for the whole key: what decodes what is behind it, if there is one, or why it is not complete.
-    fn complete(&self, stop: &Stop) -> Result<std::result::Result<Option<Codec>, String>> {
+    /// Waits for the whole key.
+    fn complete(&self, stop: &Stop) -> Result<Learned> {
         let mut state = self.state.lock();
         loop {
             if let Some(reason) = &state.damage {
-                return Ok(Err(reason.clone()));
+                return Ok(Learned::Damaged(reason.clone()));
             }
             if state.ended && state.found < state.blocks {
-                return Ok(Err("blocks of it are missing".into()));
+                return Ok(Learned::Damaged("blocks of it are missing".into()));
             }
             if state.decoded == state.blocks {
-                return Ok(Ok(state.codec.clone()));
+                return Ok(state.codec.clone().map_or(Learned::Nothing, Learned::Codec));
             }
             stop.check()?;
             self.changed.wait_for(&mut state, TICK);
