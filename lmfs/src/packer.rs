@@ -19,6 +19,7 @@
 mod background;
 mod batch;
 mod dictionaries;
+pub mod encode;
 mod environment;
 pub mod error;
 mod future_times;

@@ -107,7 +107,8 @@ fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Summar
     let meter = Mutex::new(Meter::new(quiet));
     let show = |step: &_| meter.lock().show(&packing(step));
     let stop = stop_on_interrupt()?;
-    let packed = packer.run(&scope, args.again, usize::from(args.jobs.unwrap_or(0)), &show, &stop);
+    let jobs = usize::from(args.jobs.unwrap_or(0));
+    let packed = packer.run_with(None, &scope, args.again, jobs, &show, &stop);
     drop((packer, meter));
     opened.close()?;
     Ok(packed?)

@@ -94,7 +94,7 @@ impl Running {
             Scope::Inodes(inodes)
         };
         let tell = |step: &packer::Progress| progress(packing(step));
-        let summary = packer.run(&scope, again, usize::from(jobs), &tell, stop)?;
+        let summary = packer.run_with(None, &scope, again, usize::from(jobs), &tell, stop)?;
         Ok(serde_json::to_value(summary)?)
     }
 

@@ -123,6 +123,7 @@ impl Packer {
             idle: Some((now, self.options.idle)),
             threads: self.options.threads(0),
             again,
+            helpers: None,
         };
         let work = || {
             let run = run(self, &spec, &|_| (), &stop)?;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::encode::Helpers;
 use super::queue::Scope;
 
 /// The longest that the background packer holds back for one block because readers wait.
@@ -15,6 +16,8 @@ pub(super) struct JobSpec<'a> {
     pub threads: usize,
     /// What is done about blocks that are packed already.
     pub again: Again,
+    /// Others who encode blocks, too.
+    pub helpers: Option<&'a dyn Helpers>,
 }
 
 /// Which blocks that are packed already are packed again.

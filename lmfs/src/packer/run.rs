@@ -1,8 +1,8 @@
 //! One run: a queue, and threads that work it off.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, SystemTime};
 
 use lmfs_codec::{Codec, Error as CodecError, Header, Method, Stop};
@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::Packer;
 use super::batch::{Batch, New};
+use super::encode::{self, EncodeJob, Helpers};
 use super::error::Error;
 use super::job::{Again, COURTESY, JobSpec};
 use super::learn::{self, Lesson};
@@ -40,15 +41,17 @@ pub(super) struct RunReport {
 impl Packer {
     /// Packs everything in `scope` that waits, however recently it was written, and collects the garbage that this
     /// makes; with `again` also what is packed already, where it becomes smaller or needs the language model no more.
-    /// `jobs` as in [`Options::jobs`](super::Options::jobs); 0 for those. `progress` is called a few times a second.
+    /// `jobs` as in [`Options::jobs`](super::Options::jobs); 0 for those. `helpers` encode blocks, too. `progress` is
+    /// called a few times a second.
     ///
     /// A file system in front of the store has to write its buffers out before, if they are to be packed, too.
     ///
     /// # Errors
     /// See [`Error`]. A block that cannot be read or encoded is no error of the run: it stays as it is, is counted in
     /// [`Summary::blocks_failed`] and logged.
-    pub fn run(
+    pub fn run_with(
         &self,
+        helpers: Option<&dyn Helpers>,
         scope: &Scope,
         again: bool,
         jobs: usize,
@@ -64,8 +67,22 @@ impl Packer {
             idle: None,
             threads: self.options.threads(jobs),
             again: if again { Again::All } else { Again::Never },
+            helpers,
         };
         Ok(run(self, &spec, progress, stop)?.summary)
+    }
+
+    /// [`run_with`](Packer::run_with) nobody else.
+    #[cfg(test)]
+    pub fn run(
+        &self,
+        scope: &Scope,
+        again: bool,
+        jobs: usize,
+        progress: &(dyn Fn(&Progress) + Sync),
+        stop: &Stop,
+    ) -> Result<Summary, Error> {
+        self.run_with(None, scope, again, jobs, progress, stop)
     }
 }
 
@@ -110,14 +127,19 @@ pub(super) fn run(
         queue.keep(&lesson.files);
     }
     packer.statistics.lock().learned(lesson.made, queue.bytes);
+    // What is made ready for others must not wait for a thread that encodes.
+    let encoding = spec.helpers.map(|_| low_priority_pool("lmfs-encode", spec.threads));
     let workers = Workers {
         packer,
         computing,
+        encoding: encoding.transpose().map_err(Error::Threads)?,
+        helpers: spec.helpers,
         skip,
         queue: Mutex::new(queue),
         batch: Mutex::default(),
         committing: Mutex::default(),
         taken: Mutex::default(),
+        is_closed: AtomicBool::new(false),
         again: spec.again != Again::Never,
         stop: Stop::new(),
         polite: spec.idle.is_some(),
@@ -164,11 +186,24 @@ enum Recoded {
     Same(u64),
 }
 
+/// Tells the number of a thread when it ends, also by a panic.
+struct End(usize, Sender<usize>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Nobody listens any more once one has panicked.
+        let _ = self.1.send(self.0);
+    }
+}
+
 /// The threads of one run and what they share.
 struct Workers<'a> {
     packer: &'a Packer,
     /// Decodes and encodes. The threads of the run touch the store and compute nothing.
     computing: rayon::ThreadPool,
+    /// Encodes, if others do so, too.
+    encoding: Option<rayon::ThreadPool>,
+    helpers: Option<&'a dyn Helpers>,
     skip: HashSet<BlockRef>,
     queue: Mutex<Queue>,
     batch: Mutex<Batch>,
@@ -177,6 +212,8 @@ struct Workers<'a> {
     /// Stored blocks that are being packed or wait in the batch, because files may share them. With `again`, all that
     /// this run had to do with: how a block is stored does not say then whether it is done.
     taken: Mutex<HashSet<u64>>,
+    /// No more threads are started: nothing is queued any more, or one of them panicked.
+    is_closed: AtomicBool,
     again: bool,
     /// Stops the threads of this run: the caller's stop, or the failure of one of them.
     stop: Stop,
@@ -189,29 +226,60 @@ impl Workers<'_> {
     /// Works the queue off. Blocks that are done are committed however it ends.
     fn work(&self, threads: usize, progress: &(dyn Fn(&Progress) + Sync), stop: &Stop) -> Result<(), Error> {
         let worked = std::thread::scope(|scope| {
-            let (alive, all_done) = channel::<()>();
-            let workers: Vec<_> = (0..threads.max(1))
-                .map(|_| {
-                    let alive = alive.clone();
-                    scope.spawn(move || self.worker(alive))
-                })
-                .collect();
-            drop(alive);
-            while all_done.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+            let (tell, told) = channel();
+            let start = |number| {
+                let end = End(number, tell.clone());
+                let thread = std::thread::Builder::new().name("lmfs-pack".to_owned());
+                thread.spawn_scoped(scope, move || self.worker(&end, threads))
+            };
+            let mut running: Vec<Option<_>> = Vec::new();
+            let mut ends = Vec::new();
+            loop {
+                if !self.is_closed.load(Ordering::Relaxed) && !self.stop.is_set() {
+                    let wanted = self.wanted(threads);
+                    running.resize_with(wanted.max(running.len()), || None);
+                    let places = running.iter_mut().take(wanted).enumerate();
+                    for (number, place) in places.filter(|(_, place)| place.is_none()) {
+                        match start(number) {
+                            Ok(thread) => *place = Some(thread),
+                            // Those that there are do the work.
+                            Err(error) if number > 0 => {
+                                warn!(%error, "the system gives no more threads");
+                                self.is_closed.store(true, Ordering::Relaxed);
+                                break;
+                            }
+                            Err(error) => return Err(Error::Threads(error)),
+                        }
+                    }
+                }
+                if running.iter().all(Option::is_none) {
+                    break;
+                }
+                if let Ok(number) = told.recv_timeout(TICK) {
+                    let ended = running.get_mut(number).and_then(Option::take);
+                    let ended = ended.map(std::thread::ScopedJoinHandle::join);
+                    // What made it panic would do so again.
+                    if matches!(ended, Some(Err(_))) {
+                        self.is_closed.store(true, Ordering::Relaxed);
+                    }
+                    ends.extend(ended);
+                    continue;
+                }
                 if stop.is_set() {
                     self.stop.set();
                     self.packer.environment.wake();
                 }
                 let mut statistics = self.packer.statistics.lock();
                 statistics.under_way(self.under_way());
+                statistics.helpers(self.helpers.map_or(0, Helpers::count));
                 let step = statistics.progress();
                 drop(statistics);
                 progress(&step);
             }
             // The first failure is the cause: the others were stopped because of it.
-            let mut ends: Vec<_> = workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            let ends = ends.into_iter();
+            let mut ends: Vec<_> = ends
+                .map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
                 .collect();
             ends.sort_by_key(|end| match end {
                 Err(Error::Interrupted) => 1,
@@ -225,9 +293,15 @@ impl Workers<'_> {
         worked.and(committed)
     }
 
-    /// One thread: block after block, until there is none. `_alive` closes when it ends.
-    fn worker(&self, _alive: Sender<()>) -> Result<(), Error> {
-        let end = self.blocks();
+    /// Threads that can be busy: `threads` of this process, and one for each block that others take. Whoever finds
+    /// others busy encodes here, so a block is never lost with who had it.
+    fn wanted(&self, threads: usize) -> usize {
+        threads.max(1) + self.helpers.map_or(0, Helpers::places)
+    }
+
+    /// One thread: block after block, until there is none, or fewer threads are wanted.
+    fn worker(&self, End(number, _): &End, threads: usize) -> Result<(), Error> {
+        let end = self.blocks(&|| *number < self.wanted(threads));
         if end.is_err() {
             self.stop.set();
             self.packer.environment.wake();
@@ -235,19 +309,23 @@ impl Workers<'_> {
         end
     }
 
-    fn blocks(&self) -> Result<(), Error> {
-        loop {
+    fn blocks(&self, is_wanted: &dyn Fn() -> bool) -> Result<(), Error> {
+        while is_wanted() {
             self.give_way();
             if self.stop.is_set() {
                 return Err(Error::Interrupted);
             }
             let next = self.queue.lock().next(&self.packer.store, &self.skip)?;
-            let Some(waiting) = next else { return Ok(()) };
+            let Some(waiting) = next else {
+                self.is_closed.store(true, Ordering::Relaxed);
+                break;
+            };
             self.block(waiting)?;
             if self.commit_if_due()? {
                 collect_garbage(self.packer, Effort::Background, &self.stop)?;
             }
         }
+        Ok(())
     }
 
     /// Commits the batch if it is big or old enough, and no other is being committed: one behind which a block of this
@@ -401,7 +479,6 @@ impl Workers<'_> {
         sketch: &mut Option<Sketch>,
         stop: &Stop,
     ) -> Result<Recoded, Unreadable> {
-        let codec = &self.packer.codec;
         let raw = self
             .packer
             .contents
@@ -418,15 +495,32 @@ impl Workers<'_> {
             .packer
             .references(extent.id, found, only_close, &self.computing, stop)?;
         let behind: Vec<&[u8]> = references.iter().map(|reference| reference.raw.as_slice()).collect();
-        let block = self
-            .computing
-            .install(|| codec.encode_behind(&raw, &candidates, &behind, stop))?;
+        let job = EncodeJob {
+            raw: &raw,
+            dictionaries: &candidates,
+            references: &behind,
+        };
+        let block = self.made(&job, stop)?;
         let tag = self.packer.dictionaries.lock().tag(&block)?;
         let reference = match Codec::needs(&block)?.reference {
             Some(needed) => references::number(&references, needed)?,
             None => 0,
         };
         Ok(Recoded::New(Encoded { tag, block, reference }))
+    }
+
+    /// What one who helps made of a block, or else this process.
+    fn made(&self, job: &EncodeJob<'_>, stop: &Stop) -> Result<Vec<u8>, CodecError> {
+        let codec = &self.packer.codec;
+        if let Some(helpers) = self.helpers {
+            let check = |block: &[u8], depth| self.computing.install(|| encode::check(codec, job, block, depth, stop));
+            if let Some(block) = helpers.encode(job, &check, stop)? {
+                self.packer.statistics.lock().helped(job.raw.len() as u64);
+                return Ok(block);
+            }
+        }
+        let encode = || codec.encode_behind(job.raw, job.dictionaries, job.references, stop);
+        self.encoding.as_ref().unwrap_or(&self.computing).install(encode)
     }
 
     /// Another stored block with the same bytes. The store is asked on this thread: one of the computing ones could be

@@ -39,6 +39,16 @@ pub struct Progress {
     pub after_bytes: u64,
     /// Bytes a second over the whole run.
     pub bytes_per_second: f64,
+    /// Workers on other machines that help now.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub workers: u64,
+    /// Bytes of the blocks that they encoded.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub worker_bytes: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a run did.
@@ -132,6 +142,16 @@ impl Statistics {
     /// So many bytes are done of the blocks under way.
     pub fn under_way(&mut self, bytes: u64) {
         self.under_way = bytes;
+    }
+
+    /// So many help now.
+    pub fn helpers(&mut self, count: usize) {
+        self.run.progress.workers = count as u64;
+    }
+
+    /// One of them encoded a block of `raw` bytes.
+    pub fn helped(&mut self, raw: u64) {
+        self.run.progress.worker_bytes += raw;
     }
 
     /// The run is done with a block of `raw` bytes, whatever became of it.

@@ -143,6 +143,7 @@ fn run_idle(packer: &Packer, f: &Fixture) -> Summary {
         idle: Some((f.environment.now(), Duration::from_secs(30))),
         threads: 1,
         again: job::Again::Never,
+        helpers: None,
     };
     run::run(packer, &spec, &|_| (), &Stop::new()).unwrap().summary
 }
@@ -334,6 +335,7 @@ fn packing_again_for_speed_gives_the_language_model_up_and_for_size_takes_it_up(
 }
 
 mod background;
+mod helpers;
 mod learning;
 mod meanwhile;
 mod references;

@@ -223,6 +223,7 @@ fn what_is_looked_at_counts_with_its_chain() {
         idle: None,
         threads: 1,
         again: Again::Never,
+        helpers: None,
     };
     let computing = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let most = ((needed + 1) * BLOCK) as u64;
