@@ -28,6 +28,7 @@ mod target;
 mod train;
 mod trial;
 mod umount;
+mod work;
 
 use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
@@ -79,6 +80,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Umount(args) => umount::run(args, quiet),
         Command::Mount(args) => mount::run(args),
         Command::Pack(args) => pack::run(args, quiet),
+        Command::Work(args) => work::run(args, quiet),
         Command::PackObjects(args) => pack_objects::run(args, quiet),
         Command::Push(args) => push::run(args, quiet),
         Command::Clone(args) => clone::run(args, quiet),
@@ -117,7 +119,10 @@ fn names_its_files(command: &Command) -> bool {
 /// Logs go to standard error: warnings, what a daemon does, more with `-v`, or what `LMFS_LOG` says. The journal has
 /// its own clock.
 fn start_log(cli: &Cli) {
-    let level = level(cli.verbosity, matches!(cli.command, Command::Mount(_)));
+    let level = level(
+        cli.verbosity,
+        matches!(cli.command, Command::Mount(_) | Command::Work(_)),
+    );
     let mut filter = EnvFilter::builder()
         .with_default_directive(level.into())
         .with_env_var(LOG_VARIABLE)

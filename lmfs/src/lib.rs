@@ -34,5 +34,6 @@ mod task;
 mod terminal_text;
 #[cfg(test)]
 mod testing;
+mod workers;
 
 pub use cli::main;

@@ -37,6 +37,7 @@ pub use error::{Error, Result};
 pub(crate) use folder::write_new;
 pub use folder::{Folder, is_store};
 pub use lock::Lock;
+pub use models::ModelFile;
 pub use opened::{Access, Opened};
 pub use parity::set_parity;
 pub use prefer::{Prefer, UnknownPreference};

@@ -12,7 +12,7 @@ pub use super::pack_objects::PackObjects;
 use files::READING_MODEL;
 pub use files::{Eval, List, Model, ModelChoice, ModelCommand, Stream, Test, Train};
 pub use measure::{Generate, Paper};
-pub use store::{Check, CloneStore, Gc, Init, Mount, Pack, Parity, Push, Rebuild, Stat, Status, Umount};
+pub use store::{Check, CloneStore, Gc, Init, Mount, Pack, Parity, Push, Rebuild, Stat, Status, Umount, Work};
 
 const LONG_ABOUT: &str = "\
 A filesystem that compresses with a language model.
@@ -70,6 +70,8 @@ pub enum Command {
     Umount(Umount),
     /// Compress now instead of waiting until files are idle
     Pack(Pack),
+    /// Encode blocks for `lmfs pack --workers` on another machine
+    Work(Work),
     /// Compress the objects of a bucket, for programs that read them through lmfs
     PackObjects(PackObjects),
     /// Put a store into a bucket, from which others read it

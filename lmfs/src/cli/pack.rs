@@ -16,9 +16,11 @@ use super::{args, output};
 use crate::byte_size;
 use crate::daemon::control::{Client, Request};
 use crate::daemon::running::packing;
+use crate::packer::encode::Helpers;
 use crate::packer::{Offline, Options, Packer, Scope, Summary};
 use crate::store::{Access, Folder, Opened};
 use crate::terminal_text::Shown as _;
+use crate::workers::{StoreSupplies, Token, Workers};
 
 /// Runs the command.
 ///
@@ -59,6 +61,7 @@ fn by_daemon(args: &args::Pack, client: Client, quiet: bool) -> anyhow::Result<S
         inodes,
         jobs: args.jobs.unwrap_or(0),
         again: args.again,
+        workers: workers(args)?,
     };
     let mut meter = Meter::new(quiet);
     Ok(client.call(&request, &mut |progress| meter.show(&progress))?)
@@ -80,6 +83,15 @@ fn inode_in_mount(path: &Path, root: Option<&Path>) -> anyhow::Result<u64> {
         .symlink_metadata()
         .with_context(|| format!("{} is neither a path in {} nor below it", path.shown(), root.shown()))?;
     Ok(found.ino())
+}
+
+/// Who is to help.
+fn workers(args: &args::Pack) -> anyhow::Result<Option<Workers>> {
+    let Some(address) = &args.workers else { return Ok(None) };
+    let token = args.token_file.as_deref().map(Token::read).transpose()?;
+    // The daemon has another current folder.
+    let address = address.clone().absolute()?;
+    Ok(Some(Workers { address, token }))
 }
 
 fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Summary> {
@@ -104,12 +116,18 @@ fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Summar
         Arc::new(Offline),
         Options::default(),
     );
+    let workers = workers(args)?.map(|workers| {
+        let supplies = StoreSupplies::new(opened.folder.clone(), opened.indexer.clone());
+        workers.listen(&opened.codec, Box::new(supplies))
+    });
+    let workers = workers.transpose()?;
+    let helpers = workers.as_ref().map(|pool| pool as &dyn Helpers);
     let meter = Mutex::new(Meter::new(quiet));
     let show = |step: &_| meter.lock().show(&packing(step));
     let stop = stop_on_interrupt()?;
     let jobs = usize::from(args.jobs.unwrap_or(0));
-    let packed = packer.run_with(None, &scope, args.again, jobs, &show, &stop);
-    drop((packer, meter));
+    let packed = packer.run_with(helpers, &scope, args.again, jobs, &show, &stop);
+    drop((packer, meter, workers));
     opened.close()?;
     Ok(packed?)
 }
@@ -151,8 +169,12 @@ fn text(summary: &Summary) -> String {
         0 => String::new(),
         n => format!(", {} stored once with others", output::count(n)),
     };
+    let workers = match bytes.worker_bytes {
+        0 => String::new(),
+        bytes => format!("; workers encoded {}", byte_size::show(bytes)),
+    };
     format!(
-        "packed {} in {:.1} s: {} became {}; {} blocks smaller{shared}, {} as they were{learned}; {} given back",
+        "packed {} in {:.1} s: {} became {}; {} blocks smaller{shared}, {} as they were{learned}{workers}; {} given back",
         byte_size::show(bytes.done_bytes),
         summary.seconds,
         byte_size::show(bytes.before_bytes),

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::progress::Progress;
+use crate::workers::Workers;
 pub use client::{Client, Failure};
 pub use server::{Server, Service};
 
@@ -46,6 +47,9 @@ pub enum Request {
         /// What is packed already, too.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         again: bool,
+        /// Others who encode blocks, too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workers: Option<Workers>,
     },
     /// Collect garbage in the log.
     Gc,
@@ -174,7 +178,8 @@ mod tests {
             Request::Pack {
                 inodes: vec![5],
                 jobs: 2,
-                again: false
+                again: false,
+                workers: None
             }
         );
         assert_eq!(

@@ -119,8 +119,16 @@ impl Service for ControlService {
     fn handle(&self, request: Request, progress: &(dyn Fn(Progress) + Sync), stop: &Stop) -> anyhow::Result<Value> {
         match request {
             Request::Status => Ok(serde_json::to_value(self.begin(stop)?.running.status())?),
-            Request::Pack { inodes, jobs, again } => {
-                self.begin(stop)?.running.pack(inodes, jobs, again, progress, stop)
+            Request::Pack {
+                inodes,
+                jobs,
+                again,
+                workers,
+            } => {
+                let begun = self.begin(stop)?;
+                begun
+                    .running
+                    .pack(inodes, jobs, again, workers.as_ref(), progress, stop)
             }
             Request::Gc => self.begin(stop)?.running.gc(progress, stop),
             Request::Check { resume, max_rate } => self.begin(stop)?.running.check(resume, max_rate, progress, stop),

@@ -11,14 +11,17 @@ use serde_json::Value;
 
 use super::guard;
 use super::status::{MountStatus, Status};
+use crate::byte_size;
 use crate::check::{self, Pace};
 use crate::fs::Filesystem;
 use crate::maintenance::{Effort, collect_garbage};
 use crate::mountinfo::{self, MountInfo};
+use crate::packer::encode::Helpers;
 use crate::packer::{self, Packer, Scope};
 use crate::progress::Progress;
 use crate::store::Folder;
 use crate::task::low_priority_pool;
+use crate::workers::{StoreSupplies, Workers};
 
 /// Why a mount has no packer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -73,7 +76,8 @@ impl Running {
         status
     }
 
-    /// Packs what waits in `inodes` and below, or in all of the store if there are none.
+    /// Packs what waits in `inodes` and below, or in all of the store if there are none. Listens for
+    /// `workers` meanwhile.
     ///
     /// # Errors
     /// Why not, for the client's user.
@@ -82,6 +86,7 @@ impl Running {
         inodes: Vec<u64>,
         jobs: u16,
         again: bool,
+        workers: Option<&Workers>,
         progress: &(dyn Fn(Progress) + Sync),
         stop: &Stop,
     ) -> anyhow::Result<Value> {
@@ -94,7 +99,13 @@ impl Running {
             Scope::Inodes(inodes)
         };
         let tell = |step: &packer::Progress| progress(packing(step));
-        let summary = packer.run_with(None, &scope, again, usize::from(jobs), &tell, stop)?;
+        let workers = workers.map(|workers| {
+            let supplies = StoreSupplies::new(self.folder.clone(), self.fs.store().clone());
+            workers.listen(&self.codec, Box::new(supplies))
+        });
+        let workers = workers.transpose()?;
+        let helpers = workers.as_ref().map(|pool| pool as &dyn Helpers);
+        let summary = packer.run_with(helpers, &scope, again, usize::from(jobs), &tell, stop)?;
         Ok(serde_json::to_value(summary)?)
     }
 
@@ -185,13 +196,18 @@ pub fn collecting(step: &GcReport) -> Progress {
 /// What the packer tells, as everyone else tells it.
 #[must_use]
 pub fn packing(step: &packer::Progress) -> Progress {
-    let note = match step.before_bytes {
+    let mut note = match step.before_bytes {
         0 => String::new(),
         before => format!(
             "{:.1} % of their staged size",
             step.after_bytes as f64 * 100.0 / before as f64
         ),
     };
+    if step.workers > 0 || step.worker_bytes > 0 {
+        let others = if note.is_empty() { "" } else { ", " };
+        let done = byte_size::show(step.worker_bytes);
+        note += &format!("{others}{} workers did {done}", step.workers);
+    }
     Progress {
         stage: "packing".into(),
         done: step.done_bytes,

@@ -9,6 +9,7 @@ use super::ModelChoice;
 use crate::byte_size;
 use crate::daemon::PackMode;
 use crate::store::Prefer;
+use crate::workers::Address;
 
 const INIT_EXAMPLES: &str = "\
 Examples:
@@ -124,8 +125,10 @@ Examples:
   lmfs pack ~/archive                       a mounted store
   lmfs pack ~/archive/documents             only files below this path
   lmfs pack ~/archive.lmfs --jobs 4         a store that is not mounted
+  lmfs pack ~/archive --workers 127.0.0.1:7000
 
-It can be interrupted at any time. Completed work stays.")]
+It can be interrupted at any time. Completed work stays. `lmfs work` on other machines makes it faster: see \
+`lmfs work --help`.")]
 pub struct Pack {
     /// Folder of a store, where it is mounted, or a path below that, which is then packed alone
     #[arg(value_name = "STORE|MOUNTPOINT")]
@@ -143,9 +146,47 @@ pub struct Pack {
     /// How new blocks are packed [default: as the store was made]. A mounted store has its mount option for this
     #[arg(long, value_name = "WHAT", value_enum)]
     pub prefer: Option<Prefer>,
+    /// Listen there for `lmfs work`, while this runs: HOST:PORT, or the path of a socket, with a slash in it. Without a
+    /// token only 127.0.0.1 is possible
+    #[arg(long, value_name = "LISTEN")]
+    pub workers: Option<Address>,
+    /// File with a secret of at least 16 bytes, which workers have to know
+    #[arg(long, value_name = "FILE", requires = "workers")]
+    pub token_file: Option<PathBuf>,
     /// Print one JSON object at the end
     #[arg(long)]
     pub json: bool,
+}
+
+/// `lmfs work`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lmfs pack ~/archive --workers 127.0.0.1:7000           where the store is
+  ssh -N -L 7000:127.0.0.1:7000 user@store &             on each other machine
+  lmfs work 127.0.0.1:7000
+
+In a network that is trusted, without ssh:
+  openssl rand -hex 32 > token                           copied to each machine
+  lmfs pack ~/archive --workers 0.0.0.0:7000 --token-file token
+  lmfs work store.example:7000 --token-file token
+
+What is sent is not encrypted, and the token does not change that. A worker needs no store: it gets the model and \
+the dictionaries that it lacks. It can be started before the packing, and ended or killed at any time.")]
+pub struct Work {
+    /// Where `lmfs pack --workers` listens: HOST:PORT, or the path of a socket, with a slash in it
+    pub address: Address,
+    /// Blocks encoded in parallel, where 0 means one per core
+    #[arg(short = 'T', long, value_name = "N", default_value_t = 0, hide_default_value = true,
+        value_parser = clap::value_parser!(u16).range(..=1024))]
+    pub threads: u16,
+    /// File with the secret that `lmfs pack` was given
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Wait for the next packing when one has ended, for ever. Otherwise it ends with the packing, or if it reaches
+    /// none for five minutes
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// `lmfs status`

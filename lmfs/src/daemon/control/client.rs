@@ -229,6 +229,7 @@ mod tests {
                 inodes: vec![],
                 jobs: 0,
                 again: false,
+                workers: None,
             },
         )
         .0
