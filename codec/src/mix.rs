@@ -49,12 +49,14 @@ mod state_map;
 mod tests;
 mod token_end;
 mod warm;
+mod wide_sound;
 
 pub use coding::{decode, decode_behind, encode, encode_as, encode_behind, encode_behind_below, layout_of, train_on};
 pub use data_layout::DataLayout;
 pub use layout::BlockKind;
 pub use predictor::Predictor;
 pub use warm::{Front, Growing, WarmState};
+pub use wide_sound::WideSound;
 
 /// Version of everything that decides a predicted bit. It is part of a block's parameters.
 pub const VERSION: u8 = 1;

@@ -43,6 +43,7 @@ const ALL: &[Golden] = &[
     golden("mix-records", "records.bin", Method::Mix, None),
     golden("mix-bitmap", "bitmap.bin", Method::Mix, None),
     golden("mix-sound", "sound.bin", Method::Mix, None),
+    golden("mix-wide-sound", "wide-sound.bin", Method::Mix, None),
     golden("mix-byte-sound", "byte-sound.bin", Method::Mix, None),
     golden("mix-picture", "picture.bin", Method::Mix, None),
     golden("mix-dictionary", "text.txt", Method::Mix, None),

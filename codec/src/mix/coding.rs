@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::byte_coder::{code_bytes, damaged};
-use super::{DataLayout, Front, Predictor, data_layout, sound};
+use super::{DataLayout, Front, Predictor, data_layout};
 use crate::entropy::range_coder::{Decoder, Encoder, StreamEnd};
 use crate::{Result, Stop};
 
@@ -49,7 +49,7 @@ fn trial(predictor: &mut Predictor, raw: &[u8], stop: &Stop) -> Result<(DataLayo
     let mut best: Option<(DataLayout, Vec<u8>)> = None;
     for layout in candidates {
         let most = best.as_ref().map_or(usize::MAX, |(_, payload)| payload.len());
-        if let Some(payload) = encode_below(predictor, sample, layout, most, stop)? {
+        if let Some(payload) = encode_below(predictor, sample, layout.from(start), most, stop)? {
             best = Some((layout, payload));
         }
     }
@@ -102,11 +102,7 @@ fn below(
 /// A coder at the start of a block, `predictor` with it, and the bytes in the order in which they are coded.
 fn begin<'a>(predictor: &mut Predictor, raw: &'a [u8], layout: DataLayout) -> (Encoder, Cow<'a, [u8]>) {
     let layout = layout.checked();
-    let bytes = match layout {
-        DataLayout::Sound(_) => Cow::Owned(sound::forward(raw)),
-        DataLayout::BigEndianSound(_) => Cow::Owned(sound::shift(raw.to_vec())),
-        _ => Cow::Borrowed(raw),
-    };
+    let bytes = layout.forward(raw);
     predictor.reset_as(&[raw.len()], false, layout);
     (Encoder::new(layout.to_bytes()), bytes)
 }
@@ -138,12 +134,7 @@ pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize, stop: &Stop
     let mut coder = Decoder::new(stream);
     code_bytes(predictor, &mut coder, &[], len, stop)?;
     coder.finish().map_err(damaged)?;
-    let bytes = predictor.take();
-    Ok(match layout {
-        DataLayout::Sound(_) => sound::inverse(bytes),
-        DataLayout::BigEndianSound(_) => sound::shift(bytes),
-        _ => bytes,
-    })
+    Ok(layout.inverse(predictor.take()))
 }
 
 /// Codes a block behind a dictionary or a reference. Its data layout is plain.

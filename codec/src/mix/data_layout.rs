@@ -1,7 +1,10 @@
 //! What kind of data a block is, as far as its contexts depend on it.
 
+use std::borrow::Cow;
+
 use super::form::Form;
-use super::numbers;
+use super::wide_sound::{self, WideSound};
+use super::{numbers, sound};
 
 /// How the bytes of a block lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -17,6 +20,8 @@ pub enum DataLayout {
     BigEndianSound(u8),
     /// Samples of one byte of this many channels (1 or 2).
     ByteSound(u8),
+    /// Samples of 24 or 32 bits.
+    WideSound(WideSound),
     /// Rows of pixels of this many bytes (1 to 4), and bytes of a row.
     Picture(u8, u16),
 }
@@ -49,6 +54,8 @@ impl DataLayout {
     pub const BEHIND_BOTH: u8 = 9;
     /// What the first byte of a payload is if the block is a part of its container's key, which is plain.
     pub const KEY: u8 = 12;
+    /// What the first byte of a payload is if the block is sound of 24 or 32 bits.
+    const WIDE_SOUND: u8 = 13;
 
     /// What to code in front of the stream.
     pub(super) fn to_bytes(self) -> Vec<u8> {
@@ -58,6 +65,7 @@ impl DataLayout {
             DataLayout::Sound(channels) => vec![channels.saturating_add(1)],
             DataLayout::ByteSound(channels) => vec![channels.saturating_add(4)],
             DataLayout::BigEndianSound(channels) => vec![channels.saturating_add(9)],
+            DataLayout::WideSound(wide) => [&[Self::WIDE_SOUND][..], &wide.to_bytes()].concat(),
             DataLayout::Picture(channels, row) => [&[7, channels][..], &row.to_le_bytes()].concat(),
         }
     }
@@ -73,6 +81,9 @@ impl DataLayout {
             [code @ 2..=3, rest @ ..] => Some((DataLayout::Sound(code - 1), rest)),
             [code @ 5..=6, rest @ ..] => Some((DataLayout::ByteSound(code - 4), rest)),
             [code @ 10..=11, rest @ ..] => Some((DataLayout::BigEndianSound(code - 9), rest)),
+            [Self::WIDE_SOUND, code, before, rest @ ..] => {
+                WideSound::parse(*code, *before).map(|wide| (DataLayout::WideSound(wide), rest))
+            }
             [7, channels @ 1..=4, low, high, rest @ ..] => match u16::from_le_bytes([*low, *high]) {
                 row if row > u16::from(*channels) => Some((DataLayout::Picture(*channels, row), rest)),
                 _ => None,
@@ -106,7 +117,7 @@ impl DataLayout {
             DataLayout::Plain => 0,
             DataLayout::Records(len) => u32::from(len),
             DataLayout::Sound(_) | DataLayout::BigEndianSound(_) => 0,
-            DataLayout::ByteSound(_) | DataLayout::Picture(..) => 0,
+            DataLayout::ByteSound(_) | DataLayout::WideSound(_) | DataLayout::Picture(..) => 0,
         }
     }
 
@@ -117,19 +128,53 @@ impl DataLayout {
             DataLayout::Sound(channels) | DataLayout::BigEndianSound(channels) => (16, channels, 0),
             DataLayout::ByteSound(channels) => (8, channels, 0),
             DataLayout::Picture(channels, row) => (8, channels, row),
+            DataLayout::WideSound(wide) => return Some(wide.form()),
         };
         Some(Form {
             bits,
+            rest: 0,
             channels: usize::from(channels),
             row: usize::from(row),
             big_endian: matches!(self, DataLayout::BigEndianSound(_)),
         })
     }
 
+    /// The layout of what follows `start` bytes later.
+    pub(super) fn from(self, start: usize) -> DataLayout {
+        match self {
+            DataLayout::WideSound(wide) => DataLayout::WideSound(wide.from(start)),
+            other => other,
+        }
+    }
+
+    /// The bytes of a block in the order in which they are coded.
+    pub(super) fn forward(self, raw: &[u8]) -> Cow<'_, [u8]> {
+        match self {
+            DataLayout::Sound(_) => Cow::Owned(sound::forward(raw)),
+            DataLayout::BigEndianSound(_) => Cow::Owned(sound::shift(raw.to_vec())),
+            DataLayout::WideSound(wide) => Cow::Owned(wide.forward(raw)),
+            _ => Cow::Borrowed(raw),
+        }
+    }
+
+    /// The inverse of [`forward`](Self::forward).
+    pub(super) fn inverse(self, bytes: Vec<u8>) -> Vec<u8> {
+        match self {
+            DataLayout::Sound(_) => sound::inverse(bytes),
+            DataLayout::BigEndianSound(_) => sound::shift(bytes),
+            DataLayout::WideSound(wide) => wide.inverse(bytes),
+            _ => bytes,
+        }
+    }
+
     /// Shapes worth a trial, the plain one first: for text it is the only one.
     pub(super) fn candidates(raw: &[u8]) -> Vec<DataLayout> {
         let mut shapes = vec![DataLayout::Plain];
         shapes.extend(numbers::candidates(raw).into_iter().filter_map(DataLayout::of));
+        if !numbers::is_text(raw) {
+            let found = wide_sound::find(raw, busy(raw, wide_sound::LOOKED_AT));
+            shapes.extend(found.into_iter().map(DataLayout::WideSound));
+        }
         let odd = raw
             .iter()
             .filter(|&&b| b < 9 || (14..32).contains(&b) || b >= 245)

@@ -12,17 +12,23 @@
 
 use super::math::{LIMIT, softplus};
 
-/// Binary digits after the point of a mean and a scale.
+/// Binary digits after the point of a mean and a scale, and those of numbers of more than 16 bits: a number with them
+/// fits into 31 bits.
 pub(super) const POINT: u32 = 8;
-/// Smallest scale.
+pub(super) const WIDE_POINT: u32 = 6;
+/// Smallest scale, with the digits of a mean after its point.
 const LEAST_SCALE: i32 = 12;
+/// Binary digits of the scales of wide numbers: their inverse would be too coarse beside larger ones.
+const WIDE_DIGITS: u32 = 12;
 
 /// A logistic distribution of numbers.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Distribution {
     mean: i32,
-    /// `2^24` by the scale.
+    /// `2^24` by the scale, which is shifted right like distances from the mean.
     inverse: i32,
+    /// Only of wide numbers.
+    shift: u32,
 }
 
 impl Distribution {
@@ -33,6 +39,18 @@ impl Distribution {
         Distribution {
             mean,
             inverse: (1 << 24) / scale,
+            shift: 0,
+        }
+    }
+
+    /// The same of numbers of more than 16 bits, with [`WIDE_POINT`] binary digits.
+    pub(super) fn wide(mean: i32, distance: i32) -> Self {
+        let scale = ((i64::from(distance) * 185) >> 8).max(i64::from(LEAST_SCALE));
+        let shift = (scale.ilog2() + 1).saturating_sub(WIDE_DIGITS);
+        Distribution {
+            mean,
+            inverse: ((1 << 24) / (scale >> shift)) as i32,
+            shift,
         }
     }
 
@@ -44,7 +62,21 @@ impl Distribution {
             let distance = i64::from((number << POINT) - (1 << (POINT - 1)) - self.mean);
             (distance * i64::from(self.inverse)) >> 16
         };
-        let (l, h) = (at(low), at(low + width));
+        Self::of_ends(at(low), at(low + width))
+    }
+
+    /// The same of wide numbers.
+    #[inline(always)]
+    pub(super) fn wide_upper_half(self, low: i32, width: i32) -> i32 {
+        let at = |number: i32| {
+            let distance = ((number << WIDE_POINT) - (1 << (WIDE_POINT - 1)) - self.mean) >> self.shift;
+            (i64::from(distance) * i64::from(self.inverse)) >> 16
+        };
+        Self::of_ends(at(low), at(low + width))
+    }
+
+    #[inline(always)]
+    fn of_ends(l: i64, h: i64) -> i32 {
         let stretched = softplus(-l) - softplus(-h) - ((h - l) >> 1);
         stretched.clamp(-i64::from(LIMIT), i64::from(LIMIT)) as i32
     }

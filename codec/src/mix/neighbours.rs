@@ -6,10 +6,11 @@ use super::least_squares::{LeastSquares, Memory};
 
 /// How the two solutions learn: how many numbers they look back on, and how often they are computed.
 fn memories(form: Form) -> [Memory; 2] {
-    let (long, short, every) = if form.row == 0 {
-        (500.0, 50.0, 8)
-    } else {
-        (500.0, 20.0, 4)
+    let (long, short, every) = match form.row {
+        // Impulse responses, of which many have 24 bits, change as fast as they fade.
+        0 if form.is_wide() => (500.0, 16.0, 8),
+        0 => (500.0, 50.0, 8),
+        _ => (500.0, 20.0, 4),
     };
     [(long, every), (short, 4)].map(|(numbers, every)| Memory {
         decay: 1.0 - 1.0 / numbers,
@@ -147,7 +148,14 @@ impl Neighbours {
         } = self.form;
         let of = |distance: usize| f64::from(self.back(distance));
         (self.base, self.fixed) = if r == 0 {
-            (f64::from(self.form.middle()), [2.0 * of(c) - of(2 * c), of(c)])
+            let line = 2.0 * of(c) - of(2 * c);
+            // What has so many bits is smooth.
+            let other = if self.form.is_wide() {
+                4.0 * of(c) - 6.0 * of(2 * c) + 4.0 * of(3 * c) - of(4 * c)
+            } else {
+                of(c)
+            };
+            (f64::from(self.form.middle()), [line, other])
         } else {
             let (left, above, corner) = (of(c), of(r), of(r + c));
             let clamped = (left + above - corner).clamp(left.min(above), left.max(above));
@@ -160,13 +168,14 @@ impl Neighbours {
             ((left + above) / 2.0, [clamped, second])
         };
         self.found.clear();
+        let scale = self.form.scale();
         for i in 0..self.distances.0.len() {
             let value = f64::from(self.back(self.distances.0[i].0));
-            self.found.push(value - self.base);
+            self.found.push((value - self.base) * scale);
         }
     }
 
-    /// Those that were found, as differences from [`base`](Self::base).
+    /// Those that were found, as differences from [`base`](Self::base), multiplied with the form's scale.
     pub(super) fn found(&self) -> &[f64] {
         &self.found
     }
@@ -179,6 +188,33 @@ impl Neighbours {
     /// Predictions that learn nothing.
     pub(super) fn fixed(&self) -> [f64; 2] {
         self.fixed
+    }
+
+    /// Contexts of the next byte of a wide number. `known`: its bytes that are known, `below`: how many of
+    /// its bits are below this byte. The others are those of [`contexts`](Self::contexts).
+    #[inline(always)]
+    pub(super) fn wide_contexts(
+        &self,
+        expected: u64,
+        activity: u64,
+        last: u64,
+        known: u64,
+        below: u32,
+    ) -> [u64; CONTEXTS] {
+        let c = self.form.channels;
+        let of = |distance: usize| u64::from(self.back(distance).cast_unsigned()) >> below;
+        let (before, before2) = (of(c), of(2 * c));
+        [
+            0,
+            expected,
+            last & 0xFF,
+            known,
+            before,
+            before & 0xFF | (before2 & 0xFF) << 8,
+            expected | activity << 12,
+            of(1) & 0xFF,
+            before ^ before2 << 24,
+        ]
     }
 
     /// Contexts of the next byte. `expected`: what is expected of it, `activity`: class of what was missed nearby,

@@ -27,12 +27,14 @@ pub(super) fn candidates(raw: &[u8]) -> Vec<Form> {
     }
     let sound = |bits, channels, big_endian| Form {
         bits,
+        rest: 0,
         channels,
         row: 0,
         big_endian,
     };
     let picture = |channels, row| Form {
         bits: 8,
+        rest: 0,
         channels,
         row,
         big_endian: false,
@@ -81,7 +83,7 @@ pub(super) fn candidates(raw: &[u8]) -> Vec<Form> {
 }
 
 /// Whether the bytes could be those of text: few or none that no text has.
-fn is_text(raw: &[u8]) -> bool {
+pub(super) fn is_text(raw: &[u8]) -> bool {
     let control = |byte: &u8| *byte < 9 || (14..27).contains(byte) || (28..32).contains(byte);
     let high = raw.iter().filter(|byte| **byte >= 127).count();
     if raw.iter().any(control) {

@@ -13,6 +13,15 @@ fn encoded(predictor: &mut Predictor, raw: &[u8]) -> Vec<u8> {
     encode(predictor, raw, &Stop::new()).unwrap()
 }
 
+fn wide(bytes: u8, channels: u8, big_endian: bool, before: u8) -> DataLayout {
+    DataLayout::WideSound(WideSound {
+        bytes,
+        channels,
+        big_endian,
+        before,
+    })
+}
+
 fn encoded_as(predictor: &mut Predictor, raw: &[u8], shape: DataLayout) -> Vec<u8> {
     encode_as(predictor, raw, shape, &Stop::new()).unwrap()
 }
@@ -104,6 +113,10 @@ proptest! {
             DataLayout::ByteSound(2),
             DataLayout::BigEndianSound(1),
             DataLayout::BigEndianSound(2),
+            wide(3, 1, true, 2),
+            wide(3, 2, false, 5),
+            wide(4, 1, false, 1),
+            wide(4, 2, true, 7),
             DataLayout::Picture(1, 2 + len),
             DataLayout::Picture(1 + len as u8 % 4, 5 + len),
             DataLayout::Records(1 + len),
@@ -271,6 +284,21 @@ fn pictures_and_sounds_are_found_and_return() {
             past[0] as i16
         })
         .collect();
+    // The same with eight more bits of noise, which nothing takes away.
+    let wide_words: Vec<u8> = samples
+        .iter()
+        .zip(1_u32..)
+        .flat_map(|(sample, i)| {
+            let [low, high] = sample.to_le_bytes();
+            [(i.wrapping_mul(2_654_435_761) >> 24) as u8, low, high]
+        })
+        .collect();
+    let (part, layout) = (&wide_words[1..40_000], wide(3, 1, false, 2));
+    assert!(DataLayout::candidates(part).contains(&layout));
+    let noise = part.len() / 3;
+    let len = check(&mut predictor, part) - noise;
+    let plain = encoded_as(&mut predictor, part, DataLayout::Plain).len() - noise;
+    assert!(len * 10 < plain * 9, "{layout:?}: {len} {plain}");
     let words: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
     let swapped: Vec<u8> = samples.iter().flat_map(|sample| sample.to_be_bytes()).collect();
     let bytes: Vec<u8> = samples
@@ -326,6 +354,10 @@ fn a_layout_that_does_not_exist_is_coded_as_plain() {
         DataLayout::Sound(3),
         DataLayout::ByteSound(9),
         DataLayout::BigEndianSound(3),
+        wide(2, 1, false, 0),
+        wide(3, 1, false, 3),
+        wide(4, 3, false, 0),
+        wide(4, 2, true, 8),
         DataLayout::Picture(0, 9),
         DataLayout::Picture(3, 3),
     ] {
