@@ -94,7 +94,7 @@ test-python:  ## build the Python package and test it, under the libraries that 
 test-plugin-full:  ## test lmfs-object over a server that speaks S3 (needs Python's package registry)
 	sh scripts/test-plugin.sh
 
-# How long `make soak` is: 1 should be two hours of two quiet cores, 10 is most of a day.
+# How long `make soak` is: 1 is two hours of two quiet cores, 10 is most of a day.
 SOAK   ?= 1
 soak:  ## run the randomized tests and the filesystem testers at length: two hours (SOAK=10: ten times that)
 	@MAKE="$(MAKE)" sh scripts/steps.sh setup-test unit-build soak-indexer soak-filesystem soak-check soak-bit-rot $(SOAKED:%=soak-%)
@@ -145,8 +145,11 @@ install:  ## install what `make` built, with units, man pages, completions and d
 	ln -sf $(PREFIX)/bin/lmfs $(DESTDIR)$(HELPERS)/mount.fuse.lmfs
 	for unit in $(UNITS); do sed 's|@BINDIR@|$(PREFIX)/bin|' systemd/$$unit >$(DESTDIR)$(UNITDIR)/$$unit && chmod 644 $(DESTDIR)$(UNITDIR)/$$unit || exit; done
 	$(LMFS) manual $(SHARE)
-	$(INSTALL) -D -m 644 -t $(DOC) README.md LICENSE-APACHE LICENSE-MIT systemd/example.toml
-	$(INSTALL) -D -m 644 -t $(DOC)/docs docs/*.md
+	$(INSTALL) -D -m 644 -t $(DOC) README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE-APACHE LICENSE-MIT systemd/example.toml
+	$(INSTALL) -D -m 644 -t $(DOC)/docs docs/*.md docs/*.png
+	$(INSTALL) -D -m 644 -t $(DOC)/docs/scale docs/scale/*
+	for part in codec indexer object python; do $(INSTALL) -D -m 644 -t $(DOC)/$$part $$part/README.md || exit; done
+	$(INSTALL) -D -m 644 -t $(DOC)/python/examples python/examples/*.py
 	$(INSTALL) -D -m 644 -t $(DOC)/models models/*.md
 
 uninstall:  ## remove what `make install` installed, but no store and no configuration

@@ -133,6 +133,8 @@ fn installed_units_start_the_installed_program() {
         "LICENSE-APACHE",
         "example.toml",
         "docs/FORMAT.md",
+        "docs/scale/slurm.sh",
+        "python/README.md",
         "models/small.md",
     ] {
         assert!(root.join("usr/local/share/doc/lmfs").join(file).is_file(), "{file}");
