@@ -94,7 +94,7 @@ test-python:  ## build the Python package and test it, under the libraries that 
 test-plugin-full:  ## test lmfs-object over a server that speaks S3 (needs Python's package registry)
 	sh scripts/test-plugin.sh
 
-# How long `make soak` is: 1 is two hours of two quiet cores, 10 is most of a day.
+# How long `make soak` is: 1 should be two hours of two quiet cores, 10 is most of a day.
 SOAK   ?= 1
 soak:  ## run the randomized tests and the filesystem testers at length: two hours (SOAK=10: ten times that)
 	@MAKE="$(MAKE)" sh scripts/steps.sh setup-test unit-build soak-indexer soak-filesystem soak-check soak-bit-rot $(SOAKED:%=soak-%)
