@@ -17,7 +17,10 @@ mod writer;
 
 pub use error::{Error, Result};
 pub use flaw::Flaw;
-pub use head::{Dead, File, Head, MAX_CONFIG, MAX_HEAD, MAX_PIECE, Piece, Staged, check_path};
+pub(crate) use head::is_part;
+pub use head::{
+    Dead, File, HEAD, HEAD_START, Head, MAX_CONFIG, MAX_HEAD, MAX_PIECE, Piece, Staged, check_path, is_head,
+};
 pub use pieces::{Plan, plan};
 pub use place::{Bucket, Version};
 pub use reader::{Cache, Reader};

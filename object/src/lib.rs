@@ -19,6 +19,7 @@ mod open;
 mod options;
 pub mod pack;
 mod pool;
+mod probe;
 mod put;
 mod ranges;
 mod read;

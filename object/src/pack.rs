@@ -5,7 +5,7 @@
 
 mod judge;
 mod one;
-mod probe;
+mod pushed;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -20,9 +20,10 @@ use object_store::{ObjectMeta, ObjectStore, Result};
 use tokio::sync::Semaphore;
 
 use crate::error::generic;
+pub use crate::probe::probe;
 use crate::store::LmfsStore;
 pub use judge::{Judge, Packed};
-pub use probe::probe;
+use pushed::Pushed;
 
 /// What is packed, and how.
 #[derive(Clone, Debug)]
@@ -85,6 +86,8 @@ pub enum Outcome {
     NoContainer,
     /// It is too large to be packed.
     TooLarge,
+    /// It belongs to a store that `lmfs push` keeps there, which would be destroyed.
+    OfStore,
     /// It was replaced or deleted meanwhile.
     Changed,
     /// It cannot be read or written.
@@ -101,7 +104,7 @@ pub struct Summary {
     pub packed: u64,
     /// Objects that were packed before.
     pub already: u64,
-    /// Objects that stay as they are: not smaller, too large, no containers.
+    /// Objects that stay as they are: not smaller, too large, no containers, of a store.
     pub kept: u64,
     /// Objects that were replaced or deleted meanwhile.
     pub changed: u64,
@@ -123,7 +126,7 @@ impl Summary {
                 self.after += after;
             }
             Outcome::Already => self.already += 1,
-            Outcome::Kept | Outcome::NoContainer | Outcome::TooLarge => self.kept += 1,
+            Outcome::Kept | Outcome::NoContainer | Outcome::TooLarge | Outcome::OfStore => self.kept += 1,
             Outcome::Changed => self.changed += 1,
             Outcome::Failed(_) => self.failed += 1,
         }
@@ -137,6 +140,7 @@ pub struct Packer {
     judge: Judge,
     block_size: usize,
     options: PackOptions,
+    pushed: Pushed,
     /// One permit for each [`WEIGHT`] of the objects that are packed at the same time.
     room: Semaphore,
 }
@@ -182,6 +186,7 @@ impl Packer {
             codec,
             block_size,
             options,
+            pushed: Pushed::default(),
         })
     }
 

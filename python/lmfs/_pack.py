@@ -22,6 +22,7 @@ from typing import Any, Callable, Iterator
 from . import _core
 from ._bucket import Bucket, Changed
 from ._files import find
+from ._pushed import Pushed
 from ._work import Object, Piece, Plan, Settings, code, forget_packer, look, packer_of
 
 #: Threads that swap objects, which waits for the network.
@@ -356,13 +357,16 @@ def _workers(executor: Any) -> int:
 
 
 def objects(bucket: Bucket, paths: list[str]) -> Iterator[Object | tuple[str, BaseException]]:
-    """The objects at or below paths. An error stands for one that cannot be listed."""
+    """The objects at or below paths but those of pushed stores. An error stands for one that cannot be listed."""
+    pushed = Pushed(bucket.fs)
     for path in paths:
         found = False
         try:
             bucket.fs.invalidate_cache()
             for info in bucket.list(path):
                 found = True
+                if pushed.has(info["name"]):
+                    continue
                 try:
                     version = bucket.version(info)
                 except FileNotFoundError:

@@ -83,6 +83,21 @@ def test_links_and_what_is_gone_are_left_out(folder, monkeypatch):
     assert (folder / "link").is_symlink()
 
 
+def test_a_store_that_was_pushed_is_left_out(tmp_path):
+    """Regression: packing made containers of HEAD and of the pieces of a store, which nobody could read any more."""
+    names = ("HEAD", "config.toml.00000001-0-0", "segments/00000001.seg.00000001-0-1", "note")
+    for store, head in (("store", b"lmfs-head 1 00000000\n"), ("repository", b"ref: refs/heads/main\n")):
+        for name in names:
+            path = tmp_path / store / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes((head if name == "HEAD" else b"") + TEXT[:50_000])
+    before, told = stored(tmp_path), {}
+    lmfs.pack(str(tmp_path), exclusive=True, progress=told.__setitem__, **SMALL)
+    after = stored(tmp_path)
+    assert {name for name in before if before[name] == after[name]} == {f"store/{name}" for name in names[:3]}
+    assert len(told) == 5
+
+
 def test_the_language_model(tmp_path):
     path = tmp_path / "text"
     path.write_bytes(TEXT[:6000])

@@ -1,6 +1,7 @@
 //! A store in a bucket, which is a folder here: pushed, cloned, pushed on, interrupted, and refused where it must be.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -161,6 +162,39 @@ fn what_does_not_belong_together_is_refused() {
     }
     lmfs(["clone".as_ref(), url.as_ref(), scratch.path("d").as_os_str()]).refused(&["SHA-256"]);
     assert!(!scratch.path("d/config.toml").exists());
+}
+
+/// Regression: packing the objects of a bucket made containers of HEAD and of the pieces of a store that was pushed there,
+/// which nobody could read any more.
+#[test]
+fn packing_objects_leaves_a_store_that_was_pushed_as_it_is() {
+    let (scratch, original) = Scratch::filled(&["--prefer", "speed"]);
+    let url = url(&scratch);
+    scratch.lmfs("push", &[&url]).ok();
+    let bucket = scratch.path("bucket");
+    fs::write(bucket.join("notes.txt"), "a note, and a note again. ".repeat(500)).unwrap();
+    // From the prefix above it, too.
+    let above = scratch.path("above");
+    fs::create_dir(&above).unwrap();
+    fs::rename(&bucket, above.join("bucket")).unwrap();
+    let words = ["--exclusive", "--level", "2", "--dry-run"].map(OsStr::new);
+    let packed = lmfs(["pack-objects".as_ref(), above.as_os_str()].into_iter().chain(words)).ok();
+    assert!(packed.stderr.contains("keeps a store here"), "{packed}");
+    fs::rename(above.join("bucket"), &bucket).unwrap();
+    let packed = lmfs(["pack-objects", &url, "--exclusive", "--level", "2", "--json"]);
+    let packed = packed.ok().json();
+    assert_eq!(
+        (&packed["packed"], &packed["failed"]),
+        (&1.into(), &0.into()),
+        "{packed}"
+    );
+    clone_equals(&scratch, "clone", &original);
+    scratch.lmfs("push", &[&url, "--verify"]).ok();
+    // A folder of that kind is no damaged store.
+    for command in ["status", "check"] {
+        lmfs([command.as_ref(), bucket.as_os_str()]).refused(&["lmfs push", "file://"]);
+    }
+    lmfs(["check", &url]).refused(&["URL", "lmfs clone"]);
 }
 
 /// Regression: a push looked at the length of an object and never at its bytes.

@@ -97,6 +97,7 @@ pub enum Command {
     #[command(after_help = DECOMPRESS_EXAMPLES, mut_arg("model", |arg| arg.help(READING_MODEL)),
         mut_arg("level", |arg| arg.hide(true)),
         mut_arg("block_size", |arg| arg.hide(true)), mut_arg("engine", |arg| arg.hide(true)),
+        mut_arg("key_size", |arg| arg.hide(true)),
         mut_arg("decompress", |arg| arg.hide(true)))]
     Decompress(Stream),
     /// Decode .lmz files and compare their checksums

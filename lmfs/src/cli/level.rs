@@ -21,7 +21,7 @@ const HIGHEST_OF_ZSTD: u8 = 22;
 
 /// The commands that take levels, and their short options with values.
 const COMMANDS: [&str; 2] = ["compress", "decompress"];
-const WITH_VALUE: &[u8] = b"oT";
+const WITH_VALUE: &[u8] = b"oTD";
 
 /// The arguments of the process, with levels of several digits (`-19`, `-19c`) as `--level=19`: clap takes short
 /// options one character at a time, and `-19` would be `-1 -9`.
@@ -164,6 +164,7 @@ mod tests {
             ("lmfs compress -19c f", "lmfs compress -c --level=19 f"),
             ("lmfs -q compress -kf12v -T16", "lmfs -q compress -kfv --level=12 -T16"),
             ("lmfs compress -cT16 -o12 -3c", "lmfs compress -cT16 -o12 -3c"),
+            ("lmfs compress -Ddict19 -19", "lmfs compress -Ddict19 --level=19"),
             ("lmfs decompress -d -- -19", "lmfs decompress -d -- -19"),
             ("lmfs pack -19 compress", "lmfs pack -19 compress"),
         ] {

@@ -137,6 +137,11 @@ async fn pack(
                 done += before;
                 packed += 1;
             }
+            Outcome::OfStore if key.filename() == Some("HEAD") => {
+                say(&format!(
+                    "lmfs: {key}: `lmfs push` keeps a store here, which stays as it is"
+                ));
+            }
             _ => {}
         }
         let note = format!("{} objects", output::count(packed));

@@ -13,6 +13,20 @@ pub enum Error {
         /// Where a store was expected.
         path: PathBuf,
     },
+    /// A URL where only a folder will do.
+    #[error("{path} is a URL, and this command works on a store in a folder; `lmfs clone` fetches one from a bucket")]
+    Url {
+        /// What was named.
+        path: PathBuf,
+    },
+    /// What `lmfs push` made of a store.
+    #[error(
+        "{path} holds a store that `lmfs push` keeps there; mount it by its URL, `file://` and the absolute path, or fetch it with `lmfs clone`"
+    )]
+    Pushed {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A folder, but not a store.
     #[error("{path} is not an lmfs store: it has no config.toml; make a store with `lmfs init`")]
     NotAStore {

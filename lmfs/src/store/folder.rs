@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use lmfs_indexer::io::Directory;
+use lmfs_object::bucket;
 use rustix::fs::Mode;
 use uuid::Uuid;
 
@@ -158,6 +159,7 @@ pub fn is_store(path: &Path) -> bool {
 /// The store folder `path`, which must hold parts of a store and no links, and its absolute path.
 pub(super) fn locate(path: &Path) -> Result<(Directory, PathBuf)> {
     let dir = Directory::open(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound if path.to_string_lossy().contains("://") => Error::Url { path: path.to_owned() },
         io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
         io::ErrorKind::NotADirectory => Error::NotAStore { path: path.to_owned() },
         _ => at("open", path)(e),
@@ -185,9 +187,18 @@ pub(super) fn discard(dir: &Directory, path: &Path) {
     let _ = fs::remove_dir(path);
 }
 
+/// Whether the folder is what `lmfs push` makes of a store.
+fn is_pushed(dir: &Directory) -> bool {
+    let mut start = Vec::new();
+    let head = dir.open_file(bucket::HEAD, false);
+    let read = head.and_then(|file| file.take(bucket::HEAD_START).read_to_end(&mut start));
+    read.is_ok() && bucket::is_head(&start)
+}
+
 fn read_config(dir: &Directory, place: &Path) -> Result<Config> {
     let path = place.join("config.toml");
     let file = dir.open_file("config.toml", false).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound if is_pushed(dir) => Error::Pushed { path: place.to_owned() },
         io::ErrorKind::NotFound if has_segments(dir) => Error::BadConfig {
             path: path.clone(),
             reason: "it is missing".to_owned(),

@@ -63,7 +63,7 @@ impl Disk {
         let most_files = usize::try_from(options.bytes / file_bytes).unwrap_or(usize::MAX);
         if most_files < 2 {
             let least = 2 * SMALLEST;
-            return Err(generic(format!("a cache on disk needs at least {least} bytes")));
+            return Err(generic(format!("a cache on disk needs at least {} MiB", least >> 20)));
         }
         let folder = options.folder.clone();
         DirBuilder::new()

@@ -13,6 +13,8 @@ pub const MAX_HEAD: u64 = 64 << 20;
 
 const FORMAT: u32 = 1;
 const CONFIG: &str = "config.toml";
+/// The name of its object below the prefix of a store.
+pub const HEAD: &str = "HEAD";
 const MAGIC: &str = "lmfs-head";
 /// Bytes of a file that HEAD holds itself, at most.
 const MAX_START: usize = 64;
@@ -244,6 +246,22 @@ fn check_file(path: &str) -> std::result::Result<(), Flaw> {
         true => Ok(()),
         false => Err(Flaw::NoFile(path.to_owned())),
     }
+}
+
+/// Bytes that [`is_head`] looks at.
+pub const HEAD_START: u64 = MAGIC.len() as u64;
+
+/// Whether an object that begins with these bytes is a HEAD, as far as they tell.
+#[must_use]
+pub fn is_head(start: &[u8]) -> bool {
+    start.starts_with(MAGIC.as_bytes())
+}
+
+/// Whether an object with this name below a prefix may be one of a store's there: HEAD, its lock, or a piece.
+pub(crate) fn is_part(object: &str) -> bool {
+    // A piece is named after its file, and by who wrote it.
+    let file = object.rsplit_once('.').map(|(file, _)| file);
+    object == HEAD || file.is_some_and(|file| file == HEAD || check_file(file).is_ok())
 }
 
 /// Whether an object may be a piece: HEAD and its lock are none.

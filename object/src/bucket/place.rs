@@ -10,10 +10,9 @@ use object_store::path::Path;
 use object_store::{GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, UpdateVersion};
 
 use super::error::{Error, Result, local};
-use super::head::{Head, MAX_HEAD};
-use crate::pack::probe;
+use super::head::{HEAD, Head, MAX_HEAD};
+use crate::probe::probe;
 
-const HEAD: &str = "HEAD";
 const LOCK: &str = "HEAD.lock";
 
 /// A version of HEAD.

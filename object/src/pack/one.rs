@@ -43,6 +43,9 @@ impl Packer {
 
     async fn pack_unless_changed(&self, meta: &ObjectMeta, stop: &Stop) -> Result<Outcome, Stopped> {
         let shared = self.store.shared();
+        if self.pushed.has(&*shared.inner, &meta.location).await? {
+            return Ok(Outcome::OfStore);
+        }
         if meta.size > self.options.largest {
             return Ok(Outcome::TooLarge);
         }

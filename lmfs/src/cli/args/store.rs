@@ -108,9 +108,11 @@ pub struct Mount {
 
 /// `lmfs umount`
 #[derive(Debug, Args)]
-#[command(after_help = "If nothing is mounted there, it says so and succeeds. A mount whose daemon died is detached.")]
+#[command(after_help = "\
+The store can be named in place of the mountpoint. A mount whose daemon died is detached. If nothing is mounted there, \
+that is an error.")]
 pub struct Umount {
-    /// Where the store is mounted
+    /// Where the store is mounted, or the folder of the store
     #[arg(required_unless_present = "config")]
     pub mountpoint: Option<PathBuf>,
     /// Read the mountpoint from a file, as `lmfs mount` does
@@ -220,7 +222,8 @@ Examples:
   lmfs check ~/archive.lmfs --data               every byte (--resume continues)
   lmfs check ~/archive --data --max-rate 20MiB   a mounted store, in use
   lmfs check ~/archive.lmfs --repair             repair from parity
-  lmfs check ~/archive.lmfs --sha256 > sums; cd ~/archive && sha256sum -c sums
+  lmfs check ~/archive.lmfs --sha256 > ~/sums    checksums of all files, while it is not mounted
+  (cd ~/archive && sha256sum -c ~/sums)          compare with them, while it is mounted
 
 Exit codes: 0 no damage, 1 damage found, 2 the check could not run or was interrupted, 3 damage found and all of \
 it repaired.";
