@@ -164,8 +164,8 @@ fn what_does_not_belong_together_is_refused() {
     assert!(!scratch.path("d/config.toml").exists());
 }
 
-/// Regression: packing the objects of a bucket made containers of HEAD and of the pieces of a store that was pushed there,
-/// which nobody could read any more.
+/// Regression: packing the objects of a bucket made containers of HEAD and of the pieces of a store that was pushed
+/// there, which nobody could read any more.
 #[test]
 fn packing_objects_leaves_a_store_that_was_pushed_as_it_is() {
     let (scratch, original) = Scratch::filled(&["--prefer", "speed"]);
