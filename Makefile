@@ -125,8 +125,8 @@ bench: setup-bench  ## measure the numbers of docs/BENCHMARKS.md (EVAL=folder: o
 	$(CARGO) bench --profile release --locked -p lmfs-indexer --bench many_files
 	EVAL=$(abspath $(EVAL)) $(CARGO) bench --profile release --locked -p lmfs-tests --bench bars
 
-publish-check:  ## package both libraries for crates.io and build the packages, without uploading
-	$(CARGO) publish --dry-run --locked -p lmfs-codec -p lmfs-indexer
+publish-check:  ## package the libraries for crates.io and build the packages, without uploading
+	$(CARGO) publish --dry-run --locked -p lmfs-codec -p lmfs-indexer -p lmfs-object
 
 SHARE := $(DESTDIR)$(PREFIX)/share
 DOC   := $(SHARE)/doc/lmfs

@@ -18,8 +18,9 @@ const LONG_ABOUT: &str = "\
 A filesystem that compresses with a language model.
 
 Mount a store and use it like any other folder. Writes are durable once fsync returns, or automatically within five \
-seconds. Idle files are compressed in the background. A language model predicts every byte, and an arithmetic coder \
-stores what it did not expect. Files are compressed in blocks that can be read in any order.";
+seconds. Idle files are compressed in the background. Adaptive models predict every byte, together with a \
+language model where that pays, and an arithmetic coder stores what they did not expect. Files are compressed in \
+blocks that can be read in any order.";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -27,7 +27,8 @@ Examples:
 
 Objects are replaced on the condition that they have not changed. Programs read them through lmfs-object or the Python \
 package, and `lmfs decompress` reads a downloaded one. docs/PLUGIN.md has the details. Keys and endpoints of clouds \
-come from the usual environment variables, such as AWS_ACCESS_KEY_ID.";
+come from the usual environment variables, such as AWS_ACCESS_KEY_ID. They need a program that was built with \
+`--features cloud`. A store that `lmfs push` keeps in the bucket stays as it is.";
 
 /// `lmfs pack-objects`
 #[derive(Debug, Args)]
