@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::Packer;
 use super::batch::{Batch, New};
-use super::encode::{self, EncodeJob, Helpers};
+use super::encode::{self, Depth, EncodeJob, Helpers};
 use super::error::Error;
 use super::job::{Again, COURTESY, JobSpec};
 use super::learn::{self, Lesson};
@@ -513,7 +513,12 @@ impl Workers<'_> {
     fn made(&self, job: &EncodeJob<'_>, stop: &Stop) -> Result<Vec<u8>, CodecError> {
         let codec = &self.packer.codec;
         if let Some(helpers) = self.helpers {
-            let check = |block: &[u8], depth| self.computing.install(|| encode::check(codec, job, block, depth, stop));
+            // What is made ready for others must not wait for a block that takes as long to decode as to encode.
+            let slow = self.encoding.as_ref().unwrap_or(&self.computing);
+            let check = |block: &[u8], depth| {
+                let pool = if depth == Depth::Full { slow } else { &self.computing };
+                pool.install(|| encode::check(codec, job, block, depth, stop))
+            };
             if let Some(block) = helpers.encode(job, &check, stop)? {
                 self.packer.statistics.lock().helped(job.raw.len() as u64);
                 return Ok(block);

@@ -34,6 +34,12 @@ pub enum Error {
     /// A message that the protocol does not have, or not here.
     #[error("the other side sent what it should not ({0})")]
     Malformed(&'static str),
+    /// A block is not what was sent.
+    #[error("a block was altered on its way (its SHA-256 does not fit)")]
+    Altered,
+    /// The packing ended before this worker began.
+    #[error("the packing is over")]
+    Over,
     /// The other side wants no more of this one.
     #[error("the other side refuses: {0}")]
     Refused(String),
@@ -101,6 +107,9 @@ pub enum Error {
 impl Error {
     /// Whether it may work when it is tried again: the connection is the trouble, and not who is at its ends.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Error::Silent(_) | Error::Slow(_) | Error::Closed | Error::Io(_))
+        matches!(
+            self,
+            Error::Silent(_) | Error::Slow(_) | Error::Closed | Error::Io(_) | Error::Altered | Error::Late(_)
+        )
     }
 }

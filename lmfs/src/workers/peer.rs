@@ -88,6 +88,9 @@ impl Terms {
             let reason = error.to_string();
             channel.send_last(&Message::Refused { reason });
         }
+        if matches!(met, Err(Error::Interrupted)) {
+            channel.send_last(&Message::Done);
+        }
         Ok(Peer {
             name,
             places: places(met?),
@@ -97,6 +100,7 @@ impl Terms {
             next: AtomicU64::new(0),
             has: Mutex::default(),
             taken: AtomicU64::new(0),
+            looked_at: AtomicU64::new(0),
             failed: AtomicU64::new(0),
         })
     }
@@ -193,6 +197,8 @@ pub struct Peer {
     pub busy: AtomicUsize,
     /// Blocks of it that were taken.
     pub taken: AtomicU64,
+    /// Blocks of it that were to be checked.
+    pub looked_at: AtomicU64,
     /// Blocks that it could not encode since it last could.
     pub failed: AtomicU64,
     channel: Channel,
@@ -273,11 +279,12 @@ impl Peer {
         }
     }
 
-    /// Gives its work to others, and has it know why. Returns whether this is news.
-    pub fn dismiss(&self, last: &Message) -> bool {
+    /// Gives its work to others, and has it know why, if there is something to say. Returns whether this is news.
+    pub fn dismiss(&self, last: Option<&Message>) -> bool {
         let news = self.jobs.lock().take().is_some();
-        if news {
-            self.channel.send_last(last);
+        match last {
+            Some(last) if news => self.channel.send_last(last),
+            _ => self.channel.close(),
         }
         news
     }

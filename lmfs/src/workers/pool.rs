@@ -29,6 +29,8 @@ const MOST_PLACES: usize = 512;
 const FIRST: u64 = 4;
 /// ... and of the others one in so many.
 const ONE_IN: u64 = 64;
+/// Workers that a block is given to before this process encodes it: it may be what kills them.
+const MOST_TRIES: usize = 2;
 /// A worker that fails so often in a row is of no use.
 const MOST_FAILURES: u64 = 8;
 
@@ -101,7 +103,8 @@ impl Helpers for Pool {
     }
 
     fn encode(&self, job: &EncodeJob<'_>, check: &Check<'_>, stop: &Stop) -> Result<Option<Vec<u8>>, CodecError> {
-        while let Some(Place(peer)) = &self.shared.place() {
+        for _ in 0..MOST_TRIES {
+            let Some(Place(peer)) = &self.shared.place() else { break };
             let block = match peer.work(&self.shared.terms, job, stop) {
                 Ok(Answer::Block(block)) => block,
                 // What none can encode is for this process to report.
@@ -118,7 +121,7 @@ impl Helpers for Pool {
                     continue;
                 }
             };
-            let is_sample = peer.taken.load(Ordering::Relaxed) < FIRST || random().is_multiple_of(ONE_IN);
+            let is_sample = peer.looked_at.fetch_add(1, Ordering::Relaxed) < FIRST || random().is_multiple_of(ONE_IN);
             match check(&block, if is_sample { Depth::Full } else { Depth::Quick }) {
                 Ok(()) => {
                     peer.taken.fetch_add(1, Ordering::Relaxed);
@@ -162,12 +165,14 @@ impl Shared {
         self.peers.lock().retain(|other| !Arc::ptr_eq(other, peer));
         let is_over = self.ended.is_set();
         let last = match is_over {
-            true => Message::Done,
-            false => Message::Refused {
+            true => Some(Message::Done),
+            // It may come back.
+            false if why.is_passing() => None,
+            false => Some(Message::Refused {
                 reason: why.to_string(),
-            },
+            }),
         };
-        if peer.dismiss(&last) && !is_over {
+        if peer.dismiss(last.as_ref()) && !is_over {
             let blocks = peer.taken.load(Ordering::Relaxed);
             warn!(worker = peer.name, %why, blocks, "a worker is gone; what it had is done by others");
         }

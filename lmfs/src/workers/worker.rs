@@ -80,6 +80,10 @@ impl Worker {
             if was_met {
                 (pause, reached) = (least, Instant::now());
             }
+            let ended = match ended {
+                Err(Error::Over) => Ok(()),
+                other => other,
+            };
             match ended {
                 Ok(()) if self.stay => info!("the packer has no more to do"),
                 Ok(()) => return Ok(()),
@@ -193,6 +197,7 @@ impl Worker {
                 channel.trust();
                 Ok(setup)
             }
+            Message::Done => Err(Error::Over),
             _ => Err(Error::Malformed("no settings")),
         }
     }
@@ -263,6 +268,7 @@ fn model_file(channel: &Channel, needed: &ModelNeeded, stop: &Stop) -> Result<Ve
             Message::Piece(piece) if piece.is_empty() => break,
             Message::Piece(piece) if gguf.len() + piece.len() <= MOST_MODEL => gguf.extend(piece),
             Message::Piece(_) => return Err(Error::WrongModel),
+            Message::Done => return Err(Error::Over),
             _ => return Err(Error::Malformed("no piece of the model")),
         }
     }
