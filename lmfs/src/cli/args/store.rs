@@ -222,8 +222,8 @@ Examples:
   lmfs check ~/archive.lmfs --data               every byte (--resume continues)
   lmfs check ~/archive --data --max-rate 20MiB   a mounted store, in use
   lmfs check ~/archive.lmfs --repair             repair from parity
-  lmfs check ~/archive.lmfs --sha256 > ~/sums    checksums of all files, while it is not mounted
-  (cd ~/archive && sha256sum -c ~/sums)          compare with them, while it is mounted
+  lmfs check ~/archive.lmfs --sha256 > ~/sums    checksums; not mounted
+  (cd ~/archive && sha256sum -c ~/sums)          compare; mounted
 
 Exit codes: 0 no damage, 1 damage found, 2 the check could not run or was interrupted, 3 damage found and all of \
 it repaired.";
