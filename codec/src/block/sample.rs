@@ -5,8 +5,8 @@ use super::{Method, Options, route};
 use crate::dictionary::DictionaryId;
 use crate::{Result, Stop};
 
-/// Bytes of the sample for the adaptive models.
-const MIX_PIECES: (usize, usize) = (2, 8192);
+/// The sample for the adaptive models: pieces, and bytes of each. All begin at the same place of a number or a pixel.
+const MIX_PIECES: (usize, usize) = (2, 170 * 48);
 /// Blocks shorter than this are coded by the language model without a sample.
 const LEAST_SAMPLED: usize = 32 << 10;
 /// A sample for the language model is this part of the block.
