@@ -17,7 +17,7 @@ use std::sync::{Arc, LazyLock};
 use lmfs_codec::entropy::frequencies::Frequencies;
 use lmfs_codec::entropy::range_coder::{Coder, Decoder as BitDecoder, Encoder as BitEncoder};
 use lmfs_codec::entropy::token_tree::{Passthrough, Place, TokenTree};
-use lmfs_codec::mix::{self, DataLayout, Predictor};
+use lmfs_codec::mix::{self, DataLayout, Predictor, WideSound};
 use lmfs_codec::model::gguf::Gguf;
 use lmfs_codec::model::{EngineChoice, LanguageModel, LoadOptions, ModelSource, Vocabulary, load, load_bytes};
 use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, SeekableReader, StreamOptions};
@@ -419,13 +419,20 @@ fn mixed(predictor: &mut Predictor, data: &[u8]) {
     let payload = mix::encode(predictor, raw, &stop).unwrap();
     assert_eq!(mix::decode(predictor, &payload, raw.len(), &stop).unwrap(), raw);
     let row = u16::from_le_bytes([lead[1], lead[2]]);
-    let shape = match lead[0] % 11 {
+    let shape = match lead[0] % 12 {
         0 => DataLayout::Plain,
         1 => DataLayout::Records(row),
         channels @ 2..4 => DataLayout::Sound(channels - 1),
         channels @ 4..6 => DataLayout::ByteSound(channels - 3),
         channels @ 6..10 => DataLayout::Picture(channels - 5, row),
-        _ => DataLayout::BigEndianSound(1 + (row & 1) as u8),
+        10 => DataLayout::BigEndianSound(1 + (row & 1) as u8),
+        // One that cannot be counts as plain.
+        _ => DataLayout::WideSound(WideSound {
+            bytes: 3 + (row & 1) as u8,
+            channels: 1 + (row >> 1 & 1) as u8,
+            big_endian: row & 4 != 0,
+            before: (row >> 3 & 7) as u8,
+        }),
     };
     let payload = mix::encode_as(predictor, raw, shape, &stop).unwrap();
     assert_eq!(
@@ -433,7 +440,7 @@ fn mixed(predictor: &mut Predictor, data: &[u8]) {
         raw,
         "{shape:?}"
     );
-    let _ = mix::decode(predictor, data, usize::from(lead[1]) * 16, &stop);
+    let _ = mix::decode(predictor, data, usize::from(lead[1]) * 16 + raw.len() % 4096, &stop);
 }
 
 fn mixer_seeds() -> Vec<Vec<u8>> {
@@ -443,6 +450,8 @@ fn mixer_seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for lead in [
         [0, 0, 0],
+        [11, 0, 0],
+        [11, 15, 0],
         [1, 4, 0],
         [1, 255, 255],
         [2, 9, 0],
