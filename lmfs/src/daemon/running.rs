@@ -206,7 +206,8 @@ pub fn packing(step: &packer::Progress) -> Progress {
     if step.workers > 0 || step.worker_bytes > 0 {
         let others = if note.is_empty() { "" } else { ", " };
         let done = byte_size::show(step.worker_bytes);
-        note += &format!("{others}{} workers did {done}", step.workers);
+        let workers = if step.workers == 1 { "worker" } else { "workers" };
+        note += &format!("{others}{} {workers} did {done}", step.workers);
     }
     Progress {
         stage: "packing".into(),
