@@ -35,7 +35,7 @@ pub use equals::Equals;
 pub use error::{Error, Result};
 
 pub(crate) use folder::write_new;
-pub use folder::{Folder, is_store};
+pub use folder::{Folder, is_store, is_url};
 pub use lock::Lock;
 pub use models::ModelFile;
 pub use opened::{Access, Opened};

@@ -2,7 +2,7 @@
 //! over there.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,12 +32,6 @@ pub struct Source {
     pub cache_bytes: u64,
     /// How often HEAD is looked at.
     pub poll: Duration,
-}
-
-/// Whether what is to be mounted is a URL and no folder.
-#[must_use]
-pub fn is_url(store: &Path) -> bool {
-    store.to_str().is_some_and(|store| store.contains("://"))
 }
 
 /// A store that lies in a bucket.

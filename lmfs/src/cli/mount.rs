@@ -9,9 +9,9 @@ use anyhow::{Context, bail};
 
 use super::mount_config::MountConfig;
 use super::{args, output};
-use crate::bucket::replica::{Replica, Source, is_url};
+use crate::bucket::replica::{Replica, Source};
 use crate::daemon::{self, Announcer, MountRequest, Options};
-use crate::store::Folder;
+use crate::store::{Folder, is_url};
 
 /// Runs the command: mounts, and with `-f` stays until the mount is gone.
 ///

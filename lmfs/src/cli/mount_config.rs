@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::bucket::replica::is_url;
+use crate::store::is_url;
 
 /// What to mount where, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -156,10 +156,16 @@ pub fn is_store(path: &Path) -> bool {
     fs::symlink_metadata(path.join("config.toml")).is_ok()
 }
 
+/// Whether what stands for a store is a URL and no folder.
+#[must_use]
+pub fn is_url(store: &Path) -> bool {
+    store.to_str().is_some_and(|store| store.contains("://"))
+}
+
 /// The store folder `path`, which must hold parts of a store and no links, and its absolute path.
 pub(super) fn locate(path: &Path) -> Result<(Directory, PathBuf)> {
     let dir = Directory::open(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound if path.to_string_lossy().contains("://") => Error::Url { path: path.to_owned() },
+        io::ErrorKind::NotFound if is_url(path) => Error::Url { path: path.to_owned() },
         io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
         io::ErrorKind::NotADirectory => Error::NotAStore { path: path.to_owned() },
         _ => at("open", path)(e),
