@@ -126,7 +126,7 @@ fn here(args: &args::Pack, folder: Folder, quiet: bool) -> anyhow::Result<Summar
     let show = |step: &_| meter.lock().show(&packing(step));
     let stop = stop_on_interrupt()?;
     let jobs = usize::from(args.jobs.unwrap_or(0));
-    let packed = packer.run_with(helpers, &scope, args.again, jobs, &show, &stop);
+    let packed = packer.run(helpers, &scope, args.again, jobs, &show, &stop);
     drop((packer, meter, workers));
     opened.close()?;
     Ok(packed?)

@@ -105,7 +105,7 @@ impl Running {
         });
         let workers = workers.transpose()?;
         let helpers = workers.as_ref().map(|pool| pool as &dyn Helpers);
-        let summary = packer.run_with(helpers, &scope, again, usize::from(jobs), &tell, stop)?;
+        let summary = packer.run(helpers, &scope, again, usize::from(jobs), &tell, stop)?;
         Ok(serde_json::to_value(summary)?)
     }
 

@@ -49,7 +49,7 @@ impl Packer {
     /// # Errors
     /// See [`Error`]. A block that cannot be read or encoded is no error of the run: it stays as it is, is counted in
     /// [`Summary::blocks_failed`] and logged.
-    pub fn run_with(
+    pub fn run(
         &self,
         helpers: Option<&dyn Helpers>,
         scope: &Scope,
@@ -70,19 +70,6 @@ impl Packer {
             helpers,
         };
         Ok(run(self, &spec, progress, stop)?.summary)
-    }
-
-    /// [`run_with`](Packer::run_with) nobody else.
-    #[cfg(test)]
-    pub fn run(
-        &self,
-        scope: &Scope,
-        again: bool,
-        jobs: usize,
-        progress: &(dyn Fn(&Progress) + Sync),
-        stop: &Stop,
-    ) -> Result<Summary, Error> {
-        self.run_with(None, scope, again, jobs, progress, stop)
     }
 }
 

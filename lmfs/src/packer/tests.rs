@@ -133,7 +133,7 @@ impl Fixture {
 }
 
 fn run(packer: &Packer) -> Summary {
-    packer.run(&Scope::All, false, 0, &|_| (), &Stop::new()).unwrap()
+    packer.run(None, &Scope::All, false, 0, &|_| (), &Stop::new()).unwrap()
 }
 
 /// A run over the files that nobody has written for 30 s.
@@ -174,7 +174,7 @@ fn text_becomes_smaller_and_stays_the_same() {
 
     let last = Mutex::new(Progress::default());
     let tell = |progress: &Progress| *last.lock() = progress.clone();
-    let summary = packer.run(&Scope::All, false, 0, &tell, &Stop::new()).unwrap();
+    let summary = packer.run(None, &Scope::All, false, 0, &tell, &Stop::new()).unwrap();
     let after = f.store.totals().stored_bytes;
     assert!(after < before, "{before} bytes before, {after} after");
     assert_eq!(summary.blocks_packed, 6);
@@ -227,10 +227,10 @@ fn a_scope_is_its_files_and_all_below_its_folders() {
     f.file(11, &text(BLOCK + 50)[50..], 0);
     let packer = f.packer();
     let only = Scope::Inodes(vec![11, 11, 99]);
-    packer.run(&only, false, 0, &|_| (), &Stop::new()).unwrap();
+    packer.run(None, &only, false, 0, &|_| (), &Stop::new()).unwrap();
     assert!(f.methods(10)[0].1 && !f.methods(11)[0].1);
     let root = Scope::Inodes(vec![ROOT_INO]);
-    let summary = packer.run(&root, false, 0, &|_| (), &Stop::new()).unwrap();
+    let summary = packer.run(None, &root, false, 0, &|_| (), &Stop::new()).unwrap();
     assert_eq!((summary.blocks_packed, queue(&packer.store.totals()).0), (1, 0));
 }
 
@@ -247,7 +247,7 @@ fn a_run_that_is_stopped_keeps_what_it_did_and_the_next_goes_on() {
             stop.set();
         }
     };
-    match packer.run(&Scope::All, false, 1, &tell, &stop) {
+    match packer.run(None, &Scope::All, false, 1, &tell, &stop) {
         Err(Error::Interrupted) => {}
         // Faster than a tick of progress: then it is simply done.
         other => assert_eq!(other.unwrap().progress.done_bytes, contents.len() as u64),
@@ -300,7 +300,7 @@ fn a_store_open_for_reading_only_is_not_packed() {
         store: Arc::new(store),
         ..f
     };
-    let refused = f.packer().run(&Scope::All, false, 0, &|_| (), &Stop::new());
+    let refused = f.packer().run(None, &Scope::All, false, 0, &|_| (), &Stop::new());
     assert!(matches!(refused, Err(Error::ReadOnly)));
 }
 
@@ -325,7 +325,10 @@ fn packing_again_for_speed_gives_the_language_model_up_and_for_size_takes_it_up(
         let mut options = lmfs_codec::Options::default();
         prefer.apply(&mut options);
         f.codec = dictionaries::codec(&f.store, Some(model.clone()), options).unwrap();
-        let summary = f.packer().run(&Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
+        let summary = f
+            .packer()
+            .run(None, &Scope::All, true, 0, &|_| (), &Stop::new())
+            .unwrap();
         assert_eq!(summary.blocks_packed, 2, "{prefer}");
         assert_eq!(f.methods(10), [(method, false); 2]);
         assert_eq!(f.contents(10), text(2 * BLOCK));

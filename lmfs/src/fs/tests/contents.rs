@@ -237,7 +237,7 @@ fn packing_and_garbage_collection_keep_what_is_cached_and_tell_the_kernel() {
     let (first, blocks) = (place(), disk.fs.getattr(ino).unwrap().blocks);
     let packer = Packer::new(disk.fs.store().clone(), codec(), Arc::new(Offline), Options::default());
     packer
-        .run(&Scope::Inodes(vec![ino]), false, 1, &|_| (), &Stop::new())
+        .run(None, &Scope::Inodes(vec![ino]), false, 1, &|_| (), &Stop::new())
         .unwrap();
     let packed = place();
     assert_ne!(packed, first);

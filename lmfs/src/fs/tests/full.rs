@@ -33,7 +33,7 @@ fn what_is_left_of_a_full_disk_is_kept_for_deleting() {
         Arc::new(Offline),
         packer::Options::default(),
     );
-    let packed = packer.run(&Scope::Inodes(vec![other]), false, 1, &|_| (), &Stop::new());
+    let packed = packer.run(None, &Scope::Inodes(vec![other]), false, 1, &|_| (), &Stop::new());
     assert!(matches!(packed, Err(packer::error::Error::DiskFull(_))), "{packed:?}");
     assert_eq!(disk.fs.store().totals().log_bytes, before, "nothing was appended");
     let stat = disk.fs.statfs().unwrap();

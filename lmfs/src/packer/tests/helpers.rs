@@ -54,9 +54,7 @@ impl Helpers for Helper<'_> {
 fn run_with(f: &Fixture, helper: &Helper<'_>) -> Summary {
     let packer = f.packer();
     let none = Stop::new();
-    packer
-        .run_with(Some(helper), &Scope::All, false, 0, &|_| (), &none)
-        .unwrap()
+    packer.run(Some(helper), &Scope::All, false, 0, &|_| (), &none).unwrap()
 }
 
 /// Blocks of which no two are alike: those are not coded behind each other in an order that depends on the threads.
@@ -173,8 +171,6 @@ fn a_run_that_is_interrupted_does_not_wait_for_others() {
         None
     };
     let helper = Helper::new(&make);
-    let ended = f
-        .packer()
-        .run_with(Some(&helper), &Scope::All, false, 0, &|_| (), &stop);
+    let ended = f.packer().run(Some(&helper), &Scope::All, false, 0, &|_| (), &stop);
     assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
 }

@@ -153,7 +153,7 @@ fn what_came_in_small_portions_is_packed_again_with_a_dictionary() {
         "nobody looked at all of it yet"
     );
     let (before, portions) = (alone(100..100 + FILES), f.bytes());
-    let again = || packer.run(&Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
+    let again = || packer.run(None, &Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
     let summary = again();
     assert_eq!((summary.dictionaries_learned, summary.blocks_failed), (1, 0));
     f.assert_whole(100..100 + FILES);

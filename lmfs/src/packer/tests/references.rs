@@ -105,7 +105,7 @@ fn packing_again_keeps_references_or_finds_smaller_ones() {
     run(&packer);
     let before = f.store.totals();
     for packer in [packer, f.packer()] {
-        let summary = packer.run(&Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
+        let summary = packer.run(None, &Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
         assert_eq!(summary.blocks_failed, 0);
         let after = f.store.totals();
         assert!(after.stored_bytes <= before.stored_bytes, "{after:?} after {before:?}");

@@ -112,7 +112,7 @@ fn a_block_with_too_many_users_to_be_swapped_is_done_as_it_is() {
     let summary = run(&packer);
     assert_eq!((summary.blocks_packed, summary.blocks_kept), (0, 1), "{summary:?}");
     assert_eq!(queue(&f.store.totals()).0, 0);
-    let again = packer.run(&Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
+    let again = packer.run(None, &Scope::All, true, 0, &|_| (), &Stop::new()).unwrap();
     assert_eq!((again.blocks_packed, again.blocks_kept), (0, 1), "{again:?}");
     assert_eq!(f.contents(10), text(BLOCK));
 }

@@ -285,7 +285,7 @@ impl World {
             Arc::new(Offline),
             packer::Options::default(),
         );
-        let summary = packer.run(&Scope::All, false, 1, &|_| (), &Stop::new()).unwrap();
+        let summary = packer.run(None, &Scope::All, false, 1, &|_| (), &Stop::new()).unwrap();
         assert_eq!(summary.blocks_failed, 0);
     }
 
