@@ -1,6 +1,7 @@
 //! One slice of bytes, one self-describing block: pure functions over slices.
 
 mod behind;
+mod behind_model;
 mod choose;
 mod codec;
 mod coder;

@@ -21,6 +21,7 @@ mod apm;
 mod block;
 mod byte_coder;
 mod coding;
+mod combination;
 mod context;
 mod context_models;
 mod counter;
@@ -39,8 +40,12 @@ mod mixer;
 mod mixing;
 mod neighbours;
 mod numbers;
+mod numerals;
 mod pixels;
 mod predictor;
+mod printed;
+mod quantized;
+mod quantized_find;
 mod samples;
 mod sound;
 mod sse_input;
@@ -48,6 +53,7 @@ mod state_map;
 #[cfg(test)]
 mod tests;
 mod token_end;
+mod tokens_behind;
 mod warm;
 mod wide_sound;
 
@@ -55,6 +61,8 @@ pub use coding::{decode, decode_behind, encode, encode_as, encode_behind, encode
 pub use data_layout::DataLayout;
 pub use layout::BlockKind;
 pub use predictor::Predictor;
+pub use quantized::{Quantized, SampleKind};
+pub use tokens_behind::{Combined, TokenFront, Tokenized};
 pub use warm::{Front, Growing, WarmState};
 pub use wide_sound::WideSound;
 

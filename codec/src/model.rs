@@ -50,6 +50,12 @@ pub trait LanguageModel: Send + Sync {
     /// Cuts any bytes into tokens whose bytes, joined, are `text` again. The caller checks that.
     fn tokenize(&self, text: &[u8]) -> Result<Vec<Token>>;
 
+    /// Like [`tokenize`](Self::tokenize), but the same tokens in all versions and on all machines, so that blocks may
+    /// depend on them. `None` from engines that cannot promise that.
+    fn tokenize_alike(&self, _text: &[u8]) -> Option<Vec<Token>> {
+        None
+    }
+
     /// The most lanes worth having: from here on more of them hardly make a token faster, and fewer see more of the
     /// text each. Blocks have no more unless more are asked for.
     fn best_lanes(&self) -> usize {

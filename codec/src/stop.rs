@@ -6,9 +6,6 @@ use std::time::Duration;
 
 use crate::{Error, Result};
 
-/// How often whoever waits for another thread looks whether it is to stop.
-pub(crate) const TICK: Duration = Duration::from_millis(50);
-
 /// A flag shared with a thread that encodes or decodes: once [set](Stop::set), that work returns
 /// [`Error::Interrupted`] within about one step of the model. Clones share the flag.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +19,9 @@ struct Flag {
 }
 
 impl Stop {
+    /// How often whoever waits for something else looks whether it is to stop. Nobody notices that it takes so long.
+    pub const TICK: Duration = Duration::from_millis(100);
+
     /// A flag that is not set.
     pub fn new() -> Stop {
         Stop::default()

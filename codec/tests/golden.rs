@@ -12,7 +12,10 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use lmfs_codec::dictionary::DictionaryId;
+use lmfs_codec::mix::{self, DataLayout, Predictor};
 use lmfs_codec::model::{EngineChoice, LoadOptions, builtin, load_bytes};
 use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, StreamOptions};
 use lmfs_codec::{Codec, Error, Header, Method, Options, Result, Stop};
@@ -22,6 +25,8 @@ struct Golden {
     name: &'static str,
     content: &'static str,
     method: Method,
+    /// The layouts of its blocks: their first bytes, which only method mix has.
+    layouts: &'static [u8],
     /// The built-in model it needs.
     model: Option<&'static str>,
 }
@@ -31,7 +36,15 @@ const fn golden(name: &'static str, content: &'static str, method: Method, model
         name,
         content,
         method,
+        layouts: &[],
         model,
+    }
+}
+
+const fn mixed(name: &'static str, content: &'static str, layouts: &'static [u8]) -> Golden {
+    Golden {
+        layouts,
+        ..golden(name, content, Method::Mix, None)
     }
 }
 
@@ -39,15 +52,21 @@ const fn golden(name: &'static str, content: &'static str, method: Method, model
 const ALL: &[Golden] = &[
     golden("raw", "noise.bin", Method::Raw, None),
     golden("zstd", "text.txt", Method::Zstd, None),
-    golden("mix-text", "text.txt", Method::Mix, None),
-    golden("mix-records", "records.bin", Method::Mix, None),
-    golden("mix-bitmap", "bitmap.bin", Method::Mix, None),
-    golden("mix-sound", "sound.bin", Method::Mix, None),
-    golden("mix-wide-sound", "wide-sound.bin", Method::Mix, None),
-    golden("mix-byte-sound", "byte-sound.bin", Method::Mix, None),
-    golden("mix-picture", "picture.bin", Method::Mix, None),
-    golden("mix-dictionary", "text.txt", Method::Mix, None),
-    golden("mix-key", "trees.txt", Method::Mix, None),
+    mixed("mix-text", "text.txt", &[0]),
+    mixed("mix-numbers", "numbers.csv", &[0]),
+    mixed("mix-records", "records.bin", &[1]),
+    mixed("mix-bitmap", "bitmap.bin", &[1]),
+    mixed("mix-sound", "sound.bin", &[3]),
+    mixed("mix-wide-sound", "wide-sound.bin", &[13]),
+    mixed("mix-quantized-floats", "quantized-floats.bin", &[14]),
+    mixed("mix-quantized-integers", "quantized-integers.bin", &[14]),
+    mixed("mix-mono-sound", "mono-sound.bin", &[2]),
+    mixed("mix-big-endian-sound", "big-endian-sound.bin", &[10]),
+    mixed("mix-big-endian-stereo", "big-endian-stereo.bin", &[11]),
+    mixed("mix-byte-sound", "byte-sound.bin", &[5]),
+    mixed("mix-picture", "picture.bin", &[7]),
+    mixed("mix-dictionary", "text.txt", &[4]),
+    mixed("mix-key", "trees.txt", &[4, 12]),
     golden("model-small", "text.txt", Method::Model, Some("small")),
     golden("model-tiny", "text.txt", Method::Model, Some("tiny")),
     golden("lm-tiny", "text.txt", Method::Lm, Some("tiny")),
@@ -101,19 +120,36 @@ fn blocks(mut rest: &[u8]) -> Vec<&[u8]> {
     found
 }
 
-/// The methods of a container's blocks.
-fn methods(container: &[u8]) -> BTreeSet<Method> {
+/// The methods of a container's blocks, and the layouts of those of method mix.
+fn methods_and_layouts(container: &[u8]) -> (BTreeSet<Method>, BTreeSet<u8>) {
     let header = ContainerHeader::parse(container).unwrap();
-    let blocks = blocks(&container[header.to_bytes().len()..]);
-    blocks
-        .iter()
-        .map(|block| Header::parse(block).unwrap().method)
-        .collect()
+    let (mut methods, mut layouts) = (BTreeSet::new(), BTreeSet::new());
+    for block in blocks(&container[header.to_bytes().len()..]) {
+        let method = Header::parse(block).unwrap().method;
+        methods.insert(method);
+        if method == Method::Mix {
+            layouts.insert(block[Header::LEN]);
+        }
+    }
+    (methods, layouts)
 }
+
+/// Blocks of method model behind other text, likewise. Their dictionary and their reference are these parts of
+/// `text.txt`, and each begins at one of these places.
+const MODEL_BEHIND: (&str, [usize; 3]) = ("model-behind.blocks", [2950, 3700, 3650]);
+/// What each of them is coded behind: a dictionary, a reference.
+const FRONTS: [(bool, bool); 3] = [(true, false), (false, true), (true, true)];
+const FRONT_PARTS: [std::ops::Range<usize>; 2] = [0..1600, 1600..3200];
+
+/// The payload of a block without its header, as the encoder takes such sound for rows of pixels: it, what it decodes
+/// to, and its layout.
+const PAYLOAD: (&str, &str, u8) = ("mix-byte-stereo.payload", "byte-stereo.bin", 6);
 
 /// Blocks in a row without a container, because no block of a container names a reference. What they decode to begins
 /// at these places of `text.txt`, and their reference is its head.
 const REFERRING: (&str, [usize; 4]) = ("mix-reference.blocks", [100, 1800, 3000, 4200]);
+/// Their layouts, without and with a dictionary.
+const REFERRING_LAYOUTS: [u8; 2] = [8, 9];
 /// Bytes of each of them.
 const BLOCK: usize = 1024;
 /// Bytes of the reference.
@@ -123,7 +159,9 @@ const REFERENCE: usize = 2048;
 fn golden_containers_decode() {
     for golden in ALL {
         let container = std::fs::read(path(&format!("{}.lmz", golden.name))).unwrap();
-        assert_eq!(methods(&container), BTreeSet::from([golden.method]), "{}", golden.name);
+        let (methods, layouts) = methods_and_layouts(&container);
+        assert_eq!(methods, BTreeSet::from([golden.method]), "{}", golden.name);
+        assert_eq!(layouts, golden.layouts.iter().copied().collect(), "{}", golden.name);
         let decoded = decode(&container).unwrap_or_else(|error| panic!("{}: {error}", golden.name));
         let content = std::fs::read(path(golden.content)).unwrap();
         assert!(decoded == content, "{} decodes to other bytes", golden.name);
@@ -149,7 +187,65 @@ fn golden_blocks_behind_a_reference_decode() {
             "the block of {start} decodes to other bytes"
         );
     }
-    assert_eq!(layouts, BTreeSet::from([8, 9]), "without and with a dictionary");
+    assert_eq!(layouts, BTreeSet::from(REFERRING_LAYOUTS));
+}
+
+fn tiny(text: &[u8]) -> Codec {
+    let gguf = builtin::find("tiny").unwrap().gguf.to_vec();
+    let model = load_bytes("builtin:tiny", gguf, EngineChoice::Exact, &LoadOptions::default()).unwrap();
+    let mut options = Options::default();
+    (options.model_worth, options.dictionaries) = (0, false);
+    let dictionary = text[FRONT_PARTS[0].clone()].to_vec();
+    Codec::with_dictionaries(Some(model), Arc::new(vec![dictionary]), options).unwrap()
+}
+
+#[test]
+fn golden_blocks_of_the_model_behind_other_text_decode() {
+    let (name, starts) = MODEL_BEHIND;
+    let text = std::fs::read(path("text.txt")).unwrap();
+    let file = std::fs::read(path(name)).unwrap();
+    let blocks = blocks(&file);
+    let codec = tiny(&text);
+    assert_eq!(blocks.len(), FRONTS.len());
+    for ((block, start), front) in blocks.into_iter().zip(starts).zip(FRONTS) {
+        let needs = Codec::needs(block).unwrap();
+        assert_eq!((needs.dictionary.is_some(), needs.reference.is_some()), front);
+        assert!(Header::parse(block).unwrap().is_behind);
+        let reference = &text[FRONT_PARTS[1].clone()];
+        let decoded = codec.decode_behind(block, Some(reference), &Stop::new()).unwrap();
+        assert!(
+            decoded == text[start..start + BLOCK],
+            "the block of {start} decodes to other bytes"
+        );
+    }
+}
+
+#[test]
+fn a_golden_payload_decodes() {
+    let (name, content, layout) = PAYLOAD;
+    let payload = std::fs::read(path(name)).unwrap();
+    let content = std::fs::read(path(content)).unwrap();
+    assert_eq!(payload[0], layout);
+    let decoded = mix::decode(&mut Predictor::new(), &payload, content.len(), &Stop::new()).unwrap();
+    assert!(decoded == content, "it decodes to other bytes");
+}
+
+/// Regression: layouts 2, 6, 10 and 11 had no golden container, and a change of them would have gone unnoticed.
+#[test]
+fn every_layout_has_a_golden_file() {
+    let format = include_str!("../../docs/FORMAT.md");
+    let (_, table) = format
+        .split_once("| bytes | layout | stride |\n|---|---|---|\n")
+        .unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    // "| 5, 6 | ..." and "| 4, then 4 bytes | ..."
+    let numbers = rows.flat_map(|row| {
+        let first = row.split('|').nth(1).unwrap();
+        first.split(',').map_while(|word| word.trim().parse::<u8>().ok())
+    });
+    let documented: BTreeSet<u8> = numbers.collect();
+    let golden = ALL.iter().flat_map(|golden| golden.layouts.iter().copied());
+    assert_eq!(documented, golden.chain(REFERRING_LAYOUTS).chain([PAYLOAD.2]).collect());
 }
 
 /// Writes the containers that are missing; those that are there stay as they are.
@@ -189,5 +285,34 @@ fn make() {
                 .unwrap()
         };
         std::fs::write(path(name), starts.map(block).concat()).unwrap();
+    }
+    let (name, starts) = MODEL_BEHIND;
+    if !path(name).exists() {
+        let text = std::fs::read(path("text.txt")).unwrap();
+        let [dictionary, reference] = FRONT_PARTS.map(|part| &text[part]);
+        let codec = tiny(&text);
+        let mut file = Vec::new();
+        for (start, (with_dictionary, with_reference)) in starts.into_iter().zip(FRONTS) {
+            let ids = [DictionaryId::of(dictionary)];
+            let dictionaries = if with_dictionary { &ids[..] } else { &[] };
+            let references = if with_reference { &[reference][..] } else { &[] };
+            let raw = &text[start..start + BLOCK];
+            let block = codec
+                .encode_behind(raw, dictionaries, references, &Stop::new())
+                .unwrap();
+            println!(
+                "{start}: {:?}, {:?}",
+                Header::parse(&block).unwrap(),
+                Codec::needs(&block)
+            );
+            file.extend(block);
+        }
+        std::fs::write(path(name), file).unwrap();
+    }
+    let (name, content, _) = PAYLOAD;
+    if !path(name).exists() {
+        let raw = std::fs::read(path(content)).unwrap();
+        let payload = mix::encode_as(&mut Predictor::new(), &raw, DataLayout::ByteSound(2), &Stop::new());
+        std::fs::write(path(name), payload.unwrap()).unwrap();
     }
 }

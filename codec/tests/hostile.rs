@@ -337,6 +337,7 @@ fn a_block_takes_what_its_documented_size_takes() {
                 version: Header::VERSION,
                 method,
                 lanes: u16::from(method == Method::Mix),
+                is_behind: false,
                 raw_len: MAX_BLOCK as u32,
                 payload_len: payload.len() as u32,
                 raw_crc: 1,

@@ -40,7 +40,7 @@ impl Needs {
     }
 
     /// The payload that names this.
-    fn payload(self, stream: &[u8]) -> Vec<u8> {
+    pub(super) fn payload(self, stream: &[u8]) -> Vec<u8> {
         let (id, digest) = (self.dictionary.map(|id| id.0), self.reference.map(|digest| digest.0));
         let layout = match (id, digest) {
             (_, None) => DataLayout::BEHIND_DICTIONARY,
@@ -56,7 +56,7 @@ impl Needs {
     }
 
     /// The reference that was given, if it is the one that is needed.
-    fn check<'a>(&self, given: Option<&'a [u8]>) -> Result<&'a [u8]> {
+    pub(super) fn check<'a>(&self, given: Option<&'a [u8]>) -> Result<&'a [u8]> {
         let Some(needed) = self.reference else { return Ok(&[]) };
         let given = given.ok_or(Error::MissingReference { needed })?;
         let found = ReferenceDigest::of(given);
@@ -406,6 +406,7 @@ mod tests {
                 version: Header::VERSION,
                 method: Method::Mix,
                 lanes: 1,
+                is_behind: false,
                 raw_len: len as u32,
                 payload_len: payload.len() as u32,
                 raw_crc: 0,

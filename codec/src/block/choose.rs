@@ -1,5 +1,7 @@
 //! Which method a block gets: what is tried, what pays, and the proof that it decodes.
 
+use super::behind::Needs;
+use super::behind_model::Behind;
 use super::codec::{Codec, fits, stored};
 use super::engine::builtin_candidates;
 use super::route::{self, Content};
@@ -61,9 +63,8 @@ impl Codec {
 
     /// Decodes a block as a reader will, and compares.
     fn verify(&self, block: &[u8], method: Method, raw: &[u8], references: &[&[u8]], stop: &Stop) -> Result<()> {
-        let needed = Self::needs(block)?.reference;
-        let reference = references.iter().find(|it| Some(ReferenceDigest::of(it)) == needed);
-        match self.decode_behind(block, reference.copied(), stop) {
+        let reference = named(references, Self::needs(block)?);
+        match self.decode_behind(block, reference, stop) {
             Ok(decoded) if decoded == raw => Ok(()),
             Ok(_) => Err(Error::Verification(format!(
                 "the {method} block decodes to other bytes"
@@ -106,51 +107,90 @@ impl Codec {
         if options.dictionaries {
             dictionaries.extend(builtin_candidates(raw));
         }
-        let mut mixed = None;
+        let mut mixed: Option<(usize, Needs)> = None;
         for method in self.candidates(raw) {
-            if let (Method::Model, Some(mixed)) = (method, mixed)
-                && !sample::model_may_gain(self.predicting(), options, raw, mixed, &dictionaries, stop)?
-            {
-                continue;
-            }
+            let fronts = match method {
+                Method::Model => self.fronts(raw, mixed, &dictionaries, stop)?,
+                _ => vec![Needs::default()],
+            };
             let lanes = self.predicting().lanes(method, raw.len(), options);
-            // A method that fails is left out. Another one stores the block.
-            let payload = match self.payload(method, raw, lanes, (&dictionaries, references), stop) {
-                Ok(payload) => payload,
-                Err(failed) => {
-                    warn(failed)?;
-                    continue;
+            for needs in fronts {
+                // A method that fails is left out. Another one stores the block.
+                let payload = match self.payload(method, raw, lanes, (&dictionaries, references, needs), stop) {
+                    Ok(payload) => payload,
+                    Err(failed) => {
+                        warn(failed)?;
+                        continue;
+                    }
+                };
+                if method == Method::Mix {
+                    let needs = Needs::parse(&payload).map_or(Needs::default(), |(needs, _)| needs);
+                    mixed = Some((payload.len(), needs));
                 }
-            };
-            if method == Method::Mix {
-                mixed = Some(payload.len());
-            }
-            let best = blocks.last().map_or(raw.len() + Header::LEN, |(block, _)| block.len());
-            // The language model is much slower than the mixer, so it has to save more than a byte.
-            let gain = match method {
-                Method::Model => raw.len() * options.model_worth as usize / 1024,
-                _ => 0,
-            };
-            if payload.len() + Header::LEN + gain < best {
-                blocks.push((self.assemble(raw, method, lanes, &payload), method));
+                let best = blocks.last().map_or(raw.len() + Header::LEN, |(block, _)| block.len());
+                // The language model is much slower than the mixer, so it has to save more than a byte.
+                let gain = match method {
+                    Method::Model => raw.len() * options.model_worth as usize / 1024,
+                    _ => 0,
+                };
+                if payload.len() + Header::LEN + gain < best {
+                    let block = match needs == Needs::default() {
+                        true => self.assemble(raw, method, lanes, &payload),
+                        false => self.assemble_behind(raw, lanes, &payload),
+                    };
+                    blocks.push((block, method));
+                }
             }
         }
         Ok(blocks)
     }
 
+    /// What the language model is tried behind, given what the adaptive models alone take and need: what suits them
+    /// suits them beside it. Empty if it is not worth a trial.
+    fn fronts(
+        &self,
+        raw: &[u8],
+        mixed: Option<(usize, Needs)>,
+        dictionaries: &[DictionaryId],
+        stop: &Stop,
+    ) -> Result<Vec<Needs>> {
+        let (options, alone) = (self.options(), Needs::default());
+        let Some((mixed, needs)) = mixed else {
+            return Ok(vec![alone]);
+        };
+        let mut needs = self.predicting().worth_for_model(needs);
+        if options.model_worth > 0 {
+            // Reading one block of the model would take as long as reading several.
+            needs.reference = None;
+        }
+        if !sample::model_may_gain(self.predicting(), options, (raw, mixed), needs, dictionaries, stop)? {
+            return Ok(Vec::new());
+        }
+        // It rarely does better alone. Where only size counts, see.
+        Ok(match needs != alone && options.model_worth == 0 {
+            true => vec![needs, alone],
+            false => vec![needs],
+        })
+    }
+
+    /// What a method makes of a block; `needs` is what method model is to be coded behind.
     fn payload(
         &self,
         method: Method,
         raw: &[u8],
         lanes: usize,
-        (dictionaries, references): (&[DictionaryId], &[&[u8]]),
+        (dictionaries, references, needs): (&[DictionaryId], &[&[u8]], Needs),
         stop: &Stop,
     ) -> Result<Vec<u8>> {
         let predicting = self.predicting();
-        if method != Method::Mix {
-            return predicting.encode(method, raw, lanes, stop);
+        match method {
+            Method::Mix => predicting.encode_mix(raw, dictionaries, references, stop),
+            Method::Model => {
+                let reference = named(references, needs).unwrap_or_default();
+                predicting.encode_model(raw, lanes, &Behind { needs, reference }, stop)
+            }
+            _ => predicting.encode(method, raw, lanes, stop),
         }
-        predicting.encode_mix(raw, dictionaries, references, stop)
     }
 
     /// The predicting methods worth their time.
@@ -167,6 +207,12 @@ impl Codec {
         let mix = options.mix.then_some(Method::Mix);
         mix.into_iter().chain(model.then_some(Method::Model)).collect()
     }
+}
+
+/// The reference that is needed, if it is one of these.
+fn named<'a>(references: &[&'a [u8]], needs: Needs) -> Option<&'a [u8]> {
+    let is_needed = |it: &&&[u8]| Some(ReferenceDigest::of(it)) == needs.reference;
+    references.iter().find(is_needed).copied()
 }
 
 /// Logs that a form of a block is not used.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::behind::Needs;
+use super::behind_model::unnamed;
 use super::engine::Predicting;
 use super::fingerprint::{self, Fingerprint};
 use super::{Header, Method, Options, zstd};
@@ -86,10 +87,14 @@ impl Codec {
     /// What a block needs besides a codec to be decoded.
     ///
     /// # Errors
-    /// Whatever [`Header::parse`] finds.
+    /// Whatever [`Header::parse`] finds; [`Error::Damaged`] if the block should name what it is coded behind and does
+    /// not.
     pub fn needs(block: &[u8]) -> Result<Needs> {
         let header = Header::parse(block)?;
         let payload = block.get(Header::LEN..).unwrap_or_default();
+        if header.is_behind {
+            return Needs::parse(payload).map(|(needs, _)| needs).ok_or_else(unnamed);
+        }
         let named = Needs::parse(payload).filter(|_| header.method == Method::Mix);
         Ok(named.map(|(needs, _)| needs).unwrap_or_default())
     }
@@ -151,6 +156,9 @@ impl Codec {
         self.check_params(header)?;
         let (len, lanes) = (header.raw_len as usize, usize::from(header.lanes));
         let predicting = self.predicting();
+        if header.is_behind {
+            return predicting.decode_model_behind(payload, len, lanes, reference, stop);
+        }
         predicting.decode(header.method, payload, len, lanes, reference, stop)
     }
 
@@ -191,7 +199,12 @@ impl Codec {
     }
 
     pub(super) fn assemble(&self, raw: &[u8], method: Method, lanes: usize, payload: &[u8]) -> Vec<u8> {
-        assemble(raw, method, lanes, self.params(method), payload)
+        assemble(raw, (method, false), lanes, self.params(method), payload)
+    }
+
+    /// A block of method model whose payload names what it is coded behind.
+    pub(super) fn assemble_behind(&self, raw: &[u8], lanes: usize, payload: &[u8]) -> Vec<u8> {
+        assemble(raw, (Method::Model, true), lanes, self.params(Method::Model), payload)
     }
 }
 
@@ -252,16 +265,18 @@ pub(super) fn fits(raw: &[u8]) -> Result<()> {
 }
 
 pub(super) fn stored(raw: &[u8]) -> Vec<u8> {
-    assemble(raw, Method::Raw, 0, [0; 8], raw)
+    assemble(raw, (Method::Raw, false), 0, [0; 8], raw)
 }
 
-fn assemble(raw: &[u8], method: Method, lanes: usize, params: [u8; 8], payload: &[u8]) -> Vec<u8> {
+/// `is_behind`: as [`Header::is_behind`].
+fn assemble(raw: &[u8], (method, is_behind): (Method, bool), lanes: usize, params: [u8; 8], payload: &[u8]) -> Vec<u8> {
     // Lengths are at most MAX_BLOCK and lanes at most MAX_LANES: `fits` and `Options::check` saw to it.
     let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     let header = Header {
         version: Header::VERSION,
         method,
         lanes: u16::try_from(lanes).unwrap_or(u16::MAX),
+        is_behind,
         raw_len: len(raw),
         payload_len: len(payload),
         raw_crc: crc32fast::hash(raw),

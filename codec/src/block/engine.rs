@@ -11,8 +11,8 @@ use super::{Method, Options};
 use crate::dictionary::{DictionaryId, DictionarySource, builtin};
 use crate::entropy::frequencies;
 use crate::entropy::range_coder::{Decoder, Encoder};
-use crate::entropy::token_tree::Passthrough;
-use crate::mix::{self, Predictor, WarmState};
+use crate::entropy::token_tree::{Passthrough, TokenTree};
+use crate::mix::{self, Combined, Predictor, WarmState};
 use crate::model::{Lanes, LanguageModel};
 use crate::{Error, Result, Stop};
 
@@ -24,10 +24,21 @@ pub(super) struct Predicting {
     mixers: Arc<Pool<(), Predictor>>,
     dictionaries: Arc<Dictionaries>,
     /// The dictionary that a container is of itself.
-    key: Option<(DictionaryId, Arc<WarmState>)>,
+    key: Option<Key>,
     /// By number of the method.
     params: [[u8; 8]; Method::ALL.len()],
 }
+
+#[derive(Clone)]
+struct Key {
+    id: DictionaryId,
+    warm: Arc<WarmState>,
+    /// SHA-256 of its text.
+    digest: [u8; 32],
+}
+
+/// Has a mixer learn what a block is coded behind, given the decisions of the vocabulary and the lengths of the lanes.
+pub(super) type Start<'s> = dyn for<'a> Fn(&TokenTree, &'a mut Predictor, &[usize]) -> Result<Combined<'a>> + 's;
 
 struct State {
     lanes: Box<dyn Lanes>,
@@ -53,27 +64,41 @@ impl Predicting {
 
     /// The same, which also knows this dictionary.
     pub(super) fn with_key(&self, id: DictionaryId, warm: Arc<WarmState>) -> Predicting {
+        let digest = Sha256::digest(warm.text()).into();
         Predicting {
-            key: Some((id, warm)),
+            key: Some(Key { id, warm, digest }),
             ..self.clone()
         }
     }
 
     /// The dictionary that a container is of itself.
     pub(super) fn key(&self) -> Option<DictionaryId> {
-        self.key.as_ref().map(|(id, _)| *id)
+        self.key.as_ref().map(|key| key.id)
     }
 
     /// The state after it.
     pub(super) fn key_state(&self) -> Option<&WarmState> {
-        self.key.as_ref().map(|(_, warm)| &**warm)
+        self.key.as_ref().map(|key| &*key.warm)
     }
 
     /// The state after a dictionary. `predictor` learns it if that was not done yet.
     pub(super) fn warm(&self, id: DictionaryId, predictor: &mut Predictor, stop: &Stop) -> Result<Arc<WarmState>> {
         match &self.key {
-            Some((key, warm)) if *key == id => Ok(Arc::clone(warm)),
+            Some(key) if key.id == id => Ok(Arc::clone(&key.warm)),
             _ => self.dictionaries.state(id, predictor, stop),
+        }
+    }
+
+    /// The state after a dictionary that is not built in, which `learn` makes of its text token by token if that was
+    /// not done yet.
+    pub(super) fn warm_tokens(
+        &self,
+        id: DictionaryId,
+        learn: impl FnOnce(&[u8]) -> Result<WarmState>,
+    ) -> Result<Arc<WarmState>> {
+        match &self.key {
+            Some(key) if key.id == id => self.dictionaries.of_tokens_of(key.digest, || learn(key.warm.text())),
+            _ => self.dictionaries.of_tokens(id, learn),
         }
     }
 
@@ -111,9 +136,20 @@ impl Predicting {
         if method == Method::Mix {
             return self.with_mixer(|mixer| mix::encode(mixer, raw, stop));
         }
+        self.encode_run(method, raw, lanes, None, stop)
+    }
+
+    pub(super) fn encode_run(
+        &self,
+        method: Method,
+        raw: &[u8],
+        lanes: usize,
+        behind: Option<&Start<'_>>,
+        stop: &Stop,
+    ) -> Result<Vec<u8>> {
         let tokens = tokenize(self.loaded(method)?, raw, lanes)?;
         let mut encoder = Encoder::new(Vec::with_capacity(raw.len() / 4));
-        self.run(method, raw.len(), lanes, Some(&tokens), &mut encoder, stop)?;
+        self.run((method, raw.len(), lanes), behind, Some(&tokens), &mut encoder, stop)?;
         Ok(encoder.finish())
     }
 
@@ -129,9 +165,20 @@ impl Predicting {
         if method == Method::Mix {
             return self.decode_mix(payload, len, reference, stop);
         }
+        self.decode_run((method, len, lanes), None, payload, stop)
+    }
+
+    /// Decodes with a language model. What to decode is given by its method, its length in bytes, and its lanes.
+    pub(super) fn decode_run(
+        &self,
+        what: (Method, usize, usize),
+        behind: Option<&Start<'_>>,
+        stream: &[u8],
+        stop: &Stop,
+    ) -> Result<Vec<u8>> {
         // The length in the header is checked by then, so a lane cannot grow beyond a block.
-        let mut decoder = Decoder::new(payload);
-        let raw = self.run(method, len, lanes, None, &mut decoder, stop)?;
+        let mut decoder = Decoder::new(stream);
+        let raw = self.run(what, behind, None, &mut decoder, stop)?;
         let ended = decoder.finish();
         ended.map_err(|error| Error::damaged("block", error.to_string()))?;
         Ok(raw)
@@ -156,16 +203,15 @@ impl Predicting {
         )
     }
 
-    fn loaded(&self, method: Method) -> Result<&dyn LanguageModel> {
+    pub(super) fn loaded(&self, method: Method) -> Result<&dyn LanguageModel> {
         let missing = || Error::InvalidOption(format!("method {method} needs a language model, none is loaded"));
         self.model.as_deref().ok_or_else(missing)
     }
 
     fn run<S: Side>(
         &self,
-        method: Method,
-        len: usize,
-        lanes: usize,
+        (method, len, lanes): (Method, usize, usize),
+        behind: Option<&Start<'_>>,
         known: Option<&[Vec<crate::model::Token>]>,
         side: &mut S,
         stop: &Stop,
@@ -188,9 +234,16 @@ impl Predicting {
             if method == Method::Lm {
                 return code(&job, tables, state.as_mut(), side, &mut Passthrough);
             }
-            self.with_mixer(|mixer| {
-                mixer.reset(&lane_lens(len, lanes), true);
-                code(&job, tables, state.as_mut(), side, mixer)
+            let lens = lane_lens(len, lanes);
+            self.with_mixer(|mixer| match behind {
+                None => {
+                    mixer.reset(&lens, true);
+                    code(&job, tables, state.as_mut(), side, mixer)
+                }
+                Some(behind) => {
+                    let mut combined = behind(&tables.tree, mixer, &lens)?;
+                    code(&job, tables, state.as_mut(), side, &mut combined)
+                }
             })
         })
     }

@@ -60,6 +60,8 @@ pub struct Header {
     pub method: Method,
     /// Sequences predicted side by side; 0 for raw and zstd.
     pub lanes: u16,
+    /// Whether the payload of method model begins with what it is coded behind.
+    pub is_behind: bool,
     /// Bytes that the block decodes to, at most [`MAX_BLOCK`].
     pub raw_len: u32,
     /// Bytes that follow the header.
@@ -80,6 +82,8 @@ impl Header {
     /// The most lanes a block can have. Each costs memory whoever decodes it: none has more than the engines are best
     /// with.
     pub const MAX_LANES: usize = 16;
+    /// The bit of the byte of lanes that says [`is_behind`](Self::is_behind).
+    const BEHIND: u8 = 0x80;
 
     /// The header at the start of `block`.
     ///
@@ -149,7 +153,8 @@ impl Header {
         let header = Header {
             version,
             method,
-            lanes: u16::from(lanes),
+            lanes: u16::from(lanes & !Header::BEHIND),
+            is_behind: lanes & Header::BEHIND != 0,
             raw_len: u32::from_le_bytes([r0, r1, r2, 0]),
             payload_len: u32::from_le_bytes([p0, p1, p2, 0]),
             raw_crc: u32::from_le_bytes([c0, c1, c2, c3]),
@@ -162,9 +167,10 @@ impl Header {
     /// The bytes of this header.
     pub fn to_bytes(&self) -> [u8; Header::LEN] {
         let mut out = [0; Header::LEN];
+        let lanes = self.lanes.to_le_bytes()[0] | if self.is_behind { Header::BEHIND } else { 0 };
         let fields = MAGIC
             .into_iter()
-            .chain([self.version << 4 | self.method as u8, self.lanes.to_le_bytes()[0]])
+            .chain([self.version << 4 | self.method as u8, lanes])
             .chain(self.raw_len.to_le_bytes().into_iter().take(3))
             .chain(self.payload_len.to_le_bytes().into_iter().take(3))
             .chain(self.raw_crc.to_le_bytes())
@@ -191,6 +197,9 @@ impl Header {
                 self.raw_len, self.payload_len
             ));
         }
+        if self.is_behind && self.method != Method::Model {
+            return damaged(format!("method {} behind a front of method model", self.method));
+        }
         let possible = match self.method {
             Method::Mix => self.lanes == 1,
             _ => coded == (self.lanes > 0) && usize::from(self.lanes) <= Header::MAX_LANES,
@@ -215,6 +224,7 @@ mod tests {
         version: 1,
         method: Method::Model,
         lanes: 16,
+        is_behind: false,
         raw_len: 65536,
         payload_len: 0,
         raw_crc: 0xdead_beef,
@@ -223,7 +233,10 @@ mod tests {
 
     #[test]
     fn survives_a_round_trip() {
-        assert_eq!(Header::parse(&SAMPLE.to_bytes()).unwrap(), SAMPLE);
+        for is_behind in [false, true] {
+            let header = Header { is_behind, ..SAMPLE };
+            assert_eq!(Header::parse(&header.to_bytes()).unwrap(), header);
+        }
     }
 
     #[test]
@@ -262,6 +275,11 @@ mod tests {
             },
             Header {
                 method: Method::Zstd,
+                ..SAMPLE
+            },
+            Header {
+                method: Method::Lm,
+                is_behind: true,
                 ..SAMPLE
             },
             Header {

@@ -168,4 +168,54 @@ mod tests {
                 .is_damage()
         );
     }
+
+    /// The language model learns from the key, too, and containers whose keys have one id are told apart.
+    #[test]
+    fn blocks_of_the_language_model_are_coded_behind_a_key() {
+        use crate::model::{EngineChoice, LoadOptions, builtin, load_bytes};
+
+        const BLOCK: usize = 4096;
+
+        let gguf = builtin::find("tiny").unwrap().gguf.to_vec();
+        let model = load_bytes("tiny", gguf, EngineChoice::Exact, &LoadOptions::default()).unwrap();
+        let codec = Codec::new(
+            Some(model),
+            Options {
+                model_worth: 0,
+                dictionaries: false,
+                ..Options::default()
+            },
+        )
+        .unwrap();
+        let text = concat!(
+            include_str!("../mix/predictor.rs"),
+            include_str!("../mix/context_models.rs"),
+            include_str!("../mix/neighbours.rs"),
+        );
+        let key = &text.as_bytes()[..4 * BLOCK];
+        let mut coder = KeyCoder::new(1, key.len()).unwrap();
+        let first = coder.encode(&codec, key, &Stop::new()).unwrap().unwrap();
+        let behind = coder.finish(&codec).unwrap();
+        let raw = &text.as_bytes()[7 * BLOCK..8 * BLOCK];
+        let block = behind.encode(raw, &Stop::new()).unwrap();
+        let header = Header::parse(&block).unwrap();
+        assert!(header.is_behind && header.method == Method::Model, "{header:?}");
+        assert!(block.len() < codec.encode(raw, &Stop::new()).unwrap().len());
+
+        // One codec serves many containers. Another key was learned by it before.
+        let other = &text.as_bytes()[3 * BLOCK..7 * BLOCK];
+        let mut decoder = KeyCoder::new(1, other.len()).unwrap();
+        let of_other = decoder.encode(&codec, other, &Stop::new()).unwrap().unwrap();
+        let mut reader = KeyCoder::new(1, other.len()).unwrap();
+        reader.decode(&codec, &of_other, &Stop::new()).unwrap();
+        let id = behind.predicting().key().unwrap();
+        let mistaken = reader.finish_with(&codec, |_| id).unwrap();
+        assert!(mistaken.decode(&block, &Stop::new()).unwrap_err().is_damage());
+        let mut reader = KeyCoder::new(1, key.len()).unwrap();
+        reader.decode(&codec, &first, &Stop::new()).unwrap();
+        assert_eq!(
+            reader.finish(&codec).unwrap().decode(&block, &Stop::new()).unwrap(),
+            raw
+        );
+    }
 }

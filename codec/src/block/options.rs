@@ -20,7 +20,8 @@ pub struct Options {
     /// Dictionaries of the codec's source that are tried on every block, besides the built-in ones.
     pub try_dictionaries: Vec<DictionaryId>,
     /// The most bytes that the states after dictionaries of the codec's source may take together. Each takes about 20
-    /// times its text. Those after built-in dictionaries are shared by all codecs and take at most 64 MiB.
+    /// times its text, and with a language model there may be two of a dictionary. Those after built-in dictionaries
+    /// are shared by all codecs and take at most 64 MiB.
     pub most_warm_bytes: usize,
     /// Use the language model alone ([`Method::Lm`](crate::Method::Lm)) instead of mixing: to measure models.
     pub lm_only: bool,

@@ -1,5 +1,7 @@
 //! What a part of a block says about all of it, so that what will not be used is not computed.
 
+use super::behind::Needs;
+use super::behind_model::Behind;
 use super::engine::Predicting;
 use super::{Method, Options, route};
 use crate::dictionary::DictionaryId;
@@ -21,12 +23,12 @@ pub(super) fn mix_gains(predicting: &Predicting, raw: &[u8], stop: &Stop) -> Res
 }
 
 /// Whether the language model may gain what is asked of it, by the start of each lane. `mixed` is what the adaptive
-/// models alone made of the whole block.
+/// models alone made of the whole block, and `needs` what it would be coded behind.
 pub(super) fn model_may_gain(
     predicting: &Predicting,
     options: &Options,
-    raw: &[u8],
-    mixed: usize,
+    (raw, mixed): (&[u8], usize),
+    needs: Needs,
     dictionaries: &[DictionaryId],
     stop: &Stop,
 ) -> Result<bool> {
@@ -41,7 +43,8 @@ pub(super) fn model_may_gain(
     let lanes = predicting.lanes(Method::Model, raw.len(), options);
     let sample = route::pieces(raw, lanes, raw.len() / MODEL_PART / lanes);
     let mix = predicting.encode_mix(&sample, dictionaries, &[], stop)?;
-    let model = predicting.encode(Method::Model, &sample, lanes, stop)?;
+    // A reference belongs to the whole block, and where one is allowed there is no sample.
+    let model = predicting.encode_model(&sample, lanes, &Behind { needs, reference: &[] }, stop)?;
     let (mix, model) = (share(mix.len(), sample.len()), share(model.len(), sample.len()));
     Ok(promises(model, mix, share(mixed, raw.len()), worth))
 }

@@ -10,6 +10,17 @@ use crate::dictionary::{self, DictionaryId, DictionarySource, builtin};
 use crate::mix::{Predictor, WarmState};
 use crate::{Error, Result, Stop};
 
+/// Which state it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+enum StateKey {
+    /// That after a dictionary of the source, or a built-in one.
+    Bytes(DictionaryId),
+    /// The same, learned token by token.
+    Tokens(DictionaryId),
+    /// That after a text with this SHA-256, likewise.
+    TokensOf([u8; 32]),
+}
+
 /// A state that is being learned, or was.
 #[derive(Default)]
 struct Slot {
@@ -30,7 +41,7 @@ struct Kept {
 
 /// Warm states by dictionary. The one unused for longest is evicted first.
 struct WarmStates {
-    kept: Mutex<LruCache<DictionaryId, Kept>>,
+    kept: Mutex<LruCache<StateKey, Kept>>,
     /// The most bytes that all states together may take, not counting those in use by a thread after they were evicted.
     most_bytes: usize,
     patience: Duration,
@@ -63,13 +74,36 @@ impl Dictionaries {
     /// The state after a dictionary. `predictor` learns it if no thread has yet.
     pub(super) fn state(&self, id: DictionaryId, predictor: &mut Predictor, stop: &Stop) -> Result<Arc<WarmState>> {
         if let Some(entry) = builtin::find(id) {
-            return BUILTIN_STATES.get(id, || entry.learn(predictor, stop));
+            return BUILTIN_STATES.get(StateKey::Bytes(id), || entry.learn(predictor, stop));
         }
-        self.states.get(id, || {
-            let text = self.source.text(id)?.ok_or(Error::MissingDictionary { id })?;
-            dictionary::check(id, &text)?;
-            WarmState::learn(predictor, &text, stop)
+        self.states.get(StateKey::Bytes(id), || {
+            WarmState::learn(predictor, &self.text(id)?, stop)
         })
+    }
+
+    /// The state after a dictionary of the source that `learn` makes of its text token by token, if no thread has yet.
+    pub(super) fn of_tokens(
+        &self,
+        id: DictionaryId,
+        learn: impl FnOnce(&[u8]) -> Result<WarmState>,
+    ) -> Result<Arc<WarmState>> {
+        self.states.get(StateKey::Tokens(id), || learn(&self.text(id)?))
+    }
+
+    /// The same after a text that is not the source's. Many containers may have keys with one id, so it is known by all
+    /// of its SHA-256.
+    pub(super) fn of_tokens_of(
+        &self,
+        digest: [u8; 32],
+        learn: impl FnOnce() -> Result<WarmState>,
+    ) -> Result<Arc<WarmState>> {
+        self.states.get(StateKey::TokensOf(digest), learn)
+    }
+
+    fn text(&self, id: DictionaryId) -> Result<Vec<u8>> {
+        let text = self.source.text(id)?.ok_or(Error::MissingDictionary { id })?;
+        dictionary::check(id, &text)?;
+        Ok(text)
     }
 }
 
@@ -83,7 +117,7 @@ impl WarmStates {
     }
 
     /// The state of this id, learned if it is not there.
-    fn get(&self, id: DictionaryId, learn: impl FnOnce() -> Result<WarmState>) -> Result<Arc<WarmState>> {
+    fn get(&self, id: StateKey, learn: impl FnOnce() -> Result<WarmState>) -> Result<Arc<WarmState>> {
         let new = || Kept {
             slot: Arc::default(),
             bytes: 0,
@@ -116,7 +150,7 @@ impl WarmStates {
     }
 
     /// Counts a state that was learned, and evicts those unused for longest until the others fit.
-    fn keep(&self, id: DictionaryId, slot: &Arc<Slot>, bytes: usize) {
+    fn keep(&self, id: StateKey, slot: &Arc<Slot>, bytes: usize) {
         let mut kept = self.kept.lock();
         if let Some(entry) = kept.peek_mut(&id).filter(|entry| Arc::ptr_eq(&entry.slot, slot)) {
             entry.bytes = bytes;
@@ -141,7 +175,7 @@ impl WarmStates {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -231,6 +265,29 @@ mod tests {
         assert_eq!(source.1.load(Ordering::Relaxed), before, "the newest is kept");
         dictionaries.state(ids[0], &mut predictor, &Stop::new()).unwrap();
         assert_eq!(source.1.load(Ordering::Relaxed), before + 1, "the oldest was evicted");
+    }
+
+    /// Regression: two containers had keys with one id, and blocks of one were decoded behind the key of the other.
+    #[test]
+    fn states_of_tokens_are_told_apart_from_those_of_bytes_and_of_other_texts() {
+        let (source, ids) = source(1);
+        let dictionaries = Dictionaries::new(source, usize::MAX);
+        let mut predictor = Predictor::new();
+        let mut learn = |text: &[u8]| WarmState::learn(&mut predictor, text, &Stop::new());
+        let tokens = dictionaries.of_tokens(ids[0], &mut learn).unwrap();
+        let one = dictionaries.of_tokens_of([1; 32], || learn(b"one key")).unwrap();
+        let other = dictionaries.of_tokens_of([2; 32], || learn(b"another key")).unwrap();
+        let bytes = dictionaries.state(ids[0], &mut Predictor::new(), &Stop::new()).unwrap();
+        assert!(!Arc::ptr_eq(&tokens, &bytes));
+        assert_eq!((one.text(), other.text()), (&b"one key"[..], &b"another key"[..]));
+        // All of them share one bound.
+        let sum = [&tokens, &one, &other, &bytes]
+            .map(|state| state.bytes())
+            .iter()
+            .sum::<usize>();
+        assert_eq!(dictionaries.warm_bytes(), sum);
+        let again = dictionaries.of_tokens_of([1; 32], || panic!("it is kept")).unwrap();
+        assert!(Arc::ptr_eq(&one, &again));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! What is known of the block under way.
 
 use super::context::Lane;
+use super::numerals::Columns;
 
 /// The bytes of a block and its lanes.
 pub(super) struct Block {
     /// The dictionary and then the lanes. Bytes that are not known yet are zero.
     pub(super) bytes: Vec<u8>,
     pub(super) lanes: Vec<Lane>,
+    /// Numerals of each lane.
+    pub(super) columns: Vec<Columns>,
     /// Distance to the byte above, 0 in text.
     pub(super) stride: u32,
 }
@@ -47,6 +50,7 @@ impl Block {
         Block {
             bytes: Vec::new(),
             lanes: Vec::new(),
+            columns: Vec::new(),
             stride: 0,
         }
     }
@@ -59,6 +63,8 @@ impl Block {
         // Zeros stand for bytes that are not known yet. Nothing may read them before both sides know them.
         self.bytes.resize(self.bytes.len() + lens.iter().sum::<usize>(), 0);
         self.lanes.clear();
+        self.columns.clear();
+        self.columns.resize(lens.len(), Columns::NONE);
         for &len in lens {
             self.lanes.push(Lane::new(start));
             start += len as u32;
@@ -79,10 +85,13 @@ impl Block {
     /// Appends a byte to a lane.
     #[inline(always)]
     pub(super) fn push(&mut self, lane: usize, byte: u8) {
-        let lane = &mut self.lanes[lane];
-        if let Some(to) = self.bytes.get_mut(lane.at as usize) {
+        let (lane, columns) = (&mut self.lanes[lane], &mut self.columns[lane]);
+        let place = lane.at;
+        if let Some(keys) = lane.push(byte, &self.bytes, columns) {
+            columns.enter(keys, place);
+        }
+        if let Some(to) = self.bytes.get_mut(place as usize) {
             *to = byte;
         }
-        lane.push(byte);
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::byte_coder::{code_bytes, damaged};
 use super::{DataLayout, Front, Predictor, data_layout};
 use crate::entropy::range_coder::{Decoder, Encoder, StreamEnd};
-use crate::{Result, Stop};
+use crate::{Error, Result, Stop};
 
 /// Bytes on which layouts are tried, at least, and their share of a large block: some layouts learn more slowly.
 const TRIAL: usize = 16384;
@@ -49,7 +49,7 @@ fn trial(predictor: &mut Predictor, raw: &[u8], stop: &Stop) -> Result<(DataLayo
     let mut best: Option<(DataLayout, Vec<u8>)> = None;
     for layout in candidates {
         let most = best.as_ref().map_or(usize::MAX, |(_, payload)| payload.len());
-        if let Some(payload) = encode_below(predictor, sample, layout.from(start), most, stop)? {
+        if let Some(payload) = encode_below(predictor, sample, layout.from(start, sample.len()), most, stop)? {
             best = Some((layout, payload));
         }
     }
@@ -102,8 +102,11 @@ fn below(
 /// A coder at the start of a block, `predictor` with it, and the bytes in the order in which they are coded.
 fn begin<'a>(predictor: &mut Predictor, raw: &'a [u8], layout: DataLayout) -> (Encoder, Cow<'a, [u8]>) {
     let layout = layout.checked();
-    let bytes = layout.forward(raw);
-    predictor.reset_as(&[raw.len()], false, layout);
+    let (layout, bytes) = match layout.forward(raw) {
+        Some(bytes) => (layout, bytes),
+        None => (DataLayout::Plain, Cow::Borrowed(raw)),
+    };
+    predictor.reset_as(&[bytes.len()], false, layout);
     (Encoder::new(layout.to_bytes()), bytes)
 }
 
@@ -130,9 +133,12 @@ pub fn decode(predictor: &mut Predictor, payload: &[u8], len: usize, stop: &Stop
             needed: payload.len() + 1,
         }));
     };
-    predictor.reset_as(&[len], false, layout);
+    let Some(coded_len) = layout.coded_len(len) else {
+        return Err(Error::damaged("block", "it is shorter than its layout says"));
+    };
+    predictor.reset_as(&[coded_len], false, layout);
     let mut coder = Decoder::new(stream);
-    code_bytes(predictor, &mut coder, &[], len, stop)?;
+    code_bytes(predictor, &mut coder, &[], coded_len, stop)?;
     coder.finish().map_err(damaged)?;
     Ok(layout.inverse(predictor.take()))
 }

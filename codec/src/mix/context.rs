@@ -2,10 +2,11 @@
 
 use super::layout::{CONTEXTS, salt};
 use super::math::{context_hash, hash};
+use super::numerals::{Columns, KEYS, Numeral};
 use crate::simd::WAYS;
 
 /// One lane: a run of the block's bytes, predicted in order.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Lane {
     /// First byte and the next byte to be predicted, as places in the block.
     pub(super) start: u32,
@@ -23,6 +24,8 @@ pub(super) struct Lane {
     line_before: u32,
     /// Number of the field in its line.
     field: u32,
+    /// The numeral under way.
+    pub(super) numeral: Numeral,
     /// Bytes of the language model's token so far, and hashes of it and of the token before.
     pub(super) token_len: u32,
     pub(super) token: u64,
@@ -34,10 +37,26 @@ impl Lane {
         Lane {
             start,
             at: start,
+            last: 0,
+            long: 0,
+            word: 0,
+            word_before: 0,
+            word_before2: 0,
             line: start,
             line_before: start,
-            ..Lane::default()
+            field: 0,
+            numeral: Numeral::NONE,
+            token_len: 0,
+            token: 0,
+            token_before: 0,
         }
+    }
+
+    /// The columns of a numeral that the next byte begins.
+    #[inline(always)]
+    fn columns(&self) -> [u8; KEYS] {
+        let word = if self.word != 0 { self.word } else { self.word_before };
+        Columns::keys(self.last, word, self.field)
     }
 
     /// The byte in the line before that is in this column, 0 if that line is shorter.
@@ -53,9 +72,14 @@ impl Lane {
         u64::from(self.at - self.start) * 8 + u64::from(of_byte)
     }
 
-    /// Appends a byte.
+    /// Appends a byte, and gives the columns of a numeral that it begins. `columns`: those of this lane.
     #[inline(always)]
-    pub(super) fn push(&mut self, byte: u8) {
+    pub(super) fn push(&mut self, byte: u8, block: &[u8], columns: &Columns) -> Option<[u8; KEYS]> {
+        let began = self.numeral.begins_with(byte).then(|| self.columns());
+        if let Some(keys) = began {
+            self.numeral.begin(columns.above(keys));
+        }
+        self.numeral.push(byte, block);
         self.at += 1;
         self.token_len += 1;
         self.token = self.token << 8 ^ self.token >> 56 ^ u64::from(byte);
@@ -77,6 +101,7 @@ impl Lane {
             b',' | b'\t' | b' ' | b'"' | b':' | b';' => self.field += 1,
             _ => {}
         }
+        began
     }
 
     /// A token of the language model is complete.
@@ -84,6 +109,11 @@ impl Lane {
         self.token_before = hash(self.token, u64::from(self.token_len));
         self.token = 0;
         self.token_len = 0;
+    }
+
+    /// What comes next is the first token.
+    pub(super) fn start_tokens(&mut self) {
+        (self.token, self.token_len, self.token_before) = (0, 0, 0);
     }
 
     /// The byte `distance` before the next one, 0 before the start.
@@ -106,17 +136,13 @@ impl Lane {
         let contexts: [u64; CONTEXTS] = if stride == 0 {
             let above = u64::from(self.above(block));
             let field = u64::from(self.field);
-            [
-                0,
-                o1,
-                o2,
-                o3,
-                last & 0xFFFF_FFFF,
+            let place = above | o1 << 8 | field << 16;
+            let [a, b, c] = self.numeral.contexts(block, o1).unwrap_or([
                 self.word ^ self.word_before2.rotate_left(20) ^ o1 << 56,
                 self.word ^ o1 << 56,
-                above | o1 << 8 | field << 16,
                 above | o2 << 8,
-            ]
+            ]);
+            [0, o1, o2, o3, last & 0xFFFF_FFFF, a, b, place, c]
         } else {
             let column = u64::from((self.at - self.start) % stride);
             let above = self.back(block, stride);

@@ -88,11 +88,11 @@ impl ContextModels {
         self.start(lanes);
     }
 
-    /// Starts one lane with what a dictionary left behind, in a table of at least 2^`log2_lines` lines.
-    pub(super) fn reset_warm(&mut self, warm: &WarmContexts, log2_lines: u32) {
+    /// Starts with what a dictionary left behind, in a table of at least 2^`log2_lines` lines.
+    pub(super) fn reset_warm(&mut self, warm: &WarmContexts, log2_lines: u32, lanes: usize) {
         self.table.copy_from(&warm.table, log2_lines);
         self.maps.copy_from(&warm.maps);
-        self.start(1);
+        self.start(lanes);
     }
 
     fn start(&mut self, lanes: usize) {
@@ -218,7 +218,7 @@ impl ContextModels {
             let me = &block.lanes[lane];
             let at = me.at as usize;
             let mut then = me.clone();
-            then.push(partial as u8);
+            then.push(partial as u8, &block.bytes, &block.columns[lane]);
             // Behind the last byte of the block there is nothing to foresee.
             if then.at as usize >= block.bytes.len() {
                 return;

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::form::Form;
+use super::quantized::Quantized;
 use super::wide_sound::{self, WideSound};
-use super::{numbers, sound};
+use super::{numbers, quantized_find, sound};
 
 /// How the bytes of a block lie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -22,6 +23,8 @@ pub enum DataLayout {
     ByteSound(u8),
     /// Samples of 24 or 32 bits.
     WideSound(WideSound),
+    /// Samples of 32 bits that are multiples of a step.
+    Quantized(Quantized),
     /// Rows of pixels of this many bytes (1 to 4), and bytes of a row.
     Picture(u8, u16),
 }
@@ -56,6 +59,8 @@ impl DataLayout {
     pub const KEY: u8 = 12;
     /// What the first byte of a payload is if the block is sound of 24 or 32 bits.
     const WIDE_SOUND: u8 = 13;
+    /// What the first byte of a payload is if the block's samples are multiples of a step.
+    const QUANTIZED: u8 = 14;
 
     /// What to code in front of the stream.
     pub(super) fn to_bytes(self) -> Vec<u8> {
@@ -66,6 +71,7 @@ impl DataLayout {
             DataLayout::ByteSound(channels) => vec![channels.saturating_add(4)],
             DataLayout::BigEndianSound(channels) => vec![channels.saturating_add(9)],
             DataLayout::WideSound(wide) => [&[Self::WIDE_SOUND][..], &wide.to_bytes()].concat(),
+            DataLayout::Quantized(quantized) => [&[Self::QUANTIZED][..], &quantized.to_bytes()].concat(),
             DataLayout::Picture(channels, row) => [&[7, channels][..], &row.to_le_bytes()].concat(),
         }
     }
@@ -83,6 +89,9 @@ impl DataLayout {
             [code @ 10..=11, rest @ ..] => Some((DataLayout::BigEndianSound(code - 9), rest)),
             [Self::WIDE_SOUND, code, before, rest @ ..] => {
                 WideSound::parse(*code, *before).map(|wide| (DataLayout::WideSound(wide), rest))
+            }
+            [Self::QUANTIZED, head @ ..] => {
+                Quantized::parse(head).map(|(quantized, rest)| (DataLayout::Quantized(quantized), rest))
             }
             [7, channels @ 1..=4, low, high, rest @ ..] => match u16::from_le_bytes([*low, *high]) {
                 row if row > u16::from(*channels) => Some((DataLayout::Picture(*channels, row), rest)),
@@ -117,7 +126,8 @@ impl DataLayout {
             DataLayout::Plain => 0,
             DataLayout::Records(len) => u32::from(len),
             DataLayout::Sound(_) | DataLayout::BigEndianSound(_) => 0,
-            DataLayout::ByteSound(_) | DataLayout::WideSound(_) | DataLayout::Picture(..) => 0,
+            DataLayout::ByteSound(_) | DataLayout::WideSound(_) | DataLayout::Quantized(_) => 0,
+            DataLayout::Picture(..) => 0,
         }
     }
 
@@ -129,6 +139,7 @@ impl DataLayout {
             DataLayout::ByteSound(channels) => (8, channels, 0),
             DataLayout::Picture(channels, row) => (8, channels, row),
             DataLayout::WideSound(wide) => return Some(wide.form()),
+            DataLayout::Quantized(quantized) => return Some(quantized.form()),
         };
         Some(Form {
             bits,
@@ -139,22 +150,32 @@ impl DataLayout {
         })
     }
 
-    /// The layout of what follows `start` bytes later.
-    pub(super) fn from(self, start: usize) -> DataLayout {
+    /// The layout of the `len` bytes that begin `start` bytes later.
+    pub(super) fn from(self, start: usize, len: usize) -> DataLayout {
         match self {
             DataLayout::WideSound(wide) => DataLayout::WideSound(wide.from(start)),
+            DataLayout::Quantized(quantized) => DataLayout::Quantized(quantized.from(start, len)),
             other => other,
         }
     }
 
-    /// The bytes of a block in the order in which they are coded.
-    pub(super) fn forward(self, raw: &[u8]) -> Cow<'_, [u8]> {
+    /// How many bytes are coded of a block of `len`, if such a block can have this layout.
+    pub(super) fn coded_len(self, len: usize) -> Option<usize> {
         match self {
+            DataLayout::Quantized(quantized) => quantized.coded_len(len),
+            _ => Some(len),
+        }
+    }
+
+    /// The bytes of a block in the order in which they are coded, if it can have this layout.
+    pub(super) fn forward(self, raw: &[u8]) -> Option<Cow<'_, [u8]>> {
+        Some(match self {
             DataLayout::Sound(_) => Cow::Owned(sound::forward(raw)),
             DataLayout::BigEndianSound(_) => Cow::Owned(sound::shift(raw.to_vec())),
             DataLayout::WideSound(wide) => Cow::Owned(wide.forward(raw)),
+            DataLayout::Quantized(quantized) => Cow::Owned(quantized.forward(raw)?),
             _ => Cow::Borrowed(raw),
-        }
+        })
     }
 
     /// The inverse of [`forward`](Self::forward).
@@ -163,6 +184,7 @@ impl DataLayout {
             DataLayout::Sound(_) => sound::inverse(bytes),
             DataLayout::BigEndianSound(_) => sound::shift(bytes),
             DataLayout::WideSound(wide) => wide.inverse(bytes),
+            DataLayout::Quantized(quantized) => quantized.inverse(&bytes),
             _ => bytes,
         }
     }
@@ -174,6 +196,7 @@ impl DataLayout {
         if !numbers::is_text(raw) {
             let found = wide_sound::find(raw, busy(raw, wide_sound::LOOKED_AT));
             shapes.extend(found.into_iter().map(DataLayout::WideSound));
+            shapes.extend(quantized_find::find(raw).map(DataLayout::Quantized));
         }
         let odd = raw
             .iter()

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use super::apm::Apm;
 use super::layout::{
-    BlockKind, CONTEXTS, DISTRIBUTIONS, EXTRA, FINAL_MAP_BITS, INPUTS, LANGUAGE_MODEL, OTHERS, Rules, SAMPLES_ALONE,
-    STORED_ORDER, sum,
+    BlockKind, CONTEXTS, DISTRIBUTIONS, EXTRA, FINAL_MAP_BITS, INPUTS, LANGUAGE_MODEL, OTHERS, PRINTED, Rules,
+    SAMPLES_ALONE, STORED_ORDER, WeightSets, sum,
 };
 use super::match_model;
 use super::mixer::{Set, WEIGHT_BITS};
@@ -94,13 +94,20 @@ impl InitialWeights {
                 weights[pixels] = one / PIXEL_SHARE;
             }
         }
+        let mut sets = vec![set; rules.trained_sets()];
+        if !language_model {
+            // What a numeral was printed from is known, or not at all.
+            for set in sets.iter_mut().take(WeightSets::SIZES[0] as usize) {
+                set.flat_mut()[PRINTED] = 1 << WEIGHT_BITS;
+            }
+        }
         // Untrained, the language model's own prediction is taken as it is.
         let mut end_set = Set::ZERO;
         end_set.flat_mut()[0] = (1 << WEIGHT_BITS) / token_end::MIXERS as i32;
         InitialWeights {
             rules,
             maps: StateMaps::untrained(),
-            sets: vec![set; rules.trained_sets()],
+            sets,
             final_map: Apm::<8>::identity(1 << FINAL_MAP_BITS),
             matches: match_model::untrained(),
             end_sets: vec![end_set; sum(&token_end::SETS, token_end::MIXERS)],

@@ -1,7 +1,7 @@
 //! The mixer's inputs by name.
 
 use super::layout::{DISTRIBUTIONS, ONE, SAMPLES_ALONE};
-use super::math::{linear, pair, squash, stretch};
+use super::math::{confidence, linear, pair, squash, stretch};
 
 /// All inputs but those of the contexts.
 #[derive(Clone, Copy, Default)]
@@ -12,8 +12,8 @@ pub(super) struct Inputs {
     pub(super) matched: [i32; 2],
     /// What the language model's prediction turned out to mean in two contexts, stretched.
     pub(super) extra: [i32; 2],
-    /// Of samples.
-    pub(super) samples: [[i32; 2]; SAMPLES_ALONE],
+    /// Of samples; or the first one of what numerals were printed from.
+    pub(super) own: [[i32; 2]; SAMPLES_ALONE],
 }
 
 impl Inputs {
@@ -22,7 +22,14 @@ impl Inputs {
     pub(super) fn set_language_model(&mut self, p: u32) -> u32 {
         let stretched = stretch(p);
         self.language_model = [stretched, linear(p as i32)];
-        (stretched.unsigned_abs() >> 8).min(7)
+        confidence(stretched)
+    }
+
+    /// Sets what a numeral was printed from, where there is no language model, and returns the class beside it.
+    #[inline(always)]
+    pub(super) fn set_printed(&mut self, (stretched, class): (i32, u32)) -> u32 {
+        self.own[0][0] = stretched;
+        class
     }
 
     #[inline(always)]
@@ -42,7 +49,7 @@ impl Inputs {
     pub(super) fn set_samples(&mut self, [a, b, c, d, rest @ ..]: [i32; DISTRIBUTIONS]) {
         self.language_model = [a, b];
         self.extra = [c, d];
-        for (to, from) in self.samples.iter_mut().zip(rest.as_chunks().0) {
+        for (to, from) in self.own.iter_mut().zip(rest.as_chunks().0) {
             *to = *from;
         }
     }
@@ -51,7 +58,7 @@ impl Inputs {
     #[inline(always)]
     pub(super) fn pairs(&self) -> [u32; SAMPLES_ALONE + 4] {
         let of = |[low, high]: [i32; 2]| pair(low, high);
-        let [a, b, c] = self.samples;
+        let [a, b, c] = self.own;
         [
             of(a),
             of(b),

@@ -5,13 +5,16 @@ use crate::simd::WAYS;
 /// Contexts whose bit histories are kept.
 pub(super) const CONTEXTS: usize = 9;
 
-/// Inputs of the mixer: two of each context and seven more, which [`Inputs`](super::inputs::Inputs) names.
+/// Inputs of the mixer that the files of initial weights know: two of each context and seven more, which
+/// [`Inputs`](super::inputs::Inputs) names.
 pub(super) const INPUTS: usize = 2 * CONTEXTS + 7;
 /// Their places in two vectors, which begin with those of the contexts and end with these.
 pub(super) const LANGUAGE_MODEL: [usize; 2] = [WAYS - 4, 2 * WAYS - 4];
-/// Where other inputs than those of the contexts begin in either vector; the first ones are of samples alone.
+/// Where other inputs than those of the contexts begin in either vector; the first ones are of samples, or of numerals.
 pub(super) const OTHERS: usize = CONTEXTS;
 pub(super) const SAMPLES_ALONE: usize = WAYS - 4 - CONTEXTS;
+/// What a numeral was printed from, in the first place of samples.
+pub(super) const PRINTED: usize = OTHERS;
 const MATCH: [usize; 2] = [WAYS - 3, 2 * WAYS - 3];
 const CONSTANT: usize = WAYS - 2;
 pub(super) const EXTRA: [usize; 2] = [WAYS - 1, 2 * WAYS - 1];
@@ -60,7 +63,7 @@ pub(super) const fn sum(sizes: &[u32], used: usize) -> usize {
 /// The weight sets that apply, one of each selector. Without a language model there are [`MIXERS_ALONE`] of them.
 #[derive(Clone, Copy)]
 pub(super) struct WeightSets {
-    /// Confidence of the language model (0 without one) and length of the match.
+    /// Confidence of the language model, or without one the class of the numeral, and length of the match.
     pub(super) confidence_and_match: u32,
     /// The bits of the byte so far, behind a leading one.
     pub(super) partial_byte: u32,
@@ -184,4 +187,6 @@ pub(super) mod salt {
     pub(in crate::mix) const PIXELS: u64 = 200;
     /// Of context i of a block of samples: plus i.
     pub(in crate::mix) const SAMPLES: u64 = 300;
+    /// Of column key i: plus i.
+    pub(in crate::mix) const COLUMN: u64 = 401;
 }

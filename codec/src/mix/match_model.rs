@@ -140,9 +140,9 @@ impl MatchModel {
         self.expected = 0;
     }
 
-    /// Starts one lane behind a dictionary.
-    pub(super) fn reset_warm(&mut self, warm: &WarmMatches, log2_places: u32) {
-        self.reset(log2_places, 1);
+    /// Starts behind a dictionary.
+    pub(super) fn reset_warm(&mut self, warm: &WarmMatches, log2_places: u32, lanes: usize) {
+        self.reset(log2_places, lanes);
         self.dictionary = Some(Arc::clone(&warm.places));
         self.quality = warm.quality;
     }

@@ -141,6 +141,18 @@ pub(super) fn squash(x: i32) -> i32 {
     i32::from(SQUASH[(x.clamp(-LIMIT, LIMIT) + LIMIT + 1) as usize])
 }
 
+/// How sure a stretched prediction is: 0 to 7.
+#[inline(always)]
+pub(super) fn confidence(stretched: i32) -> u32 {
+    (stretched.unsigned_abs() >> 8).min(7)
+}
+
+/// A stretched prediction as one of sixteen.
+#[inline(always)]
+pub(super) fn level(stretched: i32) -> u32 {
+    ((stretched + 2048) >> 8).clamp(0, 15) as u32
+}
+
 /// `p - 1/2` of a probability `p / 65536`, in units of 1/1024.
 #[inline(always)]
 pub(super) fn linear(p: i32) -> i32 {

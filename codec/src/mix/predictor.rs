@@ -1,6 +1,7 @@
 //! The predictor: the order in which the parts of the mixer are asked, and learn.
 
 use super::block::{Block, ByteState};
+use super::combination::Situation;
 use super::context_models::ContextModels;
 use super::data_layout::DataLayout;
 use super::initial_weights::InitialWeights;
@@ -10,6 +11,7 @@ use super::match_model::MatchModel;
 use super::math::hash;
 use super::mixing::Mixing;
 use super::pixels::Pixels;
+use super::printed::Printed;
 use super::samples::Samples;
 use super::sse_input::SseInput;
 use super::token_end::{Hint, TokenEnd};
@@ -29,6 +31,7 @@ pub struct Predictor {
     byte: ByteState,
     pub(super) contexts: ContextModels,
     pub(super) matches: MatchModel,
+    printed: Printed,
     pixels: Pixels,
     /// Only in blocks of numbers.
     samples: Option<Samples>,
@@ -64,6 +67,7 @@ impl Predictor {
             byte: ByteState::START,
             contexts: ContextModels::new(),
             matches: MatchModel::new(),
+            printed: Printed::new(),
             pixels: Pixels::new(),
             samples: None,
             model: ModelInputs {
@@ -95,6 +99,7 @@ impl Predictor {
         self.samples = layout.form().map(Samples::new);
         if self.samples.is_some() {
             self.rules = self.rules.with_samples();
+            self.printed.reset(lanes.len(), false);
             let weights = InitialWeights::samples();
             self.mixing.mixer.import(self.rules.mixers, &weights.sets);
             self.mixing.final_map.import(&weights.final_map);
@@ -142,6 +147,7 @@ impl Predictor {
     /// Prepares everything but the tables for a block that is cut into `lanes` and has the bytes of `front` before it.
     pub(super) fn start_block(&mut self, front: &[u8], lanes: &[usize]) {
         self.block.reset(front, lanes);
+        self.printed.reset(lanes.len(), self.rules.kind != BlockKind::Modelled);
         self.byte = ByteState::START;
         let len = lanes.iter().sum();
         if self.rules.kind == BlockKind::Modelled {
@@ -152,9 +158,26 @@ impl Predictor {
         }
     }
 
+    /// Has a language model predict from now on: a block of `len` bytes, behind what was learned.
+    pub(super) fn start_model(&mut self, len: usize) {
+        self.model.sse = Some(SseInput::new(len));
+        self.model.token_end.start_model(len);
+        // Its first token follows no other.
+        if let Some(first) = self.block.lanes.first_mut() {
+            first.start_tokens();
+        }
+    }
+
+    /// What predicts the ends of tokens.
+    pub(super) fn token_end(&mut self) -> &mut TokenEnd {
+        &mut self.model.token_end
+    }
+
     /// Gives tables back that only blocks larger than most need, and the dictionary of the last block.
     pub(crate) fn release_large(&mut self) {
         self.samples = None;
+        self.model.sse = None;
+        self.model.token_end.release();
         self.matches.release_dictionary();
         // A predictor that is kept would hold this memory, and most blocks need a quarter of it.
         if self.contexts.table_bytes() > KEPT_TABLE {
@@ -232,12 +255,78 @@ impl Predictor {
     pub(super) fn predict_with<S: Whole>(&mut self, v: S, lane: usize, language_model: Option<u32>) -> u32 {
         self.begin_bit(v, lane);
         let ByteState { partial, bits } = self.byte;
+        let (inputs, sets) = self.inputs(lane, language_model);
+        let byte_before = self.byte_before(lane);
+        let (sets, final_context) = if let Some(samples) = &self.samples {
+            let [a, b, c, d] = samples.sets(self.byte);
+            let sets = [a, b, c, d, 0, 0, 0, 0];
+            (sets, self.mixing.samples_context(samples.final_context(self.byte)))
+        } else {
+            (sets.to_array(), self.mixing.final_context(byte_before << 8 | partial))
+        };
+        let inputs = self.contexts.predict(v, inputs.pairs());
+        let mixed = self.mixing.mix(v, inputs, &sets);
+        if self.byte.ends_half() && (bits == 3 || self.samples.is_none()) {
+            // Contexts of numbers depend on what is learned from the whole byte.
+            // Now, so that mixing, coding and learning hide the wait for the memory of what comes next.
+            let matches = &self.matches;
+            let likely = self.mixing.mixer.mixed >= 0;
+            self.contexts
+                .foresee(v, &mut self.block, lane, self.byte, likely, |then| {
+                    matches.prefetch(then)
+                });
+        }
+        self.mixing.refine(mixed, final_context)
+    }
+
+    #[inline(always)]
+    fn byte_before(&self, lane: usize) -> u32 {
+        u32::from(self.block.lanes[lane].last as u8)
+    }
+
+    /// What another mixer makes of the bit that [`predict_with`](Self::predict_with) was called for, given the language
+    /// model's probability; and that one refined.
+    #[inline(always)]
+    pub(super) fn predict_jointly<S: Whole>(
+        &mut self,
+        v: S,
+        lane: usize,
+        lm: u32,
+        mixing: &mut Mixing,
+    ) -> (u32, [i32; 2]) {
+        let (inputs, sets) = self.inputs(lane, Some(lm));
+        let refined = inputs.extra;
+        let final_context = mixing.final_context(self.byte_before(lane) << 8 | self.byte.partial);
+        let inputs = self.contexts.predict(v, inputs.pairs());
+        let mixed = mixing.mix(v, inputs, &sets.to_array());
+        (mixing.refine(mixed, final_context), refined)
+    }
+
+    /// What tells how far the two predictions of the next bit can be trusted.
+    #[inline(always)]
+    pub(super) fn situation(&self, lane: usize) -> Situation {
+        Situation {
+            byte: self.byte,
+            known_orders: self.contexts.known_orders(),
+            match_class: self.matches.class(lane),
+            expected: self.matches.expected() & 255,
+            token_len: self.block.lanes[lane].token_len,
+        }
+    }
+
+    /// What a mixer gets for the next bit but the inputs of contexts, and its weight sets.
+    #[inline(always)]
+    fn inputs(&mut self, lane: usize, language_model: Option<u32>) -> (Inputs, WeightSets) {
+        let ByteState { partial, bits } = self.byte;
         let mut inputs = Inputs::default();
-        let confidence = language_model.map_or(0, |p| inputs.set_language_model(p));
+        let confidence = match language_model {
+            Some(p) => inputs.set_language_model(p),
+            None => inputs.set_printed(self.printed.predict(self.byte)),
+        };
         inputs.set_match(self.matches.predict(lane, self.byte));
         let match_class = self.matches.class(lane);
         let me = &self.block.lanes[lane];
-        let byte_before = u32::from(me.last as u8);
+        let byte_before = self.byte_before(lane);
         if let Some(sse) = self.model.sse.as_mut().filter(|_| language_model.is_some()) {
             let partial = u64::from(partial) << 32;
             // One context is the tokens, the other the last bytes: the model errs by vocabulary and by place.
@@ -270,26 +359,7 @@ impl Predictor {
             expected_byte: self.matches.expected() & 255,
             token_before: (me.token_before >> 56) as u32,
         };
-        let (sets, final_context) = if let Some(samples) = &self.samples {
-            let [a, b, c, d] = samples.sets(self.byte);
-            let sets = [a, b, c, d, 0, 0, 0, 0];
-            (sets, self.mixing.samples_context(samples.final_context(self.byte)))
-        } else {
-            (sets.to_array(), self.mixing.final_context(byte_before << 8 | partial))
-        };
-        let inputs = self.contexts.predict(v, inputs.pairs());
-        let mixed = self.mixing.mix(v, inputs, &sets);
-        if self.byte.ends_half() && (bits == 3 || self.samples.is_none()) {
-            // Contexts of numbers depend on what is learned from the whole byte.
-            // Now, so that mixing, coding and learning hide the wait for the memory of what comes next.
-            let matches = &self.matches;
-            let likely = self.mixing.mixer.mixed >= 0;
-            self.contexts
-                .foresee(v, &mut self.block, lane, self.byte, likely, |then| {
-                    matches.prefetch(then)
-                });
-        }
-        self.mixing.refine(mixed, final_context)
+        (inputs, sets)
     }
 
     /// [`update`](DecisionModel::update) with the vectors that are at hand. The order is part of the format where parts
@@ -314,6 +384,7 @@ impl Predictor {
     fn begin_bit<S: Whole>(&mut self, v: S, lane: usize) {
         if self.byte.bits == 0 {
             self.matches.begin_byte(lane, &self.block);
+            self.printed.begin_byte(lane, &self.block.lanes[lane].numeral);
             if let Some(samples) = &mut self.samples {
                 samples.begin_byte();
             }
@@ -340,6 +411,7 @@ impl Predictor {
         if self.byte.bits == 8 {
             self.block.push(lane, self.byte.partial as u8);
             self.matches.end_byte(lane, &self.block);
+            self.printed.end_byte(lane, self.byte.partial as u8);
             self.byte = ByteState::START;
         }
     }

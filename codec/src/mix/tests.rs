@@ -22,6 +22,20 @@ fn wide(bytes: u8, channels: u8, big_endian: bool, before: u8) -> DataLayout {
     })
 }
 
+fn quantized(bytes: u8, channels: u8, float: bool, before: u16, samples: usize) -> DataLayout {
+    DataLayout::Quantized(Quantized {
+        kind: SampleKind {
+            float,
+            big_endian: false,
+        },
+        channels,
+        bytes,
+        step: 1_f64.to_bits(),
+        before,
+        samples: samples as u32,
+    })
+}
+
 fn encoded_as(predictor: &mut Predictor, raw: &[u8], shape: DataLayout) -> Vec<u8> {
     encode_as(predictor, raw, shape, &Stop::new()).unwrap()
 }
@@ -49,6 +63,15 @@ fn check(predictor: &mut Predictor, raw: &[u8]) -> usize {
     let (payload, stop) = (encoded(predictor, raw), Stop::new());
     assert_eq!(decode(predictor, &payload, raw.len(), &stop).unwrap(), raw);
     payload.len()
+}
+
+/// Lines of numbers in columns: doubles and floats with all their digits, and integers.
+fn numbers(lines: u32) -> Vec<u8> {
+    let line = |i: u32| {
+        let (double, float) = (f64::from(i * i) / 7.0 + 0.5, (f64::from(i) / 3.0) as f32);
+        format!("{i},{double:.12},{:.14},-{float:.7}\n", f64::from(float)).into_bytes()
+    };
+    (1..=lines).flat_map(line).collect()
 }
 
 /// Codes `raw` in `lens` lanes as a language model would: bytes of the lanes in the order of `turns`, some bits
@@ -117,6 +140,9 @@ proptest! {
             wide(3, 2, false, 5),
             wide(4, 1, false, 1),
             wide(4, 2, true, 7),
+            // These bytes have it only without samples.
+            quantized(2, 1, true, 0, raw.len() / 4),
+            quantized(1, 2, false, len.min(raw.len() as u16), 0),
             DataLayout::Picture(1, 2 + len),
             DataLayout::Picture(1 + len as u8 % 4, 5 + len),
             DataLayout::Records(1 + len),
@@ -124,6 +150,24 @@ proptest! {
             let payload = encoded_as(&mut predictor, &raw, layout);
             let back = decode(&mut predictor, &payload, raw.len(), &Stop::new()).unwrap();
             prop_assert_eq!(back, &raw[..], "{:?}", layout);
+        }
+        for (bytes, channels, float) in [(1, 1, false), (2, 2, true), (3, 1, true)] {
+            let samples = raw.iter().map(|byte| f32::from(*byte) - 128.0);
+            let words: Vec<u8> = if float {
+                samples.flat_map(f32::to_le_bytes).collect()
+            } else {
+                samples.flat_map(|sample| (sample as i32).to_le_bytes()).collect()
+            };
+            let all = [&garbage[..], &words, &garbage].concat();
+            let layout = quantized(bytes, channels, float, len, raw.len());
+            let payload = encoded_as(&mut predictor, &all, layout);
+            prop_assert_eq!(payload[0], 14);
+            let back = decode(&mut predictor, &payload, all.len(), &Stop::new()).unwrap();
+            prop_assert_eq!(back, all, "{:?}", layout);
+            let short = (2 * garbage.len() + 4 * raw.len()).saturating_sub(garbage.len() + 1);
+            if !raw.is_empty() {
+                prop_assert!(decode(&mut predictor, &payload, short, &Stop::new()).is_err());
+            }
         }
         // Garbage decodes to something or an error.
         let _ = decode(&mut predictor, &garbage, raw.len(), &Stop::new());
@@ -152,8 +196,10 @@ proptest! {
 #[test]
 fn a_used_predictor_gives_the_bits_of_a_new_one() {
     let text = b"the quick brown fox jumps over the lazy dog, and the dog sleeps on. ".repeat(40);
+    let (numbers, other) = (numbers(200), numbers(150).repeat(2));
     let mut used = Predictor::new();
     encoded(&mut used, &vec![7; 100_000]);
+    encoded(&mut used, &other);
     encoded_as(&mut used, &text, DataLayout::Sound(2));
     let warm = learned(&mut used, &text);
     behind(&mut used, &warm, &text);
@@ -165,6 +211,29 @@ fn a_used_predictor_gives_the_bits_of_a_new_one() {
     let mut coder = Encoder::new(Vec::new());
     lanes(&mut used, &mut coder, &text, &[1000, 1720], &[0, 1, 1]);
     assert_eq!(encoded(&mut used, &text), encoded(&mut Predictor::new(), &text));
+    assert_eq!(encoded(&mut used, &numbers), encoded(&mut Predictor::new(), &numbers));
+    encoded(&mut used, &other);
+    let warm = learned(&mut Predictor::new(), &other);
+    let expected = behind(&mut Predictor::new(), &warm, &numbers);
+    assert_eq!(behind(&mut used, &warm, &numbers), expected);
+}
+
+/// Of floats that were printed as doubles only a few digits are new, and numbers below one another share most.
+#[test]
+fn numbers_take_a_fraction_of_their_digits() {
+    let text: Vec<u8> = (0..400_u32)
+        .flat_map(|i| {
+            format!(
+                "{:.16},",
+                f64::from(0.1 + (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 2e7)
+            )
+            .into_bytes()
+        })
+        .collect();
+    let digits = text.iter().filter(|byte| byte.is_ascii_digit()).count();
+    // 24 bits and their end, where each digit alone would take 3.3 bits.
+    let bits = 8 * check(&mut Predictor::new(), &text);
+    assert!(bits < digits * 22 / 10, "{bits} bits for {digits} digits");
 }
 
 #[test]
@@ -300,6 +369,13 @@ fn pictures_and_sounds_are_found_and_return() {
     let plain = encoded_as(&mut predictor, part, DataLayout::Plain).len() - noise;
     assert!(len * 10 < plain * 9, "{layout:?}: {len} {plain}");
     let words: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    // The same in floats takes as much.
+    let floats: Vec<u8> = samples
+        .iter()
+        .flat_map(|sample| (f32::from(*sample) / 32_768.0).to_le_bytes())
+        .collect();
+    let (len, alone) = (check(&mut predictor, &floats), check(&mut predictor, &words));
+    assert!(len < alone + 16, "{len} {alone}");
     let swapped: Vec<u8> = samples.iter().flat_map(|sample| sample.to_be_bytes()).collect();
     let bytes: Vec<u8> = samples
         .iter()
@@ -358,6 +434,13 @@ fn a_layout_that_does_not_exist_is_coded_as_plain() {
         wide(3, 1, false, 3),
         wide(4, 3, false, 0),
         wide(4, 2, true, 8),
+        quantized(0, 1, true, 0, 1),
+        quantized(4, 1, true, 0, 1),
+        quantized(2, 3, true, 0, 1),
+        quantized(2, 1, true, 0, 1 << 24),
+        // Samples that are longer than the block, and some that are no multiples.
+        quantized(2, 1, true, 0, 2),
+        quantized(2, 1, true, 0, 1),
         DataLayout::Picture(0, 9),
         DataLayout::Picture(3, 3),
     ] {
@@ -430,7 +513,13 @@ fn all_vectors_give_the_same_bits() {
                 ..front(&warm)
             };
             let warmed = behind_all(&mut predictor, front, &text[5000..9000]);
-            (encoded_as(&mut predictor, &text, shape), coder.finish(), warmed)
+            let numbers = encoded_as(&mut predictor, &numbers(100), shape);
+            (
+                encoded_as(&mut predictor, &text, shape),
+                coder.finish(),
+                warmed,
+                numbers,
+            )
         });
         let payloads: Vec<_> = payloads.collect();
         assert!(payloads.iter().all(|payload| *payload == payloads[0]));

@@ -3,7 +3,7 @@
 use super::context::Lane;
 use super::counter::Counter;
 use super::layout::{ONE, salt};
-use super::math::{hash, linear, stretch};
+use super::math::{hash, level, linear, stretch};
 use super::mixer::{Mixer, Set};
 use super::sse_input::SseInput;
 use crate::simd::WAYS;
@@ -22,7 +22,7 @@ const RATE: i32 = 100;
 /// How many decisions a counter looks back on.
 const COUNT_LIMIT: u32 = 250;
 /// The least probability of either outcome, in units of 1/65536.
-const LEAST: i32 = 8;
+pub(super) const LEAST: i32 = 8;
 
 /// A hashed counter: a check of 16 bits and the probability that the token ends.
 #[derive(Clone, Copy)]
@@ -42,6 +42,20 @@ pub(super) struct TokenEnd {
     decided: Vec<u8>,
     sse: SseInput<1>,
     place: usize,
+}
+
+/// What a dictionary leaves behind.
+pub(super) struct WarmEnds {
+    cells: Vec<Cell>,
+    log2: u32,
+    sets: Vec<Set<1>>,
+    decided: Vec<u8>,
+}
+
+impl WarmEnds {
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.cells) + size_of_val(&*self.sets) + self.decided.len()
+    }
 }
 
 /// What the match model has to say at an end decision.
@@ -92,6 +106,41 @@ impl TokenEnd {
         self.decided.clear();
         self.decided.resize(len, 0);
         self.sse = SseInput::new(len);
+    }
+
+    /// Prepares for a block of `len` bytes behind a dictionary.
+    pub(super) fn reset_warm(&mut self, warm: &WarmEnds, len: usize) {
+        self.log2 = warm.log2;
+        self.cells.clear();
+        self.cells.extend_from_slice(&warm.cells);
+        self.import(&warm.sets);
+        self.decided.clear();
+        self.decided.extend_from_slice(&warm.decided);
+        self.decided.resize(warm.decided.len() + len, 0);
+        self.sse = SseInput::new(len);
+    }
+
+    /// Has a language model predict a block of `len` bytes from now on.
+    pub(super) fn start_model(&mut self, len: usize) {
+        self.sse = SseInput::new(len);
+    }
+
+    /// Gives its memory back until the next reset.
+    pub(super) fn release(&mut self) {
+        (self.cells, self.decided) = (Vec::new(), Vec::new());
+    }
+
+    /// Takes out what a dictionary left behind.
+    pub(super) fn freeze(&mut self) -> WarmEnds {
+        // They may have served a much larger block.
+        self.cells.shrink_to_fit();
+        self.decided.shrink_to_fit();
+        WarmEnds {
+            cells: std::mem::take(&mut self.cells),
+            log2: self.log2,
+            sets: self.weights().to_vec(),
+            decided: std::mem::take(&mut self.decided),
+        }
     }
 
     #[inline(always)]
@@ -149,8 +198,7 @@ impl TokenEnd {
         self.inputs[14] = ONE;
         self.inputs[15] = self.sse.predict(s, [hash(rank, salt::TOKEN_END_SSE)])[0];
         self.place = (lane.at as usize).wrapping_sub(1);
-        let level = ((s + 2048) >> 8).clamp(0, 15) as u32;
-        let sets = [known * 8 + hint.class, level * 3 + u32::from(then), 0, 0, 0, 0, 0, 0];
+        let sets = [known * 8 + hint.class, level(s) * 3 + u32::from(then), 0, 0, 0, 0, 0, 0];
         let inputs = [v.load_int(&self.inputs)];
         let p = self.mixer.predict(v, inputs, &sets);
         // The range coder needs room for both outcomes, and a wrong certainty would cost more than it ever saves.

@@ -13,6 +13,7 @@ use super::layout::BlockKind;
 use super::match_model::WarmMatches;
 use super::mixing::WarmMixing;
 use super::predictor::{Predictor, block_bits};
+use super::token_end::WarmEnds;
 use crate::entropy::range_coder::{Coder, Decoder, Encoder};
 use crate::{Error, MAX_BLOCK, Result, Stop};
 
@@ -22,6 +23,8 @@ pub struct WarmState {
     pub(super) contexts: WarmContexts,
     pub(super) matches: WarmMatches,
     pub(super) mixing: WarmMixing,
+    /// Only of one that was learned token by token.
+    pub(super) ends: Option<WarmEnds>,
 }
 
 impl std::fmt::Debug for WarmState {
@@ -46,7 +49,7 @@ pub struct Front<'a> {
 }
 
 /// Takes every bit as it is: for learning without coding.
-struct Known;
+pub(super) struct Known;
 
 impl Coder for Known {
     #[inline(always)]
@@ -105,7 +108,9 @@ impl WarmState {
 
     /// Bytes of memory that it takes.
     pub fn bytes(&self) -> usize {
-        self.text.len() + self.contexts.bytes() + self.matches.bytes() + self.mixing.bytes()
+        let ends = self.ends.as_ref().map_or(0, WarmEnds::bytes);
+        let parts = self.contexts.bytes() + self.matches.bytes() + self.mixing.bytes();
+        self.text.len() + parts + ends
     }
 }
 
@@ -196,19 +201,20 @@ const MIN_TABLE_BITS: u32 = 11;
 
 impl Predictor {
     /// Prepares for reading a dictionary of `len` bytes.
-    fn reset_for_dictionary(&mut self, len: usize) {
+    pub(super) fn reset_for_dictionary(&mut self, len: usize) {
         self.import_initial(BlockKind::Plain);
         // Small tables, because every block behind this dictionary copies them.
         self.reset_tables(&[len], table_bits(len));
     }
 
     /// Takes out what was learned, after the last byte of a dictionary.
-    fn freeze(&mut self) -> WarmState {
+    pub(super) fn freeze(&mut self) -> WarmState {
         WarmState {
             text: self.take(),
             contexts: self.contexts.freeze(),
             matches: self.matches.freeze(),
             mixing: self.mixing.freeze(self.rules),
+            ends: None,
         }
     }
 
@@ -222,8 +228,8 @@ impl Predictor {
             Some(warm) => {
                 self.set_rules(BlockKind::Plain);
                 self.start_block(&warm.text, &lane);
-                self.contexts.reset_warm(&warm.contexts, bits);
-                self.matches.reset_warm(&warm.matches, bits);
+                self.contexts.reset_warm(&warm.contexts, bits, 1);
+                self.matches.reset_warm(&warm.matches, bits, 1);
                 self.mixing.reset_warm(&warm.mixing);
             }
             None => {
@@ -258,7 +264,7 @@ mod tests {
         };
         let (mut predictor, stop) = (Predictor::new(), Stop::new());
         let stream = encode_behind(&mut predictor, front, raw, &stop).unwrap();
-        assert_eq!((stream.len(), crc32fast::hash(&stream)), (433_899, 1_799_775_810));
+        assert_eq!((stream.len(), crc32fast::hash(&stream)), (433_911, 941_373_014));
         let decoded = decode_behind(&mut predictor, front, &stream, raw.len(), &stop).unwrap();
         assert!(decoded == raw);
     }

@@ -148,7 +148,7 @@ fn samples(raw: &[u8], wide: WideSound) -> Vec<i64> {
 
 /// How many eighths of bits a sample takes as it is or as a difference from its neighbours, whichever is less. Low bits
 /// that are always zero do not count.
-fn cost(samples: &[i64], channels: usize) -> u64 {
+pub(super) fn cost(samples: &[i64], channels: usize) -> u64 {
     let used = samples.iter().fold(0, |all, sample| all | sample);
     let zeros = if used == 0 { 0 } else { used.trailing_zeros() };
     let bits = |value: i64| u64::from(64 - (value >> zeros).unsigned_abs().leading_zeros());

@@ -164,5 +164,8 @@ fn llama(name: &str, gguf: Vec<u8>, options: &LoadOptions) -> Result<Arc<dyn Lan
 
 #[cfg(not(feature = "llama"))]
 fn llama(name: &str, _: Vec<u8>, _: &LoadOptions) -> Result<Arc<dyn LanguageModel>> {
-    Err(Error::unusable(name, "this program was built without llama.cpp"))
+    Err(Error::unusable(
+        name,
+        "this program was built without llama.cpp: `make` builds one with it",
+    ))
 }

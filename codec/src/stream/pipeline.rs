@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -14,9 +13,6 @@ use crate::{Error, Result, Stop};
 type Reply<O> = (O, u64);
 type Job<I, O> = (I, Sender<Reply<O>>);
 type Work<I, O> = dyn Fn(I, &Stop) -> O + Send + Sync;
-
-/// How often whoever waits is told so.
-const TICK: Duration = Duration::from_millis(100);
 
 /// More threads than this are never started.
 const MOST_THREADS: usize = 1024;
@@ -101,7 +97,7 @@ impl<I: Send + 'static, O: Send + 'static> Pipeline<I, O> {
     pub(super) fn next(&mut self, mut waiting: impl FnMut(u64)) -> Option<Result<O>> {
         let output = self.outputs.pop_front()?;
         loop {
-            match output.recv_timeout(TICK) {
+            match output.recv_timeout(Stop::TICK) {
                 Err(RecvTimeoutError::Timeout) => waiting(self.stop.coded().saturating_sub(self.coded)),
                 Err(RecvTimeoutError::Disconnected) => return Some(Err(ended())),
                 Ok((output, coded)) => {

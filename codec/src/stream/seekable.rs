@@ -84,8 +84,7 @@ impl<R: Read + Seek> SeekableReader<R> {
     /// Which content the block with the byte at `offset` has; `None` behind the end. With it, a reader goes on after a
     /// block that is damaged.
     pub fn block_at(&self, offset: u64) -> Option<Range<u64>> {
-        let place = self.layout.block(offset).ok()?;
-        Some(place.start..place.start + place.len)
+        self.layout.content(offset).ok()
     }
 
     /// Reads content from `offset` on, at most to the end of a block; 0 bytes only at the end of the content.

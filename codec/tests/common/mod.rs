@@ -7,7 +7,10 @@
     reason = "shared by several tests"
 )]
 
+pub mod random;
 pub mod recurrent;
+
+pub use random::Random;
 
 /// How weights are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,24 +35,6 @@ pub enum Vocab {
     SpmWithoutBytes,
     /// RWKV's: the longest token that fits, texts with escapes, no tokens for control but one.
     Rwkv,
-}
-
-/// A fixed pseudo-random sequence.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as u32
-    }
-
-    /// Between -1 and 1.
-    fn unit(&mut self) -> f32 {
-        (self.next() % 20_001) as f32 / 10_000.0 - 1.0
-    }
 }
 
 #[derive(Default)]

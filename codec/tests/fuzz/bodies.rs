@@ -14,10 +14,11 @@ use std::cell::RefCell;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, LazyLock};
 
+use lmfs_codec::dictionary::DictionaryId;
 use lmfs_codec::entropy::frequencies::Frequencies;
 use lmfs_codec::entropy::range_coder::{Coder, Decoder as BitDecoder, Encoder as BitEncoder};
 use lmfs_codec::entropy::token_tree::{Passthrough, Place, TokenTree};
-use lmfs_codec::mix::{self, DataLayout, Predictor, WideSound};
+use lmfs_codec::mix::{self, DataLayout, Predictor, Quantized, SampleKind, WideSound};
 use lmfs_codec::model::gguf::Gguf;
 use lmfs_codec::model::{EngineChoice, LanguageModel, LoadOptions, ModelSource, Vocabulary, load, load_bytes};
 use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, SeekableReader, StreamOptions};
@@ -97,6 +98,13 @@ fn builtin(engine: EngineChoice) -> Arc<dyn LanguageModel> {
 }
 
 /// Codecs to try, by what they may do: nothing but zstd, a tiny model on llama.cpp, that model alone.
+/// What blocks may be coded behind.
+const REFERENCE: &[u8] = TEXT;
+
+fn dictionary() -> Vec<u8> {
+    TEXT.repeat(3)
+}
+
 fn codecs() -> &'static [Codec; 3] {
     static CODECS: LazyLock<[Codec; 3]> = LazyLock::new(|| {
         let model = tiny(Vocab::Bpe);
@@ -107,7 +115,8 @@ fn codecs() -> &'static [Codec; 3] {
             // variable.
             options.zstd_level = 3;
             change(&mut options);
-            Codec::new(Some(Arc::clone(&model)), options).unwrap()
+            let source = Arc::new(vec![dictionary()]);
+            Codec::with_dictionaries(Some(Arc::clone(&model)), source, options).unwrap()
         };
         [
             with(|options| (options.mix, options.model) = (false, false)),
@@ -122,15 +131,14 @@ fn codecs() -> &'static [Codec; 3] {
 pub fn block(data: &[u8]) {
     let [plain, full, lm] = codecs();
     let stop = Stop::new();
-    let reference = &data[..data.len().min(64)];
     let decode = |block: &[u8]| {
-        if let Ok(raw) = full.decode_behind(block, Some(reference), &stop) {
+        if let Ok(raw) = full.decode_behind(block, Some(REFERENCE), &stop) {
             assert_eq!(crc32fast::hash(&raw), Header::parse(block).unwrap().raw_crc);
         }
     };
     decode(data);
     // The first bytes say what the rest is the payload of: what lies behind the checksums is reached at once.
-    if let Some((&[method, lanes, low, high], payload)) = data.split_first_chunk::<4>() {
+    if let Some((&[method, lane_byte, low, high], payload)) = data.split_first_chunk::<4>() {
         let method = Method::ALL[usize::from(method) % Method::ALL.len()];
         let len = usize::from(u16::from_le_bytes([low, high]));
         let (lanes, len) = match method {
@@ -138,12 +146,16 @@ pub fn block(data: &[u8]) {
             Method::Zstd => (0, len),
             Method::Mix => (1, len),
             // As long as a fuzzer has patience for.
-            Method::Model | Method::Lm => (u16::from(lanes).clamp(1, Header::MAX_LANES as u16), len % 512),
+            Method::Model | Method::Lm => {
+                let lanes = u16::from(lane_byte & 0x7f).clamp(1, Header::MAX_LANES as u16);
+                (lanes, len % 512)
+            }
         };
         let header = Header {
             version: Header::VERSION,
             method,
             lanes,
+            is_behind: method == Method::Model && lane_byte & 0x80 != 0,
             raw_len: u32::try_from(len).unwrap(),
             payload_len: u32::try_from(payload.len()).unwrap(),
             raw_crc: crc32fast::hash(payload),
@@ -157,7 +169,9 @@ pub fn block(data: &[u8]) {
         assert!(block.len() <= raw.len() + Header::LEN);
         assert_eq!(full.decode(&block, &stop).unwrap(), raw);
     }
-    let block = full.encode_behind(raw, &[], &[reference], &stop).unwrap();
+    let reference = &data[..data.len().min(64)];
+    let dictionaries = [DictionaryId::of(&dictionary())];
+    let block = full.encode_behind(raw, &dictionaries, &[reference], &stop).unwrap();
     assert_eq!(full.decode_behind(&block, Some(reference), &stop).unwrap(), raw);
 }
 
@@ -169,9 +183,32 @@ fn block_seeds() -> Vec<Vec<u8>> {
             let block = codec.encode(&text, &stop).unwrap();
             let header = Header::parse(&block).unwrap();
             let len = u16::try_from(text.len()).unwrap().to_le_bytes();
-            let lead = [header.method as u8, header.lanes as u8, len[0], len[1]];
+            let lead = [header.method as u8, block[3], len[0], len[1]];
             seeds.push([&lead, &block[Header::LEN..]].concat());
             seeds.push(block);
+        }
+    }
+    let mut options = Options::default();
+    (options.model_worth, options.zstd_level, options.dictionaries) = (0, 1, false);
+    let source = Arc::new(vec![dictionary()]);
+    let codec = Codec::with_dictionaries(Some(tiny(Vocab::Bpe)), source, options).unwrap();
+    let ids = [DictionaryId::of(&dictionary())];
+    for (dictionaries, references) in [(&ids[..], &[][..]), (&[], &[REFERENCE]), (&ids, &[REFERENCE])] {
+        for text in texts() {
+            let needs = Codec::needs(&codec.encode_behind(&text, dictionaries, references, &stop).unwrap()).unwrap();
+            // Whatever is smaller: the fuzzer is to see the other one, too.
+            for layout in [needs.dictionary.map(|_| 4), needs.reference.map(|_| 8)]
+                .into_iter()
+                .flatten()
+            {
+                let named = match layout {
+                    4 => ids[0].0,
+                    _ => crc32fast::hash(REFERENCE).to_le_bytes(),
+                };
+                let len = u16::try_from(text.len()).unwrap().to_le_bytes();
+                let lead = [Method::Model as u8, 0x81, len[0], len[1], layout];
+                seeds.push([&lead[..], &named, &text].concat());
+            }
         }
     }
     seeds
@@ -419,7 +456,7 @@ fn mixed(predictor: &mut Predictor, data: &[u8]) {
     let payload = mix::encode(predictor, raw, &stop).unwrap();
     assert_eq!(mix::decode(predictor, &payload, raw.len(), &stop).unwrap(), raw);
     let row = u16::from_le_bytes([lead[1], lead[2]]);
-    let shape = match lead[0] % 12 {
+    let shape = match lead[0] % 13 {
         0 => DataLayout::Plain,
         1 => DataLayout::Records(row),
         channels @ 2..4 => DataLayout::Sound(channels - 1),
@@ -427,11 +464,23 @@ fn mixed(predictor: &mut Predictor, data: &[u8]) {
         channels @ 6..10 => DataLayout::Picture(channels - 5, row),
         10 => DataLayout::BigEndianSound(1 + (row & 1) as u8),
         // One that cannot be counts as plain.
-        _ => DataLayout::WideSound(WideSound {
+        11 => DataLayout::WideSound(WideSound {
             bytes: 3 + (row & 1) as u8,
             channels: 1 + (row >> 1 & 1) as u8,
             big_endian: row & 4 != 0,
             before: (row >> 3 & 7) as u8,
+        }),
+        // So does one of samples that are no multiples, which nearly all are.
+        _ => DataLayout::Quantized(Quantized {
+            kind: SampleKind {
+                float: row & 1 != 0,
+                big_endian: row & 2 != 0,
+            },
+            channels: 1 + (row >> 2 & 1) as u8,
+            bytes: 1 + (row >> 3 & 3) as u8,
+            step: if row & 32 != 0 { 1_f64 } else { 0.7 }.to_bits(),
+            before: row >> 6,
+            samples: raw.len().saturating_sub((row >> 6).into()) as u32 / 4,
         }),
     };
     let payload = mix::encode_as(predictor, raw, shape, &stop).unwrap();
@@ -452,6 +501,8 @@ fn mixer_seeds() -> Vec<Vec<u8>> {
         [0, 0, 0],
         [11, 0, 0],
         [11, 15, 0],
+        [12, 40, 0],
+        [12, 41, 1],
         [1, 4, 0],
         [1, 255, 255],
         [2, 9, 0],
@@ -462,6 +513,8 @@ fn mixer_seeds() -> Vec<Vec<u8>> {
     ] {
         seeds.extend([&samples[..], TEXT].map(|raw| [&lead, raw].concat()));
     }
+    let floats = (0..400_i32).flat_map(|i| ((i * i % 3000 - 1500) as f32).to_le_bytes());
+    seeds.push([12, 41, 0].into_iter().chain(floats).collect());
     seeds
 }
 

@@ -9,6 +9,7 @@ use super::file::File;
 use super::kernel::Kernel;
 use super::lanes::ExactLanes;
 use super::shape::Shape;
+use super::split::Classes;
 use super::tokenizer::{self, Tokenizer};
 use super::weights::Weights;
 use crate::model::gguf::Gguf;
@@ -112,7 +113,12 @@ impl LanguageModel for ExactModel {
     }
 
     fn tokenize(&self, text: &[u8]) -> Result<Vec<Token>> {
-        Ok(self.tokenizer.tokenize(text))
+        Ok(self.tokenizer.tokenize(text, Classes::Unicode))
+    }
+
+    /// docs/FORMAT.md, "Tokens", is normative.
+    fn tokenize_alike(&self, text: &[u8]) -> Option<Vec<Token>> {
+        Some(self.tokenizer.tokenize(text, Classes::Ascii))
     }
 
     /// Measured in docs/BENCHMARKS.md, "Lanes".

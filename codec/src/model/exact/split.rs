@@ -14,30 +14,38 @@ enum Class {
     Other,
 }
 
-fn class(c: char) -> Class {
-    if c.is_ascii() {
-        return match c {
+/// Which characters count as letters, numbers and white space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Classes {
+    /// Those that this version of Unicode says.
+    Unicode,
+    /// Those of ASCII. All other characters are letters, in all versions.
+    Ascii,
+}
+
+impl Classes {
+    fn of(self, c: char) -> Class {
+        match c {
             'a'..='z' | 'A'..='Z' => Class::Letter,
             '0'..='9' => Class::Number,
             '\t'..='\r' | ' ' => Class::Space,
-            _ => Class::Other,
-        };
-    }
-    if c.is_whitespace() {
-        return Class::Space;
-    }
-    match c.general_category_group() {
-        GeneralCategoryGroup::Letter => Class::Letter,
-        GeneralCategoryGroup::Number => Class::Number,
-        _ => Class::Other,
+            _ if c.is_ascii() => Class::Other,
+            _ if self == Classes::Ascii => Class::Letter,
+            _ if c.is_whitespace() => Class::Space,
+            _ => match c.general_category_group() {
+                GeneralCategoryGroup::Letter => Class::Letter,
+                GeneralCategoryGroup::Number => Class::Number,
+                _ => Class::Other,
+            },
+        }
     }
 }
 
 /// The words of `text`, in order; concatenated they are `text`.
-pub fn words(text: &str) -> impl Iterator<Item = &str> {
+pub fn words(text: &str, classes: Classes) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        let (word, tail) = rest.split_at_checked(word_length(rest))?;
+        let (word, tail) = rest.split_at_checked(word_length(rest, classes))?;
         rest = tail;
         (!word.is_empty()).then_some(word)
     })
@@ -53,7 +61,8 @@ fn tail(s: &str, from: usize) -> &str {
 }
 
 /// Bytes of the first word of `s`; 0 only for the empty string.
-fn word_length(s: &str) -> usize {
+fn word_length(s: &str, classes: Classes) -> usize {
+    let class = |c| classes.of(c);
     let mut chars = s.chars();
     let Some(first) = chars.next() else { return 0 };
     let after = chars.as_str();
@@ -98,7 +107,16 @@ mod tests {
     use super::*;
 
     fn split(s: &str) -> Vec<&str> {
-        words(s).collect()
+        words(s, Classes::Unicode).collect()
+    }
+
+    #[test]
+    fn beyond_ascii_all_characters_can_be_letters() {
+        let split = |s| words(s, Classes::Ascii).collect::<Vec<&str>>();
+        assert_eq!(
+            split("a12 日本語。Ⅷ½\u{a0}é, x"),
+            ["a", "1", "2", " 日本語。Ⅷ½\u{a0}é", ",", " x"]
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::error::{Error, Result};
 use super::file::File;
-use super::split::words;
+use super::split::{Classes, words};
 use crate::model::gguf::Value;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -94,11 +94,11 @@ impl Tokenizer {
     }
 
     /// The tokens of any bytes: of its UTF-8 runs as text, of the other bytes one by one.
-    pub fn tokenize(&self, text: &[u8]) -> Vec<u32> {
+    pub fn tokenize(&self, text: &[u8], classes: Classes) -> Vec<u32> {
         let mut out = Vec::with_capacity(text.len() / 2);
         let mut merger = Merger::default();
         for chunk in text.utf8_chunks() {
-            for word in words(chunk.valid()) {
+            for word in words(chunk.valid(), classes) {
                 merger.start(word.bytes().map(|b| self.byte_token(b)));
                 merger.run(&self.merges);
                 merger.finish(&mut out);
@@ -248,7 +248,7 @@ mod tests {
         let alphabet = (0..=255).map(|b| (byte_to_char(b), b)).collect();
         let tokenizer = Tokenizer::new(&tokens, &merges, &alphabet).unwrap();
         let vocabulary = Vocabulary::new(&tokens, None).unwrap();
-        let found = tokenizer.tokenize(b"the");
+        let found = tokenizer.tokenize(b"the", Classes::Unicode);
         assert_eq!(found, [257, 258]);
         assert!(found.iter().all(|token| vocabulary.sorted().contains(token)));
     }

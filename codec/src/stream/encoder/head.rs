@@ -5,7 +5,6 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use crate::block::KeyCoder;
-use crate::stop::TICK;
 use crate::{Codec, Error, Header, Method, Result, Stop};
 
 /// A block to be coded, by what it is in its container.
@@ -93,7 +92,7 @@ impl Head {
                 return Ok(look(decision));
             }
             stop.check()?;
-            self.changed.wait_for(&mut decided, TICK);
+            self.changed.wait_for(&mut decided, Stop::TICK);
         }
     }
 

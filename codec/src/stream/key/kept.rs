@@ -8,7 +8,6 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::Key;
-use crate::stop::TICK;
 use crate::{Result, Stop};
 
 /// The most bytes that the keys of all layouts take: about five of the longest.
@@ -114,7 +113,7 @@ impl Keys {
         learn: impl FnOnce() -> Result<Key>,
     ) -> Result<Arc<Key>> {
         let _alone = loop {
-            if let Some(alone) = self.learning.try_lock_for(TICK) {
+            if let Some(alone) = self.learning.try_lock_for(Stop::TICK) {
                 break alone;
             }
             stop.check()?;

@@ -4,7 +4,6 @@ use parking_lot::{Condvar, Mutex};
 
 use super::learned::{Learned, broken, may_need};
 use crate::block::{KeyCoder, KeyPart, decode_as};
-use crate::stop::TICK;
 use crate::{Codec, Error, Header, Result, Stop};
 
 /// The key of a container that is read from its start, by several threads. Its blocks are decoded in their order, those
@@ -132,7 +131,7 @@ impl Turns {
         let mut state = self.state.lock();
         while state.first == First::UnderWay {
             stop.check()?;
-            self.changed.wait_for(&mut state, TICK);
+            self.changed.wait_for(&mut state, Stop::TICK);
         }
         Ok(state.first == First::Lost)
     }
@@ -141,7 +140,7 @@ impl Turns {
         let mut state = self.state.lock();
         while state.decoded < part.number && state.damage.is_none() {
             stop.check()?;
-            self.changed.wait_for(&mut state, TICK);
+            self.changed.wait_for(&mut state, Stop::TICK);
         }
         if let Some(reason) = &state.damage {
             return Err(broken(reason));
@@ -201,7 +200,7 @@ impl Turns {
                 return Ok(state.codec.clone().map_or(Learned::Nothing, Learned::Codec));
             }
             stop.check()?;
-            self.changed.wait_for(&mut state, TICK);
+            self.changed.wait_for(&mut state, Stop::TICK);
         }
     }
 }
