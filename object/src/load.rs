@@ -50,7 +50,7 @@ impl Shared {
         let fronts = Fronts::default();
         let mut parts = Vec::with_capacity(wanted.len());
         for (place, key, held) in wanted {
-            let slice = part(&place, content);
+            let slice = part(&(place.start..place.start + place.len), content);
             parts.push(match held {
                 Some(bytes) => Part::Ready(bytes.slice(slice)),
                 None => {
@@ -127,7 +127,11 @@ pub struct Fronts(tokio::sync::Mutex<Stretch>);
 impl Container {
     /// What a block is known by in the caches.
     pub fn block(&self, place: &Place) -> Option<BlockKey> {
-        let start = place.start;
+        self.block_at(place.start)
+    }
+
+    /// The same of the block that begins at this byte of content.
+    pub fn block_at(&self, start: u64) -> Option<BlockKey> {
         self.key.map(|object| BlockKey { object, start })
     }
 }
@@ -166,8 +170,8 @@ impl Part {
 }
 
 /// Which bytes of a block are of this content. Blocks have at most 1 MiB.
-pub fn part(place: &Place, content: &Range<u64>) -> Range<usize> {
-    let from = content.start.max(place.start) - place.start;
-    let to = content.end.min(place.start + place.len) - place.start;
+pub fn part(block: &Range<u64>, content: &Range<u64>) -> Range<usize> {
+    let from = content.start.max(block.start) - block.start;
+    let to = content.end.min(block.end) - block.start;
     from as usize..to as usize
 }

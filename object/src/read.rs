@@ -13,7 +13,7 @@ use object_store::{GetOptions, GetRange, GetResult, GetResultPayload, Result};
 use crate::error::{ATTEMPTS, Stopped, failed, restless};
 use crate::follow::{CACHED, Cuts, Reader};
 use crate::known::{Container, Kind};
-use crate::load::{Part, part, places};
+use crate::load::{Part, part};
 use crate::open::Opened;
 use crate::request::{self, Response, is_conditional};
 use crate::shared::Shared;
@@ -21,6 +21,16 @@ use crate::shared::Shared;
 impl Shared {
     /// GET, but for its head.
     pub async fn get(self: &Arc<Self>, location: &Path, options: &GetOptions) -> Result<GetResult> {
+        let held = self.get_held(location, options).await;
+        if let Some(Some(result)) = self.settled(location, held)? {
+            return Ok(result);
+        }
+        // In a box, as it has many times the size of what is above, which is all that most reads of a cache need.
+        Box::pin(self.get_opened(location, options)).await
+    }
+
+    /// A read that has to look at the object first, again if it is replaced meanwhile.
+    async fn get_opened(self: &Arc<Self>, location: &Path, options: &GetOptions) -> Result<GetResult> {
         for _ in 0..ATTEMPTS {
             let attempt = self.get_once(location, options).await;
             if let Some(result) = self.settled(location, attempt)? {
@@ -31,9 +41,6 @@ impl Shared {
     }
 
     async fn get_once(self: &Arc<Self>, location: &Path, options: &GetOptions) -> Result<GetResult, Stopped> {
-        if let Some(result) = self.get_held(location, options).await? {
-            return Ok(result);
-        }
         let opened = self.open(location, options).await?;
         self.read(opened, options).await
     }
@@ -54,30 +61,48 @@ impl Shared {
         if range.is_empty() || range.end - range.start > CACHED {
             return Ok(None);
         }
-        let parts = places(container, range.clone()).map(|place| {
-            // An error is told by what loads the place.
-            let place = place.ok()?;
-            Some((container.block(&place)?, part(&place, &range)))
-        });
-        let Some(held) = self.blocks.held(parts) else {
+        let Some(held) = self.held(container, &range) else {
             return Ok(None);
         };
         let mut response = match seen.fresh(self.options.trust) {
             Some(response) => response,
             // Is that still the object?
             None => {
-                let begun = Instant::now();
+                // Nobody looks at it where nothing is trusted.
+                let begun = (!self.options.trust.is_zero()).then(Instant::now);
                 let response = request::head(&*self.inner, &seen.pin).await?;
-                seen.is_still(begun);
+                if let Some(begun) = begun {
+                    seen.is_still(begun);
+                }
                 response
             }
         };
         response.meta.size = len;
         response.extensions.insert(container.content);
-        Ok(Some(match <[Bytes; 1]>::try_from(held) {
-            Ok([bytes]) => result(response, range, stream::once(ready(Ok(bytes)))),
-            Err(held) => result(response, range, stream::iter(held.into_iter().map(Ok))),
+        Ok(Some(match held {
+            Held::One(bytes) => result(response, range, stream::once(ready(Ok(bytes)))),
+            Held::Several(held) => result(response, range, stream::iter(held.into_iter().map(Ok))),
         }))
+    }
+
+    /// Content of which memory has all. An error is told by what loads the blocks.
+    fn held(&self, container: &Container, range: &Range<u64>) -> Option<Held> {
+        let first = container.layout.content(range.start).ok()?;
+        let key = container.block_at(first.start)?;
+        if range.end <= first.end {
+            let block = self.blocks.in_memory(&key)?;
+            return Some(Held::One(block.slice(part(&first, range))));
+        }
+        let mut at = range.start;
+        let parts = std::iter::from_fn(|| {
+            (at < range.end).then(|| {
+                let block = container.layout.content(at).ok();
+                at = block.as_ref().map_or(range.end, |block| block.end);
+                let block = block?;
+                Some((container.block_at(block.start)?, part(&block, range)))
+            })
+        });
+        Some(Held::Several(self.blocks.held(parts)?))
     }
 
     /// The range of an opened object that the options ask for.
@@ -138,6 +163,14 @@ impl Shared {
         let bytes = reader.stream(parts, cuts);
         Ok(result(response, range, bytes))
     }
+}
+
+/// What memory has.
+enum Held {
+    /// A part of one block.
+    One(Bytes),
+    /// Parts of several.
+    Several(Vec<Bytes>),
 }
 
 impl Opened {

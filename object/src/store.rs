@@ -76,7 +76,7 @@ impl ObjectStore for LmfsStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         if options.head {
-            return self.shared.head(location, &options).await;
+            return Box::pin(self.shared.head(location, &options)).await;
         }
         self.shared.get(location, &options).await
     }
