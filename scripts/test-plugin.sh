@@ -1,5 +1,6 @@
 #!/bin/sh
-# The object store over a server that speaks S3, which runs on this machine. Needs Python and its package registry.
+# The object store and whole stores over a server that speaks S3, which runs on this machine. Needs Python and its
+# package registry. What is given to it goes to the tests in tests/s3, such as a part of their names.
 set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
@@ -29,4 +30,13 @@ python=$(realpath "$target/python")/venv/bin
 LMFS_TEST_S3=$AWS_ENDPOINT LMFS_TEST_S3_BUCKET=lmfs-test \
     "$python/python" -m pytest -q -p no:cacheprovider python/tests/full
 
-CARGO_TARGET_DIR=$target/s3 ${CARGO:-cargo} test --release --locked --manifest-path tests/s3/Cargo.toml -- "$@"
+# The program with an HTTP client: it pushes, mounts and clones a store over the same server.
+cargo=${CARGO:-cargo}
+CARGO_TARGET_DIR=$target/cloud $cargo build --release --locked -p lmfs --features cloud
+LMFS_BIN=$(realpath "$target/cloud/release/lmfs")
+export LMFS_BIN
+CARGO_TARGET_DIR=$target/s3 $cargo test --release --locked --manifest-path tests/s3/Cargo.toml -- "$@"
+
+# DataFusion in memory, and then over the server: a small table, whose results are compared.
+CARGO_TARGET_DIR=$target/datafusion $cargo test --release --locked --manifest-path tests/datafusion/Cargo.toml
+CARGO_TARGET_DIR=$target/datafusion $cargo run --release --locked --manifest-path tests/datafusion/Cargo.toml -- 2
