@@ -44,7 +44,7 @@ use lmfs_codec::Codec;
 use lmfs_indexer::Store;
 use parking_lot::Mutex;
 
-use crate::store::Equals;
+use crate::store::{Equals, Tag};
 
 pub use background::Background;
 pub use environment::{Environment, Offline};
@@ -102,8 +102,9 @@ pub struct Packer {
     contents: Contents,
     /// Which packed blocks are alike.
     similar: Mutex<similar::Similar<u64>>,
-    /// What the stored blocks will refer to whose new form waits to be committed: 0 for nothing.
-    to_refer: Mutex<HashMap<u64, u64>>,
+    /// What the stored blocks will be whose new form waits to be committed: their tag, and what they refer to (0 for
+    /// nothing).
+    to_refer: Mutex<HashMap<u64, (Tag, u64)>>,
 }
 
 impl Packer {

@@ -9,6 +9,7 @@
 mod address;
 mod channel;
 mod error;
+pub mod fuzzing;
 mod message;
 mod peer;
 mod pool;

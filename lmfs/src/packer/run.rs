@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use lmfs_codec::{Codec, Error as CodecError, Header, Method, Stop};
 use lmfs_indexer::{BlockRef, Error as StoreError, Extent, MAX_USERS, StoredBlock};
@@ -26,8 +26,6 @@ use crate::store::contents::Unreadable;
 use crate::store::reserve::{self, Purpose};
 use crate::task::low_priority_pool;
 
-/// How often progress is told.
-const TICK: Duration = Duration::from_millis(100);
 /// How often a block is looked up again that garbage collection moved before it was read.
 const TRIES: usize = 16;
 
@@ -242,7 +240,7 @@ impl Workers<'_> {
                 if running.iter().all(Option::is_none) {
                     break;
                 }
-                if let Ok(number) = told.recv_timeout(TICK) {
+                if let Ok(number) = told.recv_timeout(Stop::TICK) {
                     let ended = running.get_mut(number).and_then(Option::take);
                     let ended = ended.map(std::thread::ScopedJoinHandle::join);
                     // What made it panic would do so again.
@@ -349,14 +347,14 @@ impl Workers<'_> {
                 statistics.worked(waiting.extent.raw_len.into());
                 drop(statistics);
                 let is_there = !matches!(new, New::Same(_));
-                let reference = match new {
-                    New::Packed(_, _, reference) => Some(reference),
+                let waits = match new {
+                    New::Packed(tag, _, reference) => Some((tag, reference)),
                     // What was staged refers to nothing.
-                    New::Kept(_) => Some(0),
+                    New::Kept(tag) => Some((tag, 0)),
                     New::Same(_) => None,
                 };
-                if let Some(reference) = reference {
-                    self.packer.to_refer.lock().insert(id, reference);
+                if let Some(waits) = waits {
+                    self.packer.to_refer.lock().insert(id, waits);
                 }
                 self.batch.lock().add(&waiting, new);
                 // Found from here on: what refers to it comes later in a batch than its own new form.

@@ -1,12 +1,7 @@
 //! One run at a time. A run of the background makes way for one that a user asked for.
 
-use std::time::Duration;
-
 use lmfs_codec::Stop;
 use parking_lot::{Condvar, Mutex};
-
-/// How often a user who waits for another user's run looks whether to give up.
-const GLANCE: Duration = Duration::from_millis(100);
 
 /// Whose turn it is.
 #[derive(Default)]
@@ -35,7 +30,7 @@ impl RunLock {
         state.users += 1;
         state.background.set();
         while state.taken && !stop.is_set() {
-            self.over.wait_for(&mut state, GLANCE);
+            self.over.wait_for(&mut state, Stop::TICK);
         }
         state.users -= 1;
         self.take(&mut state)

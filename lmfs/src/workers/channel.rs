@@ -3,15 +3,17 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lmfs_codec::Stop;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::error::Error;
 use super::message::{MAGIC, Message, PREFIX, VERSION, longest};
-use super::timing::{TICK, Timing};
+use super::timing::Timing;
 
 /// The most bytes that are read at a time, so that memory grows with what came and not with what was announced.
 const CHUNK: usize = 64 << 10;
@@ -35,12 +37,12 @@ impl Socket {
         match self {
             Socket::Tcp(socket) => {
                 socket.set_nodelay(true)?;
-                socket.set_read_timeout(Some(TICK))?;
-                socket.set_write_timeout(Some(TICK))
+                socket.set_read_timeout(Some(Stop::TICK))?;
+                socket.set_write_timeout(Some(Stop::TICK))
             }
             Socket::Unix(socket) => {
-                socket.set_read_timeout(Some(TICK))?;
-                socket.set_write_timeout(Some(TICK))
+                socket.set_read_timeout(Some(Stop::TICK))?;
+                socket.set_write_timeout(Some(Stop::TICK))
             }
         }
     }
@@ -59,7 +61,8 @@ impl Socket {
         }
     }
 
-    fn shutdown(&self) {
+    /// Ends the connection for both sides.
+    pub fn shutdown(&self) {
         // It may be closed already.
         let _ = match self {
             Socket::Tcp(socket) => socket.shutdown(Shutdown::Both),
@@ -70,11 +73,13 @@ impl Socket {
 
 /// A connection. Any thread may send, one receives.
 pub struct Channel {
-    socket: Socket,
+    socket: Arc<Socket>,
     /// When something was sent last.
     sending: Mutex<Instant>,
-    /// The longest body that is received.
-    longest: AtomicUsize,
+    /// Whether it is known who the other side is.
+    is_trusted: AtomicBool,
+    /// Until then it has to be.
+    greeted_by: Instant,
     timing: Timing,
 }
 
@@ -83,19 +88,21 @@ impl Channel {
     ///
     /// # Errors
     /// The other side is not lmfs, or another version.
-    pub fn open(socket: Socket, timing: Timing, stop: &Stop) -> Result<Channel, Error> {
+    pub fn open(socket: impl Into<Arc<Socket>>, timing: Timing, stop: &Stop) -> Result<Channel, Error> {
+        let socket = socket.into();
         socket.prepare()?;
         let channel = Channel {
             socket,
             sending: Mutex::new(Instant::now()),
-            longest: AtomicUsize::new(GREETING),
+            is_trusted: AtomicBool::new(false),
+            greeted_by: Instant::now() + timing.greeting,
             timing,
         };
         let [low, high] = VERSION.to_le_bytes();
         let mine: Vec<u8> = MAGIC.into_iter().chain([low, high]).collect();
-        channel.write_all(&mut mine.as_slice(), Instant::now() + timing.silence, stop)?;
+        let deadline = channel.greeted_by;
+        channel.write_all(&mut mine.as_slice(), deadline, stop)?;
         let mut magic = [0; MAGIC.len()];
-        let deadline = Instant::now() + timing.silence;
         channel.read_exact(&mut magic, deadline, &mut || (), stop)?;
         if magic != MAGIC {
             return Err(Error::NotLmfs);
@@ -108,9 +115,22 @@ impl Channel {
         }
     }
 
-    /// The other side is known now, and may send long messages.
+    /// The other side is known now, may send long messages and take its time.
     pub fn trust(&self) {
-        self.longest.store(usize::MAX, Ordering::Relaxed);
+        self.is_trusted.store(true, Ordering::Relaxed);
+    }
+
+    fn is_trusted(&self) -> bool {
+        self.is_trusted.load(Ordering::Relaxed)
+    }
+
+    /// When something has to be done that may take so long. Strangers have less time, for all together.
+    fn deadline(&self, within: Duration) -> Instant {
+        let deadline = Instant::now() + within;
+        match self.is_trusted() {
+            true => deadline,
+            false => deadline.min(self.greeted_by),
+        }
     }
 
     /// Sends a message. One that is not sent as a whole ends the connection, because what follows would be taken for
@@ -119,22 +139,41 @@ impl Channel {
     /// # Errors
     /// The connection is lost, or the other side does not read, or `stop` was set.
     pub fn send(&self, message: &Message, stop: &Stop) -> Result<(), Error> {
-        self.send_bytes(&message.to_bytes(), self.timing.message, stop)
+        let bytes = message.to_bytes();
+        let sending = self.wait_to_send(stop)?;
+        // From now on: what others send before takes time for which this message has no blame.
+        self.send_bytes(sending, &bytes, self.deadline(self.timing.message), stop)
     }
 
     /// The last message: the other side has a moment to take it.
     pub fn send_last(&self, message: &Message) {
         // Who does not take it sees the end of the connection.
-        let within = self.timing.message.min(LAST);
-        let _ = self.send_bytes(&message.to_bytes(), within, &Stop::new());
+        let deadline = Instant::now() + self.timing.message.min(LAST);
+        if let Some(sending) = self.sending.try_lock_until(deadline) {
+            let _ = self.send_bytes(sending, &message.to_bytes(), deadline, &Stop::new());
+        }
         self.close();
     }
 
-    fn send_bytes(&self, bytes: &[u8], within: Duration, stop: &Stop) -> Result<(), Error> {
-        let deadline = Instant::now() + within;
-        let Some(mut sending) = self.sending.try_lock_until(deadline) else {
-            return Err(Error::Slow(within.as_secs()));
-        };
+    /// The turn to send. It comes: each message before has its own time, and one that fails ends the connection.
+    fn wait_to_send(&self, stop: &Stop) -> Result<MutexGuard<'_, Instant>, Error> {
+        loop {
+            if stop.is_set() {
+                return Err(Error::Interrupted);
+            }
+            if let Some(sending) = self.sending.try_lock_for(Stop::TICK) {
+                return Ok(sending);
+            }
+        }
+    }
+
+    fn send_bytes(
+        &self,
+        mut sending: MutexGuard<'_, Instant>,
+        bytes: &[u8],
+        deadline: Instant,
+        stop: &Stop,
+    ) -> Result<(), Error> {
         let mut rest = bytes;
         let written = self.write_all(&mut rest, deadline, stop);
         *sending = Instant::now();
@@ -162,6 +201,21 @@ impl Channel {
         }
     }
 
+    /// Does `work`, and has the other side hear meanwhile that this one is alive.
+    pub fn alive_while<T>(&self, stop: &Stop, work: impl FnOnce() -> T) -> T {
+        let done = stop.child();
+        thread::scope(|scope| {
+            // Whatever happens here, the thread ends.
+            let _end = SetAtEnd(&done);
+            scope.spawn(|| {
+                while !done.is_set() && self.stay_alive(&done).is_ok() {
+                    thread::sleep(Stop::TICK);
+                }
+            });
+            work()
+        })
+    }
+
     /// The next message. Until it is there, the other side hears that this one is alive.
     ///
     /// # Errors
@@ -171,16 +225,16 @@ impl Channel {
         let mut alive = || drop(self.stay_alive(stop));
         let mut prefix = [0; PREFIX];
         let (first, rest) = prefix.split_at_mut(1);
-        self.read_exact(first, Instant::now() + self.timing.silence, &mut alive, stop)
+        self.read_exact(first, self.deadline(self.timing.silence), &mut alive, stop)
             .map_err(|error| match error {
                 Error::Slow(_) => Error::Silent(self.timing.silence.as_secs()),
                 other => other,
             })?;
-        let deadline = Instant::now() + self.timing.message;
+        let deadline = self.deadline(self.timing.message);
         self.read_exact(rest, deadline, &mut alive, stop)?;
         let [kind, len @ ..] = prefix;
         let len = u32::from_le_bytes(len) as usize;
-        let most = self.longest.load(Ordering::Relaxed);
+        let most = if self.is_trusted() { usize::MAX } else { GREETING };
         if longest(kind).is_none_or(|longest| len > longest.min(most)) {
             return Err(Error::Malformed("a message that is unknown or too long"));
         }
@@ -238,10 +292,20 @@ impl Channel {
         if stop.is_set() {
             return Err(Error::Interrupted);
         }
-        if Instant::now() >= deadline {
-            return Err(Error::Slow(self.timing.message.as_secs()));
+        match Instant::now() < deadline {
+            true => Ok(()),
+            false if self.is_trusted() => Err(Error::Slow(self.timing.message.as_secs())),
+            false => Err(Error::NoGreeting(self.timing.greeting.as_secs())),
         }
-        Ok(())
+    }
+}
+
+/// Sets a flag when it is dropped.
+pub struct SetAtEnd<'a>(pub &'a Stop);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.set();
     }
 }
 
@@ -251,4 +315,35 @@ fn is_late(error: &io::Error) -> bool {
         error.kind(),
         ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// Regression: on a slow link with many threads a message was late before it was its turn, and its worker lost.
+    #[test]
+    fn a_message_is_not_late_because_others_are_sent_before() {
+        let timing = Timing {
+            message: Duration::from_secs(1),
+            ..Timing::default()
+        };
+        let (one, other) = UnixStream::pair().unwrap();
+        let open = |socket| Channel::open(Socket::Unix(socket), timing, &Stop::new()).unwrap();
+        let (one, other) = thread::scope(|scope| {
+            let one = scope.spawn(|| open(one));
+            let other = open(other);
+            (one.join().unwrap(), other)
+        });
+        one.trust();
+        let sending = one.sending.lock();
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| one.send(&Message::Done, &Stop::new()));
+            thread::sleep(timing.message * 3 / 2);
+            drop(sending);
+            waits.join().unwrap().unwrap();
+        });
+        assert_eq!(other.receive(&Stop::new()).unwrap(), Message::Done);
+    }
 }

@@ -8,6 +8,12 @@ pub enum Error {
     /// This process was asked to stop.
     #[error("interrupted")]
     Interrupted,
+    /// Somebody connected and did not show who it is.
+    #[error("the other side has not greeted within {0} seconds")]
+    NoGreeting(u64),
+    /// There is no room for another worker.
+    #[error("there are too many workers")]
+    TooMany,
     /// Nothing came for too long.
     #[error("the other side has said nothing for {0} seconds")]
     Silent(u64),
@@ -109,7 +115,14 @@ impl Error {
     pub fn is_passing(&self) -> bool {
         matches!(
             self,
-            Error::Silent(_) | Error::Slow(_) | Error::Closed | Error::Io(_) | Error::Altered | Error::Late(_)
+            Error::NoGreeting(_)
+                | Error::TooMany
+                | Error::Silent(_)
+                | Error::Slow(_)
+                | Error::Closed
+                | Error::Io(_)
+                | Error::Altered
+                | Error::Late(_)
         )
     }
 }

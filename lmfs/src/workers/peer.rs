@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::channel::Channel;
 use super::error::Error;
 use super::message::{Job, Message, ModelNeeded, PIECE, Setup, places};
-use super::timing::{TICK, Timing};
+use super::timing::Timing;
 use super::token::{Token, nonce};
 use crate::packer::encode::EncodeJob;
 
@@ -78,12 +78,21 @@ impl Terms {
         self.timing
     }
 
-    /// Meets a worker that has connected, until it can begin.
+    /// Meets a worker that has connected, until it can begin. `admit` is asked when it is known to be one.
     ///
     /// # Errors
-    /// It does not know the token, or computes something else, or is lost.
-    pub fn meet(&self, channel: Channel, name: String, stop: &Stop) -> Result<Peer, Error> {
-        let met = self.agree(&channel, stop);
+    /// It does not know the token, or computes something else, or is lost; those of `admit`.
+    pub fn meet(
+        &self,
+        channel: Channel,
+        name: String,
+        admit: impl FnOnce() -> Result<(), Error>,
+        stop: &Stop,
+    ) -> Result<Peer, Error> {
+        let met = self
+            .greet(&channel, stop)
+            .and_then(|threads| admit().map(|()| threads))
+            .and_then(|threads| self.agree(&channel, stop).map(|()| threads));
         if let Err(error @ (Error::WrongToken | Error::OtherNumerics | Error::NoModel(_))) = &met {
             let reason = error.to_string();
             channel.send_last(&Message::Refused { reason });
@@ -93,7 +102,7 @@ impl Terms {
         }
         Ok(Peer {
             name,
-            places: places(met?),
+            places: places(met?.max(1)),
             channel,
             busy: AtomicUsize::new(0),
             jobs: Mutex::new(Some(HashMap::new())),
@@ -106,11 +115,10 @@ impl Terms {
     }
 
     /// Returns the threads of the worker.
-    fn agree(&self, channel: &Channel, stop: &Stop) -> Result<u16, Error> {
+    fn greet(&self, channel: &Channel, stop: &Stop) -> Result<u16, Error> {
         let (nonce, token) = (nonce(), self.token.is_some());
         channel.send(&Message::Welcome { nonce, token }, stop)?;
-        let soon = Instant::now() + self.timing.silence;
-        let Message::Hello { threads, proof } = heard_until(channel, soon, stop)? else {
+        let Message::Hello { threads, proof } = heard(channel, stop)? else {
             return Err(Error::Malformed("no name"));
         };
         if self
@@ -121,21 +129,36 @@ impl Terms {
             return Err(Error::WrongToken);
         }
         channel.trust();
+        Ok(threads)
+    }
+
+    /// Sends it what it lacks, until it computes what this process does.
+    fn agree(&self, channel: &Channel, stop: &Stop) -> Result<(), Error> {
         channel.send(&Message::Setup(self.setup.clone()), stop)?;
-        let late = Instant::now() + self.timing.lease;
+        let mut has_model = false;
         loop {
+            // The time that the model took to be sent is none that the worker took.
+            let late = Instant::now() + self.timing.lease;
             match heard_until(channel, late, stop)? {
+                Message::NeedModel if has_model => return Err(Error::Malformed("that it needs the model again")),
                 Message::NeedModel => {
-                    for piece in self.model()?.chunks(PIECE) {
-                        channel.send(&Message::Piece(piece.to_vec()), stop)?;
-                    }
-                    channel.send(&Message::Piece(Vec::new()), stop)?;
+                    self.send_model(channel, stop)?;
+                    has_model = true;
                 }
-                Message::Ready { fingerprint } if fingerprint == self.fingerprint => return Ok(threads.max(1)),
+                Message::Ready { fingerprint } if fingerprint == self.fingerprint => return Ok(()),
                 Message::Ready { .. } => return Err(Error::OtherNumerics),
                 _ => return Err(Error::Malformed("neither a question nor that it is ready")),
             }
         }
+    }
+
+    fn send_model(&self, channel: &Channel, stop: &Stop) -> Result<(), Error> {
+        // Reading a large one may take longer than the worker waits for a sign of life.
+        let model = channel.alive_while(stop, || self.model())?;
+        for piece in model.chunks(PIECE) {
+            channel.send(&Message::Piece(piece.to_vec()), stop)?;
+        }
+        channel.send(&Message::Piece(Vec::new()), stop)
     }
 
     fn model(&self) -> Result<Arc<Vec<u8>>, Error> {
@@ -227,7 +250,7 @@ impl Peer {
         self.channel.send(&Message::Job(job), stop)?;
         let deadline = Instant::now() + terms.timing.lease;
         loop {
-            match told.recv_timeout(TICK) {
+            match told.recv_timeout(Stop::TICK) {
                 Ok(answer) => return Ok(answer),
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::Closed),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -1,5 +1,6 @@
 //! The packer's side: it listens for workers, and deals blocks out to them.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -17,12 +18,14 @@ use super::channel::{Channel, Socket};
 use super::error::Error;
 use super::message::Message;
 use super::peer::{Answer, Peer, Supplies, Terms};
-use super::timing::{TICK, Timing};
+use super::timing::Timing;
 use super::token::Token;
 use crate::packer::encode::{Check, Depth, EncodeJob, Helpers, Unfit};
 
 /// Workers at a time. Others are turned away, and try again.
 const MOST_PEERS: usize = 256;
+/// Connections at a time that are not known to be workers. The oldest makes room for a new one.
+const MOST_STRANGERS: usize = 64;
 /// Blocks that are with workers at a time. Each takes up to four times the store's block size.
 const MOST_PLACES: usize = 512;
 /// The first blocks of a worker are decoded, ...
@@ -43,8 +46,10 @@ pub struct Pool {
 struct Shared {
     terms: Terms,
     peers: Mutex<Vec<Arc<Peer>>>,
-    /// Connections, also those that are no workers yet.
-    connections: AtomicUsize,
+    /// Connections that are not known to be workers, the oldest first.
+    strangers: Mutex<VecDeque<Arc<Socket>>>,
+    /// Workers, also those that cannot begin yet.
+    workers: AtomicUsize,
     ended: Stop,
 }
 
@@ -68,7 +73,8 @@ impl Pool {
         let shared = Arc::new(Shared {
             terms,
             peers: Mutex::default(),
-            connections: AtomicUsize::new(0),
+            strangers: Mutex::default(),
+            workers: AtomicUsize::new(0),
             ended: Stop::new(),
         });
         let host = shared.clone();
@@ -184,19 +190,11 @@ impl Shared {
             while !self.ended.is_set() {
                 match wait_and_accept(listener) {
                     Ok(Some((socket, name))) => {
-                        if self.connections.fetch_add(1, Ordering::Relaxed) >= MOST_PEERS {
-                            self.connections.fetch_sub(1, Ordering::Relaxed);
-                            debug!(worker = name, "there are too many workers");
-                            continue;
-                        }
-                        let spawned = thread::Builder::new()
-                            .name("worker-peer".into())
-                            .spawn_scoped(scope, || {
-                                self.serve(socket, name);
-                                self.connections.fetch_sub(1, Ordering::Relaxed);
-                            });
-                        if let Err(error) = spawned {
-                            self.connections.fetch_sub(1, Ordering::Relaxed);
+                        let socket = Arc::new(socket);
+                        self.expect(&socket);
+                        let (thread, stranger) = (thread::Builder::new().name("worker-peer".into()), socket.clone());
+                        if let Err(error) = thread.spawn_scoped(scope, || self.serve(stranger, name)) {
+                            self.is_expected(&socket);
                             warn!(%error, "a worker is turned away");
                         }
                     }
@@ -210,10 +208,44 @@ impl Shared {
         });
     }
 
+    /// Somebody has connected. Strangers who only take room do not keep workers out.
+    fn expect(&self, socket: &Arc<Socket>) {
+        let mut strangers = self.strangers.lock();
+        if strangers.len() >= MOST_STRANGERS
+            && let Some(oldest) = strangers.pop_front()
+        {
+            oldest.shutdown();
+        }
+        strangers.push_back(socket.clone());
+    }
+
+    /// Takes it off the list of strangers. Whether it still was there.
+    fn is_expected(&self, socket: &Arc<Socket>) -> bool {
+        let mut strangers = self.strangers.lock();
+        let at = strangers.iter().position(|other| Arc::ptr_eq(other, socket));
+        at.and_then(|at| strangers.remove(at)).is_some()
+    }
+
+    /// A place for a stranger who is known to be a worker.
+    fn admit(&self, socket: &Arc<Socket>) -> Result<Seat<'_>, Error> {
+        if !self.is_expected(socket) {
+            return Err(Error::Closed);
+        }
+        let seat = Seat(&self.workers);
+        match self.workers.fetch_add(1, Ordering::Relaxed) < MOST_PEERS {
+            true => Ok(seat),
+            false => Err(Error::TooMany),
+        }
+    }
+
     /// One connection, from its beginning to its end.
-    fn serve(&self, socket: Socket, name: String) {
-        let met = Channel::open(socket, self.terms.timing(), &self.ended)
-            .and_then(|channel| self.terms.meet(channel, name.clone(), &self.ended));
+    fn serve(&self, socket: Arc<Socket>, name: String) {
+        let mut seat = None;
+        let met = Channel::open(socket.clone(), self.terms.timing(), &self.ended).and_then(|channel| {
+            let admit = || self.admit(&socket).map(|given| seat = Some(given));
+            self.terms.meet(channel, name.clone(), admit, &self.ended)
+        });
+        let had_no_room = seat.is_none() && !self.is_expected(&socket);
         match met {
             Ok(peer) => {
                 info!(worker = name, places = peer.places, "a worker begins");
@@ -223,8 +255,18 @@ impl Shared {
                 self.dismiss(&peer, &why);
             }
             Err(Error::Interrupted) => {}
+            Err(_) if had_no_room => debug!(worker = name, "there was no room for it"),
             Err(error) => warn!(worker = name, %error, "a worker cannot be used"),
         }
+    }
+}
+
+/// One of the places for workers, until it is dropped.
+struct Seat<'a>(&'a AtomicUsize);
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -232,7 +274,7 @@ impl Shared {
 fn wait_and_accept(listener: &Listener) -> io::Result<Option<(Socket, String)>> {
     let tick = Timespec {
         tv_sec: 0,
-        tv_nsec: TICK.subsec_nanos().into(),
+        tv_nsec: Stop::TICK.subsec_nanos().into(),
     };
     match poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&tick)) {
         Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(None),

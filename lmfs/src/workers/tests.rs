@@ -24,6 +24,7 @@ use crate::testing::until;
 /// Everything sooner than in earnest. No test passes because something took long enough.
 const TIMING: Timing = Timing {
     alive: Duration::from_millis(100),
+    greeting: Duration::from_secs(20),
     silence: Duration::from_secs(20),
     message: Duration::from_secs(20),
     lease: Duration::from_secs(60),
@@ -36,11 +37,14 @@ struct Shelf {
     model: Option<Vec<u8>>,
     dictionaries: Vec<Vec<u8>>,
     asked: Arc<AtomicU64>,
+    /// How long it takes to read the model.
+    slow: Duration,
 }
 
 impl Supplies for Shelf {
     fn model(&self) -> Result<Vec<u8>, Error> {
         self.asked.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(self.slow);
         self.model.clone().ok_or_else(|| Error::NoModel("it is on loan".into()))
     }
 
@@ -125,16 +129,22 @@ impl Fixture {
     }
 
     /// A worker that greets as it should, and then does what the test says.
-    fn connect(&self, fingerprint: Option<[u8; 32]>) -> Result<Channel, Error> {
+    fn greet(&self, timing: Timing) -> Result<Channel, Error> {
         let stop = Stop::new();
-        let channel = Channel::open(self.address().connect().unwrap(), TIMING, &stop)?;
+        let channel = Channel::open(self.address().connect().unwrap(), timing, &stop)?;
         heard(&channel, &stop)?;
         let (threads, proof) = (1, [0; 32]);
         channel.send(&Message::Hello { threads, proof }, &stop)?;
         heard(&channel, &stop)?;
         channel.trust();
+        Ok(channel)
+    }
+
+    /// One that also says that it is ready.
+    fn connect(&self, fingerprint: Option<[u8; 32]>) -> Result<Channel, Error> {
+        let channel = self.greet(TIMING)?;
         let fingerprint = fingerprint.unwrap_or_else(|| self.codec.fingerprint().unwrap().0);
-        channel.send(&Message::Ready { fingerprint }, &stop)?;
+        channel.send(&Message::Ready { fingerprint }, &Stop::new())?;
         Ok(channel)
     }
 }
@@ -475,4 +485,78 @@ fn strangers_get_nothing_and_take_little() {
     assert!(matches!(Channel::open(other, TIMING, &stop), Err(Error::NotLmfs)));
     assert_eq!(pool.count(), 0);
     assert!(f.encode(&pool, &job(b"text", &[], &[])).is_none(), "nobody is there");
+}
+
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+/// Regression: connections that said nothing took all places for workers, until each had been silent for too long.
+#[test]
+fn idle_strangers_do_not_keep_a_worker_out() {
+    let f = Fixture::new();
+    let (greeting, silence) = (AN_HOUR, AN_HOUR);
+    let timing = Timing {
+        greeting,
+        silence,
+        ..TIMING
+    };
+    let pool = f.pool(None, timing);
+    let strangers: Vec<_> = (0..260).map(|_| f.address().connect().unwrap()).collect();
+    let worker = f.worker(1);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| worker.run(&Stop::new()));
+        until("the worker is there", || pool.count() == 1);
+        drop(strangers);
+        drop(pool);
+        running.join().unwrap().unwrap();
+    });
+}
+
+/// Regression: who said again and again that it is alive, and never who it is, kept its place.
+#[test]
+fn a_stranger_that_is_alive_has_to_greet() {
+    let f = Fixture::new();
+    let timing = Timing {
+        greeting: Duration::from_millis(500),
+        silence: AN_HOUR,
+        ..TIMING
+    };
+    let _pool = f.pool(None, timing);
+    let stop = Stop::new();
+    let stranger = Channel::open(f.address().connect().unwrap(), TIMING, &stop).unwrap();
+    // It waits for ever, says that it is alive while it does, and hears that the packer is.
+    stranger.trust();
+    until("it is sent away", || stranger.receive(&stop).is_err());
+}
+
+/// Regression: a packer said nothing while it read a large model, and the worker that waited for it left.
+#[test]
+fn a_packer_that_reads_a_large_model_is_alive() {
+    let mut gguf = builtin::find("tiny").unwrap().gguf.to_vec();
+    *gguf.last_mut().unwrap() ^= 1;
+    let mut f = Fixture::with_model(gguf);
+    f.shelf.slow = Duration::from_secs(6);
+    let _pool = f.pool(None, TIMING);
+    let stop = Stop::new();
+    let silence = Duration::from_secs(3);
+    let channel = f.greet(Timing { silence, ..TIMING }).unwrap();
+    channel.send(&Message::NeedModel, &stop).unwrap();
+    let first = heard(&channel, &stop);
+    assert!(
+        matches!(&first, Ok(Message::Piece(piece)) if !piece.is_empty()),
+        "{first:?}"
+    );
+}
+
+/// Regression: a worker could ask for the model without end.
+#[test]
+fn a_worker_gets_the_model_once() {
+    let f = Fixture::with_model(builtin::find("tiny").unwrap().gguf.to_vec());
+    let _pool = f.pool(None, TIMING);
+    let stop = Stop::new();
+    let channel = f.greet(TIMING).unwrap();
+    channel.send(&Message::NeedModel, &stop).unwrap();
+    while heard(&channel, &stop).unwrap() != Message::Piece(Vec::new()) {}
+    channel.send(&Message::NeedModel, &stop).unwrap();
+    let ended = heard(&channel, &stop);
+    assert!(matches!(ended, Err(Error::Closed | Error::Io(_))), "{ended:?}");
 }

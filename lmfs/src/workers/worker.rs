@@ -15,11 +15,11 @@ use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use super::address::Address;
-use super::channel::Channel;
+use super::channel::{Channel, SetAtEnd};
 use super::error::Error;
 use super::message::{Job, Message, ModelNeeded, Setup, places};
 use super::peer::heard;
-use super::timing::{TICK, Timing};
+use super::timing::Timing;
 use super::token::Token;
 
 /// How long a worker waits before it connects again: at first, and at most.
@@ -100,7 +100,7 @@ impl Worker {
             }
             let next = Instant::now() + pause;
             while Instant::now() < next && !stop.is_set() {
-                std::thread::sleep(TICK.min(pause));
+                std::thread::sleep(Stop::TICK.min(pause));
             }
             pause = (pause * 2).min(most);
         }
@@ -123,16 +123,8 @@ impl Worker {
     ) -> Result<(), Error> {
         let setup = self.introduce(channel, stop)?;
         *was_met = true;
-        let ended = stop.child();
-        std::thread::scope(|scope| {
-            // Whatever happens here, the threads end.
-            let _end = SetAtEnd(&ended);
-            // Loading a model may take longer than the packer waits for a sign of life.
-            scope.spawn(|| {
-                while !ended.is_set() && channel.stay_alive(&ended).is_ok() {
-                    std::thread::sleep(TICK);
-                }
-            });
+        // Loading a model may take longer than the packer waits for a sign of life.
+        channel.alive_while(stop, || {
             let dictionaries = Arc::new(Texts::default());
             let codec = self.codec(channel, setup, model, dictionaries.clone(), stop)?;
             let fingerprint = codec.fingerprint().map_err(Error::Unusable)?.0;
@@ -147,6 +139,7 @@ impl Worker {
         let (give, jobs) = mpsc::channel();
         let jobs = Mutex::new(jobs);
         std::thread::scope(|scope| {
+            // Whatever happens here, the threads end.
             let _end = SetAtEnd(&ended);
             // Dropped with this, so that who waits for a job ends.
             let give = give;
@@ -275,15 +268,6 @@ fn model_file(channel: &Channel, needed: &ModelNeeded, stop: &Stop) -> Result<Ve
     match <[u8; 32]>::from(Sha256::digest(&gguf)) == needed.digest {
         true => Ok(gguf),
         false => Err(Error::WrongModel),
-    }
-}
-
-/// Sets a flag when it is dropped.
-struct SetAtEnd<'a>(&'a Stop);
-
-impl Drop for SetAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.set();
     }
 }
 
