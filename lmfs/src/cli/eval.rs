@@ -5,21 +5,28 @@ mod paper;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lmfs_codec::Level;
+use anyhow::bail;
 use parking_lot::Mutex;
 
 use super::compress::Models;
 use super::interrupt::stop_on_interrupt;
-use super::output::Meter;
+use super::output::{Meter, say};
 use super::{args, output};
 use crate::eval::{Compressor, Gzip, Lmfs, Options, Xz, Zstd, evaluate, find_files};
 use crate::progress::Progress;
+use crate::store::DEFAULT_BLOCK_SIZE;
 
 /// Runs the command.
 ///
 /// # Errors
-/// Files that cannot be read, a model that cannot be used.
+/// Files that cannot be read, a model that cannot be used, a level or block size for the paper's experiments.
 pub fn run(args: &args::Eval, quiet: bool) -> anyhow::Result<ExitCode> {
+    if args.paper.asked() && (args.level.named || args.block_size.is_some()) {
+        bail!(
+            "--paper and --report measure methods (--with) in chunks of 2,048 bytes and unchunked: they take neither \
+             --level nor --block-size"
+        );
+    }
     let files = find_files(&args.paths)?;
     let stop = stop_on_interrupt()?;
     if args.paper.asked() {
@@ -27,11 +34,20 @@ pub fn run(args: &args::Eval, quiet: bool) -> anyhow::Result<ExitCode> {
         paper::run(&args.paper, engine, threads, args.json, &files, quiet, &stop)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let codec = Models::new(args.choice.model.as_deref(), args.choice.engine, Level::DEFAULT)?.for_writing()?;
-    let lmfs = Lmfs::new("lmfs", codec);
+    let level = args.level.level;
+    if let Some(warning) = args.level.warning().filter(|_| !quiet) {
+        say(&warning);
+    }
+    let codec = Models::new(args.choice.model.as_deref(), args.choice.engine, level)?.for_writing()?;
+    let (name, block_size) = if args.level.named {
+        (format!("lmfs -{}", level.number), level.block_size)
+    } else {
+        ("lmfs".to_owned(), usize::try_from(DEFAULT_BLOCK_SIZE)?)
+    };
+    let lmfs = Lmfs::new(name, codec);
     let compressors: [&dyn Compressor; 4] = [&lmfs, &Gzip, &Zstd, &Xz];
     let options = Options {
-        block_size: usize::try_from(args.block_size)?,
+        block_size: args.block_size.map_or(Ok(block_size), usize::try_from)?,
         whole: !args.blocks_only,
         threads: usize::from(args.threads),
     };

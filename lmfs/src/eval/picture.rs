@@ -236,6 +236,58 @@ mod tests {
         }
     }
 
+    /// The picture as an interlaced PNG file (Adam7), with all of its channels and bits or as few as it needs.
+    fn interlaced(picture: &Picture, few: bool) -> Vec<u8> {
+        let color = match picture.channels {
+            1 => oxipng::ColorType::Grayscale {
+                transparent_shade: None,
+            },
+            2 => oxipng::ColorType::GrayscaleAlpha,
+            3 => oxipng::ColorType::RGB {
+                transparent_color: None,
+            },
+            _ => oxipng::ColorType::RGBA,
+        };
+        let options = oxipng::Options {
+            interlace: Some(true),
+            bit_depth_reduction: few,
+            color_type_reduction: few,
+            palette_reduction: few,
+            grayscale_reduction: few,
+            ..oxipng::Options::from_preset(1)
+        };
+        let (width, height) = (picture.width as u32, picture.height as u32);
+        let image = oxipng::RawImage::new(width, height, color, oxipng::BitDepth::Eight, picture.pixels.clone());
+        let file = image.unwrap().create_optimized_png(&options).unwrap();
+        // The header says so: byte 12 of its data, which begin behind the signature, their length and its name.
+        assert_eq!((&file[12..16], file[28]), (&b"IHDR"[..], 1));
+        file
+    }
+
+    #[test]
+    fn an_interlaced_png_gives_the_same_picture() {
+        for channels in 1..=4 {
+            // Pictures that are smaller than the grid of Adam7 lack some of its passes.
+            for (width, height) in [(1, 1), (2, 3), (3, 5), (5, 1), (8, 8), (9, 17), (130, 70)] {
+                let many = |i: usize| (i.wrapping_mul(0x9E37_79B9) >> 15) as u8;
+                let two = |i: usize| many(i / channels) & 0x80;
+                for (few, pixel) in [(false, &many as &dyn Fn(usize) -> u8), (true, &two)] {
+                    let pixels = (0..width * height * channels).map(pixel).collect();
+                    let picture = Picture::new(width, height, channels, pixels).unwrap();
+                    let file = interlaced(&picture, few);
+                    let back = Picture::decode(&file).unwrap();
+                    assert_eq!((back.width, back.height), (width, height));
+                    assert_eq!(back.grey(), picture.grey(), "{width} by {height}, {channels} channels");
+                    if !few {
+                        assert_eq!(back, picture);
+                    }
+                    let cut = file.len() / 2;
+                    assert_eq!(Picture::decode(&file[..cut]), None);
+                }
+            }
+        }
+    }
+
     #[test]
     fn patches_are_those_of_the_paper() {
         let picture = gradient();

@@ -38,7 +38,7 @@ fn the_table_and_the_report_have_every_number() {
     let sets = data_sets(&files, &options).unwrap();
     assert_eq!(sets.len(), 5, "text, patches, sound, pictures, sound files");
     let mut contenders = peers();
-    contenders.retain(|peer| ["gzip -9", "PNG", "FLAC"].contains(&peer.name.as_str()));
+    contenders.retain(|peer| ["gzip -9", "oxipng -o 4", "FLAC"].contains(&peer.name.as_str()));
     contenders.push(Contender::mix().unwrap());
     let (report, stop) = (tempfile::tempdir().unwrap(), Stop::new());
     let open = || Kept::open(&report.path().join("measured.ndjson")).unwrap();
@@ -64,9 +64,9 @@ fn the_table_and_the_report_have_every_number() {
         mix.adjusted() > mix.raw() + 10.0,
         "the weights and dictionaries are counted"
     );
-    assert!(rate("pictures", "PNG", None).raw() < rate("pictures", "gzip -9", None).raw());
+    assert!(rate("pictures", "oxipng -o 4", None).raw() < rate("pictures", "gzip -9", None).raw());
     assert!(rate("sound files", "FLAC", None).raw() < rate("sound files", "gzip -9", None).raw());
-    assert!(table.rate("pictures", "PNG", Some(2048)).is_none());
+    assert!(table.rate("pictures", "oxipng -o 4", Some(2048)).is_none());
 
     let open_mix = || Ok(crate::generate::Predicted::mix(lmfs_codec::mix::DataLayout::Plain));
     let curve = curve(&sets[0], "mix", 0, &open_mix, &stop).unwrap().unwrap();

@@ -256,7 +256,7 @@ fn circumstances(args: &Paper, threads: usize) -> Circumstances {
         ("limit of each kind of data", byte_size::show(args.limit)),
         (
             "peers in the program",
-            "zlib-rs (gzip), liblzma, zstd, png, flacenc".to_owned(),
+            "zlib-rs (gzip), liblzma, zstd, oxipng 10, flacenc".to_owned(),
         ),
     ];
     for program in crate::eval::Program::installed() {
