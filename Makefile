@@ -19,7 +19,7 @@ LMFS  := $(or $(CARGO_TARGET_DIR),target)/release/lmfs
 # The whole-system tests that `make soak` makes longer.
 SOAKED := crash damage dictionaries direct foreign_store load many_files raced testers waiting
 
-.PHONY: build help setup setup-test setup-bench demo test test-aarch64 test-python test-plugin-full miri fmt locks columns imports clippy doc deny unit unit-build unit-run unit-doc
+.PHONY: build help setup setup-demo setup-test setup-bench demo test test-aarch64 test-python test-plugin-full miri fmt locks columns imports clippy doc deny unit unit-build unit-run unit-doc
 .PHONY: soak soak-indexer soak-filesystem soak-check soak-bit-rot $(SOAKED:%=soak-%) fuzz bench publish-check install uninstall
 
 build: setup  ## build the program (the default)
@@ -32,6 +32,9 @@ help:  ## list the targets
 setup:
 	@sh scripts/setup.sh build
 
+setup-demo:
+	@sh scripts/setup.sh demo
+
 setup-test:
 	@sh scripts/setup.sh test
 	@sh scripts/testers.sh
@@ -39,7 +42,10 @@ setup-test:
 setup-bench:
 	@sh scripts/setup.sh bench
 
-demo: build  ## show how it works: mount a store, copy files in, pack, read, kill, check (DEMO=folder: with your files)
+# The demo's model needs no llama.cpp, which takes half of a build. What was built with it stays as it is.
+WITHOUT := $(if $(wildcard $(dir $(LMFS))build/llama-cpp-sys-2-*),,--no-default-features)
+demo: setup-demo  ## show how it works: mount a store, copy files in, pack, read, kill, check (DEMO=folder: with your files)
+	$(CARGO) build $(FLAGS) -p lmfs $(WITHOUT)
 	@LMFS=$(LMFS) bash scripts/demo.sh $(DEMO)
 
 # Each step prints when it started and how long it took.
@@ -49,10 +55,12 @@ test:  ## run everything that has to pass: format, lints, licences, unit, doc an
 fmt:  ## check the format of the code
 	$(CARGO) fmt --all --check
 
-# The packages outside the workspace, whose dependencies the workspace's changes may change.
-locks:  ## check that the lock files of python/ and tests/s3 are up to date
+# The packages outside the workspace, whose dependencies the workspace's changes may change. `metadata` downloads all of
+# them, and those of DataFusion are many.
+locks:  ## check that the lock files of python/, tests/s3 and tests/datafusion are up to date
 	$(CARGO) metadata --locked --format-version 1 --manifest-path python/Cargo.toml >/dev/null
 	$(CARGO) metadata --locked --format-version 1 --manifest-path tests/s3/Cargo.toml >/dev/null
+	$(CARGO) update --quiet --locked --workspace --manifest-path tests/datafusion/Cargo.toml
 
 clippy:  ## run the lints
 	$(CARGO) clippy $(FLAGS) --workspace --all-targets -- -D warnings
@@ -64,7 +72,7 @@ imports:  ## look for circles among the modules of each crate
 	@python3 scripts/imports.py codec indexer lmfs object
 
 doc:  ## build the documentation of the crates, where every warning is an error
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps -p lmfs-indexer -p lmfs-codec -p lmfs-object -p lmfs
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(FLAGS) --no-deps -p lmfs-indexer -p lmfs-codec -p lmfs-object -p lmfs-object-013 -p lmfs
 
 deny:  ## check licences, sources and known faults of dependencies
 	sh scripts/deny.sh
@@ -91,7 +99,7 @@ miri:  ## run the exact engine's plain kernels under Miri (installs a nightly to
 test-python:  ## build the Python package and test it, under the libraries that use it (needs Python's package registry)
 	sh scripts/test-python.sh
 
-test-plugin-full:  ## test lmfs-object over a server that speaks S3 (needs Python's package registry)
+test-plugin-full: setup  ## test lmfs-object over a server that speaks S3, and DataFusion (needs Python's package registry)
 	sh scripts/test-plugin.sh
 
 # How long `make soak` is: 1 should be two hours of two quiet cores, 10 is most of a day.
@@ -117,7 +125,7 @@ $(SOAKED:%=soak-%): soak-%:
 TARGET  ?= block
 SECONDS ?= 600
 fuzz:  ## run one fuzz target (TARGET=block SECONDS=600), see fuzz/README.md
-	LMFS_FUZZ_SEEDS=fuzz/corpus $(CARGO) test $(FLAGS) -p lmfs-codec --test fuzz
+	LMFS_FUZZ_SEEDS=fuzz/corpus $(CARGO) test $(FLAGS) -p lmfs-codec -p lmfs --test fuzz
 	$(CARGO) +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=2048
 
 bench: setup-bench  ## measure the numbers of docs/BENCHMARKS.md (EVAL=folder: on your own corpus)
@@ -126,12 +134,12 @@ bench: setup-bench  ## measure the numbers of docs/BENCHMARKS.md (EVAL=folder: o
 	EVAL=$(abspath $(EVAL)) $(CARGO) bench --profile release --locked -p lmfs-tests --bench bars
 
 publish-check:  ## package the libraries for crates.io and build the packages, without uploading
-	$(CARGO) publish --dry-run --locked -p lmfs-codec -p lmfs-indexer -p lmfs-object
+	$(CARGO) publish --dry-run --locked -p lmfs-codec -p lmfs-indexer -p lmfs-object -p lmfs-object-013
 
 SHARE := $(DESTDIR)$(PREFIX)/share
 DOC   := $(SHARE)/doc/lmfs
 SYMBOLS := $(DESTDIR)$(DEBUGDIR)$(PREFIX)/bin/lmfs.debug
-UNITS := lmfs@.service lmfs-scrub@.service lmfs-scrub@.timer
+UNITS := lmfs@.service lmfs-scrub@.service lmfs-scrub@.timer lmfs-push@.service
 
 # Builds nothing. There may be no Rust for root, and the built files would belong to root.
 install:  ## install what `make` built, with units, man pages, completions and documents (PREFIX, DESTDIR)

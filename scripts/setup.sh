@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what building and testing need on Debian and Ubuntu, and nothing when it is all there.
-# usage: setup.sh build|test|bench
+# usage: setup.sh demo|build|test|bench
 set -eu
 
 # The compiler first: what it takes to get one is not for this script to decide.
@@ -17,7 +17,9 @@ if [ "$(printf '%s\n' "$needed" "${found%%-*}" | sort -V | head -n 1)" != "$need
 fi
 
 # command-or-file:package
-build="cmake:cmake clang:clang c++:g++ pkg-config:pkg-config fusermount3:fuse3 /dev/fuse:fuse3"
+demo="c++:g++ pkg-config:pkg-config fusermount3:fuse3 /dev/fuse:fuse3"
+# For llama.cpp.
+build="$demo cmake:cmake clang:clang"
 test="$build make:make diff:diffutils fio:fio flock:util-linux git:git python3:python3 rsync:rsync sqlite3:sqlite3 tar:tar xz:xz-utils setfattr:attr setfacl:acl stress-ng:stress-ng /usr/include/sys/acl.h:libacl1-dev
       systemd-analyze:systemd unshare:util-linux script:bsdutils"
 bench="$test bindfs:bindfs zpaq:zpaq 7z:p7zip-full brotli:brotli"
@@ -32,7 +34,7 @@ for need in $(eval "echo \$${1:-build}"); do
     esac
     case " $missing " in *" $package "*) ;; *) missing="$missing $package" ;; esac
 done
-[ -n "$libclang" ] || missing="$missing libclang-dev"
+[ "${1:-build}" = demo ] || [ -n "$libclang" ] || missing="$missing libclang-dev"
 
 if [ -n "$missing" ]; then
     if ! command -v apt-get >/dev/null; then

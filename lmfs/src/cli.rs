@@ -45,7 +45,8 @@ const LOG_VARIABLE: &str = "LMFS_LOG";
 
 /// Runs the command that the process was started with.
 ///
-/// Exit codes: 0 done, 1 it failed (for `check`: damage was found), 2 wrong usage (for `check`: it could not run).
+/// Exit codes: 0 done, 1 it failed (for `check`: damage was found), 2 wrong usage (for `check`: it could not run), and
+/// what single commands add: docs/OPERATIONS.md.
 #[must_use]
 pub fn main() -> ExitCode {
     process_setup::normalise();

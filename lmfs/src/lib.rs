@@ -37,3 +37,6 @@ mod testing;
 mod workers;
 
 pub use cli::main;
+/// For fuzz targets, and for nobody else.
+#[doc(hidden)]
+pub use workers::fuzzing;

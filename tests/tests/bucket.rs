@@ -3,11 +3,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use lmfs_tests::{Scratch, diff, lmfs, lmfs_path, until};
+use lmfs_tests::{Scratch, diff, lmfs, lmfs_path, run, until};
 
 fn url(scratch: &Scratch) -> String {
     format!("file://{}", scratch.path("bucket").display())
@@ -312,7 +313,7 @@ fn of_two_that_watch_one_survives() {
     });
     let message = fs::read_to_string(scratch.path("first")).unwrap();
     assert!(
-        !ended.unwrap().success() && message.contains("another writer"),
+        ended.unwrap().code() == Some(4) && message.contains("another writer"),
         "{message}"
     );
     assert!(second.0.try_wait().unwrap().is_none(), "the second goes on");
@@ -327,6 +328,30 @@ fn of_two_that_watch_one_survives() {
     scratch.lmfs("push", &[&url]).ok();
     mount.umount();
     clone_equals(&scratch, "clone", &original);
+}
+
+/// What `lmfs-push@NAME.service` starts, and how it is ended.
+#[test]
+fn a_watch_takes_store_and_url_from_a_file() {
+    let (scratch, original) = Scratch::filled(&[]);
+    let config = scratch.path("archive.toml");
+    let watch = || {
+        let mut command = Command::new(lmfs_path());
+        command.args(["push", "--watch", "--config"]).arg(&config);
+        command
+    };
+    let text = format!("store = {:?}\n", scratch.store());
+    fs::write(&config, &text).unwrap();
+    run(&mut watch()).refused(&["archive.toml", "push = "]);
+    fs::write(&config, format!("{text}push = {:?}\n", url(&scratch))).unwrap();
+    let mut running = Running(watch().stdout(Stdio::null()).spawn().unwrap());
+    until("it has pushed", || seq(&scratch).is_some());
+    let pid = rustix::process::Pid::from_child(&running.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    // Of which systemd knows that it is no failure.
+    assert_eq!(running.0.wait().unwrap().signal(), Some(15));
+    clone_equals(&scratch, "clone", &original);
+    lmfs(["push", "--config", "x", "store", "url"]).refused(&["cannot be used with"]);
 }
 
 /// Regression: only the first push of a watch looked whether the store is a later state of what it had pushed.

@@ -79,7 +79,7 @@ fn systemd_accepts_the_installed_units() {
     let mut verify = Command::new("systemd-analyze");
     verify.arg("verify").arg("--man=no");
     let units = below(&prefix.join("lib/systemd/system"));
-    assert_eq!(units.len(), 3, "{units:?}");
+    assert_eq!(units.len(), 4, "{units:?}");
     for unit in units {
         // A template is verified by an instance.
         let name = unit.file_name().unwrap().to_str().unwrap().replace('@', "@srv-archive");
@@ -122,7 +122,7 @@ fn installed_units_start_the_installed_program() {
             commands += 1;
         }
     }
-    assert_eq!(commands, 2, "one that mounts and one that checks");
+    assert_eq!(commands, 3, "one that mounts, one that checks and one that pushes");
     for name in ["mount.lmfs", "mount.fuse.lmfs"] {
         let helper = fs::read_link(root.join("sbin").join(name)).unwrap();
         assert!(root.join(helper.strip_prefix("/").unwrap()).is_file());

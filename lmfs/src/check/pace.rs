@@ -6,9 +6,6 @@ use std::time::{Duration, Instant};
 use lmfs_codec::Stop;
 use parking_lot::Mutex;
 
-/// How often a sleeper looks whether it is to stop.
-const BLINK: Duration = Duration::from_millis(100);
-
 /// Bytes a second, or as many as there are.
 #[derive(Debug)]
 pub struct Pace {
@@ -47,7 +44,7 @@ impl Pace {
             if left.is_zero() || stop.is_set() {
                 return;
             }
-            thread::sleep(left.min(BLINK));
+            thread::sleep(left.min(Stop::TICK));
         }
     }
 }

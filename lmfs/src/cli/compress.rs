@@ -69,11 +69,8 @@ pub fn run(args: &Stream, decompress: bool, verbosity: Verbosity) -> anyhow::Res
         verbose: verbosity.verbose > 0 || (!verbosity.quiet && io::stderr().is_terminal()),
     });
     let level = args.level.level;
-    if let Some(beyond) = args.level.beyond.filter(|_| !decompress && !verbosity.quiet) {
-        say(&format!(
-            "lmfs: there is no level {beyond}: -{} is the highest, and used",
-            level.number
-        ));
+    if let Some(warning) = args.level.warning().filter(|_| !decompress && !verbosity.quiet) {
+        say(&warning);
     }
     let block_size = args
         .block_size

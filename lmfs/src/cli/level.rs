@@ -11,6 +11,8 @@ use lmfs_codec::Level;
 pub struct LevelFlags {
     /// The level to use.
     pub level: Level,
+    /// Whether it was named. Otherwise it is the default.
+    pub named: bool,
     /// A level of zstd that there is not here, and for which the highest stands.
     pub beyond: Option<u8>,
 }
@@ -20,7 +22,7 @@ const HIGHEST: u8 = 9;
 const HIGHEST_OF_ZSTD: u8 = 22;
 
 /// The commands that take levels, and their short options with values.
-const COMMANDS: [&str; 2] = ["compress", "decompress"];
+const COMMANDS: [&str; 3] = ["compress", "decompress", "eval"];
 const WITH_VALUE: &[u8] = b"oTD";
 
 /// The arguments of the process, with levels of several digits (`-19`, `-19c`) as `--level=19`: clap takes short
@@ -71,6 +73,16 @@ const FLAGS: [&str; 9] = [
     "level_1", "level_2", "level_3", "level_4", "level_5", "level_6", "level_7", "level_8", "level_9",
 ];
 
+impl LevelFlags {
+    /// What to tell who asked for a level of zstd that there is not here.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let highest = self.level.number;
+        self.beyond
+            .map(|beyond| format!("lmfs: there is no level {beyond}: -{highest} is the highest, and used"))
+    }
+}
+
 impl Args for LevelFlags {
     fn augment_args(command: Command) -> Command {
         let long = Arg::new("level")
@@ -106,7 +118,11 @@ impl FromArgMatches for LevelFlags {
         let level = number.map_or(Ok(Level::DEFAULT), |number| Level::new(number.min(HIGHEST)));
         let level = level.map_err(|error| Error::raw(clap::error::ErrorKind::ValueValidation, error));
         let beyond = number.filter(|&number| number > HIGHEST);
-        level.map(|level| LevelFlags { level, beyond })
+        level.map(|level| LevelFlags {
+            level,
+            named: number.is_some(),
+            beyond,
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -167,6 +183,7 @@ mod tests {
             ("lmfs compress -Ddict19 -19", "lmfs compress -Ddict19 --level=19"),
             ("lmfs decompress -d -- -19", "lmfs decompress -d -- -19"),
             ("lmfs pack -19 compress", "lmfs pack -19 compress"),
+            ("lmfs eval -19 -T4 f", "lmfs eval --level=19 -T4 f"),
         ] {
             assert_eq!(join(typed), meant);
         }

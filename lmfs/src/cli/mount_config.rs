@@ -19,6 +19,8 @@ pub struct MountConfig {
     pub mountpoint: PathBuf,
     /// Options as for `-o`.
     pub options: Vec<String>,
+    /// Where `lmfs push` puts the store.
+    pub push: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -28,6 +30,7 @@ struct Text {
     mountpoint: Option<PathBuf>,
     #[serde(default)]
     options: Vec<String>,
+    push: Option<String>,
 }
 
 impl MountConfig {
@@ -57,6 +60,7 @@ fn parse(text: &str, path: &Path) -> anyhow::Result<MountConfig> {
         store: text.store,
         mountpoint,
         options: text.options,
+        push: text.push,
     })
 }
 
@@ -89,10 +93,11 @@ mod tests {
     #[test]
     fn a_mountpoint_is_given_or_is_the_name() {
         let given = parse(
-            "store='/s'\nmountpoint='/m'\noptions=['ro']",
+            "store='/s'\nmountpoint='/m'\noptions=['ro']\npush='s3://b/p'",
             Path::new("/etc/lmfs/x.toml"),
         )
         .unwrap();
+        assert_eq!(given.push.as_deref(), Some("s3://b/p"));
         assert_eq!(given.mountpoint, Path::new("/m"));
         assert_eq!(given.options, ["ro"]);
         let named = |name: &str| parse("store='/s'", Path::new(name)).unwrap().mountpoint;

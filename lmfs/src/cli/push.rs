@@ -1,14 +1,17 @@
 //! `lmfs push`: a store into a bucket, once or again and again.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use lmfs_codec::Stop;
 use lmfs_indexer::{Cut, Known, RealIo, cut};
 use lmfs_object::bucket::{self, Writer, WriterOptions};
 
 use super::interrupt::{end_as_interrupted, stop_or_end_on_interrupt};
-use super::output::{Meter, say};
+use super::mount_config::MountConfig;
+use super::output::{Meter, say, say_error};
 use super::target::{Target, mount_of, store_of};
 use super::{args, output};
 use crate::bucket::push::{Failure, Pushed, push};
@@ -23,23 +26,27 @@ use crate::store::{Access, Folder, Lock, Opened};
 const ATTEMPTS: u32 = 10;
 /// How often a watch looks whether it is to end.
 const GLANCE: Duration = Duration::from_millis(200);
+/// Exit code: the same command would fail again, as the bucket is somebody else's or damaged.
+const IN_VAIN: u8 = 4;
 
 /// Runs the command.
 ///
 /// # Errors
 /// No store, a bucket that holds another one or has another writer, requests that fail.
 pub fn run(args: &args::Push, quiet: bool) -> anyhow::Result<ExitCode> {
+    let (store, url) = what_and_where(args)?;
     // Before anything is made where the URL leads.
-    let (folder, _) = find(args)?;
-    let bucket = url::bucket(&args.url, true)?;
+    let (folder, _) = find(&store)?;
+    let bucket = url::bucket(&url, true)?;
     let mut options = WriterOptions::new(folder.config().store_id, name());
     options.grace = args.keep_dead;
     let stop = stop_or_end_on_interrupt()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let writer = Writer::open(bucket, options).await?;
         let mut pusher = Pusher {
             args,
+            store,
             quiet,
             writer,
             last: None,
@@ -49,9 +56,37 @@ pub fn run(args: &args::Push, quiet: bool) -> anyhow::Result<ExitCode> {
             true => pusher.watch().await,
             false => pusher.once().await.and_then(|pushed| report(args, quiet, &pushed)),
         }
-    })?;
+    });
+    match ended {
+        Ok(()) => {}
+        Err(error) if is_final(&error) => {
+            say_error(&error);
+            return Ok(ExitCode::from(IN_VAIN));
+        }
+        Err(error) => return Err(error),
+    }
     end_as_interrupted();
     Ok(ExitCode::SUCCESS)
+}
+
+/// The store, and the bucket that it is to be in.
+fn what_and_where(args: &args::Push) -> anyhow::Result<(PathBuf, String)> {
+    if let (Some(store), Some(url)) = (&args.store, &args.url) {
+        return Ok((store.clone(), url.clone()));
+    }
+    let file = args
+        .config
+        .as_deref()
+        .context("name a store and a URL, or --config FILE")?;
+    let config = MountConfig::read(file)?;
+    let url = config.push;
+    let url = url.with_context(|| {
+        format!(
+            "{} does not say where to push: it has no line push = \"URL\"",
+            file.display()
+        )
+    })?;
+    Ok((config.store, url))
 }
 
 fn report(args: &args::Push, quiet: bool, pushed: &Pushed) -> anyhow::Result<()> {
@@ -69,13 +104,13 @@ fn name() -> String {
 }
 
 /// The store's folder, and its daemon if it is mounted.
-fn find(args: &args::Push) -> anyhow::Result<(Folder, Option<Client>)> {
-    match Target::find(&args.store)? {
+fn find(store: &Path) -> anyhow::Result<(Folder, Option<Client>)> {
+    match Target::find(store)? {
         Target::Unmounted(folder) => Ok((folder, None)),
         Target::Mounted { client } => {
-            let folder = match mount_of(&args.store)? {
+            let folder = match mount_of(store)? {
                 Some(mount) => Folder::find(&store_of(&mount)?)?,
-                None => Folder::find(&args.store)?,
+                None => Folder::find(store)?,
             };
             Ok((folder, Some(client)))
         }
@@ -85,6 +120,7 @@ fn find(args: &args::Push) -> anyhow::Result<(Folder, Option<Client>)> {
 /// A store that is pushed.
 struct Pusher<'a> {
     args: &'a args::Push,
+    store: PathBuf,
     quiet: bool,
     writer: Writer,
     /// What was pushed last.
@@ -118,16 +154,16 @@ impl Pusher<'_> {
         let verify = self.args.verify && self.last.is_none();
         let mut attempt = 1;
         loop {
-            let (folder, client) = find(self.args)?;
+            let (folder, client) = find(&self.store)?;
             let known = self.known();
             if client.is_none() && self.is_as_it_was(&folder, known.as_ref()) && !self.writer.has_due() {
                 return Ok(Pushed::default());
             }
-            let Some(cut) = durable(&folder, client, self.args, known.as_ref())? else {
+            let Some(cut) = durable(&folder, client, &self.store, known.as_ref())? else {
                 // It was unmounted meanwhile. What is durable is known when it was opened.
                 attempt += 1;
                 if attempt > ATTEMPTS {
-                    anyhow::bail!("{} is mounted and unmounted all the time", self.args.store.display());
+                    anyhow::bail!("{} is mounted and unmounted all the time", self.store.display());
                 }
                 continue;
             };
@@ -167,17 +203,19 @@ impl Pusher<'_> {
 /// Whether trying again would not help.
 fn is_final(error: &anyhow::Error) -> bool {
     use bucket::Error::{Gone, Local, Request};
-    match error.downcast_ref::<Failure>() {
-        Some(Failure::Bucket(error)) => !matches!(error, Gone { .. } | Local { .. } | Request(_)),
-        _ => matches!(error.downcast_ref(), Some(bucket::Error::Fenced { .. })),
-    }
+    let error = match error.downcast_ref() {
+        Some(Failure::Bucket(error)) => Some(error),
+        Some(_) => None,
+        None => error.downcast_ref(),
+    };
+    error.is_some_and(|error| !matches!(error, Gone { .. } | Local { .. } | Request(_)))
 }
 
 /// The store up to a transaction, all of it durable; none if it was unmounted meanwhile.
 fn durable(
     folder: &Folder,
     client: Option<Client>,
-    args: &args::Push,
+    store: &Path,
     known: Option<&Known>,
 ) -> anyhow::Result<Option<Cut>> {
     let io = RealIo::in_directory(folder.dir().clone());
@@ -192,7 +230,7 @@ fn durable(
     // Once for what was written up to now, and once for what was looked at.
     let Nothing {} = client.call(&Request::Sync, &mut |_| ())?;
     let found = cut(&io, known)?;
-    if let (_, Some(client)) = find(args)? {
+    if let (_, Some(client)) = find(store)? {
         let Nothing {} = client.call(&Request::Sync, &mut |_| ())?;
         return Ok(Some(found));
     }

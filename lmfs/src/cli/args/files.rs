@@ -155,9 +155,12 @@ pub struct Eval {
     /// Files and folders
     #[arg(required = true)]
     pub paths: Vec<PathBuf>,
-    /// Block size, a power of two from 4KiB to 1MiB (stores use 16KiB, .lmz files 256KiB)
-    #[arg(long, value_name = "SIZE", value_parser = byte_size::parse_block_size, default_value = "16KiB")]
-    pub block_size: u32,
+    /// The compression level.
+    #[command(flatten)]
+    pub level: LevelFlags,
+    /// Block size, a power of two from 4KiB to 1MiB [default: 16KiB, as in a store; the level's, if one is named]
+    #[arg(long, value_name = "SIZE", value_parser = byte_size::parse_block_size)]
+    pub block_size: Option<u32>,
     /// The model and its engine.
     #[command(flatten)]
     pub choice: ModelChoice,

@@ -311,11 +311,14 @@ Others read it with `lmfs clone`. The bucket holds one state of the store at any
 uploaded. Only one machine can push, which is the one that began last. docs/PLUGIN.md has the details.")]
 pub struct Push {
     /// Folder of a store, or where it is mounted
-    #[arg(value_name = "STORE|MOUNTPOINT")]
-    pub store: PathBuf,
+    #[arg(value_name = "STORE|MOUNTPOINT", required_unless_present = "config")]
+    pub store: Option<PathBuf>,
     /// s3://BUCKET/PREFIX, gs://, az://, file:///FOLDER, or a folder
-    #[arg(value_name = "URL")]
-    pub url: String,
+    #[arg(value_name = "URL", required_unless_present = "config")]
+    pub url: Option<String>,
+    /// Read the store from a file, as `lmfs mount` does, and the URL, which is `push` there
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["store", "url"])]
+    pub config: Option<PathBuf>,
     /// Go on, and push what is written from now on
     #[arg(long)]
     pub watch: bool,
