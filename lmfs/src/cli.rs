@@ -10,6 +10,7 @@ mod generate;
 mod init;
 mod interrupt;
 mod level;
+mod log;
 mod manual;
 mod model;
 mod mount;
@@ -30,18 +31,12 @@ mod trial;
 mod umount;
 mod work;
 
-use std::io::{IsTerminal, stderr};
 use std::process::ExitCode;
 
 use clap::Parser;
-use rustix::fs::fstat;
-use tracing_subscriber::EnvFilter;
 
 use crate::process_setup;
-use args::{Cli, Command, Verbosity};
-
-/// The environment variable that says what to log.
-const LOG_VARIABLE: &str = "LMFS_LOG";
+use args::{Cli, Command};
 
 /// Runs the command that the process was started with.
 ///
@@ -60,7 +55,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(told) => return output::usage(&told),
     };
-    start_log(&cli);
+    log::start(&cli);
     match run(&cli) {
         Ok(code) => code,
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -115,54 +110,4 @@ fn names_its_files(command: &Command) -> bool {
             | Command::Model(_)
             | Command::Manual(_)
     )
-}
-
-/// Logs go to standard error: warnings, what a daemon does, more with `-v`, or what `LMFS_LOG` says. The journal has
-/// its own clock.
-fn start_log(cli: &Cli) {
-    let level = level(
-        cli.verbosity,
-        matches!(cli.command, Command::Mount(_) | Command::Work(_)),
-    );
-    let mut filter = EnvFilter::builder()
-        .with_default_directive(level.into())
-        .with_env_var(LOG_VARIABLE)
-        .from_env_lossy();
-    if cli.verbosity.verbose == 0 && std::env::var_os(LOG_VARIABLE).is_none() {
-        // llama.cpp warns of many models that do what they should. fuser calls it an error when the kernel no longer
-        // wants a reply, because the caller was killed or the mount detached.
-        for less in ["llama-cpp-2=error", "fuser::reply=off"] {
-            filter = less.parse().into_iter().fold(filter, EnvFilter::add_directive);
-        }
-    }
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(stderr)
-        // What the log does not take cannot be said there either: trying that is a panic.
-        .log_internal_errors(false)
-        .with_ansi(stderr().is_terminal())
-        .with_target(cli.verbosity.verbose > 1);
-    if logs_to_journal() {
-        log.without_time().init();
-    } else {
-        log.init();
-    }
-}
-
-/// Whether standard error is what systemd connected to the journal (systemd.exec(5)): the variable reaches programs
-/// whose output goes elsewhere, too.
-fn logs_to_journal() -> bool {
-    let Ok(found) = fstat(stderr()) else { return false };
-    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", found.st_dev, found.st_ino))
-}
-
-fn level(verbosity: Verbosity, daemon: bool) -> tracing_subscriber::filter::LevelFilter {
-    use tracing_subscriber::filter::LevelFilter;
-    match (verbosity.quiet, verbosity.verbose) {
-        (true, _) => LevelFilter::ERROR,
-        (_, 0) if !daemon => LevelFilter::WARN,
-        (_, 0) => LevelFilter::INFO,
-        (_, 1) => LevelFilter::DEBUG,
-        _ => LevelFilter::TRACE,
-    }
 }
