@@ -109,68 +109,81 @@ impl Codec {
         }
         let mut mixed: Option<(usize, Needs)> = None;
         for method in self.candidates(raw) {
-            let fronts = match method {
-                Method::Model => self.fronts(raw, mixed, &dictionaries, stop)?,
-                _ => vec![Needs::default()],
+            let needs = match method {
+                Method::Model => match self.front(raw, mixed, &dictionaries, references, stop)? {
+                    Some(needs) => needs,
+                    None => continue,
+                },
+                _ => Needs::default(),
             };
             let lanes = self.predicting().lanes(method, raw.len(), options);
-            for needs in fronts {
-                // A method that fails is left out. Another one stores the block.
-                let payload = match self.payload(method, raw, lanes, (&dictionaries, references, needs), stop) {
-                    Ok(payload) => payload,
-                    Err(failed) => {
-                        warn(failed)?;
-                        continue;
-                    }
-                };
-                if method == Method::Mix {
-                    let needs = Needs::parse(&payload).map_or(Needs::default(), |(needs, _)| needs);
-                    mixed = Some((payload.len(), needs));
+            // A method that fails is left out. Another one stores the block.
+            let payload = match self.payload(method, raw, lanes, (&dictionaries, references, needs), stop) {
+                Ok(payload) => payload,
+                Err(failed) => {
+                    warn(failed)?;
+                    continue;
                 }
-                let best = blocks.last().map_or(raw.len() + Header::LEN, |(block, _)| block.len());
-                // The language model is much slower than the mixer, so it has to save more than a byte.
-                let gain = match method {
-                    Method::Model => raw.len() * options.model_worth as usize / 1024,
-                    _ => 0,
+            };
+            if method == Method::Mix {
+                let needs = Needs::parse(&payload).map_or(Needs::default(), |(needs, _)| needs);
+                mixed = Some((payload.len(), needs));
+            }
+            let best = blocks.last().map_or(raw.len() + Header::LEN, |(block, _)| block.len());
+            // The language model is much slower than the mixer, so it has to save more than a byte.
+            let gain = match method {
+                Method::Model => raw.len() * options.model_worth as usize / 1024,
+                _ => 0,
+            };
+            if payload.len() + Header::LEN + gain < best {
+                let block = match needs == Needs::default() {
+                    true => self.assemble(raw, method, lanes, &payload),
+                    false => self.assemble_behind(raw, lanes, &payload),
                 };
-                if payload.len() + Header::LEN + gain < best {
-                    let block = match needs == Needs::default() {
-                        true => self.assemble(raw, method, lanes, &payload),
-                        false => self.assemble_behind(raw, lanes, &payload),
-                    };
-                    blocks.push((block, method));
-                }
+                blocks.push((block, method));
             }
         }
         Ok(blocks)
     }
 
     /// What the language model is tried behind, given what the adaptive models alone take and need: what suits them
-    /// suits them beside it. Empty if it is not worth a trial.
-    fn fronts(
+    /// suits them beside it. `None` if it is not worth a trial.
+    fn front(
         &self,
         raw: &[u8],
         mixed: Option<(usize, Needs)>,
         dictionaries: &[DictionaryId],
+        references: &[&[u8]],
         stop: &Stop,
-    ) -> Result<Vec<Needs>> {
+    ) -> Result<Option<Needs>> {
         let (options, alone) = (self.options(), Needs::default());
         let Some((mixed, needs)) = mixed else {
-            return Ok(vec![alone]);
+            return Ok(Some(alone));
         };
         let mut needs = self.predicting().worth_for_model(needs);
+        let mut references = references;
         if options.model_worth > 0 {
             // Reading one block of the model would take as long as reading several.
-            needs.reference = None;
+            (needs.reference, references) = (None, &[]);
         }
-        if !sample::model_may_gain(self.predicting(), options, (raw, mixed), needs, dictionaries, stop)? {
-            return Ok(Vec::new());
-        }
+        let mut fronts = vec![Behind {
+            needs,
+            reference: named(references, needs).unwrap_or_default(),
+        }];
         // It rarely does better alone. Where only size counts, see.
-        Ok(match needs != alone && options.model_worth == 0 {
-            true => vec![needs, alone],
-            false => vec![needs],
-        })
+        if options.model_worth == 0 && needs != alone {
+            fronts.push(Behind {
+                needs: alone,
+                reference: &[],
+            });
+        }
+        let whole = sample::Whole {
+            raw,
+            mixed,
+            dictionaries,
+            references,
+        };
+        sample::best_front(self.predicting(), options, &whole, &fronts, stop)
     }
 
     /// What a method makes of a block; `needs` is what method model is to be coded behind.

@@ -11,8 +11,12 @@ use crate::{Result, Stop};
 const MIX_PIECES: (usize, usize) = (2, 170 * 48);
 /// Blocks shorter than this are coded by the language model without a sample.
 const LEAST_SAMPLED: usize = 32 << 10;
+/// The same where only size counts: the model is tried on nearly every block then, so a rough sample saves time.
+const LEAST_SAMPLED_FOR_SIZE: usize = 8 << 10;
 /// A sample for the language model is this part of the block.
 const MODEL_PART: usize = 8;
+/// Where only size counts, a sample that is larger than the adaptive models' by less than this part says nothing.
+const DOUBT: f64 = 0.1;
 
 /// Whether the adaptive models make a sample smaller: some milliseconds for a block that takes seconds.
 pub(super) fn mix_gains(predicting: &Predicting, raw: &[u8], stop: &Stop) -> Result<bool> {
@@ -22,31 +26,54 @@ pub(super) fn mix_gains(predicting: &Predicting, raw: &[u8], stop: &Stop) -> Res
     Ok(payload.len() * 200 < sample.len() * 199)
 }
 
-/// Whether the language model may gain what is asked of it, by the start of each lane. `mixed` is what the adaptive
-/// models alone made of the whole block, and `needs` what it would be coded behind.
-pub(super) fn model_may_gain(
+/// A block, and what the adaptive models alone made of it.
+pub(super) struct Whole<'a> {
+    pub(super) raw: &'a [u8],
+    /// Bytes that they took.
+    pub(super) mixed: usize,
+    /// What they may be behind.
+    pub(super) dictionaries: &'a [DictionaryId],
+    pub(super) references: &'a [&'a [u8]],
+}
+
+/// What the language model does best behind, of `fronts`, by the start of each lane. `None` if it cannot gain what is
+/// asked of it.
+pub(super) fn best_front(
     predicting: &Predicting,
     options: &Options,
-    (raw, mixed): (&[u8], usize),
-    needs: Needs,
-    dictionaries: &[DictionaryId],
+    whole: &Whole<'_>,
+    fronts: &[Behind<'_>],
     stop: &Stop,
-) -> Result<bool> {
+) -> Result<Option<Needs>> {
+    let raw = whole.raw;
     let worth = f64::from(options.model_worth) / 1024.0;
     // More than all of it cannot be saved.
-    if share(mixed, raw.len()) <= worth {
-        return Ok(false);
+    if share(whole.mixed, raw.len()) <= worth {
+        return Ok(None);
     }
-    if options.model_worth == 0 || raw.len() < LEAST_SAMPLED {
-        return Ok(true);
+    let (least, doubt) = match options.model_worth {
+        0 => (LEAST_SAMPLED_FOR_SIZE, DOUBT),
+        _ => (LEAST_SAMPLED, 0.0),
+    };
+    if raw.len() < least {
+        return Ok(fronts.first().map(|front| front.needs));
     }
     let lanes = predicting.lanes(Method::Model, raw.len(), options);
     let sample = route::pieces(raw, lanes, raw.len() / MODEL_PART / lanes);
-    let mix = predicting.encode_mix(&sample, dictionaries, &[], stop)?;
-    // A reference belongs to the whole block, and where one is allowed there is no sample.
-    let model = predicting.encode_model(&sample, lanes, &Behind { needs, reference: &[] }, stop)?;
-    let (mix, model) = (share(mix.len(), sample.len()), share(model.len(), sample.len()));
-    Ok(promises(model, mix, share(mixed, raw.len()), worth))
+    let mix = predicting.encode_mix(&sample, whole.dictionaries, whole.references, stop)?;
+    let mut best: Option<(usize, Needs)> = None;
+    for front in fronts {
+        let len = predicting.encode_model(&sample, lanes, front, stop)?.len();
+        if best.is_none_or(|(least, _)| len < least) {
+            best = Some((len, front.needs));
+        }
+    }
+    let of_sample = |len| share(len, sample.len());
+    let promising = best.filter(|(model, _)| {
+        let model = of_sample(*model) * (1.0 - doubt);
+        promises(model, of_sample(mix.len()), share(whole.mixed, raw.len()), worth)
+    });
+    Ok(promising.map(|(_, needs)| needs))
 }
 
 fn share(payload: usize, raw: usize) -> f64 {
