@@ -12,7 +12,7 @@ use crate::wire::{Reader, put_varint};
 mod blocks;
 mod extents;
 
-pub(crate) use blocks::{decode_blocks, encode_blocks};
+pub(crate) use blocks::{RowReader, decode_blocks, encode_blocks};
 pub(crate) use extents::{Run, Use, decode_run, encode_run};
 
 /// Blocks of a file whose extents share a row, and stored blocks that do.

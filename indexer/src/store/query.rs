@@ -1,7 +1,7 @@
 //! Reading rows and blocks.
 
 use super::{State, Store};
-use crate::index::rows::{self, RUN};
+use crate::index::rows::{self, RUN, RowReader};
 use crate::log::damaged;
 use crate::types::{BlockRef, Cookie, Dirent, Extent, Inode, Listed, MAX_CHAIN, StoredBlock, chain_fits};
 use crate::{Error, Result};
@@ -336,8 +336,8 @@ fn bad_blocks(id: u64) -> Error {
 /// Rows of stored blocks, of which the last one that was looked at is kept.
 struct BlockRows<'a> {
     state: &'a State,
-    /// Its number and its stored blocks, none if there is no such row.
-    row: Option<(u64, Vec<Option<StoredBlock>>)>,
+    /// Its number, and itself if there is such a row.
+    row: Option<(u64, Option<RowReader<Vec<u8>>>)>,
 }
 
 impl<'a> BlockRows<'a> {
@@ -348,17 +348,17 @@ impl<'a> BlockRows<'a> {
     /// A stored block by its number; None if it is not in use.
     fn block(&mut self, id: u64) -> Result<Option<StoredBlock>> {
         let run = id / RUN;
-        let blocks = match &mut self.row {
-            Some((at, blocks)) if *at == run => blocks,
+        let row = match &mut self.row {
+            Some((at, row)) if *at == run => row,
             row => {
-                let blocks = match self.state.index.get(&rows::blocks_key(run))? {
-                    Some(found) => rows::decode_blocks(run * RUN, &found).ok_or_else(|| bad_blocks(id))?,
-                    None => Vec::new(),
-                };
-                &mut row.insert((run, blocks)).1
+                let found = self.state.index.get(&rows::blocks_key(run))?;
+                &mut row.insert((run, found.map(|bytes| RowReader::new(run * RUN, bytes)))).1
             }
         };
-        Ok(blocks.get((id % RUN) as usize).copied().flatten())
+        match row {
+            Some(row) => row.block(id).ok_or_else(|| bad_blocks(id)),
+            None => Ok(None),
+        }
     }
 }
 

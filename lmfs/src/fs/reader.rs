@@ -6,6 +6,7 @@ pub mod loader;
 pub mod read_ahead;
 
 use std::future::Future;
+use std::ops::Range;
 use std::sync::Arc;
 
 use lmfs_indexer::{Extent, Kind, Moved};
@@ -56,6 +57,14 @@ impl Reader {
     /// What the store reports.
     pub fn extent(&self, ino: u64, block: u64) -> Result<Option<Extent>> {
         Ok(self.journal.store().extent(ino, block)?)
+    }
+
+    /// Where blocks lie, one for each; `None` for a hole.
+    ///
+    /// # Errors
+    /// What the store reports.
+    pub fn extents(&self, ino: u64, blocks: Range<u64>) -> Result<Vec<Option<Extent>>> {
+        Ok(self.journal.store().extents(ino, blocks)?)
     }
 
     /// The block at an extent, if it is in memory.

@@ -54,60 +54,94 @@ pub(crate) fn encode_blocks(first: u64, blocks: &[Option<StoredBlock>]) -> Optio
     Some(out)
 }
 
-/// Reads the stored blocks from number `first` on.
+/// Reads all stored blocks from number `first` on.
 pub(crate) fn decode_blocks(first: u64, bytes: &[u8]) -> Option<Row> {
-    let mut r = Reader::new(bytes);
-    let (mut out, mut before) = (Row::with_capacity(RUN as usize), Before::default());
-    for id in first.. {
-        if r.is_empty() {
-            break;
+    let mut row = RowReader::new(first, bytes);
+    row.block(first.checked_add(RUN - 1)?)?;
+    (row.at == bytes.len()).then_some(())?;
+    row.blocks.resize(RUN as usize, None);
+    Some(row.blocks)
+}
+
+/// A row that is decoded as far as its blocks are asked for: each is told by the one before.
+pub(crate) struct RowReader<B> {
+    first: u64,
+    bytes: B,
+    /// Bytes that are decoded.
+    at: usize,
+    blocks: Row,
+    before: Before,
+}
+
+impl<B: AsRef<[u8]>> RowReader<B> {
+    /// A row with the stored blocks from number `first` on.
+    pub(crate) fn new(first: u64, bytes: B) -> Self {
+        Self {
+            first,
+            bytes,
+            at: 0,
+            blocks: Row::with_capacity(RUN as usize),
+            before: Before::default(),
         }
-        if out.len() == RUN as usize {
-            return None;
-        }
-        let flags = r.u8()?;
-        if flags == 0 {
-            out.push(None);
-            continue;
-        }
-        if !placement::is_block(flags & !(REFERS | REFERRED)) || id == 0 {
-            return None;
-        }
-        let p = before.read(&mut r, flags)?;
-        // Sums over all users stay far from the end of 64 bits.
-        let users = match flags & SHARED {
-            0 => 1,
-            _ => r.varint().filter(|users| *users != 1 && *users >> 31 == 0)?,
-        };
-        let reference = match flags & REFERS {
-            0 => 0,
-            _ => id.wrapping_sub(r.signed()? as u64),
-        };
-        let is_possible = reference != id && block_id(reference).is_ok();
-        if flags & REFERS != 0 && !is_possible {
-            return None;
-        }
-        let referrers = match flags & REFERRED {
-            0 => 0,
-            _ => r.varint().filter(|referrers| *referrers > 0 && *referrers >> 31 == 0)?,
-        };
-        if users == 0 && referrers == 0 {
-            return None;
-        }
-        let stored = StoredBlock {
-            location: p.location,
-            tag: p.tag,
-            raw_len: p.raw_len,
-            digest: r.u32()?,
-            users,
-            reference,
-            referrers,
-        };
-        before = Before::after(id, p);
-        out.push(Some(stored));
     }
-    out.resize(RUN as usize, None);
-    Some(out)
+
+    /// A stored block of this row, if it is in use; `None` if the row does not decode as far as that.
+    pub(crate) fn block(&mut self, id: u64) -> Option<Option<StoredBlock>> {
+        let wanted = id.checked_sub(self.first).filter(|at| *at < RUN)? as usize;
+        let bytes = self.bytes.as_ref();
+        let mut reader = Reader::new(bytes.get(self.at..)?);
+        for id in self.first + self.blocks.len() as u64.. {
+            if self.blocks.len() > wanted || reader.is_empty() {
+                break;
+            }
+            let stored = decode_block(id, &mut self.before, &mut reader)?;
+            self.blocks.push(stored);
+            self.at = bytes.len() - reader.rest().len();
+        }
+        Some(self.blocks.get(wanted).copied().flatten())
+    }
+}
+
+/// Reads the stored block with number `id`, the one after `before`.
+fn decode_block(id: u64, before: &mut Before, r: &mut Reader<'_>) -> Option<Option<StoredBlock>> {
+    let flags = r.u8()?;
+    if flags == 0 {
+        return Some(None);
+    }
+    if !placement::is_block(flags & !(REFERS | REFERRED)) || id == 0 {
+        return None;
+    }
+    let p = before.read(r, flags)?;
+    // Sums over all users stay far from the end of 64 bits.
+    let users = match flags & SHARED {
+        0 => 1,
+        _ => r.varint().filter(|users| *users != 1 && *users >> 31 == 0)?,
+    };
+    let reference = match flags & REFERS {
+        0 => 0,
+        _ => id.wrapping_sub(r.signed()? as u64),
+    };
+    let is_possible = reference != id && block_id(reference).is_ok();
+    if flags & REFERS != 0 && !is_possible {
+        return None;
+    }
+    let referrers = match flags & REFERRED {
+        0 => 0,
+        _ => r.varint().filter(|referrers| *referrers > 0 && *referrers >> 31 == 0)?,
+    };
+    if users == 0 && referrers == 0 {
+        return None;
+    }
+    *before = Before::after(id, p);
+    Some(Some(StoredBlock {
+        location: p.location,
+        tag: p.tag,
+        raw_len: p.raw_len,
+        digest: r.u32()?,
+        users,
+        reference,
+        referrers,
+    }))
 }
 
 #[cfg(test)]
@@ -147,6 +181,21 @@ mod tests {
                 Some(bytes) => prop_assert_eq!(decode_blocks(run * RUN, &bytes), Some(row)),
                 None => prop_assert!(row.iter().all(Option::is_none)),
             }
+        }
+
+        #[test]
+        fn blocks_of_a_row_can_be_asked_for_in_any_order(
+            mut row in proptest::collection::vec(any_stored(), 1..=RUN as usize),
+            asked in proptest::collection::vec(0..RUN, 1..9),
+        ) {
+            row.resize(RUN as usize, None);
+            let bytes = encode_blocks(RUN, &row).unwrap_or_default();
+            let mut reader = RowReader::new(RUN, &bytes);
+            for at in asked {
+                prop_assert_eq!(reader.block(RUN + at), Some(row[at as usize]));
+            }
+            prop_assert_eq!(reader.block(2 * RUN), None);
+            prop_assert_eq!(reader.block(RUN - 1), None);
         }
 
         #[test]

@@ -13,14 +13,17 @@ use crate::task::Asker;
 
 /// One block's share of a read.
 struct Piece {
-    ino: u64,
     block: u64,
     /// Where in the block it starts.
     start: usize,
-    /// Where in the answer it starts.
-    at: usize,
     len: usize,
     dirty: Option<Arc<DirtyBlock>>,
+}
+
+/// Where a piece's stored bytes come from: memory, or a decode that was asked for.
+enum Source<F> {
+    Here(Option<(Extent, Block)>),
+    Later(Extent, F),
 }
 
 impl Contents {
@@ -32,23 +35,29 @@ impl Contents {
     /// EIO when a block of the range cannot be read.
     pub async fn read(&self, ino: u64, offset: u64, size: u32, asker: Asker) -> Result<Vec<u8>> {
         let (len, pieces) = self.plan(ino, offset, u64::from(size))?;
-        let mut out = vec![0; len];
-        let mut later = Vec::new();
-        for piece in pieces {
-            // All decodes are asked for before the first is waited for, so that they run side by side.
-            if let Some(extent) = self.piece_at_once(&piece, &mut out)? {
-                let fetch = self.reader.fetch(ino, piece.block, &extent, asker);
-                later.push((piece, extent, fetch));
-            }
-        }
+        let extents = self.extents(ino, &pieces)?;
+        // All decodes are asked for before the first is waited for, so that they run side by side.
+        let source = |(piece, extent): (&Piece, Option<Extent>)| match extent {
+            None => Source::Here(None),
+            Some(extent) => match self.reader.cached(ino, piece.block, &extent) {
+                Some(block) => Source::Here(Some((extent, block))),
+                None => Source::Later(extent, self.reader.fetch(ino, piece.block, &extent, asker)),
+            },
+        };
+        let sources: Vec<_> = pieces.iter().zip(extents).map(source).collect();
+        let mut out = Vec::with_capacity(len);
         let mut result = Ok(());
-        for (piece, extent, fetch) in later {
-            let loaded = fetch.await;
-            match self.reader.follow(ino, piece.block, extent, loaded, asker).await {
-                Ok(found) => piece.fill(&mut out, found.as_ref())?,
-                // The others are awaited all the same: they were asked for, and their answers stay in the cache.
-                Err(error) => result = result.and(Err(error.into())),
-            }
+        for (piece, source) in pieces.iter().zip(sources) {
+            let stored = match source {
+                Source::Here(stored) => Ok(stored),
+                Source::Later(extent, fetch) => {
+                    let loaded = fetch.await;
+                    self.reader.follow(ino, piece.block, extent, loaded, asker).await
+                }
+            };
+            // After an error the others are awaited all the same: they were asked for, and their answers stay in the
+            // cache.
+            result = result.and_then(|()| piece.append(&mut out, stored?.as_ref()));
         }
         result.map(|()| out)
     }
@@ -66,10 +75,8 @@ impl Contents {
             let len = (bs - start).min(end - at);
             let fits = |n: u64| usize::try_from(n).map_err(|_| Error::new(Errno::INVAL, "read too large"));
             pieces.push(Piece {
-                ino,
                 block: at / bs,
                 start: fits(start)?,
-                at: fits(at - offset)?,
                 len: fits(len)?,
                 dirty: state.dirty.get(at / bs).cloned(),
             });
@@ -79,39 +86,50 @@ impl Contents {
         Ok((len, pieces))
     }
 
-    /// Fills a piece from what is in memory, or says which block it needs.
-    fn piece_at_once(&self, piece: &Piece, out: &mut [u8]) -> Result<Option<Extent>> {
-        let covered = piece
-            .dirty
-            .as_ref()
-            .is_some_and(|dirty| dirty.covers(piece.start..piece.start + piece.len));
-        if !covered && let Some(extent) = self.reader.extent(piece.ino, piece.block)? {
-            match self.reader.cached(piece.ino, piece.block, &extent) {
-                Some(block) => piece.fill(out, Some(&(extent, block)))?,
-                None => return Ok(Some(extent)),
-            }
-        } else {
-            piece.fill(out, None)?;
-        }
-        Ok(None)
+    /// Where the stored bytes of each piece lie; `None` for those that need none. They are looked up together, since
+    /// neighbours share rows of the index.
+    fn extents(&self, ino: u64, pieces: &[Piece]) -> Result<Vec<Option<Extent>>> {
+        let mut needed = pieces
+            .iter()
+            .filter(|piece| !piece.is_covered())
+            .map(|piece| piece.block);
+        let Some(first) = needed.next() else {
+            return Ok(vec![None; pieces.len()]);
+        };
+        let end = needed.next_back().unwrap_or(first) + 1;
+        let found = self.reader.extents(ino, first..end)?;
+        let missing = || Error::new(Errno::IO, "the index says nothing of a block that it was asked for");
+        let of = |piece: &Piece| match piece.is_covered() {
+            true => Ok(None),
+            false => found.get((piece.block - first) as usize).copied().ok_or_else(missing),
+        };
+        pieces.iter().map(of).collect()
     }
 }
 
 impl Piece {
-    /// Fills the piece's part of the answer, which is zeros so far: the stored bytes, the dirty ones over them.
-    fn fill(&self, out: &mut [u8], stored: Option<&(Extent, Block)>) -> Result<()> {
-        let beyond = || Error::new(Errno::IO, "a block's share of a read lies beyond the read");
-        let out = out.get_mut(self.at..self.at + self.len).ok_or_else(beyond)?;
+    /// Whether all of it was written lately and is in memory.
+    fn is_covered(&self) -> bool {
+        let dirty = self.dirty.as_ref();
+        dirty.is_some_and(|dirty| dirty.covers(self.start..self.start + self.len))
+    }
+
+    /// Appends the piece to an answer: the stored bytes, the dirty ones over them, zeros where there are neither.
+    fn append(&self, out: &mut Vec<u8>, stored: Option<&(Extent, Block)>) -> Result<()> {
+        let start = out.len();
         if let Some((extent, block)) = stored {
             let raw = counted(extent, block);
             let end = raw.len().min(self.start + self.len);
-            // What lies beyond the bytes that count stays zero.
-            let from = raw.get(self.start.min(end)..end).ok_or_else(beyond)?;
-            out.get_mut(..from.len()).ok_or_else(beyond)?.copy_from_slice(from);
+            out.extend_from_slice(raw.get(self.start.min(end)..end).ok_or_else(beyond)?);
         }
+        out.resize(start + self.len, 0);
         if let Some(dirty) = &self.dirty {
-            dirty.overlay(self.start, out);
+            dirty.overlay(self.start, out.get_mut(start..).ok_or_else(beyond)?);
         }
         Ok(())
     }
+}
+
+fn beyond() -> Error {
+    Error::new(Errno::IO, "a block's share of a read lies beyond the read")
 }
