@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::command::assert_calm;
-use crate::{Finished, Mount, copy_in, lmfs, small_tree};
+use crate::{Finished, Mount, copy_in, diff, lmfs, small_tree};
 
 /// One test's folder: `store/`, `mnt/` and whatever else the test puts there. Removed when dropped; what daemons in the
 /// background wrote to the store's log is searched for panics then.
@@ -82,6 +82,26 @@ impl Scratch {
         let point = self.path("other");
         std::fs::create_dir_all(&point).expect("mountpoint");
         Mount::start(store, &point, &self.path("daemon.log"), args)
+    }
+
+    /// Mounts the store that was pushed to `url` at `other/`, with a cache in `cache/`, looking for news every second.
+    #[track_caller]
+    pub fn mount_url(&self, url: &str) -> Mount {
+        let cache = self.path("cache");
+        let cache = cache.to_str().expect("UTF-8");
+        self.mount_store(Path::new(url), &["-o", "ro", "--poll", "1", "--cache-dir", cache])
+    }
+
+    /// Clones the store that was pushed to `url` to `name`, has every block of the clone decoded, and compares what is
+    /// in `copy` there with `original`.
+    #[track_caller]
+    pub fn clone_equals(&self, url: &str, name: &str, original: &Path) {
+        let clone = self.path(name);
+        lmfs(["clone".as_ref(), url.as_ref(), clone.as_os_str()]).ok();
+        lmfs(["check".as_ref(), clone.as_os_str(), "--data".as_ref()]).ok();
+        let mount = self.mount_store(&clone, &["--read-only"]);
+        diff(original, &mount.path("copy"));
+        mount.umount();
     }
 
     /// Files of the store's folder `name` (`segments`, `index`, `models`), sorted by path.

@@ -14,17 +14,6 @@ fn url(scratch: &Scratch) -> String {
     format!("file://{}", scratch.path("bucket").display())
 }
 
-/// Clones the bucket to `name`, has every block of the clone decoded, and compares what is in it with `original`.
-#[track_caller]
-fn clone_equals(scratch: &Scratch, name: &str, original: &Path) {
-    let clone = scratch.path(name);
-    lmfs(["clone".as_ref(), url(scratch).as_ref(), clone.as_os_str()]).ok();
-    lmfs(["check".as_ref(), clone.as_os_str(), "--data".as_ref()]).ok();
-    let mount = scratch.mount_store(&clone, &["--read-only"]);
-    diff(original, &mount.path("copy"));
-    mount.umount();
-}
-
 #[test]
 fn a_store_is_pushed_and_cloned() {
     let (scratch, original) = Scratch::filled(&[]);
@@ -32,7 +21,7 @@ fn a_store_is_pushed_and_cloned() {
     let pushed = scratch.lmfs("push", &[&url, "--json"]).ok().json();
     assert!(pushed["stored_bytes"].as_u64().unwrap() > 0, "{pushed}");
     assert_eq!(pushed["stored_bytes"], pushed["bytes"]);
-    clone_equals(&scratch, "clone", &original);
+    scratch.clone_equals(&url, "clone", &original);
     // What is there is not stored again.
     let again = scratch.lmfs("push", &[&url, "--json"]).ok().json();
     assert_eq!((&again["stored_bytes"], &again["seq"]), (&0.into(), &pushed["seq"]));
@@ -55,7 +44,7 @@ fn a_mounted_store_is_pushed_while_it_is_written_to() {
             "--json".as_ref(),
         ]);
         stored.push(pushed.ok().json()["stored_bytes"].as_u64().unwrap());
-        clone_equals(&scratch, &format!("clone {n}"), &original);
+        scratch.clone_equals(&url, &format!("clone {n}"), &original);
     }
     assert!(
         stored[1] < 100_000 && stored[2] < 100_000,
@@ -67,7 +56,7 @@ fn a_mounted_store_is_pushed_while_it_is_written_to() {
     mount.pack(&[]);
     lmfs(["gc".as_ref(), scratch.mountpoint().as_os_str()]).ok();
     scratch.lmfs("push", &[&url]).ok();
-    clone_equals(&scratch, "clone after gc", &original);
+    scratch.clone_equals(&url, "clone after gc", &original);
     mount.umount();
 }
 
@@ -96,7 +85,7 @@ fn a_push_is_killed_at_any_moment() {
     }
     scratch.lmfs("push", &[&url]).ok();
     mount.umount();
-    clone_equals(&scratch, "clone", &original);
+    scratch.clone_equals(&url, "clone", &original);
 }
 
 /// A clone that was killed goes on, and fetches only what it does not have.
@@ -189,7 +178,7 @@ fn packing_objects_leaves_a_store_that_was_pushed_as_it_is() {
         (&1.into(), &0.into()),
         "{packed}"
     );
-    clone_equals(&scratch, "clone", &original);
+    scratch.clone_equals(&url, "clone", &original);
     scratch.lmfs("push", &[&url, "--verify"]).ok();
     // A folder of that kind is no damaged store.
     for command in ["status", "check"] {
@@ -220,7 +209,7 @@ fn what_is_wrong_in_the_bucket_is_found_and_stored_anew() {
     scratch.lmfs("push", &[&url]).ok();
     assert!(verified(2) > len, "the model and the segment");
     assert_eq!(verified(0), 0);
-    clone_equals(&scratch, "clone", &original);
+    scratch.clone_equals(&url, "clone", &original);
     // What is wrong on both sides is not mended with what is wrong.
     let head_before = head(&scratch)["files"].clone();
     for segment in objects("segments")
@@ -251,12 +240,12 @@ fn what_came_wrong_from_the_bucket_is_fetched_again() {
         files.iter().filter(|path| path.is_file()).all(readable)
     };
     flip(&segment, middle);
-    let reader = mounted(&scratch, &url);
+    let reader = scratch.mount_url(&url);
     assert!(!is_readable(&reader), "a block is wrong");
     flip(&segment, middle);
     assert!(is_readable(&reader), "it is fetched again");
     reader.umount();
-    let reader = mounted(&scratch, &url);
+    let reader = scratch.mount_url(&url);
     diff(&original, &reader.path("copy"));
     reader.umount();
 }
@@ -327,7 +316,7 @@ fn of_two_that_watch_one_survives() {
     second.0.wait().unwrap();
     scratch.lmfs("push", &[&url]).ok();
     mount.umount();
-    clone_equals(&scratch, "clone", &original);
+    scratch.clone_equals(&url, "clone", &original);
 }
 
 /// What `lmfs-push@NAME.service` starts, and how it is ended.
@@ -350,7 +339,7 @@ fn a_watch_takes_store_and_url_from_a_file() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     // Of which systemd knows that it is no failure.
     assert_eq!(running.0.wait().unwrap().signal(), Some(15));
-    clone_equals(&scratch, "clone", &original);
+    scratch.clone_equals(&url(&scratch), "clone", &original);
     lmfs(["push", "--config", "x", "store", "url"]).refused(&["cannot be used with"]);
 }
 
@@ -440,7 +429,7 @@ fn damage_in_the_store_does_not_replace_what_was_pushed() {
     scratch.lmfs("push", &[&url]).ok();
     fs::copy(mount.path("copy/counter"), original.join("counter")).unwrap();
     mount.umount();
-    clone_equals(&scratch, "clone", &original);
+    scratch.clone_equals(&url, "clone", &original);
 }
 
 fn flip(path: &Path, at: u64) {
@@ -451,19 +440,13 @@ fn flip(path: &Path, at: u64) {
     file.write_all_at(&[byte[0] ^ 1], at).unwrap();
 }
 
-fn mounted(scratch: &Scratch, url: &str) -> lmfs_tests::Mount {
-    let cache = scratch.path("cache");
-    let args = ["-o", "ro", "--poll", "1", "--cache-dir", cache.to_str().unwrap()];
-    scratch.mount_store(Path::new(url), &args)
-}
-
 /// A mount shows what was pushed, follows it, and reads what it fetched once without the bucket.
 #[test]
 fn a_bucket_is_mounted_and_followed() {
     let (scratch, original) = Scratch::filled(&[]);
     let url = url(&scratch);
     scratch.lmfs("push", &[&url]).ok();
-    let reader = mounted(&scratch, &url);
+    let reader = scratch.mount_url(&url);
     diff(&original, &reader.path("copy"));
     fs::write(reader.path("copy/new"), "x").unwrap_err();
     // What is pushed shows, also in files that are open, and what is removed goes.
@@ -490,7 +473,7 @@ fn a_bucket_is_mounted_and_followed() {
     lmfs(["check".as_ref(), scratch.path("other").as_os_str(), "--data".as_ref()]).ok();
     reader.umount();
     // The cache survives. A damaged part of it is fetched again.
-    let reader = mounted(&scratch, &url);
+    let reader = scratch.mount_url(&url);
     diff(&original, &reader.path("copy"));
     reader.umount();
     for entry in walk(&scratch.path("cache")) {
@@ -500,7 +483,7 @@ fn a_bucket_is_mounted_and_followed() {
             fs::write(entry, bytes).unwrap();
         }
     }
-    let reader = mounted(&scratch, &url);
+    let reader = scratch.mount_url(&url);
     diff(&original, &reader.path("copy"));
     reader.umount();
 }
