@@ -64,7 +64,7 @@ fn open(text: &str, make: bool, patience: &str) -> anyhow::Result<Bucket> {
         Place::Cloud(url) => {
             let patience = std::iter::once(("timeout".to_owned(), patience.to_owned()));
             let (store, prefix) = cloud(&url, patience.chain(settings(std::env::vars_os())))?;
-            Ok(Bucket::new(store, prefix))
+            Ok(Bucket::new(store, prefix).named(text))
         }
     }
 }

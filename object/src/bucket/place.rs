@@ -23,6 +23,8 @@ pub type Version = UpdateVersion;
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
+    /// What messages call it.
+    name: String,
     /// Held while HEAD is replaced, where files are no objects and have no conditional PUT.
     lock: Option<PathBuf>,
 }
@@ -32,10 +34,18 @@ impl Bucket {
     #[must_use]
     pub fn new(store: Arc<dyn ObjectStore>, prefix: Path) -> Bucket {
         Bucket {
+            name: format!("{store}/{prefix}"),
             store,
             prefix,
             lock: None,
         }
+    }
+
+    /// Under the name that people gave it, such as its URL, which messages show.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Bucket {
+        name.trim_end_matches('/').clone_into(&mut self.name);
+        self
     }
 
     /// A folder of this machine. What is written to it is durable when it is there.
@@ -48,25 +58,17 @@ impl Bucket {
             std::fs::create_dir_all(folder).map_err(local(named()))?;
         }
         let store = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
-        Ok(Bucket {
-            store: Arc::new(store),
-            prefix: Path::default(),
+        let bucket = Bucket {
             lock: Some(folder.join(LOCK)),
-        })
+            ..Bucket::new(Arc::new(store), Path::default())
+        };
+        Ok(bucket.named(&folder.display().to_string()))
     }
 
     /// Its name, for people.
     #[must_use]
     pub fn name(&self) -> String {
-        match &self.lock {
-            Some(lock) => lock
-                .with_file_name("")
-                .display()
-                .to_string()
-                .trim_end_matches('/')
-                .to_owned(),
-            None => format!("{}/{}", self.store, self.prefix),
-        }
+        self.name.clone()
     }
 
     fn path(&self, object: &str) -> Path {
