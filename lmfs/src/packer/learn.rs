@@ -33,6 +33,8 @@ const SIZES: [usize; 5] = [16 << 10, 48 << 10, 128 << 10, 320 << 10, 1 << 20];
 const PART: u64 = 4;
 /// A dictionary must save so many times what its copies take together: three times its own size.
 const WORTH: f64 = 1.5;
+/// The same where only size counts.
+const WORTH_FOR_SIZE: f64 = 1.1;
 /// Bytes of a record of the log beside its contents.
 const RECORD: usize = 18;
 /// Copies of a dictionary in the log.
@@ -257,7 +259,17 @@ impl Learner<'_> {
         }
         let raw: usize = seen.trials.iter().map(Vec::len).sum();
         let scale = seen.bytes as f64 / raw.max(1) as f64;
-        let without = self.without(&seen.trials)?;
+        // With the language model for every byte that it saves, a look at each size would take too long: the adaptive
+        // models choose one, and then it is seen what it saves with the language model.
+        let for_size = self.packer.codec.options().model_worth == 0;
+        let without = match for_size {
+            true => self.mixed(&seen.trials)?,
+            false => self.without(&seen.trials)?,
+        };
+        let saves = |without: &[usize], with: &[usize]| {
+            let saved = without.iter().zip(with).map(|(old, new)| old.saturating_sub(*new));
+            saved.sum::<usize>() as f64 * scale
+        };
         let mut best: Option<Draft> = None;
         for size in SIZES {
             if size as u64 > seen.bytes / PART {
@@ -266,9 +278,7 @@ impl Learner<'_> {
             let text = train(&seen.samples, size);
             let id = DictionaryId::of(&text);
             let block = self.coded(|stop| dictionaries::encode(&text, stop))?;
-            let with = self.with(&text, id, &seen.trials)?;
-            let saved = without.iter().zip(with).map(|(old, new)| old.saturating_sub(new));
-            let saves = saved.sum::<usize>() as f64 * scale;
+            let saves = saves(&without, &self.with(&text, id, &seen.trials, false)?);
             let draft = Draft { text, id, block, saves };
             let gain = |draft: &Draft| draft.saves - draft.takes();
             if best.as_ref().is_some_and(|best| gain(best) >= gain(&draft)) {
@@ -276,7 +286,19 @@ impl Learner<'_> {
             }
             best = Some(draft);
         }
-        Ok(best.filter(|draft| draft.saves >= WORTH * draft.takes()))
+        let worth = if for_size { WORTH_FOR_SIZE } else { WORTH };
+        let is_worth_it = |draft: &Draft| draft.saves >= worth * draft.takes();
+        let mut best = best.filter(is_worth_it);
+        if let Some(draft) = best.as_mut().filter(|_| for_size) {
+            let without = self.without(&seen.trials)?;
+            draft.saves = saves(&without, &self.with(&draft.text, draft.id, &seen.trials, true)?);
+            debug!(
+                saves = draft.saves,
+                takes = draft.takes(),
+                "a dictionary beside the language model"
+            );
+        }
+        Ok(best.filter(is_worth_it))
     }
 
     /// Bytes of these blocks as they would be packed now.
@@ -293,12 +315,22 @@ impl Learner<'_> {
         })
     }
 
-    /// Bytes of these blocks behind a dictionary, without the language model.
-    fn with(&self, text: &[u8], id: DictionaryId, trials: &[Vec<u8>]) -> Result<Vec<usize>, Error> {
-        let mut options: Options = self.packer.codec.options().clone();
-        (options.model, options.dictionaries) = (false, false);
+    /// Bytes of these blocks by the adaptive models, behind built-in dictionaries at most.
+    fn mixed(&self, trials: &[Vec<u8>]) -> Result<Vec<usize>, Error> {
         self.coded(|stop| {
-            let codec = Codec::with_dictionaries(None, std::sync::Arc::new(vec![text.to_vec()]), options)?;
+            let codec = Codec::new(None, self.packer.codec.options().clone())?;
+            let lens = trials.par_iter().map(|raw| Ok(codec.encode(raw, stop)?.len()));
+            lens.collect()
+        })
+    }
+
+    /// Bytes of these blocks behind a dictionary, with the language model or not.
+    fn with(&self, text: &[u8], id: DictionaryId, trials: &[Vec<u8>], model: bool) -> Result<Vec<usize>, Error> {
+        let mut options: Options = self.packer.codec.options().clone();
+        (options.model, options.dictionaries) = (options.model && model, false);
+        let model = self.packer.codec.model().filter(|_| model).cloned();
+        self.coded(|stop| {
+            let codec = Codec::with_dictionaries(model, std::sync::Arc::new(vec![text.to_vec()]), options)?;
             let lens = trials
                 .par_iter()
                 .map(|raw| Ok(codec.encode_with(raw, &[id], stop)?.len()));
