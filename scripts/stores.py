@@ -84,7 +84,9 @@ def measure(program, options, folder, work):
             if (point / "copy" / path.relative_to(folder)).read_bytes() != path.read_bytes():
                 sys.exit(f"stores.py: {program} changed {path}")
         reading = mount.cpu() - before
-    blocks = status["stored_bytes"] + status.get("dictionary_bytes", 0)
+    # Programs from before dictionaries say nothing of them.
+    dictionaries = sum(one["stored_bytes"] for one in status.get("dictionaries", []))
+    blocks = status["stored_bytes"] + dictionaries
     return {"blocks": blocks, "folder": whole, "packing": packing, "reading": reading}
 
 

@@ -292,11 +292,6 @@ impl Learner<'_> {
         if let Some(draft) = best.as_mut().filter(|_| for_size) {
             let without = self.without(&seen.trials)?;
             draft.saves = saves(&without, &self.with(&draft.text, draft.id, &seen.trials, true)?);
-            debug!(
-                saves = draft.saves,
-                takes = draft.takes(),
-                "a dictionary beside the language model"
-            );
         }
         Ok(best.filter(is_worth_it))
     }
