@@ -9,25 +9,14 @@ time of BEFORE in seconds, and the median of the ratios AFTER / BEFORE within a 
 mostly 10 ms, so choose a size at which each row takes a second.
 """
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import tempfile
 from pathlib import Path
 
-TICKS = os.sysconf("SC_CLK_TCK")
+from stores import TICKS, Mount, run
+
 WORK = ("write and sync", "cached reads of 128 KiB, O_DIRECT", "folders made and removed")
-
-
-def run(*command):
-    command = [str(part) for part in command]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
-
-
-def cpu(pid):
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def text(size):
@@ -60,19 +49,14 @@ def measure(program, data):
         store, point = Path(name, "store"), Path(name, "mnt")
         point.mkdir()
         run(program, "init", store, "--model", "none")
-        run(program, "mount", store, point, "--pack=off")
-        try:
-            status = json.loads(run(program, "status", "--json", point))
-            pid = status.get("pid") or status["mount"]["pid"]
-            taken = [cpu(pid)]
+        with Mount(program, store, point) as mount:
+            taken = [mount.cpu()]
             write(point, data)
-            taken.append(cpu(pid))
+            taken.append(mount.cpu())
             read(point, 200)
-            taken.append(cpu(pid))
+            taken.append(mount.cpu())
             folders(point, 15_000)
-            taken.append(cpu(pid))
-        finally:
-            run(program, "umount", point)
+            taken.append(mount.cpu())
         return [after - before for before, after in zip(taken, taken[1:])]
 
 
