@@ -13,12 +13,14 @@ mod options;
 mod pool;
 mod route;
 mod sample;
+mod solid;
 #[cfg(test)]
 mod testing;
 mod warm_states;
 mod zstd;
 
 pub use behind::Needs;
+pub use choose::Fronts;
 pub use codec::Codec;
 pub(crate) use codec::{decode_as, decode_as_into};
 pub use fingerprint::Fingerprint;
@@ -26,3 +28,4 @@ pub use header::{Header, Method};
 pub(crate) use key::{KeyCoder, KeyPart};
 pub(crate) use options::MODEL_WORTH;
 pub use options::Options;
+pub use solid::{InSolid, SolidDigest, SolidHead};

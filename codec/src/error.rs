@@ -1,5 +1,6 @@
 //! What can go wrong, said so that a user knows where and what to do.
 
+use crate::block::SolidDigest;
 use crate::dictionary_id::DictionaryId;
 use crate::engine::Engine;
 use crate::reference_digest::ReferenceDigest;
@@ -105,6 +106,16 @@ pub enum Error {
         needed: ReferenceDigest,
         /// CRC-32 of those that were given.
         found: ReferenceDigest,
+    },
+
+    /// A block was coded in or behind a solid head, and what that taught is not known.
+    #[error(
+        "the block was coded behind other blocks, with CRC-32 {needed} together; only the store that it was written \
+         in can decode it"
+    )]
+    MissingSolid {
+        /// The digest of the head.
+        needed: SolidDigest,
     },
 
     /// The model is the right one, but its bits come out differently here.

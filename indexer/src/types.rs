@@ -13,7 +13,7 @@ pub const MAX_TARGET: usize = 4095;
 pub const MAX_XATTR: usize = 65536;
 
 /// Most stored blocks that are needed to decode another one: it refers to one, which refers to the next, and so on.
-pub const MAX_CHAIN: usize = 8;
+pub const MAX_CHAIN: usize = 24;
 
 /// Most bytes that these decode to, if they are more than one: a reader waits for all of them.
 pub const MAX_CHAIN_BYTES: u64 = 512 << 10;

@@ -31,6 +31,7 @@ mod references;
 mod run;
 mod run_lock;
 mod similar;
+mod solid;
 mod status;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::engine::Predicting;
+use super::solid::InSolid;
 use crate::dictionary_id::DictionaryId;
 use crate::mix::{self, DataLayout, Front, Predictor, WarmState};
 use crate::reference_digest::ReferenceDigest;
@@ -15,11 +16,23 @@ pub struct Needs {
     pub dictionary: Option<DictionaryId>,
     /// The bytes that it resembles.
     pub reference: Option<ReferenceDigest>,
+    /// The solid head that it is coded in or behind. The last block of that is the one that it refers to.
+    pub solid: Option<InSolid>,
 }
 
 impl Needs {
     /// What a payload of method mix names, and the stream behind it. `None` for one that names nothing.
     pub(super) fn parse(payload: &[u8]) -> Option<(Needs, &[u8])> {
+        if let Some((solid, stream)) = InSolid::parse(payload) {
+            let solid = Some(solid);
+            return Some((
+                Needs {
+                    solid,
+                    ..Needs::default()
+                },
+                stream,
+            ));
+        }
         let (&layout, rest) = payload.split_first()?;
         let (dictionary, rest) = match layout {
             DataLayout::BEHIND_DICTIONARY | DataLayout::BEHIND_BOTH => {
@@ -36,7 +49,18 @@ impl Needs {
                 (Some(ReferenceDigest(*digest)), rest)
             }
         };
-        Some((Needs { dictionary, reference }, stream))
+        let solid = None;
+        let needs = Needs {
+            dictionary,
+            reference,
+            solid,
+        };
+        Some((needs, stream))
+    }
+
+    /// Whether another block is needed.
+    pub fn refers(&self) -> bool {
+        self.reference.is_some() || self.solid.is_some()
     }
 
     /// The payload that names this.
@@ -99,34 +123,51 @@ impl Suited<'_> {
 
 impl Predicting {
     /// Codes a block without a language model, behind the dictionary of `candidates` that makes it smallest, or behind
-    /// none; and behind one of `references`, if that saves enough.
+    /// none; and behind one of `references`, if that saves enough. `None` if it takes `solid` bytes behind a
+    /// solid head, and a sample promises more than that.
     pub(super) fn encode_mix(
         &self,
         raw: &[u8],
         candidates: &[DictionaryId],
         references: &[&[u8]],
+        solid: Option<usize>,
         stop: &Stop,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Option<Vec<u8>>> {
         self.with_mixer(|mixer| {
-            if candidates.is_empty() && references.is_empty() {
-                return mix::encode(mixer, raw, stop);
+            if candidates.is_empty() && references.is_empty() && solid.is_none() {
+                return mix::encode(mixer, raw, stop).map(Some);
             }
             // Choosing a dictionary on a sample costs a part of coding the block, and is right nearly always.
             let suited = self.suited(mixer, raw, candidates, stop)?;
-            let Some(behind) = best_behind(mixer, &suited, references, raw, stop)? else {
-                return alone(mixer, suited, raw, stop);
-            };
-            // Far smaller than the sample promises without it: no need to look.
-            if suited.is_smaller(2, behind.len(), raw.len()) {
-                return Ok(behind);
+            if references.is_empty() && solid.is_some_and(|len| suited.is_smaller(1, len + len / 8, raw.len())) {
+                return Ok(None);
             }
-            let alone = alone(mixer, suited, raw, stop)?;
-            let worth = raw.len() / REFERENCE_WORTH;
-            Ok(if behind.len() + worth < alone.len() {
-                behind
-            } else {
-                alone
-            })
+            let smallest = Self::best_without_run(mixer, suited, references, raw, stop)?;
+            Ok(Some(smallest))
+        })
+    }
+
+    /// The smallest payload behind a reference, or else without one.
+    fn best_without_run(
+        mixer: &mut Predictor,
+        suited: Suited<'_>,
+        references: &[&[u8]],
+        raw: &[u8],
+        stop: &Stop,
+    ) -> Result<Vec<u8>> {
+        let Some(behind) = best_behind(mixer, &suited, references, raw, stop)? else {
+            return alone(mixer, suited, raw, stop);
+        };
+        // Far smaller than the sample promises without it: no need to look.
+        if suited.is_smaller(2, behind.len(), raw.len()) {
+            return Ok(behind);
+        }
+        let alone = alone(mixer, suited, raw, stop)?;
+        let worth = raw.len() / REFERENCE_WORTH;
+        Ok(if behind.len() + worth < alone.len() {
+            behind
+        } else {
+            alone
         })
     }
 
@@ -208,6 +249,7 @@ fn best_behind(
             let needs = Needs {
                 dictionary: dictionary.map(|(id, _)| *id),
                 reference: Some(ReferenceDigest::of(reference)),
+                solid: None,
             };
             let named = needs.payload(&[]).len();
             let most = best.as_ref().map_or(raw.len(), Vec::len).saturating_sub(named);
@@ -232,7 +274,7 @@ fn alone(mixer: &mut Predictor, suited: Suited<'_>, raw: &[u8], stop: &Stop) -> 
         (Some((id, warm)), _) => {
             let needs = Needs {
                 dictionary: Some(id),
-                reference: None,
+                ..Needs::default()
             };
             needs.payload(&mix::encode_behind(mixer, behind(&warm), raw, stop)?)
         }
@@ -422,6 +464,7 @@ mod tests {
             let needs = Needs {
                 dictionary: dictionary.map(DictionaryId),
                 reference: reference.map(ReferenceDigest),
+                solid: None,
             };
             if needs != Needs::default() {
                 let payload = needs.payload(&stream);

@@ -23,7 +23,7 @@ impl Predicting {
     /// language model has learned of its kind is more than the dictionary says, and blocks behind it get larger.
     pub(super) fn worth_for_model(&self, needs: Needs) -> Needs {
         match self.model() {
-            Some(model) if model.tokenize_alike(&[]).is_some() => Needs {
+            Some(model) if model.tokenize_alike(&[]).is_some() && needs.solid.is_none() => Needs {
                 dictionary: needs.dictionary.filter(|id| builtin::find(*id).is_none()),
                 ..needs
             },
@@ -50,7 +50,8 @@ impl Predicting {
         reference: Option<&[u8]>,
         stop: &Stop,
     ) -> Result<Vec<u8>> {
-        let (needs, stream) = Needs::parse(payload).ok_or_else(unnamed)?;
+        let parsed = Needs::parse(payload).filter(|(needs, _)| needs.solid.is_none());
+        let (needs, stream) = parsed.ok_or_else(unnamed)?;
         if needs.dictionary.is_some_and(|id| builtin::find(id).is_some()) {
             let reason = "it names a built-in dictionary, which no block of method model is coded behind";
             return Err(Error::damaged("block", reason));
@@ -204,6 +205,7 @@ mod tests {
         let needs = |dictionary, reference: &[u8]| Needs {
             dictionary,
             reference: (!reference.is_empty()).then(|| ReferenceDigest::of(reference)),
+            solid: None,
         };
         for (dictionary, reference) in [(Some(id), &[][..]), (None, &reference), (Some(id), &reference)] {
             let behind = Behind {

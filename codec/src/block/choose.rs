@@ -5,9 +5,22 @@ use super::behind_model::Behind;
 use super::codec::{Codec, fits, stored};
 use super::engine::builtin_candidates;
 use super::route::{self, Content};
-use super::{Header, Method, sample, zstd};
+use super::{Header, Method, SolidHead, sample, zstd};
 use crate::dictionary::DictionaryId;
 use crate::{Error, ReferenceDigest, Result, Stop};
+
+/// What a block may be coded behind, besides built-in dictionaries.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fronts<'a> {
+    /// Dictionaries of the codec's source that may suit it.
+    pub dictionaries: &'a [DictionaryId],
+    /// The bytes of blocks that it resembles, the likeliest first.
+    pub references: &'a [&'a [u8]],
+    /// The head that it may be coded in.
+    pub solid: Option<&'a SolidHead>,
+    /// Whether it may become a part of that.
+    pub grow: bool,
+}
 
 impl Codec {
     /// The smallest block of all allowed methods that promise something for these bytes, or one without the language
@@ -48,24 +61,49 @@ impl Codec {
         references: &[&[u8]],
         stop: &Stop,
     ) -> Result<Vec<u8>> {
+        let fronts = Fronts {
+            dictionaries,
+            references,
+            ..Fronts::default()
+        };
+        Ok(self.encode_among(raw, &fronts, stop)?.0)
+    }
+
+    /// [`encode`](Codec::encode), with all that the block may be coded behind. Returns the head with it besides, if it
+    /// became a part of the head.
+    ///
+    /// # Errors
+    /// As of [`encode_with`](Codec::encode_with).
+    pub fn encode_among(&self, raw: &[u8], fronts: &Fronts<'_>, stop: &Stop) -> Result<(Vec<u8>, Option<SolidHead>)> {
         fits(raw)?;
-        references.iter().try_for_each(|reference| fits(reference))?;
+        fronts.references.iter().try_for_each(|reference| fits(reference))?;
         stop.check()?;
         // The smallest first. One that fails to decode gives way to the next, and raw always decodes.
-        for (block, method) in self.blocks(raw, dictionaries, references, stop)?.into_iter().rev() {
-            match self.verify(&block, method, raw, references, stop) {
-                Ok(()) => return Ok(block),
+        for (block, method) in self.blocks(raw, fronts, stop)?.into_iter().rev() {
+            match self.verify(&block, method, raw, fronts, stop) {
+                Ok(grown) => return Ok((block, grown)),
                 Err(failed) => warn(failed)?,
             }
         }
-        Ok(stored(raw))
+        Ok((stored(raw), None))
     }
 
     /// Decodes a block as a reader will, and compares.
-    fn verify(&self, block: &[u8], method: Method, raw: &[u8], references: &[&[u8]], stop: &Stop) -> Result<()> {
-        let reference = named(references, Self::needs(block)?);
+    fn verify(
+        &self,
+        block: &[u8],
+        method: Method,
+        raw: &[u8],
+        fronts: &Fronts<'_>,
+        stop: &Stop,
+    ) -> Result<Option<SolidHead>> {
+        let needs = Self::needs(block)?;
+        if let (Some(_), Some(head)) = (needs.solid, fronts.solid) {
+            return self.verify_solid(block, raw, head, stop);
+        }
+        let reference = named(fronts.references, needs);
         match self.decode_behind(block, reference, stop) {
-            Ok(decoded) if decoded == raw => Ok(()),
+            Ok(decoded) if decoded == raw => Ok(None),
             Ok(_) => Err(Error::Verification(format!(
                 "the {method} block decodes to other bytes"
             ))),
@@ -77,14 +115,9 @@ impl Codec {
     }
 
     /// Blocks, each smaller than the one before it and the first than the raw bytes.
-    fn blocks(
-        &self,
-        raw: &[u8],
-        dictionaries: &[DictionaryId],
-        references: &[&[u8]],
-        stop: &Stop,
-    ) -> Result<Vec<(Vec<u8>, Method)>> {
+    fn blocks(&self, raw: &[u8], fronts: &Fronts<'_>, stop: &Stop) -> Result<Vec<(Vec<u8>, Method)>> {
         let options = self.options();
+        let references = fronts.references;
         let mut blocks = Vec::new();
         // The cheap trial first: most incompressible data is recognized without any predicting.
         if !options.lm_only {
@@ -102,7 +135,12 @@ impl Codec {
                 blocks.push((self.assemble(raw, Method::Zstd, 0, &frame), Method::Zstd));
             }
         }
-        let mut dictionaries = dictionaries.to_vec();
+        let mut solid = match fronts.solid.filter(|_| options.mix && !options.lm_only) {
+            Some(head) => self.predicting().try_solid(raw, head, fronts.grow, raw.len(), stop)?,
+            None => None,
+        };
+        let solid_len = solid.as_ref().map(Vec::len);
+        let mut dictionaries = fronts.dictionaries.to_vec();
         dictionaries.extend(self.predicting().key());
         if options.dictionaries {
             dictionaries.extend(builtin_candidates(raw));
@@ -110,15 +148,25 @@ impl Codec {
         let mut mixed: Option<(usize, Needs)> = None;
         for method in self.candidates(raw) {
             let needs = match method {
-                Method::Model => match self.front(raw, mixed, &dictionaries, references, stop)? {
+                Method::Model => match self.front(raw, mixed, &dictionaries, fronts, stop)? {
                     Some(needs) => needs,
                     None => continue,
                 },
                 _ => Needs::default(),
             };
-            let lanes = self.predicting().lanes(method, raw.len(), options);
+            let predicting = self.predicting();
+            let lanes = predicting.lanes(method, raw.len(), options);
             // A method that fails is left out. Another one stores the block.
-            let payload = match self.payload(method, raw, lanes, (&dictionaries, references, needs), stop) {
+            let payload = match method {
+                Method::Mix => predicting.encode_mix(raw, &dictionaries, references, solid_len, stop),
+                Method::Model => {
+                    let reference = named(references, needs).unwrap_or_default();
+                    let behind = Behind { needs, reference };
+                    predicting.encode_model(raw, lanes, &behind, stop).map(Some)
+                }
+                _ => predicting.encode(method, raw, lanes, stop).map(Some),
+            };
+            let mut payload = match payload {
                 Ok(payload) => payload,
                 Err(failed) => {
                     warn(failed)?;
@@ -126,9 +174,12 @@ impl Codec {
                 }
             };
             if method == Method::Mix {
-                let needs = Needs::parse(&payload).map_or(Needs::default(), |(needs, _)| needs);
+                payload = better(payload, solid.take(), fronts.grow);
+                let Some(payload) = &payload else { continue };
+                let needs = Needs::parse(payload).map_or(Needs::default(), |(needs, _)| needs);
                 mixed = Some((payload.len(), needs));
             }
+            let Some(payload) = payload else { continue };
             let best = blocks.last().map_or(raw.len() + Header::LEN, |(block, _)| block.len());
             // The language model is much slower than the mixer, so it has to save more than a byte.
             let gain = match method {
@@ -153,7 +204,7 @@ impl Codec {
         raw: &[u8],
         mixed: Option<(usize, Needs)>,
         dictionaries: &[DictionaryId],
-        references: &[&[u8]],
+        among: &Fronts<'_>,
         stop: &Stop,
     ) -> Result<Option<Needs>> {
         let (options, alone) = (self.options(), Needs::default());
@@ -161,7 +212,7 @@ impl Codec {
             return Ok(Some(alone));
         };
         let mut needs = self.predicting().worth_for_model(needs);
-        let mut references = references;
+        let mut references = among.references;
         if options.model_worth > 0 {
             // Reading one block of the model would take as long as reading several.
             (needs.reference, references) = (None, &[]);
@@ -182,28 +233,9 @@ impl Codec {
             mixed,
             dictionaries,
             references,
+            head: among.solid,
         };
         sample::best_front(self.predicting(), options, &whole, &fronts, stop)
-    }
-
-    /// What a method makes of a block; `needs` is what method model is to be coded behind.
-    fn payload(
-        &self,
-        method: Method,
-        raw: &[u8],
-        lanes: usize,
-        (dictionaries, references, needs): (&[DictionaryId], &[&[u8]], Needs),
-        stop: &Stop,
-    ) -> Result<Vec<u8>> {
-        let predicting = self.predicting();
-        match method {
-            Method::Mix => predicting.encode_mix(raw, dictionaries, references, stop),
-            Method::Model => {
-                let reference = named(references, needs).unwrap_or_default();
-                predicting.encode_model(raw, lanes, &Behind { needs, reference }, stop)
-            }
-            _ => predicting.encode(method, raw, lanes, stop),
-        }
     }
 
     /// The predicting methods worth their time.
@@ -220,6 +252,21 @@ impl Codec {
         let mix = options.mix.then_some(Method::Mix);
         mix.into_iter().chain(model.then_some(Method::Model)).collect()
     }
+}
+
+/// The better one of two payloads: without a solid head, or behind one. A part of the head may be larger by an eighth,
+/// because those behind it gain by it. Others have to be smaller: by a thirty-second than one that needs no other block.
+fn better(alone: Option<Vec<u8>>, solid: Option<Vec<u8>>, grow: bool) -> Option<Vec<u8>> {
+    let (Some(without), Some(with)) = (&alone, &solid) else {
+        return solid.or(alone);
+    };
+    let refers = Needs::parse(without).is_some_and(|(needs, _)| needs.refers());
+    let most = match (grow, refers) {
+        (true, _) => without.len() + without.len() / 8,
+        (false, true) => without.len(),
+        (false, false) => without.len() - without.len() / 32,
+    };
+    if with.len() < most { solid } else { alone }
 }
 
 /// The reference that is needed, if it is one of these.

@@ -6,6 +6,7 @@ use super::behind::Needs;
 use super::behind_model::unnamed;
 use super::engine::Predicting;
 use super::fingerprint::{self, Fingerprint};
+use super::solid::InSolid;
 use super::{Header, Method, Options, zstd};
 use crate::dictionary::{DictionaryId, DictionarySource, NoDictionaries};
 use crate::hex::hex;
@@ -103,7 +104,8 @@ impl Codec {
     ///
     /// # Errors
     /// Whatever [`Header::parse`] finds; [`Error::MissingModel`] when the block was coded with other parameters;
-    /// [`Error::MissingReference`] when it was coded behind another block; [`Error::Damaged`] when the payload does not
+    /// [`Error::MissingReference`] when it was coded behind another block, [`Error::MissingSolid`] when behind a
+    /// solid head; [`Error::Damaged`] when the payload does not
     /// decode to the bytes whose CRC-32 the header has.
     pub fn decode(&self, block: &[u8], stop: &Stop) -> Result<Vec<u8>> {
         self.decode_behind(block, None, stop)
@@ -112,7 +114,9 @@ impl Codec {
     /// [`decode`](Codec::decode), of a block that was coded behind `reference`, or behind nothing.
     ///
     /// # Errors
-    /// As of [`decode`](Codec::decode); [`Error::WrongReference`] when it needs other bytes than these.
+    /// As of [`decode`](Codec::decode); [`Error::WrongReference`] when it needs other bytes than these;
+    /// [`Error::MissingSolid`] when `reference` is not the last block of its head, or this codec has not decoded that one
+    /// just before. [`decode_solid`](Codec::decode_solid) is the remedy.
     pub fn decode_behind(&self, block: &[u8], reference: Option<&[u8]>, stop: &Stop) -> Result<Vec<u8>> {
         stop.check()?;
         let header = Header::parse(block)?;
@@ -156,6 +160,10 @@ impl Codec {
         self.check_params(header)?;
         let (len, lanes) = (header.raw_len as usize, usize::from(header.lanes));
         let predicting = self.predicting();
+        let solid = InSolid::parse(payload).filter(|_| header.method == Method::Mix);
+        if let Some(solid) = solid {
+            return self.decode_solid_block(header, solid, reference, stop);
+        }
         if header.is_behind {
             return predicting.decode_model_behind(payload, len, lanes, reference, stop);
         }
@@ -223,8 +231,8 @@ pub(crate) fn decode_as_into(codec: &Codec, block: &[u8], writer: &[u8; 8], out:
 fn explained<T>(codec: &Codec, block: &[u8], writer: &[u8; 8], decoded: Result<T>) -> Result<T> {
     let error = match decoded {
         Err(error @ Error::Damaged { .. }) => error,
-        Err(Error::MissingReference { .. } | Error::WrongReference { .. }) => {
-            let reason = "it names a reference, which no block of a container does";
+        Err(Error::MissingReference { .. } | Error::WrongReference { .. } | Error::MissingSolid { .. }) => {
+            let reason = "it names another block, which no block of a container does";
             return Err(Error::damaged("block", reason));
         }
         other => return other,

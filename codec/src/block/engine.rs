@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::coder::{Job, Side, Tables, code, lane_lens, tokenize};
 use super::pool::Pool;
+use super::solid::SolidDigest;
 use super::warm_states::Dictionaries;
 use super::{Method, Options};
 use crate::dictionary::{DictionaryId, DictionarySource, builtin};
@@ -100,6 +101,22 @@ impl Predicting {
             Some(key) if key.id == id => self.dictionaries.of_tokens_of(key.digest, || learn(key.warm.text())),
             _ => self.dictionaries.of_tokens(id, learn),
         }
+    }
+
+    /// The state after a solid head, if it is kept.
+    pub(super) fn solid_of(&self, digest: SolidDigest) -> Option<Arc<WarmState>> {
+        self.dictionaries.of_solid(digest)
+    }
+
+    /// Keeps the state after a solid head.
+    pub(super) fn keep(&self, digest: SolidDigest, state: &Arc<WarmState>) {
+        self.dictionaries.keep_solid(digest, state);
+    }
+
+    /// Keeps the state after a solid head that grew, instead of that before.
+    pub(super) fn keep_solid(&self, before: SolidDigest, digest: SolidDigest, state: WarmState) {
+        self.dictionaries.drop_solid(before);
+        self.dictionaries.keep_solid(digest, &Arc::new(state));
     }
 
     pub(super) fn model(&self) -> Option<&Arc<dyn LanguageModel>> {

@@ -3,7 +3,7 @@
 use super::behind::Needs;
 use super::behind_model::Behind;
 use super::engine::Predicting;
-use super::{Method, Options, route};
+use super::{Method, Options, SolidHead, route};
 use crate::dictionary::DictionaryId;
 use crate::{Result, Stop};
 
@@ -34,6 +34,7 @@ pub(super) struct Whole<'a> {
     /// What they may be behind.
     pub(super) dictionaries: &'a [DictionaryId],
     pub(super) references: &'a [&'a [u8]],
+    pub(super) head: Option<&'a SolidHead>,
 }
 
 /// What the language model does best behind, of `fronts`, by the start of each lane. `None` if it cannot gain what is
@@ -60,7 +61,7 @@ pub(super) fn best_front(
     }
     let lanes = predicting.lanes(Method::Model, raw.len(), options);
     let sample = route::pieces(raw, lanes, raw.len() / MODEL_PART / lanes);
-    let mix = predicting.encode_mix(&sample, whole.dictionaries, whole.references, stop)?;
+    let mix = mixed(predicting, &sample, whole, stop)?;
     let mut best: Option<(usize, Needs)> = None;
     for front in fronts {
         let len = predicting.encode_model(&sample, lanes, front, stop)?.len();
@@ -71,9 +72,22 @@ pub(super) fn best_front(
     let of_sample = |len| share(len, sample.len());
     let promising = best.filter(|(model, _)| {
         let model = of_sample(*model) * (1.0 - doubt);
-        promises(model, of_sample(mix.len()), share(whole.mixed, raw.len()), worth)
+        promises(model, of_sample(mix), share(whole.mixed, raw.len()), worth)
     });
     Ok(promising.map(|(_, needs)| needs))
+}
+
+/// Bytes that the adaptive models take for a sample.
+fn mixed(predicting: &Predicting, sample: &[u8], whole: &Whole<'_>, stop: &Stop) -> Result<usize> {
+    let solid = match whole.head {
+        Some(head) => predicting
+            .try_solid(sample, head, false, sample.len(), stop)?
+            .map(|it| it.len()),
+        None => None,
+    };
+    let alone = predicting.encode_mix(sample, whole.dictionaries, whole.references, solid, stop)?;
+    let lens = [alone.map(|it| it.len()), solid];
+    Ok(lens.into_iter().flatten().min().unwrap_or(sample.len()))
 }
 
 fn share(payload: usize, raw: usize) -> f64 {

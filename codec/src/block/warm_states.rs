@@ -6,6 +6,7 @@ use std::time::Duration;
 use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::solid::SolidDigest;
 use crate::dictionary::{self, DictionaryId, DictionarySource, builtin};
 use crate::mix::{Predictor, WarmState};
 use crate::{Error, Result, Stop};
@@ -19,6 +20,8 @@ enum StateKey {
     Tokens(DictionaryId),
     /// That after a text with this SHA-256, likewise.
     TokensOf([u8; 32]),
+    /// That after a solid head.
+    Solid(SolidDigest),
 }
 
 /// A state that is being learned, or was.
@@ -100,6 +103,23 @@ impl Dictionaries {
         self.states.get(StateKey::TokensOf(digest), learn)
     }
 
+    /// The state after a solid head, if it is kept.
+    pub(super) fn of_solid(&self, digest: SolidDigest) -> Option<Arc<WarmState>> {
+        self.states.peek(StateKey::Solid(digest))
+    }
+
+    /// Keeps the state after a solid head.
+    pub(super) fn keep_solid(&self, digest: SolidDigest, state: &Arc<WarmState>) {
+        self.states.put(StateKey::Solid(digest), state);
+    }
+
+    /// Drops the state after a solid head.
+    pub(super) fn drop_solid(&self, digest: SolidDigest) {
+        let dropped = self.states.kept.lock().pop(&StateKey::Solid(digest));
+        // Freeing it takes time, and others wait for the lock.
+        drop(dropped);
+    }
+
     fn text(&self, id: DictionaryId) -> Result<Vec<u8>> {
         let text = self.source.text(id)?.ok_or(Error::MissingDictionary { id })?;
         dictionary::check(id, &text)?;
@@ -147,6 +167,27 @@ impl WarmStates {
                 Err(error)
             }
         }
+    }
+
+    /// The state of this id, if it is there.
+    fn peek(&self, id: StateKey) -> Option<Arc<WarmState>> {
+        let mut kept = self.kept.lock();
+        kept.get(&id)?.slot.state.get().map(Arc::clone)
+    }
+
+    /// Keeps a state, instead of what has its id.
+    fn put(&self, id: StateKey, state: &Arc<WarmState>) {
+        let slot = Arc::new(Slot {
+            state: OnceLock::from(Arc::clone(state)),
+            learning: Mutex::default(),
+        });
+        let new = Kept {
+            slot: Arc::clone(&slot),
+            bytes: 0,
+        };
+        let replaced = self.kept.lock().put(id, new);
+        drop(replaced);
+        self.keep(id, &slot, state.bytes());
     }
 
     /// Counts a state that was learned, and evicts those unused for longest until the others fit.

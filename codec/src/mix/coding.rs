@@ -83,7 +83,7 @@ fn encode_below(
 }
 
 /// Codes bytes, until the result has `most` bytes or more.
-fn below(
+pub(super) fn below(
     predictor: &mut Predictor,
     mut coder: Encoder,
     bytes: &[u8],

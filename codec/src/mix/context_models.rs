@@ -95,6 +95,11 @@ impl ContextModels {
         self.start(lanes);
     }
 
+    /// Goes on with what was left behind, in a table of the same size.
+    pub(super) fn resume(&mut self, warm: &WarmContexts) {
+        self.reset_warm(warm, 1, 1);
+    }
+
     fn start(&mut self, lanes: usize) {
         self.foreseen.clear();
         self.foreseen.resize(lanes, Foreseen::default());

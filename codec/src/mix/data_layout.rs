@@ -61,6 +61,21 @@ impl DataLayout {
     const WIDE_SOUND: u8 = 13;
     /// What the first byte of a payload is if the block's samples are multiples of a step.
     const QUANTIZED: u8 = 14;
+    /// What the first byte of a payload is if the block is coded in or behind a solid head. Its layout is plain.
+    pub const SOLID: u8 = 15;
+
+    /// Whether a payload has the plain layout, alone or behind something.
+    pub(crate) fn is_plain(payload: &[u8]) -> bool {
+        let behind = [
+            Self::BEHIND_DICTIONARY,
+            Self::BEHIND_REFERENCE,
+            Self::BEHIND_BOTH,
+            Self::SOLID,
+        ];
+        payload
+            .first()
+            .is_some_and(|&layout| layout == 0 || behind.contains(&layout))
+    }
 
     /// What to code in front of the stream.
     pub(super) fn to_bytes(self) -> Vec<u8> {

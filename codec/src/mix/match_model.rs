@@ -80,6 +80,12 @@ impl Places {
         self.shift = 32 - log2_places;
     }
 
+    fn copy_from(&mut self, other: &Places) {
+        self.short.clone_from(&other.short);
+        self.long.clone_from(&other.long);
+        self.shift = other.shift;
+    }
+
     fn bytes(&self) -> usize {
         size_of_val(&*self.short) + size_of_val(&*self.long)
     }
@@ -144,6 +150,13 @@ impl MatchModel {
     pub(super) fn reset_warm(&mut self, warm: &WarmMatches, log2_places: u32, lanes: usize) {
         self.reset(log2_places, lanes);
         self.dictionary = Some(Arc::clone(&warm.places));
+        self.quality = warm.quality;
+    }
+
+    /// Goes on where a state ends: its places are those of the one lane.
+    pub(super) fn resume(&mut self, warm: &WarmMatches) {
+        self.reset(1, 1);
+        self.places.copy_from(&warm.places);
         self.quality = warm.quality;
     }
 

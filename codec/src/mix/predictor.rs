@@ -239,6 +239,11 @@ impl Predictor {
         self.block.bytes.get(..end).unwrap_or_default()
     }
 
+    /// Takes the block's bytes and those in front of it out, after the last one.
+    pub(super) fn take_all(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.block.bytes)
+    }
+
     /// Takes the block's bytes out, after the last one.
     pub fn take(&mut self) -> Vec<u8> {
         self.block.take()

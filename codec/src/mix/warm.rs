@@ -210,7 +210,7 @@ impl Predictor {
     /// Takes out what was learned, after the last byte of a dictionary.
     pub(super) fn freeze(&mut self) -> WarmState {
         WarmState {
-            text: self.take(),
+            text: self.take_all(),
             contexts: self.contexts.freeze(),
             matches: self.matches.freeze(),
             mixing: self.mixing.freeze(self.rules),

@@ -96,7 +96,7 @@ pub fn check(codec: &Codec, job: &EncodeJob<'_>, block: &[u8], depth: Depth, sto
         }
         None => None,
     };
-    if !needs.dictionary.is_none_or(offered) {
+    if needs.solid.is_some() || !needs.dictionary.is_none_or(offered) {
         return Err(Unfit::OtherNeeds);
     }
     if depth == Depth::Quick && header.method.needs_model() {

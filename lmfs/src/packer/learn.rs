@@ -23,6 +23,8 @@ use crate::store::reserve::{self, Purpose};
 
 /// A group of fewer bytes cannot give back what a dictionary takes.
 const LEAST: u64 = 192 << 10;
+/// The first blocks of a file, which know little of it. Those behind them have a solid head instead of a dictionary.
+const EARLY: usize = 2;
 /// Bytes of a group that are looked at, about.
 const SAMPLE: u64 = 4 << 20;
 /// Blocks on which a dictionary is tried, at most.
@@ -67,7 +69,8 @@ struct Group {
 struct Seen {
     samples: Vec<Vec<u8>>,
     trials: Vec<Vec<u8>>,
-    /// Bytes of all blocks of the group, of equal ones once, without those that resemble others.
+    /// Bytes of the blocks of the group that a dictionary is for: the first ones of its files, of equal ones once,
+    /// without those that resemble others.
     bytes: u64,
 }
 
@@ -197,7 +200,7 @@ impl Learner<'_> {
         let mut seen = Seen::default();
         let mut known = HashSet::new();
         for (ino, blocks) in &group.files {
-            let mut at = blocks.start;
+            let (mut at, mut early) = (blocks.start, EARLY);
             // From extent to extent: a file may have holes of more blocks than can be counted.
             while let Some(first) = store.next_extent(*ino, at)?.filter(|first| *first < blocks.end) {
                 self.go_on()?;
@@ -211,9 +214,13 @@ impl Learner<'_> {
                     if extent.digest != 0 && known.len() < REMEMBERED && !known.insert(digest) {
                         continue;
                     }
-                    seen.bytes += u64::from(extent.raw_len);
+                    let is_early = early > 0;
+                    early = early.saturating_sub(1);
+                    if is_early {
+                        seen.bytes += u64::from(extent.raw_len);
+                    }
                     if number.is_multiple_of(every) {
-                        chosen.push((*ino, block, extent));
+                        chosen.push((*ino, block, extent, is_early));
                     }
                     number += 1;
                 }
@@ -223,14 +230,14 @@ impl Learner<'_> {
         // Contents that zstd cannot shrink have nothing in common.
         let dense = chosen
             .iter()
-            .filter(|(_, _, extent)| Tag(extent.tag).method() == Some(Method::Raw));
-        if dense.count() * 2 > chosen.len() {
+            .filter(|(_, _, extent, _)| Tag(extent.tag).method() == Some(Method::Raw));
+        if dense.count() * 2 > chosen.len() || seen.bytes < LEAST {
             return Ok(Seen::default());
         }
-        let apart = (chosen.len() / TRIALS).max(5);
+        let apart = (chosen.iter().filter(|(.., is_early)| *is_early).count() / TRIALS).max(5);
         // What resembles another block is coded behind that one, and has little left for a dictionary to save.
-        let (mut similar, mut resembling, mut read) = (Similar::default(), 0, 0);
-        for (number, (ino, block, extent)) in chosen.into_iter().enumerate() {
+        let (mut similar, mut resembling, mut read, mut early) = (Similar::default(), 0, 0, 0);
+        for (number, (ino, block, extent, is_early)) in chosen.into_iter().enumerate() {
             self.go_on()?;
             if let Some(raw) = self.raw(ino, block, &extent)? {
                 read += raw.len() as u64;
@@ -240,7 +247,8 @@ impl Learner<'_> {
                     continue;
                 }
                 similar.add(&sketch, number);
-                match number % apart == apart / 2 && seen.trials.len() < TRIALS {
+                early += usize::from(is_early);
+                match is_early && early % apart == apart / 2 && seen.trials.len() < TRIALS {
                     true => seen.trials.push(raw),
                     false => seen.samples.push(raw),
                 }

@@ -1,15 +1,17 @@
 //! What is to be packed, in which order.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lmfs_codec::Stop;
+use lmfs_codec::{SolidHead, Stop};
 use lmfs_indexer::{BlockRef, Extent, Inode, Kind, Store, Totals};
 use parking_lot::Mutex;
 
 use super::error::Error;
 use super::future_times::FutureTimes;
+use super::solid::Head;
 use crate::store::Tag;
 
 /// Rows looked up at a time.
@@ -39,10 +41,31 @@ impl Waiting {
     }
 }
 
+/// Blocks of a file that have one solid head.
+const GROUP: u64 = 256;
+
+/// Which blocks of a file: inode, and number of the group in it.
+type Group = (u64, u64);
+
+/// What a thread does next.
+pub(super) enum Next {
+    /// The first blocks of a group, one after the other: they become its solid head. [`Queue::head_is_done`] follows.
+    Head(Group, Vec<Waiting>),
+    /// A block, and the solid head of its group.
+    Block(Waiting, Option<Arc<Head>>),
+    /// Nothing until another thread is done with a head.
+    Later,
+    /// Nothing.
+    End,
+}
+
 /// The files with blocks that wait, the longest left alone first, and their blocks one after the other.
 pub(super) struct Queue {
     files: VecDeque<File>,
-    window: VecDeque<Waiting>,
+    /// Blocks of groups whose heads are being packed.
+    resting: HashMap<Group, Vec<Waiting>>,
+    /// Blocks of groups whose heads are done.
+    open: VecDeque<(Waiting, Option<Arc<Head>>)>,
     /// Bytes that the waiting blocks of all files decode to.
     pub bytes: u64,
     /// Bytes that all stored blocks decode to that may be packed: blocks that files share are packed once.
@@ -89,7 +112,8 @@ impl Queue {
             future_times: FutureTimes::default(),
             previous_times: future_times.lock().clone(),
             files: VecDeque::new(),
-            window: VecDeque::new(),
+            resting: HashMap::new(),
+            open: VecDeque::new(),
             bytes: 0,
             most: most(&store.totals(), selection.again),
             again: selection.again,
@@ -178,26 +202,38 @@ impl Queue {
         self.bytes = bytes.min(self.most);
     }
 
-    /// The next block that waits, looked up afresh.
-    pub fn next(&mut self, store: &Store, skip: &HashSet<BlockRef>) -> Result<Option<Waiting>, Error> {
+    /// What is to be packed next, looked up afresh.
+    pub fn next(&mut self, store: &Store, skip: &HashSet<BlockRef>) -> Result<Next, Error> {
         loop {
-            if let Some(next) = self.window.pop_front() {
-                return Ok(Some(next));
+            if let Some((block, head)) = self.open.pop_front() {
+                return Ok(Next::Block(block, head));
             }
             let Some(file) = self.files.front_mut() else {
-                return Ok(None);
+                let is_over = self.resting.is_empty();
+                return Ok(if is_over { Next::End } else { Next::Later });
             };
-            match store.next_extent(file.ino, file.blocks.start)? {
-                Some(first) if first < file.blocks.end => {
-                    let end = first.saturating_add(PAGE).min(file.blocks.end);
-                    file.blocks.start = end;
-                    self.window = waiting(store, file.ino, first..end, skip, self.again)?.into();
-                }
-                _ => {
-                    self.files.pop_front();
-                }
+            let first = store.next_extent(file.ino, file.blocks.start)?;
+            let Some(first) = first.filter(|first| *first < file.blocks.end) else {
+                self.files.pop_front();
+                continue;
+            };
+            let group = (file.ino, first / GROUP);
+            let end = (group.1 + 1).saturating_mul(GROUP).min(file.blocks.end);
+            file.blocks.start = end;
+            let mut head = waiting(store, file.ino, first..end, skip, self.again)?;
+            if !head.is_empty() {
+                let rest = head.split_off(head.len().min(usize::from(SolidHead::MOST_BLOCKS)));
+                self.resting.insert(group, rest);
+                return Ok(Next::Head(group, head));
             }
         }
+    }
+
+    /// The other blocks of a group may be packed now that it has this head, or none.
+    pub fn head_is_done(&mut self, group: Group, head: Option<Head>) {
+        let head = head.map(Arc::new);
+        let rest = self.resting.remove(&group).unwrap_or_default();
+        self.open.extend(rest.into_iter().map(|block| (block, head.clone())));
     }
 }
 

@@ -20,12 +20,12 @@ const PAGE: usize = 256;
 
 /// The most blocks in front of another one that the language model decodes, which takes longer than all others
 /// together.
-const MAX_MODELLED: usize = 2;
+pub(super) const MAX_MODELLED: usize = 2;
 
 /// A block of a chain.
-struct Link {
-    id: u64,
-    stored: StoredBlock,
+pub(super) struct Link {
+    pub id: u64,
+    pub stored: StoredBlock,
     /// Its tag when all that waits is committed.
     tag: Tag,
 }
@@ -76,7 +76,7 @@ impl Packer {
 
     /// A block and those that are needed to decode it, as they will be when all that waits is committed. `None` if they
     /// are more than may be, or the index cannot be read.
-    fn chain(&self, id: u64) -> Option<Vec<Link>> {
+    pub(super) fn chain(&self, id: u64) -> Option<Vec<Link>> {
         let (mut chain, mut next) = (Vec::new(), id);
         while next != 0 {
             if chain.len() > MAX_CHAIN {
@@ -209,8 +209,15 @@ pub(super) fn number(tried: &[Reference], needed: ReferenceDigest) -> Result<u64
 /// Whether a block may be coded behind a chain that is needed to decode its reference.
 fn may_grow(chain: &[Link], is_close: bool) -> bool {
     let bytes = chain.iter().map(|link| u64::from(link.stored.raw_len)).sum();
-    let modelled = chain.iter().filter(|link| link.tag.method() == Some(Method::Model));
-    chain_fits(chain.len(), bytes) && (is_close || chain.len() <= MAX_DISTANT) && modelled.count() <= MAX_MODELLED
+    chain_fits(chain.len(), bytes) && (is_close || chain.len() <= MAX_DISTANT) && modelled(chain) <= MAX_MODELLED
+}
+
+/// How many blocks of a chain the language model decodes.
+pub(super) fn modelled(chain: &[Link]) -> usize {
+    chain
+        .iter()
+        .filter(|link| link.tag.method() == Some(Method::Model))
+        .count()
 }
 
 /// Whether these are the bytes of which the index has the digest, if it has one.

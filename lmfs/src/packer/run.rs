@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::SystemTime;
 
-use lmfs_codec::{Codec, Error as CodecError, Header, Method, Stop};
+use lmfs_codec::{Codec, Error as CodecError, Fronts, Header, Method, SolidHead, Stop};
 use lmfs_indexer::{BlockRef, Error as StoreError, Extent, MAX_USERS, StoredBlock};
 use parking_lot::Mutex;
 use tracing::warn;
@@ -16,9 +16,10 @@ use super::encode::{self, Depth, EncodeJob, Helpers};
 use super::error::Error;
 use super::job::{Again, COURTESY, JobSpec};
 use super::learn::{self, Lesson};
-use super::queue::{Queue, Scope, Selection, Waiting};
+use super::queue::{Next, Queue, Scope, Selection, Waiting};
 use super::references;
 use super::similar::Sketch;
+use super::solid::{self, Behind, Head};
 use super::status::{Outcome, Progress, Summary};
 use crate::maintenance::{self, Effort};
 use crate::store::Tag;
@@ -301,14 +302,57 @@ impl Workers<'_> {
                 return Err(Error::Interrupted);
             }
             let next = self.queue.lock().next(&self.packer.store, &self.skip)?;
-            let Some(waiting) = next else {
-                self.is_closed.store(true, Ordering::Relaxed);
-                break;
-            };
-            self.block(waiting)?;
-            if self.commit_if_due()? {
-                collect_garbage(self.packer, Effort::Background, &self.stop)?;
+            match next {
+                Next::Block(waiting, head) => {
+                    let mut behind = Behind {
+                        head: head.as_deref(),
+                        ..Behind::default()
+                    };
+                    self.block(waiting, &mut behind)?;
+                    self.commit_in_order()?;
+                }
+                Next::Head(group, blocks) => {
+                    let head = self.head(blocks)?;
+                    self.queue.lock().head_is_done(group, head);
+                }
+                // It takes less than what the other thread is doing.
+                Next::Later if !self.is_closed.load(Ordering::Relaxed) => std::thread::sleep(Stop::TICK / 10),
+                Next::Later | Next::End => {
+                    self.is_closed.store(true, Ordering::Relaxed);
+                    break;
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Packs the first blocks of a group, each behind those before it.
+    fn head(&self, blocks: Vec<Waiting>) -> Result<Option<Head>, Error> {
+        let mut head: Option<Head> = None;
+        let is_alone = blocks.len() == 1;
+        for waiting in blocks {
+            self.give_way();
+            if self.stop.is_set() {
+                return Err(Error::Interrupted);
+            }
+            let mut behind = Behind {
+                head: head.as_ref(),
+                grow: !is_alone,
+                next: None,
+            };
+            self.block(waiting, &mut behind)?;
+            if let Some(solid) = behind.next {
+                let id = waiting.extent.id;
+                head = Some(Head { id, solid });
+            }
+            self.commit_in_order()?;
+        }
+        Ok(head)
+    }
+
+    fn commit_in_order(&self) -> Result<(), Error> {
+        if self.commit_if_due()? {
+            collect_garbage(self.packer, Effort::Background, &self.stop)?;
         }
         Ok(())
     }
@@ -334,13 +378,16 @@ impl Workers<'_> {
         }
     }
 
-    fn block(&self, mut waiting: Waiting) -> Result<(), Error> {
+    fn block(&self, mut waiting: Waiting, behind: &mut Behind<'_>) -> Result<(), Error> {
         let id = waiting.extent.id;
         if !self.taken.lock().insert(id) {
             return Ok(());
         }
         let mut sketch = None;
-        let outcome = self.pack(&mut waiting, &mut sketch)?;
+        let outcome = self.pack(&mut waiting, &mut sketch, behind)?;
+        if !matches!(outcome, Attempt::New(New::Packed(..))) {
+            behind.next = None;
+        }
         let mut statistics = self.packer.statistics.lock();
         match outcome {
             Attempt::New(new) => {
@@ -381,7 +428,12 @@ impl Workers<'_> {
     }
 
     /// What a stored block becomes, or else what became of it.
-    fn pack(&self, waiting: &mut Waiting, sketch: &mut Option<Sketch>) -> Result<Attempt, Error> {
+    fn pack(
+        &self,
+        waiting: &mut Waiting,
+        sketch: &mut Option<Sketch>,
+        behind: &mut Behind<'_>,
+    ) -> Result<Attempt, Error> {
         let store = &self.packer.store;
         let id = waiting.extent.id;
         match store.extent(waiting.ino, waiting.block)? {
@@ -403,7 +455,7 @@ impl Workers<'_> {
             // All of it, also what a truncate cut off here: another place may have it.
             waiting.extent = now.extent(id);
             match store.read_block_of(waiting.ino, waiting.block, &waiting.extent) {
-                Ok(first) => return self.encode(waiting, &first, sketch),
+                Ok(first) => return self.encode(waiting, &first, sketch, behind),
                 // The garbage collector was quicker: the block lies elsewhere now.
                 Err(StoreError::Moved { .. }) => {}
                 Err(error @ (StoreError::Damaged { .. } | StoreError::Io { .. })) => {
@@ -421,9 +473,15 @@ impl Workers<'_> {
     }
 
     /// What a stored block becomes, or what else became of it.
-    fn encode(&self, waiting: &Waiting, first: &[u8], sketch: &mut Option<Sketch>) -> Result<Attempt, Error> {
+    fn encode(
+        &self,
+        waiting: &Waiting,
+        first: &[u8],
+        sketch: &mut Option<Sketch>,
+        behind: &mut Behind<'_>,
+    ) -> Result<Attempt, Error> {
         let stop = self.stop.child();
-        let coded = self.coded(&waiting.extent, first, sketch, &stop);
+        let coded = self.coded(&waiting.extent, first, sketch, behind, &stop);
         self.coded.fetch_add(stop.coded(), Ordering::Relaxed);
         let Encoded { tag, block, reference } = match coded {
             Ok(Recoded::New(encoded)) => encoded,
@@ -462,6 +520,7 @@ impl Workers<'_> {
         extent: &Extent,
         first: &[u8],
         sketch: &mut Option<Sketch>,
+        behind: &mut Behind<'_>,
         stop: &Stop,
     ) -> Result<Recoded, Unreadable> {
         let raw = self
@@ -473,30 +532,53 @@ impl Workers<'_> {
         }
         let found = sketch.insert(self.computing.install(|| Sketch::of(&raw)));
         let candidates = self.packer.dictionaries.lock().candidates(&raw);
-        // A dictionary of the same data saves nearly as much as a block that is somewhat alike, and is quicker to read.
-        // Nothing but a copy makes what looks random smaller.
-        let only_close = !candidates.is_empty() || looks_random(extent);
+        let head = self.packer.usable(behind.head, extent.id);
+        // A dictionary or a head of the same data saves more than a block that is somewhat alike, and is quicker to
+        // read. Nothing but a copy makes what looks random smaller.
+        let only_close = !candidates.is_empty() || head.is_some() || looks_random(extent);
         let references = self
             .packer
             .references(extent.id, found, only_close, &self.computing, stop)?;
-        let behind: Vec<&[u8]> = references.iter().map(|reference| reference.raw.as_slice()).collect();
+        let raws: Vec<&[u8]> = references.iter().map(|reference| reference.raw.as_slice()).collect();
         let job = EncodeJob {
             raw: &raw,
             dictionaries: &candidates,
-            references: &behind,
+            references: &raws,
         };
-        let block = self.made(&job, stop)?;
+        let (block, next) = self.made(&job, head, behind.grow, stop)?;
         let tag = self.packer.dictionaries.lock().tag(&block)?;
-        let reference = match Codec::needs(&block)?.reference {
-            Some(needed) => references::number(&references, needed)?,
-            None => 0,
+        let needs = Codec::needs(&block)?;
+        let reference = match (needs.reference, head.filter(|_| needs.solid.is_some())) {
+            (_, Some(head)) => head.id,
+            (Some(needed), None) => references::number(&references, needed)?,
+            (None, None) => 0,
         };
+        tracing::debug!(
+            id = extent.id,
+            raw = raw.len(),
+            coded = block.len(),
+            ?needs,
+            head = head.is_some(),
+            references = references.len(),
+            "coded"
+        );
+        behind.next = next;
+        if behind.grow && behind.head.is_none() {
+            behind.next = self.compute(|| solid::begin(&self.packer.codec, &raw, &block, stop))?;
+        }
         Ok(Recoded::New(Encoded { tag, block, reference }))
     }
 
-    /// What one who helps made of a block, or else this process.
-    fn made(&self, job: &EncodeJob<'_>, stop: &Stop) -> Result<Vec<u8>, CodecError> {
+    /// What one who helps made of a block, or else this process; and the head with it, if it became a part of that.
+    fn made(
+        &self,
+        job: &EncodeJob<'_>,
+        head: Option<&Head>,
+        grow: bool,
+        stop: &Stop,
+    ) -> Result<(Vec<u8>, Option<SolidHead>), CodecError> {
         let codec = &self.packer.codec;
+        let solid = head.map(|head| &head.solid);
         if let Some(helpers) = self.helpers {
             // What is made ready for others must not wait for a block that takes as long to decode as to encode.
             let slow = self.encoding.as_ref().unwrap_or(&self.computing);
@@ -506,11 +588,25 @@ impl Workers<'_> {
             };
             if let Some(block) = helpers.encode(job, &check, stop)? {
                 self.packer.statistics.lock().helped(job.raw.len() as u64);
-                return Ok(block);
+                // Nobody else has the head, and trying it takes this process a fiftieth of what the model takes.
+                let Some(solid) = solid else { return Ok((block, None)) };
+                let below = block.len() - block.len() / 32;
+                let behind = self.compute(|| codec.encode_solid(job.raw, solid, grow, below, stop))?;
+                return Ok(behind.unwrap_or((block, None)));
             }
         }
-        let encode = || codec.encode_behind(job.raw, job.dictionaries, job.references, stop);
-        self.encoding.as_ref().unwrap_or(&self.computing).install(encode)
+        let fronts = Fronts {
+            dictionaries: job.dictionaries,
+            references: job.references,
+            solid,
+            grow,
+        };
+        self.compute(|| codec.encode_among(job.raw, &fronts, stop))
+    }
+
+    /// Does what encodes.
+    fn compute<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.encoding.as_ref().unwrap_or(&self.computing).install(work)
     }
 
     /// Another stored block with the same bytes. The store is asked on this thread: one of the computing ones could be

@@ -74,15 +74,45 @@ impl Contents {
         computing: Option<&rayon::ThreadPool>,
         stop: &Stop,
     ) -> Result<Vec<u8>, Unreadable> {
-        let needs = Codec::needs(bytes)?;
-        let reference = match needs.reference {
-            Some(_) => self.store.reference(extent)?,
-            None => None,
+        let reference = match Codec::needs(bytes)?.refers() {
+            true => self.store.reference(extent)?,
+            false => None,
         };
         let reference = reference.map(|it| self.referred(it, computing, stop)).transpose()?;
         let reference = reference.as_ref().map(|raw| raw.as_slice());
-        let decode = || self.codec.decode_behind(bytes, reference, stop);
-        Ok(computing.map_or_else(decode, |pool| pool.install(decode))?)
+        match compute(computing, || self.codec.decode_behind(bytes, reference, stop)) {
+            Err(CodecError::MissingSolid { .. }) => self.decode_with_head(extent, bytes, computing, stop),
+            decoded => Ok(decoded?),
+        }
+    }
+
+    /// The same, of a block behind a solid head that the codec does not know any more: all of the head is decoded.
+    ///
+    /// # Errors
+    /// See [`Unreadable`].
+    pub fn decode_with_head(
+        &self,
+        extent: &Extent,
+        bytes: &[u8],
+        computing: Option<&rayon::ThreadPool>,
+        stop: &Stop,
+    ) -> Result<Vec<u8>, Unreadable> {
+        // The store gives no chain that is too long, so this ends.
+        let (mut blocks, mut at) = (vec![bytes.to_vec()], *extent);
+        let first = loop {
+            let Some(before) = self.store.reference(&at)? else {
+                let reason = "the first block of its solid head is missing".to_owned();
+                return Err(CodecError::Damaged { what: "block", reason }.into());
+            };
+            let bytes = self.store.read_block(&before)?;
+            if Codec::needs(&bytes)?.solid.is_none() {
+                break self.decode(&before, &bytes, computing, stop)?;
+            }
+            blocks.push(bytes);
+            at = before;
+        };
+        blocks.reverse();
+        Ok(compute(computing, || self.codec.decode_solid(&first, &blocks, stop))?)
     }
 
     /// What a stored block decodes to that others refer to, or may refer to. The store has no chains of which it would
@@ -125,5 +155,12 @@ impl Contents {
         let raw = Arc::new(decoded?);
         self.referred.lock().insert(extent.id, raw.clone());
         Ok(raw)
+    }
+}
+
+fn compute<T: Send>(computing: Option<&rayon::ThreadPool>, work: impl FnOnce() -> T + Send) -> T {
+    match computing {
+        Some(pool) => pool.install(work),
+        None => work(),
     }
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use super::address::Address;
 use crate::cache::{LoadError, LoadErrorKind, Loaded, Source};
 use crate::fs::journal::Journal;
+use crate::store::contents::{Contents, Unreadable};
 
 /// Most bad blocks remembered by name; beyond it they may be logged again.
 const REMEMBERED: usize = 100_000;
@@ -18,6 +19,7 @@ const REMEMBERED: usize = 100_000;
 pub struct Loader {
     journal: Arc<Journal>,
     codec: Codec,
+    contents: Contents,
     stop: Stop,
     /// Blocks that were reported, so that each is logged once.
     bad: Mutex<HashSet<Address>>,
@@ -27,6 +29,7 @@ impl Loader {
     /// A loader of blocks of the journal's store; `stop` ends decodes early.
     pub fn new(journal: Arc<Journal>, codec: Codec, stop: Stop) -> Loader {
         Loader {
+            contents: Contents::new(Arc::clone(journal.store()), codec.clone()),
             journal,
             codec,
             stop,
@@ -56,7 +59,16 @@ impl Source<Address> for Loader {
             let store = self.journal.store();
             let block = store.read_block_of(key.ino, key.block, &key.extent).map_err(unread)?;
             let reference = reference.as_ref().map(|block| block.as_slice());
-            let raw = self.codec.decode_behind(&block, reference, &self.stop);
+            let raw = match self.codec.decode_behind(&block, reference, &self.stop) {
+                Err(CodecError::MissingSolid { .. }) => {
+                    match self.contents.decode_with_head(&key.extent, &block, None, &self.stop) {
+                        Err(Unreadable::Store(error)) => return Err(unread(error)),
+                        Err(Unreadable::Codec(error)) => Err(error),
+                        Ok(raw) => Ok(raw),
+                    }
+                }
+                decoded => decoded,
+            };
             if let Err(CodecError::Damaged { .. } | CodecError::NotABlock { .. }) = raw {
                 store.distrust(key.extent.id);
             }

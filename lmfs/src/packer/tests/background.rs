@@ -23,8 +23,9 @@ fn only_idle_files_are_packed_in_the_background_the_oldest_first() {
     )
     .unwrap();
     let mut spec = Vec::new();
-    while let Some(waiting) = queue.next(&f.store, &skip).unwrap() {
-        spec.push(waiting.ino);
+    while let queue::Next::Head(group, blocks) = queue.next(&f.store, &skip).unwrap() {
+        spec.extend(blocks.iter().map(|waiting| waiting.ino));
+        queue.head_is_done(group, None);
     }
     assert_eq!(spec, [11, 10]);
     assert_eq!(queue.bytes, 2 * BLOCK as u64);
