@@ -20,7 +20,7 @@ mod warm_states;
 mod zstd;
 
 pub use behind::Needs;
-pub use choose::Fronts;
+pub use choose::{Fronts, Growth};
 pub use codec::Codec;
 pub(crate) use codec::{decode_as, decode_as_into};
 pub use fingerprint::Fingerprint;

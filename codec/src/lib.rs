@@ -32,7 +32,7 @@ mod simd;
 mod stop;
 pub mod stream;
 
-pub use block::{Codec, Fingerprint, Fronts, Header, InSolid, Method, Needs, Options, SolidDigest, SolidHead};
+pub use block::{Codec, Fingerprint, Fronts, Growth, Header, InSolid, Method, Needs, Options, SolidDigest, SolidHead};
 pub use error::{Error, Result};
 pub use level::Level;
 pub use limits::{MAX_BLOCK, MIN_BLOCK};

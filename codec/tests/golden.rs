@@ -18,7 +18,7 @@ use lmfs_codec::dictionary::DictionaryId;
 use lmfs_codec::mix::{self, DataLayout, Predictor};
 use lmfs_codec::model::{EngineChoice, LoadOptions, builtin, load_bytes};
 use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, StreamOptions};
-use lmfs_codec::{Codec, Error, Header, Method, Options, Result, Stop};
+use lmfs_codec::{Codec, Error, Growth, Header, Method, Options, Result, Stop};
 
 /// A container `NAME.lmz`, what it decodes to, and the method of all its blocks.
 struct Golden {
@@ -150,6 +150,11 @@ const PAYLOAD: (&str, &str, u8) = ("mix-byte-stereo.payload", "byte-stereo.bin",
 const REFERRING: (&str, [usize; 4]) = ("mix-reference.blocks", [100, 1800, 3000, 4200]);
 /// Their layouts, without and with a dictionary.
 const REFERRING_LAYOUTS: [u8; 2] = [8, 9];
+/// Blocks of a solid head likewise: two parts of it and two behind it. They are the second to the fifth block of
+/// `trees.txt`, and the first one begins the head.
+const SOLID: (&str, usize) = ("mix-solid.blocks", 4);
+/// The layout of each.
+const SOLID_LAYOUT: u8 = 15;
 /// Bytes of each of them.
 const BLOCK: usize = 1024;
 /// Bytes of the reference.
@@ -188,6 +193,29 @@ fn golden_blocks_behind_a_reference_decode() {
         );
     }
     assert_eq!(layouts, BTreeSet::from(REFERRING_LAYOUTS));
+}
+
+#[test]
+fn golden_blocks_of_a_solid_head_decode() {
+    let (name, count) = SOLID;
+    let text = std::fs::read(path("trees.txt")).unwrap();
+    let file = std::fs::read(path(name)).unwrap();
+    let blocks = blocks(&file);
+    assert_eq!(blocks.len(), count);
+    let codec = codec(None, Options::default()).unwrap();
+    for (number, block) in blocks.into_iter().enumerate() {
+        assert_eq!(block[Header::LEN], SOLID_LAYOUT);
+        let solid = Codec::needs(block).unwrap().solid.unwrap();
+        let expected = ((number + 1).min(3), number < 2);
+        assert_eq!((usize::from(solid.blocks), solid.is_part), expected);
+        let last = &text[BLOCK * number.min(2)..][..BLOCK];
+        let decoded = codec.decode_behind(block, Some(last), &Stop::new()).unwrap();
+        let start = BLOCK * (number + 1);
+        assert!(
+            decoded == text[start..start + BLOCK],
+            "block {number} decodes to other bytes"
+        );
+    }
 }
 
 fn tiny(text: &[u8]) -> Codec {
@@ -245,7 +273,13 @@ fn every_layout_has_a_golden_file() {
     });
     let documented: BTreeSet<u8> = numbers.collect();
     let golden = ALL.iter().flat_map(|golden| golden.layouts.iter().copied());
-    assert_eq!(documented, golden.chain(REFERRING_LAYOUTS).chain([PAYLOAD.2]).collect());
+    assert_eq!(
+        documented,
+        golden
+            .chain(REFERRING_LAYOUTS)
+            .chain([PAYLOAD.2, SOLID_LAYOUT])
+            .collect()
+    );
 }
 
 /// Writes the containers that are missing; those that are there stay as they are.
@@ -285,6 +319,23 @@ fn make() {
                 .unwrap()
         };
         std::fs::write(path(name), starts.map(block).concat()).unwrap();
+    }
+    let (name, count) = SOLID;
+    if !path(name).exists() {
+        let text = std::fs::read(path("trees.txt")).unwrap();
+        let (codec, stop) = (codec(None, Options::default()).unwrap(), Stop::new());
+        let raw = |number: usize| &text[BLOCK * number..BLOCK * (number + 1)];
+        let first = codec.encode(raw(0), &stop).unwrap();
+        let mut head = codec.begin_solid(raw(0), &first, &stop).unwrap().unwrap();
+        let mut file = Vec::new();
+        for number in 1..=count {
+            let growth = if number < 3 { Growth::Preferred } else { Growth::Never };
+            let coded = codec.encode_solid(raw(number), &head, growth, usize::MAX, &stop);
+            let (block, grown) = coded.unwrap().unwrap();
+            file.extend(block);
+            head = grown.unwrap_or(head);
+        }
+        std::fs::write(path(name), file).unwrap();
     }
     let (name, starts) = MODEL_BEHIND;
     if !path(name).exists() {

@@ -433,12 +433,17 @@ mod tests {
         #[test]
         fn any_payload_decodes_or_is_an_error(
             mut payload: Vec<u8>,
-            layout in prop_oneof![0_u8..12, Just(13_u8)],
+            layout in prop_oneof![0_u8..12, Just(13_u8), Just(DataLayout::SOLID)],
             reference: Vec<u8>,
             named: bool,
         ) {
             payload.insert(0, layout);
-            if named && layout >= DataLayout::BEHIND_REFERENCE {
+            if named && layout == DataLayout::SOLID {
+                // The second block of a head, behind the first one.
+                let digest = crc32fast::hash(&[&[0; 4], &reference[..]].concat());
+                let fits = [&[1], &digest.to_le_bytes()[..], &[0; 4]].concat();
+                payload.splice(1..1, fits);
+            } else if named && layout >= DataLayout::BEHIND_REFERENCE {
                 let at = payload.len().min(if layout == DataLayout::BEHIND_BOTH { 5 } else { 1 });
                 payload.splice(at..at, ReferenceDigest::of(&reference).0);
             }

@@ -19,7 +19,22 @@ pub struct Fronts<'a> {
     /// The head that it may be coded in.
     pub solid: Option<&'a SolidHead>,
     /// Whether it may become a part of that.
-    pub grow: bool,
+    pub growth: Growth,
+}
+
+/// Whether a block becomes a part of its solid head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Growth {
+    /// No: it comes behind the head.
+    #[default]
+    Never,
+    /// If that makes it smallest.
+    IfSmallest,
+    /// Also if the language model makes it smaller, where the head already saves an eighth: those behind it will gain
+    /// more by it.
+    IfGaining,
+    /// Also if the language model makes it smaller, since the head still has to become worth something.
+    Preferred,
 }
 
 impl Codec {
@@ -136,7 +151,7 @@ impl Codec {
             }
         }
         let mut solid = match fronts.solid.filter(|_| options.mix && !options.lm_only) {
-            Some(head) => self.predicting().try_solid(raw, head, fronts.grow, raw.len(), stop)?,
+            Some(head) => self.predicting().try_solid(raw, head, fronts.growth, raw.len(), stop)?,
             None => None,
         };
         let solid_len = solid.as_ref().map(Vec::len);
@@ -146,7 +161,11 @@ impl Codec {
             dictionaries.extend(builtin_candidates(raw));
         }
         let mut mixed: Option<(usize, Needs)> = None;
+        let mut is_part = false;
         for method in self.candidates(raw) {
+            if is_part {
+                break;
+            }
             let needs = match method {
                 Method::Model => match self.front(raw, mixed, &dictionaries, fronts, stop)? {
                     Some(needs) => needs,
@@ -174,8 +193,10 @@ impl Codec {
                 }
             };
             if method == Method::Mix {
-                payload = better(payload, solid.take(), fronts.grow);
+                let without = payload.as_ref().map(Vec::len);
+                payload = better(payload, solid.take(), fronts.growth);
                 let Some(payload) = &payload else { continue };
+                is_part = Codec::is_preferred(payload, without, fronts.growth);
                 let needs = Needs::parse(payload).map_or(Needs::default(), |(needs, _)| needs);
                 mixed = Some((payload.len(), needs));
             }
@@ -195,6 +216,19 @@ impl Codec {
             }
         }
         Ok(blocks)
+    }
+
+    /// Whether a payload is that of a part of a head which is not to be left to the language model. `without`: bytes
+    /// without the head, if they are not far more.
+    fn is_preferred(payload: &[u8], without: Option<usize>, growth: Growth) -> bool {
+        let is_solid = Needs::parse(payload).is_some_and(|(needs, _)| needs.solid.is_some());
+        let is_gaining = without.is_none_or(|len| payload.len() + len / 8 < len);
+        is_solid
+            && match growth {
+                Growth::Never | Growth::IfSmallest => false,
+                Growth::IfGaining => is_gaining,
+                Growth::Preferred => true,
+            }
     }
 
     /// What the language model is tried behind, given what the adaptive models alone take and need: what suits them
@@ -254,17 +288,19 @@ impl Codec {
     }
 }
 
-/// The better one of two payloads: without a solid head, or behind one. A part of the head may be larger by an eighth,
-/// because those behind it gain by it. Others have to be smaller: by a thirty-second than one that needs no other block.
-fn better(alone: Option<Vec<u8>>, solid: Option<Vec<u8>>, grow: bool) -> Option<Vec<u8>> {
+/// The better one of two payloads: without a solid head, or behind one. A part of the head may be larger by an eighth if
+/// those behind it are to gain by it. Others have to be smaller: by a thirty-second than one that needs no other block.
+fn better(alone: Option<Vec<u8>>, solid: Option<Vec<u8>>, growth: Growth) -> Option<Vec<u8>> {
     let (Some(without), Some(with)) = (&alone, &solid) else {
         return solid.or(alone);
     };
     let refers = Needs::parse(without).is_some_and(|(needs, _)| needs.refers());
-    let most = match (grow, refers) {
-        (true, _) => without.len() + without.len() / 8,
-        (false, true) => without.len(),
-        (false, false) => without.len() - without.len() / 32,
+    let len = without.len();
+    let most = match growth {
+        Growth::Preferred | Growth::IfGaining => len + len / 8,
+        Growth::IfSmallest => len,
+        Growth::Never if refers => len,
+        Growth::Never => len - len / 32,
     };
     if with.len() < most { solid } else { alone }
 }

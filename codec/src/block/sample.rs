@@ -3,16 +3,14 @@
 use super::behind::Needs;
 use super::behind_model::Behind;
 use super::engine::Predicting;
-use super::{Method, Options, SolidHead, route};
+use super::{Growth, Method, Options, SolidHead, route};
 use crate::dictionary::DictionaryId;
 use crate::{Result, Stop};
 
 /// The sample for the adaptive models: pieces, and bytes of each. All begin at the same place of a number or a pixel.
 const MIX_PIECES: (usize, usize) = (2, 170 * 48);
 /// Blocks shorter than this are coded by the language model without a sample.
-const LEAST_SAMPLED: usize = 32 << 10;
-/// The same where only size counts: the model is tried on nearly every block then, so a rough sample saves time.
-const LEAST_SAMPLED_FOR_SIZE: usize = 8 << 10;
+const LEAST_SAMPLED: usize = 8 << 10;
 /// A sample for the language model is this part of the block.
 const MODEL_PART: usize = 8;
 /// Where only size counts, a sample that is larger than the adaptive models' by less than this part says nothing.
@@ -52,11 +50,11 @@ pub(super) fn best_front(
     if share(whole.mixed, raw.len()) <= worth {
         return Ok(None);
     }
-    let (least, doubt) = match options.model_worth {
-        0 => (LEAST_SAMPLED_FOR_SIZE, DOUBT),
-        _ => (LEAST_SAMPLED, 0.0),
+    let doubt = match options.model_worth {
+        0 => DOUBT,
+        _ => 0.0,
     };
-    if raw.len() < least {
+    if raw.len() < LEAST_SAMPLED {
         return Ok(fronts.first().map(|front| front.needs));
     }
     let lanes = predicting.lanes(Method::Model, raw.len(), options);
@@ -81,7 +79,7 @@ pub(super) fn best_front(
 fn mixed(predicting: &Predicting, sample: &[u8], whole: &Whole<'_>, stop: &Stop) -> Result<usize> {
     let solid = match whole.head {
         Some(head) => predicting
-            .try_solid(sample, head, false, sample.len(), stop)?
+            .try_solid(sample, head, Growth::Never, sample.len(), stop)?
             .map(|it| it.len()),
         None => None,
     };

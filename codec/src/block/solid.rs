@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::codec::{Codec, check_sum};
 use super::engine::Predicting;
-use super::{Header, Method};
+use super::{Growth, Header, Method};
 use crate::dictionary::{DictionaryId, MAX_DICTIONARY, builtin};
 use crate::mix::{self, DataLayout, Front, WarmState};
 use crate::{Error, MAX_BLOCK, Result, Stop};
@@ -170,7 +170,7 @@ impl Codec {
     }
 
     /// A block in or behind a head, if it takes less than `below` bytes, decoded and compared; and the head with it if it became a
-    /// part. It becomes one if `grow` says so and there is room. Whoever decodes the block needs the head: all its
+    /// part. It becomes one if `growth` says so and there is room. Whoever decodes the block needs the head: all its
     /// blocks, for ever.
     ///
     /// # Errors
@@ -179,13 +179,13 @@ impl Codec {
         &self,
         raw: &[u8],
         head: &SolidHead,
-        grow: bool,
+        growth: Growth,
         below: usize,
         stop: &Stop,
     ) -> Result<Option<(Vec<u8>, Option<SolidHead>)>> {
         let Some(payload) = self
             .predicting()
-            .try_solid(raw, head, grow, below.saturating_sub(Header::LEN), stop)?
+            .try_solid(raw, head, growth, below.saturating_sub(Header::LEN), stop)?
         else {
             return Ok(None);
         };
@@ -304,13 +304,13 @@ impl Predicting {
         &self,
         raw: &[u8],
         head: &SolidHead,
-        grow: bool,
+        growth: Growth,
         below: usize,
         stop: &Stop,
     ) -> Result<Option<Vec<u8>>> {
         let solid = InSolid {
             blocks: head.blocks,
-            is_part: grow && head.has_room(raw.len()),
+            is_part: growth != Growth::Never && head.has_room(raw.len()),
             digest: head.digest,
             dictionary: head.dictionary,
         };
@@ -352,5 +352,188 @@ fn behind(warm: &WarmState) -> Front<'_> {
     Front {
         dictionary: Some(warm),
         reference: &[],
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::{Fronts, Options};
+
+    /// The i-th piece of a table.
+    fn rows(i: u32) -> Vec<u8> {
+        let line = |n: u32| {
+            format!(
+                "{},{:.1},\"station {}\"\n",
+                n * 7919 % 1009,
+                f64::from(n % 400) / 8.0,
+                n * n % 13
+            )
+        };
+        (i * 200..i * 200 + 200).flat_map(|n| line(n).into_bytes()).collect()
+    }
+
+    fn codec() -> Codec {
+        Codec::new(None, Options::default()).unwrap()
+    }
+
+    /// Pieces of a text and what they were coded as: a head of as many parts as it can have, and others behind it.
+    fn coded(pieces: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let (codec, stop) = (codec(), Stop::new());
+        let first = codec.encode(&pieces[0], &stop).unwrap();
+        let mut head = codec.begin_solid(&pieces[0], &first, &stop).unwrap().unwrap();
+        let mut blocks = vec![first];
+        for raw in &pieces[1..] {
+            let fronts = Fronts {
+                solid: Some(&head),
+                growth: Growth::Preferred,
+                ..Fronts::default()
+            };
+            let (block, grown) = codec.encode_among(raw, &fronts, &stop).unwrap();
+            blocks.push(block);
+            head = grown.unwrap_or(head);
+        }
+        blocks
+    }
+
+    fn solid(block: &[u8]) -> InSolid {
+        Codec::needs(block).unwrap().solid.unwrap()
+    }
+
+    #[test]
+    fn blocks_learn_from_all_those_before_them() {
+        let pieces: Vec<Vec<u8>> = (0..18).map(rows).collect();
+        let blocks = coded(&pieces);
+        assert_eq!(Codec::needs(&blocks[0]).unwrap().solid, None);
+        let most = usize::from(SolidHead::MOST_BLOCKS);
+        for (block, number) in blocks[1..].iter().zip(1..) {
+            assert_eq!(usize::from(solid(block).blocks), number.min(most));
+            assert_eq!(solid(block).is_part, number < most);
+        }
+        let alone = codec().encode(&pieces[17], &Stop::new()).unwrap();
+        let (behind, alone) = (blocks[17].len(), alone.len());
+        assert!(behind * 3 < alone * 2, "{behind} for {alone}");
+
+        // In order, each is decoded once.
+        let (reader, stop) = (codec(), Stop::new());
+        for number in 0..18 {
+            let last = number.min(most).checked_sub(1).map(|last| pieces[last].as_slice());
+            let decoded = reader.decode_behind(&blocks[number], last, &stop).unwrap();
+            assert_eq!(decoded, pieces[number]);
+        }
+    }
+
+    #[test]
+    fn whoever_has_not_read_the_head_is_told_and_can_read_all_of_it() {
+        let pieces: Vec<Vec<u8>> = (0..18).map(rows).collect();
+        let blocks = coded(&pieces);
+        let (reader, stop) = (codec(), Stop::new());
+        for last in [None, Some(pieces[15].as_slice())] {
+            let error = reader.decode_behind(&blocks[17], last, &stop).unwrap_err();
+            assert!(
+                matches!(error, Error::MissingSolid { .. }) && !error.is_damage(),
+                "{error}"
+            );
+        }
+        let some = |numbers: &[usize]| -> Vec<Vec<u8>> { numbers.iter().map(|n| blocks[*n].clone()).collect() };
+        let all: Vec<usize> = (1..16).chain([17]).collect();
+        let decoded = reader.decode_solid(&pieces[0], &some(&all), &stop).unwrap();
+        assert_eq!(decoded, pieces[17]);
+        // It is known from then on.
+        let other = reader.decode_behind(&blocks[16], Some(&pieces[15]), &stop).unwrap();
+        assert_eq!(other, pieces[16]);
+
+        // Blocks that are not those of one head, in their order.
+        for wrong in [&[2][..], &[1, 3], &[1, 2, 2], &[2, 1]] {
+            let error = codec().decode_solid(&pieces[0], &some(wrong), &stop).unwrap_err();
+            assert!(matches!(error, Error::MissingSolid { .. }), "{error}");
+        }
+        let error = codec().decode_solid(&pieces[1], &some(&[1]), &stop).unwrap_err();
+        assert!(matches!(error, Error::MissingSolid { .. }), "{error}");
+        let error = codec().decode_solid(&pieces[0], &some(&[0]), &stop).unwrap_err();
+        assert!(error.is_damage(), "{error}");
+    }
+
+    #[test]
+    fn a_head_begins_behind_the_built_in_dictionary_of_its_first_block() {
+        let text = concat!(
+            include_str!("codec.rs"),
+            include_str!("choose.rs"),
+            include_str!("engine.rs")
+        );
+        let pieces: Vec<Vec<u8>> = text.as_bytes().chunks(4096).take(4).map(<[u8]>::to_vec).collect();
+        let blocks = coded(&pieces);
+        let named = Codec::needs(&blocks[0]).unwrap().dictionary;
+        assert!(named.is_some());
+        assert_eq!(solid(&blocks[1]).dictionary, named);
+        assert_eq!(solid(&blocks[2]).dictionary, None);
+        let (reader, stop) = (codec(), Stop::new());
+        for number in 0..4_usize {
+            let last = number.checked_sub(1).map(|last| pieces[last].as_slice());
+            let decoded = reader.decode_behind(&blocks[number], last, &stop).unwrap();
+            assert_eq!(decoded, pieces[number]);
+        }
+    }
+
+    /// Digests have 32 bits. What another head taught must not be used, and is no damage.
+    #[test]
+    fn heads_with_one_digest_are_told_apart() {
+        let pieces: Vec<Vec<u8>> = (0..3).map(rows).collect();
+        let blocks = coded(&pieces);
+        let (reader, stop) = (codec(), Stop::new());
+        let predicting = reader.predicting();
+        let other = predicting.begin_solid(None, b"something else", &stop).unwrap();
+        predicting.keep(solid(&blocks[1]).digest, &Arc::new(other));
+        let decoded = reader.decode_behind(&blocks[1], Some(&pieces[0]), &stop).unwrap();
+        assert_eq!(decoded, pieces[1]);
+        let other = predicting.begin_solid(None, b"something else", &stop).unwrap();
+        predicting.keep(solid(&blocks[2]).digest, &Arc::new(other));
+        let error = reader.decode_behind(&blocks[2], Some(&pieces[1]), &stop).unwrap_err();
+        assert!(matches!(error, Error::MissingSolid { .. }), "{error}");
+        let decoded = reader.decode_solid(&pieces[0], &blocks[1..], &stop).unwrap();
+        assert_eq!(decoded, pieces[2]);
+    }
+
+    #[test]
+    fn what_says_nothing_of_others_begins_no_head() {
+        let (codec, stop) = (codec(), Stop::new());
+        let records = (0..500_u32).flat_map(|n| [n, n * n, 7].map(u32::to_le_bytes).concat());
+        let mut state = 1_u32;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        });
+        for raw in [noise.take(5000).collect(), records.collect::<Vec<u8>>()] {
+            let block = codec.encode(&raw, &stop).unwrap();
+            assert!(codec.begin_solid(&raw, &block, &stop).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_payload_says_what_it_was_told() {
+        for (blocks, is_part, dictionary) in [
+            (1, true, Some([7; 4])),
+            (1, false, None),
+            (9, true, None),
+            (127, false, None),
+        ] {
+            let solid = InSolid {
+                blocks,
+                is_part,
+                digest: SolidDigest(0x1234_5678),
+                dictionary: dictionary.map(DictionaryId),
+            };
+            assert_eq!(InSolid::parse(&solid.payload(b"stream")), Some((solid, &b"stream"[..])));
+        }
+        for short in [
+            &[15][..],
+            &[15, 1, 0, 0, 0],
+            &[15, 1, 0, 0, 0, 0, 1],
+            &[15, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            &[15, 128, 0, 0, 0, 0],
+        ] {
+            assert_eq!(InSolid::parse(short), None, "{short:?}");
+        }
     }
 }

@@ -22,7 +22,7 @@ use lmfs_codec::mix::{self, DataLayout, Predictor, Quantized, SampleKind, WideSo
 use lmfs_codec::model::gguf::Gguf;
 use lmfs_codec::model::{EngineChoice, LanguageModel, LoadOptions, ModelSource, Vocabulary, load, load_bytes};
 use lmfs_codec::stream::{ContainerHeader, Decoder, Encoder, SeekableReader, StreamOptions};
-use lmfs_codec::{Codec, Error, Header, Method, Options, Stop};
+use lmfs_codec::{Codec, Error, Growth, Header, Method, Options, Stop};
 
 use super::common::{Vocab, Weights, model};
 
@@ -173,6 +173,14 @@ pub fn block(data: &[u8]) {
     let dictionaries = [DictionaryId::of(&dictionary())];
     let block = full.encode_behind(raw, &dictionaries, &[reference], &stop).unwrap();
     assert_eq!(full.decode_behind(&block, Some(reference), &stop).unwrap(), raw);
+    let _ = full.decode_solid(REFERENCE, &[data.to_vec()], &stop);
+    let staged = full.stage(REFERENCE).unwrap();
+    if let Some(head) = full.begin_solid(REFERENCE, &staged, &stop).unwrap() {
+        let growth = [Growth::Never, Growth::Preferred][data.len() % 2];
+        let behind = full.encode_solid(raw, &head, growth, usize::MAX, &stop);
+        let (block, _) = behind.unwrap().unwrap();
+        assert_eq!(full.decode_behind(&block, Some(REFERENCE), &stop).unwrap(), raw);
+    }
 }
 
 fn block_seeds() -> Vec<Vec<u8>> {

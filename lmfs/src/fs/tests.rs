@@ -17,6 +17,7 @@ mod model;
 mod names;
 mod parts;
 mod references;
+mod solid;
 mod tree;
 mod waiting;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::SystemTime;
 
-use lmfs_codec::{Codec, Error as CodecError, Fronts, Header, Method, SolidHead, Stop};
+use lmfs_codec::{Codec, Error as CodecError, Fronts, Growth, Header, Method, SolidHead, Stop};
 use lmfs_indexer::{BlockRef, Error as StoreError, Extent, MAX_USERS, StoredBlock};
 use parking_lot::Mutex;
 use tracing::warn;
@@ -329,15 +329,15 @@ impl Workers<'_> {
     /// Packs the first blocks of a group, each behind those before it.
     fn head(&self, blocks: Vec<Waiting>) -> Result<Option<Head>, Error> {
         let mut head: Option<Head> = None;
-        let is_alone = blocks.len() == 1;
-        for waiting in blocks {
+        let count = blocks.len();
+        for (number, waiting) in blocks.into_iter().enumerate() {
             self.give_way();
             if self.stop.is_set() {
                 return Err(Error::Interrupted);
             }
             let mut behind = Behind {
                 head: head.as_ref(),
-                grow: !is_alone,
+                growth: solid::growth(count, number),
                 next: None,
             };
             self.block(waiting, &mut behind)?;
@@ -385,9 +385,13 @@ impl Workers<'_> {
         }
         let mut sketch = None;
         let outcome = self.pack(&mut waiting, &mut sketch, behind)?;
-        if !matches!(outcome, Attempt::New(New::Packed(..))) {
-            behind.next = None;
-        }
+        let stays = match outcome {
+            Attempt::New(New::Packed(..)) => true,
+            // A head may begin with what it was before.
+            Attempt::New(New::Kept(_)) | Attempt::Ended(Outcome::Kept) => behind.head.is_none(),
+            _ => false,
+        };
+        behind.next.take_if(|_| !stays);
         let mut statistics = self.packer.statistics.lock();
         match outcome {
             Attempt::New(new) => {
@@ -545,7 +549,7 @@ impl Workers<'_> {
             dictionaries: &candidates,
             references: &raws,
         };
-        let (block, next) = self.made(&job, head, behind.grow, stop)?;
+        let (block, next) = self.made(&job, head, behind.growth, stop)?;
         let tag = self.packer.dictionaries.lock().tag(&block)?;
         let needs = Codec::needs(&block)?;
         let reference = match (needs.reference, head.filter(|_| needs.solid.is_some())) {
@@ -553,17 +557,8 @@ impl Workers<'_> {
             (Some(needed), None) => references::number(&references, needed)?,
             (None, None) => 0,
         };
-        tracing::debug!(
-            id = extent.id,
-            raw = raw.len(),
-            coded = block.len(),
-            ?needs,
-            head = head.is_some(),
-            references = references.len(),
-            "coded"
-        );
         behind.next = next;
-        if behind.grow && behind.head.is_none() {
+        if behind.growth != Growth::Never && behind.head.is_none() {
             behind.next = self.compute(|| solid::begin(&self.packer.codec, &raw, &block, stop))?;
         }
         Ok(Recoded::New(Encoded { tag, block, reference }))
@@ -574,7 +569,7 @@ impl Workers<'_> {
         &self,
         job: &EncodeJob<'_>,
         head: Option<&Head>,
-        grow: bool,
+        growth: Growth,
         stop: &Stop,
     ) -> Result<(Vec<u8>, Option<SolidHead>), CodecError> {
         let codec = &self.packer.codec;
@@ -591,7 +586,7 @@ impl Workers<'_> {
                 // Nobody else has the head, and trying it takes this process a fiftieth of what the model takes.
                 let Some(solid) = solid else { return Ok((block, None)) };
                 let below = block.len() - block.len() / 32;
-                let behind = self.compute(|| codec.encode_solid(job.raw, solid, grow, below, stop))?;
+                let behind = self.compute(|| codec.encode_solid(job.raw, solid, growth, below, stop))?;
                 return Ok(behind.unwrap_or((block, None)));
             }
         }
@@ -599,7 +594,7 @@ impl Workers<'_> {
             dictionaries: job.dictionaries,
             references: job.references,
             solid,
-            grow,
+            growth,
         };
         self.compute(|| codec.encode_among(job.raw, &fronts, stop))
     }

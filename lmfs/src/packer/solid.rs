@@ -1,6 +1,6 @@
 //! Solid heads: which one a block is coded behind, and what becomes of it.
 
-use lmfs_codec::{Codec, Header, SolidHead, Stop};
+use lmfs_codec::{Codec, Growth, Header, SolidHead, Stop};
 use lmfs_indexer::chain_fits;
 
 use super::Packer;
@@ -18,8 +18,8 @@ pub(super) struct Head {
 pub(super) struct Behind<'a> {
     /// The head of its group.
     pub head: Option<&'a Head>,
-    /// Whether it is one of the first blocks of its group: it may become a part of the head.
-    pub grow: bool,
+    /// Whether it becomes a part of that.
+    pub growth: Growth,
     /// The head from here on, if it becomes another one.
     pub next: Option<SolidHead>,
 }
@@ -53,5 +53,19 @@ pub(super) fn begin(
         Ok(None)
     } else {
         codec.begin_solid(raw, block, stop)
+    }
+}
+
+/// Whether block `number` of the first `count` ones of a group becomes a part of the head.
+pub(super) fn growth(count: usize, number: usize) -> Growth {
+    /// A head for fewer blocks is not worth larger ones.
+    const SHORT: usize = 8;
+    /// A head of so many shows what it saves.
+    const SHOWS: usize = 4;
+    match (count, number) {
+        (..=1, _) => Growth::Never,
+        (..SHORT, _) => Growth::IfSmallest,
+        (_, ..SHOWS) => Growth::Preferred,
+        _ => Growth::IfGaining,
     }
 }

@@ -343,3 +343,4 @@ mod learning;
 mod meanwhile;
 mod references;
 mod shared;
+mod solid;

@@ -19,12 +19,12 @@ fn version(n: u32) -> Vec<u8> {
 }
 
 /// Stored blocks that are needed to decode another one.
-fn chain(f: &Fixture, id: u64) -> usize {
+pub(super) fn chain(f: &Fixture, id: u64) -> usize {
     let reference = f.store.stored_block(id).unwrap().unwrap().reference;
     if reference == 0 { 0 } else { 1 + chain(f, reference) }
 }
 
-fn reopened(f: Fixture) -> Fixture {
+pub(super) fn reopened(f: Fixture) -> Fixture {
     f.store.sync().unwrap();
     let (store, _) = Store::open(f.io.clone(), OpenOptions::default()).unwrap();
     let store = Arc::new(store);
@@ -35,7 +35,7 @@ fn reopened(f: Fixture) -> Fixture {
     }
 }
 
-fn assert_clean(f: &Fixture) {
+pub(super) fn assert_clean(f: &Fixture) {
     let options = lmfs_indexer::CheckOptions { log: true };
     let report = f.store.check(&options, &mut |_, _| true).unwrap();
     assert!(report.is_clean(), "{:?}", report.findings);
