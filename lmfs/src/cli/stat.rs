@@ -105,7 +105,7 @@ fn text(Shown { path, stat: file }: &Shown) -> String {
         line.push_str(&format!("; {shared} shared with other blocks"));
     }
     if file.references > 0 {
-        line.push_str(&format!("; {} behind similar ones", output::count(file.references)));
+        line.push_str(&format!("; {} behind others", output::count(file.references)));
     }
     if file.waiting > 0 {
         line.push_str(&format!("; {} wait to be packed", output::count(file.waiting)));

@@ -167,7 +167,7 @@ fn references(status: &Status) -> String {
         bytes => format!("; {} of deleted files kept for them", byte_size::show(bytes)),
     };
     format!(
-        "{} blocks behind similar ones ({}){kept}",
+        "{} blocks behind others ({}){kept}",
         output::count(status.referring_blocks),
         byte_size::show(status.referring_bytes)
     )

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::error::Error;
 use super::future_times::FutureTimes;
-use super::solid::Head;
+use super::solid::{self, Head};
 use crate::store::Tag;
 
 /// Rows looked up at a time.
@@ -44,6 +44,9 @@ impl Waiting {
 /// Blocks of a file that have one solid head.
 const GROUP: u64 = 256;
 
+/// Heads that are packed at a time. What each has taught takes megabytes.
+const MOST_HEADS: usize = 32;
+
 /// Which blocks of a file: inode, and number of the group in it.
 type Group = (u64, u64);
 
@@ -72,6 +75,8 @@ pub(super) struct Queue {
     most: u64,
     /// What is packed already is queued, too.
     pub again: bool,
+    /// Others encode blocks, too, and do not know what is only known here.
+    pub helped: bool,
     /// When the next file that is not idle yet will be.
     pub next_idle: Option<SystemTime>,
     /// The files from the future that were found, and the last look's.
@@ -117,6 +122,7 @@ impl Queue {
             bytes: 0,
             most: most(&store.totals(), selection.again),
             again: selection.again,
+            helped: false,
             next_idle: None,
         };
         let mut visit = |inode: &Inode| queue.consider(store, inode, selection, stop);
@@ -208,7 +214,7 @@ impl Queue {
             if let Some((block, head)) = self.open.pop_front() {
                 return Ok(Next::Block(block, head));
             }
-            let Some(file) = self.files.front_mut() else {
+            let Some(file) = self.files.front_mut().filter(|_| self.resting.len() < MOST_HEADS) else {
                 let is_over = self.resting.is_empty();
                 return Ok(if is_over { Next::End } else { Next::Later });
             };
@@ -221,7 +227,10 @@ impl Queue {
             let end = (group.1 + 1).saturating_mul(GROUP).min(file.blocks.end);
             file.blocks.start = end;
             let mut head = waiting(store, file.ino, first..end, skip, self.again)?;
-            if !head.is_empty() {
+            if self.helped && head.len() < solid::SHORT {
+                // Others encode them all at a time.
+                self.open.extend(head.into_iter().map(|block| (block, None)));
+            } else if !head.is_empty() {
                 let rest = head.split_off(head.len().min(usize::from(SolidHead::MOST_BLOCKS)));
                 self.resting.insert(group, rest);
                 return Ok(Next::Head(group, head));

@@ -270,8 +270,8 @@ mod tests {
         for (blocks, close, distant) in [
             (&[1; 3][..], true, true),
             (&[1; 4], true, false),
-            (&[1; 8], true, false),
-            (&[1; 9], false, false),
+            (&[1; MAX_CHAIN], true, false),
+            (&[1; MAX_CHAIN + 1], false, false),
             (&[1 << 20], true, true),
             (&[256 << 10; 2], true, true),
             (&[256 << 10, 256 << 10, 1], false, false),

@@ -91,6 +91,7 @@ pub(super) fn run(
     };
     let mut queue = Queue::make(&packer.store, selection, &packer.future_times, stop)?;
     let next_idle = queue.next_idle;
+    queue.helped = spec.helpers.is_some();
     packer.statistics.lock().begin(queue.bytes);
     let computing = low_priority_pool("lmfs-encode", spec.threads).map_err(Error::Threads)?;
     let recalled = match packer.recall(queue.bytes, spec, &computing, stop) {
@@ -574,7 +575,9 @@ impl Workers<'_> {
     ) -> Result<(Vec<u8>, Option<SolidHead>), CodecError> {
         let codec = &self.packer.codec;
         let solid = head.map(|head| &head.solid);
-        if let Some(helpers) = self.helpers {
+        // What becomes a part of a head is coded by who has the head.
+        let is_shared = matches!(growth, Growth::Never | Growth::IfSmallest);
+        if let Some(helpers) = self.helpers.filter(|_| is_shared) {
             // What is made ready for others must not wait for a block that takes as long to decode as to encode.
             let slow = self.encoding.as_ref().unwrap_or(&self.computing);
             let check = |block: &[u8], depth| {
@@ -620,9 +623,10 @@ impl Workers<'_> {
             .found(store.find_equal(extent.digest, extent.raw_len));
         for other in found.into_iter().filter(|other| other.id != extent.id) {
             // One that waits may have to wait for long, and its file be none that is to be packed. Of two that are
-            // taken, the older one stays.
+            // taken, the older one stays, unless the other one is done.
             let taken = || other.id < extent.id && self.taken.lock().contains(&other.id);
-            if Tag(other.tag).needs_packing() && !taken() {
+            let is_done = || self.packer.to_refer.lock().contains_key(&other.id);
+            if Tag(other.tag).needs_packing() && !taken() && !is_done() {
                 continue;
             }
             let bytes = match store.read_block(&other) {

@@ -56,10 +56,11 @@ pub(super) fn begin(
     }
 }
 
+/// A head for fewer blocks than this is not worth making any of them larger.
+pub(super) const SHORT: usize = 8;
+
 /// Whether block `number` of the first `count` ones of a group becomes a part of the head.
 pub(super) fn growth(count: usize, number: usize) -> Growth {
-    /// A head for fewer blocks is not worth larger ones.
-    const SHORT: usize = 8;
     /// A head of so many shows what it saves.
     const SHOWS: usize = 4;
     match (count, number) {

@@ -48,7 +48,7 @@ pub struct FileStat {
     /// Blocks behind a dictionary that the store learned, by its id.
     #[serde(default)]
     pub dictionaries: BTreeMap<String, u64>,
-    /// Blocks that are coded behind a similar one.
+    /// Blocks that are coded behind others, similar ones or a solid head.
     #[serde(default)]
     pub references: u64,
 }

@@ -25,7 +25,10 @@ fn rows(len: usize) -> Vec<u8> {
 
 /// A packed file of so many blocks in a store that was just opened.
 fn packed(blocks: usize) -> (Disk, u64) {
-    let disk = Disk::new();
+    let disk = Disk::with(Options {
+        cache_bytes: 64 << 20,
+        ..options()
+    });
     let ino = disk.file("table");
     disk.fs.write(ino, 0, &rows(blocks * B), false).unwrap();
     disk.fs.fsync(ino).unwrap();
