@@ -94,13 +94,35 @@ impl Codec {
         fronts.references.iter().try_for_each(|reference| fits(reference))?;
         stop.check()?;
         // The smallest first. One that fails to decode gives way to the next, and raw always decodes.
-        for (block, method) in self.blocks(raw, fronts, stop)?.into_iter().rev() {
+        for (block, method) in self.blocks(raw, fronts, false, stop)?.0.into_iter().rev() {
             match self.verify(&block, method, raw, fronts, stop) {
                 Ok(grown) => return Ok((block, grown)),
                 Err(failed) => warn(failed)?,
             }
         }
         Ok((stored(raw), None))
+    }
+
+    /// The block as a part of its solid head, and the head with it; `None` if it does not become one, or if the
+    /// language model is to be asked.
+    ///
+    /// # Errors
+    /// As of [`encode_with`](Codec::encode_with).
+    pub fn encode_preferred(
+        &self,
+        raw: &[u8],
+        fronts: &Fronts<'_>,
+        stop: &Stop,
+    ) -> Result<Option<(Vec<u8>, Option<SolidHead>)>> {
+        fits(raw)?;
+        let (mut blocks, is_part) = self.blocks(raw, fronts, true, stop)?;
+        let Some((block, method)) = blocks.pop().filter(|_| is_part) else {
+            return Ok(None);
+        };
+        match self.verify(&block, method, raw, fronts, stop) {
+            Ok(grown) => Ok(Some((block, grown))),
+            Err(failed) => warn(failed).map(|()| None),
+        }
     }
 
     /// Decodes a block as a reader will, and compares.
@@ -129,8 +151,15 @@ impl Codec {
         }
     }
 
-    /// Blocks, each smaller than the one before it and the first than the raw bytes.
-    fn blocks(&self, raw: &[u8], fronts: &Fronts<'_>, stop: &Stop) -> Result<Vec<(Vec<u8>, Method)>> {
+    /// Blocks, each smaller than the one before it and the first than the raw bytes; and whether the smallest one is a
+    /// part of the head for which the language model is not asked. With `no_model`, it is never asked.
+    fn blocks(
+        &self,
+        raw: &[u8],
+        fronts: &Fronts<'_>,
+        no_model: bool,
+        stop: &Stop,
+    ) -> Result<(Vec<(Vec<u8>, Method)>, bool)> {
         let options = self.options();
         let references = fronts.references;
         let mut blocks = Vec::new();
@@ -144,7 +173,7 @@ impl Codec {
             };
             // What looks random may still be much like a reference.
             if hopeless && references.is_empty() {
-                return Ok(blocks);
+                return Ok((blocks, false));
             }
             if let Some(frame) = zstd::compress(raw, options.zstd_level)? {
                 blocks.push((self.assemble(raw, Method::Zstd, 0, &frame), Method::Zstd));
@@ -163,7 +192,7 @@ impl Codec {
         let mut mixed: Option<(usize, Needs)> = None;
         let mut is_part = false;
         for method in self.candidates(raw) {
-            if is_part {
+            if is_part || no_model && method.needs_model() {
                 break;
             }
             let needs = match method {
@@ -215,7 +244,7 @@ impl Codec {
                 blocks.push((block, method));
             }
         }
-        Ok(blocks)
+        Ok((blocks, is_part))
     }
 
     /// Whether a payload is that of a part of a head which is not to be left to the language model. `without`: bytes

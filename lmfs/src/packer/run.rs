@@ -126,6 +126,7 @@ pub(super) fn run(
         batch: Mutex::default(),
         committing: Mutex::default(),
         taken: Mutex::default(),
+        claimed: Mutex::default(),
         is_closed: AtomicBool::new(false),
         again: spec.again != Again::Never,
         stop: Stop::new(),
@@ -199,6 +200,8 @@ struct Workers<'a> {
     /// Stored blocks that are being packed or wait in the batch, because files may share them. With `again`, all that
     /// this run had to do with: how a block is stored does not say then whether it is done.
     taken: Mutex<HashSet<u64>>,
+    /// Stored blocks of the heads that are being packed: they are taken soon.
+    claimed: Mutex<HashSet<u64>>,
     /// No more threads are started: nothing is queued any more, or one of them panicked.
     is_closed: AtomicBool,
     again: bool,
@@ -313,7 +316,10 @@ impl Workers<'_> {
                     self.commit_in_order()?;
                 }
                 Next::Head(group, blocks) => {
+                    let ids: Vec<u64> = blocks.iter().map(|waiting| waiting.extent.id).collect();
+                    self.claimed.lock().extend(&ids);
                     let head = self.head(blocks)?;
+                    self.claimed.lock().retain(|id| !ids.contains(id));
                     self.queue.lock().head_is_done(group, head);
                 }
                 // It takes less than what the other thread is doing.
@@ -575,9 +581,19 @@ impl Workers<'_> {
     ) -> Result<(Vec<u8>, Option<SolidHead>), CodecError> {
         let codec = &self.packer.codec;
         let solid = head.map(|head| &head.solid);
-        // What becomes a part of a head is coded by who has the head.
-        let is_shared = matches!(growth, Growth::Never | Growth::IfSmallest);
-        if let Some(helpers) = self.helpers.filter(|_| is_shared) {
+        let fronts = Fronts {
+            dictionaries: job.dictionaries,
+            references: job.references,
+            solid,
+            growth,
+        };
+        if let Some(helpers) = self.helpers {
+            // What becomes a part of a head is coded by who has the head.
+            if matches!(growth, Growth::Preferred | Growth::IfGaining)
+                && let Some(part) = self.compute(|| codec.encode_preferred(job.raw, &fronts, stop))?
+            {
+                return Ok(part);
+            }
             // What is made ready for others must not wait for a block that takes as long to decode as to encode.
             let slow = self.encoding.as_ref().unwrap_or(&self.computing);
             let check = |block: &[u8], depth| {
@@ -593,12 +609,6 @@ impl Workers<'_> {
                 return Ok(behind.unwrap_or((block, None)));
             }
         }
-        let fronts = Fronts {
-            dictionaries: job.dictionaries,
-            references: job.references,
-            solid,
-            growth,
-        };
         self.compute(|| codec.encode_among(job.raw, &fronts, stop))
     }
 
@@ -623,10 +633,10 @@ impl Workers<'_> {
             .found(store.find_equal(extent.digest, extent.raw_len));
         for other in found.into_iter().filter(|other| other.id != extent.id) {
             // One that waits may have to wait for long, and its file be none that is to be packed. Of two that are
-            // taken, the older one stays, unless the other one is done.
-            let taken = || other.id < extent.id && self.taken.lock().contains(&other.id);
-            let is_done = || self.packer.to_refer.lock().contains_key(&other.id);
-            if Tag(other.tag).needs_packing() && !taken() && !is_done() {
+            // taken, the older one stays.
+            let is_sure = |id| self.taken.lock().contains(id) || self.claimed.lock().contains(id);
+            let taken = || other.id < extent.id && is_sure(&other.id);
+            if Tag(other.tag).needs_packing() && !taken() {
                 continue;
             }
             let bytes = match store.read_block(&other) {

@@ -65,8 +65,23 @@ fn fill(f: &Fixture) -> Vec<u8> {
             words.flat_map(|word| format!("{word:08}").into_bytes())
         })
         .collect();
-    f.file(5, &contents, 100);
+    for (ino, raw) in FILES.zip(contents.chunks(BLOCK)) {
+        f.file(ino, raw, 100);
+    }
     contents
+}
+
+/// The files of [`fill`], each of one block: others get no blocks that become a solid head.
+const FILES: std::ops::Range<u64> = 5..17;
+
+fn filled(f: &Fixture) -> Vec<u8> {
+    FILES.flat_map(|ino| f.contents(ino)).collect()
+}
+
+fn is_done(f: &Fixture) -> bool {
+    FILES
+        .flat_map(|ino| f.methods(ino))
+        .all(|(_, needs_packing)| !needs_packing)
 }
 
 #[test]
@@ -86,13 +101,13 @@ fn blocks_of_others_are_stored_as_this_process_would_have_made_them() {
     assert_eq!(summary.blocks_packed, expected.blocks_packed);
     assert!(summary.blocks_packed > 6, "{summary:?}");
     let blocks = |f: &Fixture| -> Vec<Vec<u8>> {
-        let extents = f.extents(5).into_iter();
+        let extents = FILES.flat_map(|ino| f.extents(ino));
         extents.map(|extent| f.store.read_block(&extent).unwrap()).collect()
     };
     assert!(blocks(&helped) == blocks(&alone));
     assert_eq!(helper.helped.load(Ordering::Relaxed), 12, "nobody was too busy");
     assert_eq!(summary.progress.worker_bytes, contents.len() as u64);
-    assert_eq!(helped.contents(5), contents);
+    assert_eq!(filled(&helped), contents);
 }
 
 #[test]
@@ -110,8 +125,8 @@ fn wrong_blocks_and_helpers_that_leave_cost_nothing_but_time() {
     let summary = run_with(&f, &helper);
     assert_eq!(summary.blocks_failed, 0);
     assert_eq!(summary.progress.worker_bytes, 0);
-    assert_eq!(f.contents(5), contents);
-    assert!(f.methods(5).iter().all(|(_, needs_packing)| !needs_packing));
+    assert_eq!(filled(&f), contents);
+    assert!(is_done(&f));
 }
 
 /// Threads that were started for places that are gone end, and the others do the work.
@@ -133,14 +148,14 @@ fn a_run_ends_when_the_places_come_and_go() {
         end.store(1, Ordering::Relaxed);
         assert_eq!(summary.blocks_failed, 0);
     });
-    assert_eq!(f.contents(5), contents);
-    assert!(f.methods(5).iter().all(|(_, needs_packing)| !needs_packing));
+    assert_eq!(filled(&f), contents);
+    assert!(is_done(&f));
 }
 
 #[test]
 fn a_result_for_a_block_that_was_overwritten_meanwhile_changes_nothing() {
     let f = Fixture::new();
-    let new: Vec<u8> = fill(&f).into_iter().map(|byte| byte ^ 1).collect();
+    let new: Vec<u8> = fill(&f)[..BLOCK].iter().map(|byte| byte ^ 1).collect();
     let written = Mutex::new(false);
     let make = |job: &EncodeJob<'_>, stop: &Stop| {
         let mut written = written.lock();
@@ -173,4 +188,29 @@ fn a_run_that_is_interrupted_does_not_wait_for_others() {
     let helper = Helper::new(&make);
     let ended = f.packer().run(Some(&helper), &Scope::All, false, 0, &|_| (), &stop);
     assert!(matches!(ended, Err(Error::Interrupted)), "{ended:?}");
+}
+
+/// What becomes a solid head is coded by who has the head, and helpers code what is behind it.
+#[test]
+fn blocks_behind_a_solid_head_are_coded_by_others_and_compared() {
+    let f = Fixture::new();
+    let line = |n: u32| {
+        format!(
+            "{},{:.1},\"station {}\"\n",
+            n * 7919 % 1009,
+            f64::from(n % 400) / 8.0,
+            n % 13
+        )
+    };
+    let rows: Vec<u8> = (0_u32..).flat_map(|n| line(n).into_bytes()).take(24 * BLOCK).collect();
+    f.file(5, &rows, 100);
+    let make = |job: &EncodeJob<'_>, stop: &Stop| Some(f.codec.encode(job.raw, stop).unwrap());
+    let helper = Helper::new(&make);
+    let summary = run_with(&f, &helper);
+    assert_eq!((summary.blocks_packed, summary.blocks_failed), (24, 0));
+    let helped = helper.helped.load(Ordering::Relaxed);
+    assert!((8..24).contains(&helped), "{helped}");
+    let behind = |extent: &Extent| Codec::needs(&f.store.read_block(extent).unwrap()).unwrap().solid;
+    assert!(f.extents(5)[1..].iter().all(|extent| behind(extent).is_some()));
+    assert_eq!(f.contents(5), rows);
 }
