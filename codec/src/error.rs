@@ -1,9 +1,9 @@
 //! What can go wrong, said so that a user knows where and what to do.
 
-use crate::block::SolidDigest;
 use crate::dictionary_id::DictionaryId;
 use crate::engine::Engine;
 use crate::reference_digest::ReferenceDigest;
+use crate::solid_digest::SolidDigest;
 
 /// The result of everything in this crate.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -29,12 +29,14 @@ pub mod mix;
 pub mod model;
 mod reference_digest;
 mod simd;
+mod solid_digest;
 mod stop;
 pub mod stream;
 
-pub use block::{Codec, Fingerprint, Fronts, Growth, Header, InSolid, Method, Needs, Options, SolidDigest, SolidHead};
+pub use block::{Codec, Fingerprint, Fronts, Growth, Header, InSolid, Method, Needs, Options, SolidHead};
 pub use error::{Error, Result};
 pub use level::Level;
 pub use limits::{MAX_BLOCK, MIN_BLOCK};
 pub use reference_digest::ReferenceDigest;
+pub use solid_digest::SolidDigest;
 pub use stop::Stop;

@@ -23,6 +23,7 @@ pub mod encode;
 mod environment;
 pub mod error;
 mod future_times;
+mod head;
 mod job;
 mod kinds;
 mod learn;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::engine::Predicting;
-use super::solid::InSolid;
+use super::in_solid::InSolid;
 use crate::dictionary_id::DictionaryId;
 use crate::mix::{self, DataLayout, Front, Predictor, WarmState};
 use crate::reference_digest::ReferenceDigest;

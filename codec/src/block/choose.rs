@@ -5,7 +5,8 @@ use super::behind_model::Behind;
 use super::codec::{Codec, fits, stored};
 use super::engine::builtin_candidates;
 use super::route::{self, Content};
-use super::{Header, Method, SolidHead, sample, zstd};
+use super::solid::{Growth, SolidHead};
+use super::{Header, Method, sample, zstd};
 use crate::dictionary::DictionaryId;
 use crate::{Error, ReferenceDigest, Result, Stop};
 
@@ -20,21 +21,6 @@ pub struct Fronts<'a> {
     pub solid: Option<&'a SolidHead>,
     /// Whether it may become a part of that.
     pub growth: Growth,
-}
-
-/// Whether a block becomes a part of its solid head.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Growth {
-    /// No: it comes behind the head.
-    #[default]
-    Never,
-    /// If that makes it smallest.
-    IfSmallest,
-    /// Also if the language model makes it smaller, where the head already saves an eighth: those behind it will gain
-    /// more by it.
-    IfGaining,
-    /// Also if the language model makes it smaller, since the head still has to become worth something.
-    Preferred,
 }
 
 impl Codec {
@@ -222,11 +208,10 @@ impl Codec {
                 }
             };
             if method == Method::Mix {
-                let without = payload.as_ref().map(Vec::len);
                 payload = better(payload, solid.take(), fronts.growth);
                 let Some(payload) = &payload else { continue };
-                is_part = Codec::is_preferred(payload, without, fronts.growth);
                 let needs = Needs::parse(payload).map_or(Needs::default(), |(needs, _)| needs);
+                is_part = needs.solid.is_some() && fronts.growth == Growth::Preferred;
                 mixed = Some((payload.len(), needs));
             }
             let Some(payload) = payload else { continue };
@@ -245,19 +230,6 @@ impl Codec {
             }
         }
         Ok((blocks, is_part))
-    }
-
-    /// Whether a payload is that of a part of a head which is not to be left to the language model. `without`: bytes
-    /// without the head, if they are not far more.
-    fn is_preferred(payload: &[u8], without: Option<usize>, growth: Growth) -> bool {
-        let is_solid = Needs::parse(payload).is_some_and(|(needs, _)| needs.solid.is_some());
-        let is_gaining = without.is_none_or(|len| payload.len() + len / 8 < len);
-        is_solid
-            && match growth {
-                Growth::Never | Growth::IfSmallest => false,
-                Growth::IfGaining => is_gaining,
-                Growth::Preferred => true,
-            }
     }
 
     /// What the language model is tried behind, given what the adaptive models alone take and need: what suits them
@@ -317,8 +289,8 @@ impl Codec {
     }
 }
 
-/// The better one of two payloads: without a solid head, or behind one. A part of the head may be larger by an eighth if
-/// those behind it are to gain by it. Others have to be smaller: by a thirty-second than one that needs no other block.
+/// The better one of two payloads: without a solid head, or behind one. A part of the head that is preferred may be
+/// larger by an eighth. Others have to be smaller: by a thirty-second than one that needs no other block.
 fn better(alone: Option<Vec<u8>>, solid: Option<Vec<u8>>, growth: Growth) -> Option<Vec<u8>> {
     let (Some(without), Some(with)) = (&alone, &solid) else {
         return solid.or(alone);
@@ -326,7 +298,7 @@ fn better(alone: Option<Vec<u8>>, solid: Option<Vec<u8>>, growth: Growth) -> Opt
     let refers = Needs::parse(without).is_some_and(|(needs, _)| needs.refers());
     let len = without.len();
     let most = match growth {
-        Growth::Preferred | Growth::IfGaining => len + len / 8,
+        Growth::Preferred => len + len / 8,
         Growth::IfSmallest => len,
         Growth::Never if refers => len,
         Growth::Never => len - len / 32,

@@ -6,7 +6,7 @@ use super::behind::Needs;
 use super::behind_model::unnamed;
 use super::engine::Predicting;
 use super::fingerprint::{self, Fingerprint};
-use super::solid::InSolid;
+use super::in_solid::InSolid;
 use super::{Header, Method, Options, zstd};
 use crate::dictionary::{DictionaryId, DictionarySource, NoDictionaries};
 use crate::hex::hex;
@@ -115,8 +115,8 @@ impl Codec {
     ///
     /// # Errors
     /// As of [`decode`](Codec::decode); [`Error::WrongReference`] when it needs other bytes than these;
-    /// [`Error::MissingSolid`] when `reference` is not the last block of its head, or this codec has not decoded that one
-    /// just before. [`decode_solid`](Codec::decode_solid) is the remedy.
+    /// [`Error::MissingSolid`] when `reference` is not the last block of its head, or this codec has not decoded that
+    /// one just before. [`decode_solid`](Codec::decode_solid) is the remedy.
     pub fn decode_behind(&self, block: &[u8], reference: Option<&[u8]>, stop: &Stop) -> Result<Vec<u8>> {
         stop.check()?;
         let header = Header::parse(block)?;

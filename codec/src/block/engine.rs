@@ -6,7 +6,6 @@ use sha2::{Digest, Sha256};
 
 use super::coder::{Job, Side, Tables, code, lane_lens, tokenize};
 use super::pool::Pool;
-use super::solid::SolidDigest;
 use super::warm_states::Dictionaries;
 use super::{Method, Options};
 use crate::dictionary::{DictionaryId, DictionarySource, builtin};
@@ -15,6 +14,7 @@ use crate::entropy::range_coder::{Decoder, Encoder};
 use crate::entropy::token_tree::{Passthrough, TokenTree};
 use crate::mix::{self, Combined, Predictor, WarmState};
 use crate::model::{Lanes, LanguageModel};
+use crate::solid_digest::SolidDigest;
 use crate::{Error, Result, Stop};
 
 /// A language model with the states that code with it, and the mixers. Clones share them.

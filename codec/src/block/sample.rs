@@ -3,7 +3,8 @@
 use super::behind::Needs;
 use super::behind_model::Behind;
 use super::engine::Predicting;
-use super::{Growth, Method, Options, SolidHead, route};
+use super::solid::{Growth, SolidHead};
+use super::{Method, Options, route};
 use crate::dictionary::DictionaryId;
 use crate::{Result, Stop};
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use super::solid::SolidDigest;
 use crate::dictionary::{self, DictionaryId, DictionarySource, builtin};
 use crate::mix::{Predictor, WarmState};
+use crate::solid_digest::SolidDigest;
 use crate::{Error, Result, Stop};
 
 /// Which state it is.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::error::Error;
 use super::future_times::FutureTimes;
-use super::solid::{self, Head};
+use super::head::{self, Head};
 use crate::store::Tag;
 
 /// Rows looked up at a time.
@@ -226,14 +226,14 @@ impl Queue {
             let group = (file.ino, first / GROUP);
             let end = (group.1 + 1).saturating_mul(GROUP).min(file.blocks.end);
             file.blocks.start = end;
-            let mut head = waiting(store, file.ino, first..end, skip, self.again)?;
-            if self.helped && head.len() < solid::SHORT {
+            let mut first_ones = waiting(store, file.ino, first..end, skip, self.again)?;
+            if self.helped && first_ones.len() < head::SHORT {
                 // Others encode them all at a time.
-                self.open.extend(head.into_iter().map(|block| (block, None)));
-            } else if !head.is_empty() {
-                let rest = head.split_off(head.len().min(usize::from(SolidHead::MOST_BLOCKS)));
+                self.open.extend(first_ones.into_iter().map(|block| (block, None)));
+            } else if !first_ones.is_empty() {
+                let rest = first_ones.split_off(first_ones.len().min(usize::from(SolidHead::MOST_BLOCKS)));
                 self.resting.insert(group, rest);
-                return Ok(Next::Head(group, head));
+                return Ok(Next::Head(group, first_ones));
             }
         }
     }

@@ -14,12 +14,13 @@ use super::Packer;
 use super::batch::{Batch, New};
 use super::encode::{self, Depth, EncodeJob, Helpers};
 use super::error::Error;
+use super::head::{self, Head};
 use super::job::{Again, COURTESY, JobSpec};
 use super::learn::{self, Lesson};
 use super::queue::{Next, Queue, Scope, Selection, Waiting};
 use super::references;
 use super::similar::Sketch;
-use super::solid::{self, Behind, Head};
+use super::solid::{self, Behind};
 use super::status::{Outcome, Progress, Summary};
 use crate::maintenance::{self, Effort};
 use crate::store::Tag;
@@ -336,15 +337,15 @@ impl Workers<'_> {
     /// Packs the first blocks of a group, each behind those before it.
     fn head(&self, blocks: Vec<Waiting>) -> Result<Option<Head>, Error> {
         let mut head: Option<Head> = None;
-        let count = blocks.len();
-        for (number, waiting) in blocks.into_iter().enumerate() {
+        let growth = head::growth(blocks.len());
+        for waiting in blocks {
             self.give_way();
             if self.stop.is_set() {
                 return Err(Error::Interrupted);
             }
             let mut behind = Behind {
                 head: head.as_ref(),
-                growth: solid::growth(count, number),
+                growth,
                 next: None,
             };
             self.block(waiting, &mut behind)?;
@@ -589,7 +590,7 @@ impl Workers<'_> {
         };
         if let Some(helpers) = self.helpers {
             // What becomes a part of a head is coded by who has the head.
-            if matches!(growth, Growth::Preferred | Growth::IfGaining)
+            if growth == Growth::Preferred
                 && let Some(part) = self.compute(|| codec.encode_preferred(job.raw, &fronts, stop))?
             {
                 return Ok(part);

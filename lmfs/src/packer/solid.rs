@@ -4,14 +4,8 @@ use lmfs_codec::{Codec, Growth, Header, SolidHead, Stop};
 use lmfs_indexer::chain_fits;
 
 use super::Packer;
+use super::head::Head;
 use super::references::{MAX_MODELLED, modelled};
-
-/// The solid head of a group of blocks, as far as it was packed.
-pub(super) struct Head {
-    /// The stored block that is its last one so far.
-    pub id: u64,
-    pub solid: SolidHead,
-}
 
 /// What is known of a block while it is packed: what it may be coded behind, and what comes of that.
 #[derive(Default)]
@@ -53,20 +47,5 @@ pub(super) fn begin(
         Ok(None)
     } else {
         codec.begin_solid(raw, block, stop)
-    }
-}
-
-/// A head for fewer blocks than this is not worth making any of them larger.
-pub(super) const SHORT: usize = 8;
-
-/// Whether block `number` of the first `count` ones of a group becomes a part of the head.
-pub(super) fn growth(count: usize, number: usize) -> Growth {
-    /// A head of so many shows what it saves.
-    const SHOWS: usize = 4;
-    match (count, number) {
-        (..=1, _) => Growth::Never,
-        (..SHORT, _) => Growth::IfSmallest,
-        (_, ..SHOWS) => Growth::Preferred,
-        _ => Growth::IfGaining,
     }
 }
