@@ -173,7 +173,6 @@ impl Codec {
 #[allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::dictionary::DictionaryId;
     use crate::{Fronts, Options};
 
     /// The i-th piece of a table.

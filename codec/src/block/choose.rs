@@ -23,6 +23,14 @@ pub struct Fronts<'a> {
     pub growth: Growth,
 }
 
+/// What a block may become.
+struct Made {
+    /// Blocks, each smaller than the one before it and the first than the raw bytes.
+    blocks: Vec<(Vec<u8>, Method)>,
+    /// It becomes a part of its solid head, whatever the language model makes of it.
+    is_part: bool,
+}
+
 impl Codec {
     /// The smallest block of all allowed methods that promise something for these bytes, or one without the language
     /// model where that is nearly as small ([`Options::model_worth`]), decoded and compared with `raw` before it is
@@ -80,7 +88,7 @@ impl Codec {
         fronts.references.iter().try_for_each(|reference| fits(reference))?;
         stop.check()?;
         // The smallest first. One that fails to decode gives way to the next, and raw always decodes.
-        for (block, method) in self.blocks(raw, fronts, false, stop)?.0.into_iter().rev() {
+        for (block, method) in self.blocks(raw, fronts, false, stop)?.blocks.into_iter().rev() {
             match self.verify(&block, method, raw, fronts, stop) {
                 Ok(grown) => return Ok((block, grown)),
                 Err(failed) => warn(failed)?,
@@ -101,8 +109,8 @@ impl Codec {
         stop: &Stop,
     ) -> Result<Option<(Vec<u8>, Option<SolidHead>)>> {
         fits(raw)?;
-        let (mut blocks, is_part) = self.blocks(raw, fronts, true, stop)?;
-        let Some((block, method)) = blocks.pop().filter(|_| is_part) else {
+        let made = self.blocks(raw, fronts, true, stop)?;
+        let Some((block, method)) = made.blocks.into_iter().next_back().filter(|_| made.is_part) else {
             return Ok(None);
         };
         match self.verify(&block, method, raw, fronts, stop) {
@@ -137,15 +145,8 @@ impl Codec {
         }
     }
 
-    /// Blocks, each smaller than the one before it and the first than the raw bytes; and whether the smallest one is a
-    /// part of the head for which the language model is not asked. With `no_model`, it is never asked.
-    fn blocks(
-        &self,
-        raw: &[u8],
-        fronts: &Fronts<'_>,
-        no_model: bool,
-        stop: &Stop,
-    ) -> Result<(Vec<(Vec<u8>, Method)>, bool)> {
+    /// The blocks that come into question. With `no_model`, the language model is not asked.
+    fn blocks(&self, raw: &[u8], fronts: &Fronts<'_>, no_model: bool, stop: &Stop) -> Result<Made> {
         let options = self.options();
         let references = fronts.references;
         let mut blocks = Vec::new();
@@ -159,7 +160,7 @@ impl Codec {
             };
             // What looks random may still be much like a reference.
             if hopeless && references.is_empty() {
-                return Ok((blocks, false));
+                return Ok(Made { blocks, is_part: false });
             }
             if let Some(frame) = zstd::compress(raw, options.zstd_level)? {
                 blocks.push((self.assemble(raw, Method::Zstd, 0, &frame), Method::Zstd));
@@ -229,7 +230,7 @@ impl Codec {
                 blocks.push((block, method));
             }
         }
-        Ok((blocks, is_part))
+        Ok(Made { blocks, is_part })
     }
 
     /// What the language model is tried behind, given what the adaptive models alone take and need: what suits them

@@ -15,8 +15,8 @@ pub(super) const SHORT: usize = 8;
 /// Whether the first blocks of a group, `count` of them, become its head.
 pub(super) fn growth(count: usize) -> Growth {
     match count {
-        ..=1 => Growth::Never,
-        ..SHORT => Growth::IfSmallest,
+        0 | 1 => Growth::Never,
+        2..SHORT => Growth::IfSmallest,
         _ => Growth::Preferred,
     }
 }

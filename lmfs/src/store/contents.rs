@@ -74,16 +74,24 @@ impl Contents {
         computing: Option<&rayon::ThreadPool>,
         stop: &Stop,
     ) -> Result<Vec<u8>, Unreadable> {
-        let reference = match Codec::needs(bytes)?.refers() {
+        let needs = Codec::needs(bytes)?;
+        let reference = match needs.refers() {
             true => self.store.reference(extent)?,
             false => None,
         };
         let reference = reference.map(|it| self.referred(it, computing, stop)).transpose()?;
         let reference = reference.as_ref().map(|raw| raw.as_slice());
-        match compute(computing, || self.codec.decode_behind(bytes, reference, stop)) {
+        let decoded = match compute(computing, || self.codec.decode_behind(bytes, reference, stop)) {
             Err(CodecError::MissingSolid { .. }) => self.decode_with_head(extent, bytes, computing, stop),
             decoded => Ok(decoded?),
+        };
+        // The next block of the head is wanted soon, and what was known before this one is known no more.
+        if let Ok(raw) = &decoded
+            && needs.solid.is_some_and(|solid| solid.is_part)
+        {
+            self.referred.lock().insert(extent.id, Arc::new(raw.clone()));
         }
+        decoded
     }
 
     /// The same, of a block behind a solid head that the codec does not know any more: all of the head is decoded.
