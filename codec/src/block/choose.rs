@@ -27,8 +27,8 @@ pub struct Fronts<'a> {
 struct Made {
     /// Blocks, each smaller than the one before it and the first than the raw bytes.
     blocks: Vec<(Vec<u8>, Method)>,
-    /// It becomes a part of its solid head, whatever the language model makes of it.
-    is_part: bool,
+    /// It begins a solid head or becomes a part of it, whatever the language model would make of it.
+    is_settled: bool,
 }
 
 impl Codec {
@@ -97,8 +97,8 @@ impl Codec {
         Ok((stored(raw), None))
     }
 
-    /// The block as a part of its solid head, and the head with it; `None` if it does not become one, or if the
-    /// language model is to be asked.
+    /// The block as the first one or a part of a solid head, and the head with a part; `None` if it becomes neither, or
+    /// if the language model is to be asked.
     ///
     /// # Errors
     /// As of [`encode_with`](Codec::encode_with).
@@ -110,7 +110,7 @@ impl Codec {
     ) -> Result<Option<(Vec<u8>, Option<SolidHead>)>> {
         fits(raw)?;
         let made = self.blocks(raw, fronts, true, stop)?;
-        let Some((block, method)) = made.blocks.into_iter().next_back().filter(|_| made.is_part) else {
+        let Some((block, method)) = made.blocks.into_iter().next_back().filter(|_| made.is_settled) else {
             return Ok(None);
         };
         match self.verify(&block, method, raw, fronts, stop) {
@@ -160,7 +160,10 @@ impl Codec {
             };
             // What looks random may still be much like a reference.
             if hopeless && references.is_empty() {
-                return Ok(Made { blocks, is_part: false });
+                return Ok(Made {
+                    blocks,
+                    is_settled: false,
+                });
             }
             if let Some(frame) = zstd::compress(raw, options.zstd_level)? {
                 blocks.push((self.assemble(raw, Method::Zstd, 0, &frame), Method::Zstd));
@@ -177,9 +180,9 @@ impl Codec {
             dictionaries.extend(builtin_candidates(raw));
         }
         let mut mixed: Option<(usize, Needs)> = None;
-        let mut is_part = false;
+        let mut is_settled = false;
         for method in self.candidates(raw) {
-            if is_part || no_model && method.needs_model() {
+            if is_settled || no_model && method.needs_model() {
                 break;
             }
             let needs = match method {
@@ -209,10 +212,12 @@ impl Codec {
                 }
             };
             if method == Method::Mix {
+                // The language model does not go on behind a head, so this is what it may be behind.
+                let needs = payload.as_deref().map_or(Needs::default(), needs_of);
                 payload = better(payload, solid.take(), fronts.growth);
                 let Some(payload) = &payload else { continue };
-                let needs = Needs::parse(payload).map_or(Needs::default(), |(needs, _)| needs);
-                is_part = needs.solid.is_some() && fronts.growth == Growth::Preferred;
+                let is_solid = needs_of(payload).solid.is_some();
+                is_settled = fronts.growth == Growth::Preferred && (is_solid || fronts.solid.is_none());
                 mixed = Some((payload.len(), needs));
             }
             let Some(payload) = payload else { continue };
@@ -230,7 +235,7 @@ impl Codec {
                 blocks.push((block, method));
             }
         }
-        Ok(Made { blocks, is_part })
+        Ok(Made { blocks, is_settled })
     }
 
     /// What the language model is tried behind, given what the adaptive models alone take and need: what suits them
@@ -290,13 +295,18 @@ impl Codec {
     }
 }
 
+/// What a payload of method mix names.
+fn needs_of(payload: &[u8]) -> Needs {
+    Needs::parse(payload).map_or(Needs::default(), |(needs, _)| needs)
+}
+
 /// The better one of two payloads: without a solid head, or behind one. A part of the head that is preferred may be
 /// larger by an eighth. Others have to be smaller: by a thirty-second than one that needs no other block.
 fn better(alone: Option<Vec<u8>>, solid: Option<Vec<u8>>, growth: Growth) -> Option<Vec<u8>> {
     let (Some(without), Some(with)) = (&alone, &solid) else {
         return solid.or(alone);
     };
-    let refers = Needs::parse(without).is_some_and(|(needs, _)| needs.refers());
+    let refers = needs_of(without).refers();
     let len = without.len();
     let most = match growth {
         Growth::Preferred => len + len / 8,

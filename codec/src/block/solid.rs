@@ -53,6 +53,7 @@ pub enum Growth {
     /// If that makes it smallest.
     IfSmallest,
     /// Also if it is larger by an eighth, or if the language model makes it smaller: those behind it gain more by it.
+    /// Nor is the model asked for a first block, which has no head in front of it yet.
     Preferred,
 }
 

@@ -546,8 +546,10 @@ impl Workers<'_> {
         let candidates = self.packer.dictionaries.lock().candidates(&raw);
         let head = self.packer.usable(behind.head, extent.id);
         // A dictionary or a head of the same data saves more than a block that is somewhat alike, and is quicker to
-        // read. Nothing but a copy makes what looks random smaller.
-        let only_close = !candidates.is_empty() || head.is_some() || looks_random(extent);
+        // read. But the language model, which is tried for any byte where only size counts, has no head. Nothing but a
+        // copy makes what looks random smaller.
+        let has_head = head.is_some() && self.packer.codec.options().model_worth > 0;
+        let only_close = !candidates.is_empty() || has_head || looks_random(extent);
         let references = self
             .packer
             .references(extent.id, found, only_close, &self.computing, stop)?;
