@@ -86,20 +86,13 @@ fn dictionary(name: &str, data: &[u8]) -> (Vec<u8>, usize) {
     (text, 0)
 }
 
-fn front(state: &WarmState) -> mix::Front<'_> {
-    mix::Front {
-        dictionary: Some(state),
-        reference: &[],
-    }
-}
-
 /// Codes the blocks of a file behind a dictionary and decodes them: bytes, and seconds of decoding.
 fn warm(predictor: &mut Predictor, state: &WarmState, data: &[u8], block: usize) -> (usize, f64) {
     let (mut size, mut decoding) = (0, 0.0);
     for raw in data.chunks(block) {
-        let stream = mix::encode_behind(predictor, front(state), raw, &Stop::new()).unwrap();
+        let stream = mix::encode_behind(predictor, state.into(), raw, &Stop::new()).unwrap();
         let start = cpu();
-        let back = mix::decode_behind(predictor, front(state), &stream, raw.len(), &Stop::new()).unwrap();
+        let back = mix::decode_behind(predictor, state.into(), &stream, raw.len(), &Stop::new()).unwrap();
         decoding += cpu() - start;
         assert_eq!(back, raw);
         size += stream.len();

@@ -10,7 +10,7 @@
 )]
 use lmfs_codec::Stop;
 use lmfs_codec::dictionary::builtin;
-use lmfs_codec::mix::{self, Front, Predictor, WarmState};
+use lmfs_codec::mix::{self, Predictor, WarmState};
 
 /// Processor time of this process in seconds.
 fn cpu() -> f64 {
@@ -18,24 +18,17 @@ fn cpu() -> f64 {
     stat.split_whitespace().next().unwrap().parse::<f64>().unwrap() * 1e-9
 }
 
-fn behind(state: &WarmState) -> Front<'_> {
-    Front {
-        dictionary: Some(state),
-        reference: &[],
-    }
-}
-
 /// Bytes of blocks without a run, and seconds to decode them.
 fn alone(p: &mut Predictor, blocks: &[&[u8]], dictionary: Option<&WarmState>) -> (usize, f64) {
     let (mut bytes, mut seconds) = (0, 0.0);
     for raw in blocks {
         let stream = match dictionary {
-            Some(state) => mix::encode_behind(p, behind(state), raw, &Stop::new()).unwrap(),
+            Some(state) => mix::encode_behind(p, state.into(), raw, &Stop::new()).unwrap(),
             None => mix::encode(p, raw, &Stop::new()).unwrap(),
         };
         let begun = cpu();
         let decoded = match dictionary {
-            Some(state) => mix::decode_behind(p, behind(state), &stream, raw.len(), &Stop::new()).unwrap(),
+            Some(state) => mix::decode_behind(p, state.into(), &stream, raw.len(), &Stop::new()).unwrap(),
             None => mix::decode(p, &stream, raw.len(), &Stop::new()).unwrap(),
         };
         seconds += cpu() - begun;

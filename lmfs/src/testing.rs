@@ -23,6 +23,15 @@ pub fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// The first `len` bytes of a table: text whose rows are alike and all different.
+pub fn table(len: usize) -> Vec<u8> {
+    let row = |n: u32| {
+        let value = f64::from(n % 400) / 8.0;
+        format!("{},{value:.1},\"station {}\"\n", n * 7919 % 1009, n % 13)
+    };
+    (0..).flat_map(|n| row(n).into_bytes()).take(len).collect()
+}
+
 /// What this thread logs while it does `work`.
 pub fn logged(work: impl FnOnce()) -> String {
     #[derive(Clone, Default)]

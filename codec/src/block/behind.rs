@@ -142,32 +142,7 @@ impl Predicting {
             if references.is_empty() && solid.is_some_and(|len| suited.is_smaller(1, len + len / 8, raw.len())) {
                 return Ok(None);
             }
-            let smallest = Self::best_without_run(mixer, suited, references, raw, stop)?;
-            Ok(Some(smallest))
-        })
-    }
-
-    /// The smallest payload behind a reference, or else without one.
-    fn best_without_run(
-        mixer: &mut Predictor,
-        suited: Suited<'_>,
-        references: &[&[u8]],
-        raw: &[u8],
-        stop: &Stop,
-    ) -> Result<Vec<u8>> {
-        let Some(behind) = best_behind(mixer, &suited, references, raw, stop)? else {
-            return alone(mixer, suited, raw, stop);
-        };
-        // Far smaller than the sample promises without it: no need to look.
-        if suited.is_smaller(2, behind.len(), raw.len()) {
-            return Ok(behind);
-        }
-        let alone = alone(mixer, suited, raw, stop)?;
-        let worth = raw.len() / REFERENCE_WORTH;
-        Ok(if behind.len() + worth < alone.len() {
-            behind
-        } else {
-            alone
+            without_head(mixer, suited, references, raw, stop).map(Some)
         })
     }
 
@@ -188,7 +163,7 @@ impl Predicting {
         };
         for &id in candidates {
             let warm = self.warm(id, mixer, stop)?;
-            let len = mix::encode_behind(mixer, behind(&warm), sample, stop)?.len() + DictionaryId::LEN;
+            let len = mix::encode_behind(mixer, Front::from(&*warm), sample, stop)?.len() + DictionaryId::LEN;
             if len < suited.taken {
                 (suited.taken, suited.dictionary) = (len, Some((id, warm)));
             }
@@ -220,11 +195,28 @@ impl Predicting {
     }
 }
 
-fn behind(warm: &WarmState) -> Front<'_> {
-    Front {
-        dictionary: Some(warm),
-        reference: &[],
+/// The smallest payload behind a reference, or else without one.
+fn without_head(
+    mixer: &mut Predictor,
+    suited: Suited<'_>,
+    references: &[&[u8]],
+    raw: &[u8],
+    stop: &Stop,
+) -> Result<Vec<u8>> {
+    let Some(behind) = best_behind(mixer, &suited, references, raw, stop)? else {
+        return alone(mixer, suited, raw, stop);
+    };
+    // Far smaller than the sample promises without it: no need to look.
+    if suited.is_smaller(2, behind.len(), raw.len()) {
+        return Ok(behind);
     }
+    let alone = alone(mixer, suited, raw, stop)?;
+    let worth = raw.len() / REFERENCE_WORTH;
+    Ok(if behind.len() + worth < alone.len() {
+        behind
+    } else {
+        alone
+    })
 }
 
 /// The smallest payload of a block behind one of these references, if it is smaller than the block. A dictionary helps
@@ -276,7 +268,7 @@ fn alone(mixer: &mut Predictor, suited: Suited<'_>, raw: &[u8], stop: &Stop) -> 
                 dictionary: Some(id),
                 ..Needs::default()
             };
-            needs.payload(&mix::encode_behind(mixer, behind(&warm), raw, stop)?)
+            needs.payload(&mix::encode_behind(mixer, Front::from(&*warm), raw, stop)?)
         }
         (None, Some(cold)) if suited.sample.len() == raw.len() => cold,
         (None, _) => mix::encode(mixer, raw, stop)?,

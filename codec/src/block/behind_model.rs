@@ -23,7 +23,7 @@ impl Predicting {
     /// language model has learned of its kind is more than the dictionary says, and blocks behind it get larger.
     pub(super) fn worth_for_model(&self, needs: Needs) -> Needs {
         match self.model() {
-            Some(model) if model.tokenize_alike(&[]).is_some() && needs.solid.is_none() => Needs {
+            Some(model) if model.tokenize_alike(&[]).is_some() => Needs {
                 dictionary: needs.dictionary.filter(|id| builtin::find(*id).is_none()),
                 ..needs
             },

@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use super::codec::{Codec, check_sum};
 use super::in_solid::InSolid;
-use super::solid::{Growth, SolidHead, behind};
+use super::solid::{Growth, SolidHead};
 use super::{Header, Method};
 use crate::dictionary::{MAX_DICTIONARY, builtin};
-use crate::mix::{self, DataLayout, WarmState};
+use crate::mix::{self, DataLayout, Front, WarmState};
 use crate::solid_digest::SolidDigest;
 use crate::{Error, MAX_BLOCK, Result, Stop};
 
 /// The most bytes of a state's text: a dictionary, a first block of any size, and a head.
 const MOST_TEXT: usize = MAX_DICTIONARY + MAX_BLOCK + SolidHead::MOST_BYTES;
+
 impl Codec {
     /// The head that begins with a block: its bytes, and what they were coded as. `None` if nothing that follows would
     /// gain by it, because its bytes say nothing of others.
@@ -103,7 +104,7 @@ impl Codec {
                 let raw = grown.text().get(before..).unwrap_or_default().to_vec();
                 Ok((raw, Some(grown)))
             }
-            false => Ok((mix::decode_behind(mixer, behind(warm), stream, len, stop)?, None)),
+            false => Ok((mix::decode_behind(mixer, Front::from(warm), stream, len, stop)?, None)),
         })?;
         check_sum(header, &raw)?;
         Ok((raw, grown))

@@ -44,6 +44,7 @@ impl SolidHead {
         }
     }
 }
+
 /// Whether a block becomes a part of its solid head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Growth {
@@ -61,6 +62,7 @@ pub enum Growth {
 fn solid_len(first: usize) -> usize {
     (first * usize::from(SolidHead::MOST_BLOCKS)).clamp(1, SolidHead::MOST_BYTES)
 }
+
 impl Predicting {
     /// The payload of a block in a head, if it has less than `below` bytes.
     pub(super) fn try_solid(
@@ -80,7 +82,7 @@ impl Predicting {
         let most = below.saturating_sub(solid.payload(&[]).len());
         let stream = self.with_mixer(|mixer| match solid.is_part {
             true => mix::encode_part(mixer, &head.warm, raw, most, stop),
-            false => mix::encode_behind_below(mixer, behind(&head.warm), raw, most, stop),
+            false => mix::encode_behind_below(mixer, Front::from(&*head.warm), raw, most, stop),
         })?;
         Ok(stream.map(|stream| solid.payload(&stream)))
     }
@@ -108,11 +110,5 @@ impl Predicting {
         let warm = Arc::new(self.begin_solid(solid.dictionary, last, stop)?);
         self.keep(solid.digest, &warm);
         Ok(Some(warm))
-    }
-}
-pub(super) fn behind(warm: &WarmState) -> Front<'_> {
-    Front {
-        dictionary: Some(warm),
-        reference: &[],
     }
 }

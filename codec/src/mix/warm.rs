@@ -48,6 +48,16 @@ pub struct Front<'a> {
     pub reference: &'a [u8],
 }
 
+impl<'a> From<&'a WarmState> for Front<'a> {
+    /// Behind a dictionary alone.
+    fn from(state: &'a WarmState) -> Front<'a> {
+        Front {
+            dictionary: Some(state),
+            reference: &[],
+        }
+    }
+}
+
 /// Takes every bit as it is: for learning without coding.
 pub(super) struct Known;
 

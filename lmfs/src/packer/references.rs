@@ -20,12 +20,12 @@ const PAGE: usize = 256;
 
 /// The most blocks in front of another one that the language model decodes, which takes longer than all others
 /// together.
-pub(super) const MAX_MODELLED: usize = 2;
+const MAX_MODELLED: usize = 2;
 
 /// A block of a chain.
 pub(super) struct Link {
     pub id: u64,
-    pub stored: StoredBlock,
+    stored: StoredBlock,
     /// Its tag when all that waits is committed.
     tag: Tag,
 }
@@ -207,17 +207,10 @@ pub(super) fn number(tried: &[Reference], needed: ReferenceDigest) -> Result<u64
 }
 
 /// Whether a block may be coded behind a chain that is needed to decode its reference.
-fn may_grow(chain: &[Link], is_close: bool) -> bool {
+pub(super) fn may_grow(chain: &[Link], is_close: bool) -> bool {
     let bytes = chain.iter().map(|link| u64::from(link.stored.raw_len)).sum();
-    chain_fits(chain.len(), bytes) && (is_close || chain.len() <= MAX_DISTANT) && modelled(chain) <= MAX_MODELLED
-}
-
-/// How many blocks of a chain the language model decodes.
-pub(super) fn modelled(chain: &[Link]) -> usize {
-    chain
-        .iter()
-        .filter(|link| link.tag.method() == Some(Method::Model))
-        .count()
+    let modelled = chain.iter().filter(|link| link.tag.method() == Some(Method::Model));
+    chain_fits(chain.len(), bytes) && (is_close || chain.len() <= MAX_DISTANT) && modelled.count() <= MAX_MODELLED
 }
 
 /// Whether these are the bytes of which the index has the digest, if it has one.

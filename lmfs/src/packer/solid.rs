@@ -1,11 +1,10 @@
 //! Solid heads: which one a block is coded behind, and what becomes of it.
 
 use lmfs_codec::{Codec, Growth, Header, SolidHead, Stop};
-use lmfs_indexer::chain_fits;
 
 use super::Packer;
 use super::head::Head;
-use super::references::{MAX_MODELLED, modelled};
+use super::references::may_grow;
 
 /// What is known of a block while it is packed: what it may be coded behind, and what comes of that.
 #[derive(Default)]
@@ -28,9 +27,7 @@ impl Packer {
             return None;
         }
         let chain = self.chain(head.id)?;
-        let bytes = chain.iter().map(|link| u64::from(link.stored.raw_len)).sum();
-        let is_short = chain_fits(chain.len(), bytes) && modelled(&chain) <= MAX_MODELLED;
-        (is_short && chain.iter().all(|link| link.id != id)).then_some(head)
+        (may_grow(&chain, true) && chain.iter().all(|link| link.id != id)).then_some(head)
     }
 }
 

@@ -4,24 +4,10 @@ use lmfs_codec::SolidHead;
 
 use super::*;
 use crate::packer::{Offline, Options as PackerOptions, Packer, Scope};
+use crate::testing::table;
 
 const B: usize = BLOCK as usize;
 const MOST: usize = SolidHead::MOST_BLOCKS as usize;
-
-/// Rows of a table.
-fn rows(len: usize) -> Vec<u8> {
-    let line = |n: u32| {
-        format!(
-            "{},{:.1},\"station {}\"\n",
-            n * 7919 % 1009,
-            f64::from(n % 400) / 8.0,
-            n % 13
-        )
-    };
-    let mut rows: Vec<u8> = (0_u32..).flat_map(|n| line(n).into_bytes()).take(len).collect();
-    rows.truncate(len);
-    rows
-}
 
 /// A packed file of so many blocks in a store that was just opened.
 fn packed(blocks: usize) -> (Disk, u64) {
@@ -30,7 +16,7 @@ fn packed(blocks: usize) -> (Disk, u64) {
         ..options()
     });
     let ino = disk.file("table");
-    disk.fs.write(ino, 0, &rows(blocks * B), false).unwrap();
+    disk.fs.write(ino, 0, &table(blocks * B), false).unwrap();
     disk.fs.fsync(ino).unwrap();
     let packer = Packer::new(
         Arc::clone(disk.fs.store()),
@@ -47,7 +33,7 @@ fn packed(blocks: usize) -> (Disk, u64) {
 fn a_cold_read_decodes_a_block_and_its_head_and_the_next_one_only_itself() {
     let (disk, ino) = packed(40);
     let decodes = || disk.fs.stats().cache.decodes;
-    let at = |block: usize| rows(40 * B)[block * B..][..10].to_vec();
+    let at = |block: usize| table(40 * B)[block * B..][..10].to_vec();
     assert_eq!(disk.fs.read_wait(ino, 30 * u64::from(BLOCK), 10).unwrap(), at(30));
     assert_eq!(decodes(), MOST as u64 + 1);
     assert_eq!(disk.fs.read_wait(ino, 25 * u64::from(BLOCK), 10).unwrap(), at(25));
@@ -59,7 +45,7 @@ fn a_cold_read_decodes_a_block_and_its_head_and_the_next_one_only_itself() {
 #[test]
 fn a_file_is_read_from_the_start_with_one_decode_for_each_block() {
     let (disk, ino) = packed(40);
-    assert!(disk.all(ino) == rows(40 * B));
+    assert!(disk.all(ino) == table(40 * B));
     assert_eq!(disk.fs.stats().cache.decodes, 40);
 }
 

@@ -194,15 +194,7 @@ fn a_run_that_is_interrupted_does_not_wait_for_others() {
 #[test]
 fn blocks_behind_a_solid_head_are_coded_by_others_and_compared() {
     let f = Fixture::new();
-    let line = |n: u32| {
-        format!(
-            "{},{:.1},\"station {}\"\n",
-            n * 7919 % 1009,
-            f64::from(n % 400) / 8.0,
-            n % 13
-        )
-    };
-    let rows: Vec<u8> = (0_u32..).flat_map(|n| line(n).into_bytes()).take(24 * BLOCK).collect();
+    let rows = crate::testing::table(24 * BLOCK);
     f.file(5, &rows, 100);
     let make = |job: &EncodeJob<'_>, stop: &Stop| Some(f.codec.encode(job.raw, stop).unwrap());
     let helper = Helper::new(&make);

@@ -4,21 +4,7 @@ use lmfs_codec::SolidHead;
 
 use super::references::{assert_clean, chain, reopened};
 use super::*;
-
-/// Rows of a table that goes on.
-fn rows(len: usize) -> Vec<u8> {
-    let line = |n: u32| {
-        format!(
-            "{},{:.1},\"station {}\"\n",
-            n * 7919 % 1009,
-            f64::from(n % 400) / 8.0,
-            n % 13
-        )
-    };
-    let mut rows: Vec<u8> = (0_u32..).flat_map(|n| line(n).into_bytes()).take(len).collect();
-    rows.truncate(len);
-    rows
-}
+use crate::testing::table;
 
 fn solid(f: &Fixture, extent: &Extent) -> Option<lmfs_codec::InSolid> {
     let block = f.store.read_block(extent).unwrap();
@@ -29,7 +15,7 @@ fn solid(f: &Fixture, extent: &Extent) -> Option<lmfs_codec::InSolid> {
 fn blocks_of_a_long_file_have_one_head() {
     let most = usize::from(SolidHead::MOST_BLOCKS);
     let f = Fixture::new();
-    f.file(10, &rows(40 * BLOCK), 100);
+    f.file(10, &table(40 * BLOCK), 100);
     let summary = run(&f.packer());
     assert_eq!((summary.blocks_failed, summary.blocks_changed), (0, 0), "{summary:?}");
     let extents = f.extents(10);
@@ -43,7 +29,7 @@ fn blocks_of_a_long_file_have_one_head() {
     let last = extents[most - 1].id;
     let behind = |extent: &&Extent| f.store.stored_block(extent.id).unwrap().unwrap().reference == last;
     assert_eq!(extents.iter().filter(behind).count(), 40 - most);
-    assert_eq!(f.contents(10), rows(40 * BLOCK));
+    assert_eq!(f.contents(10), table(40 * BLOCK));
     assert_clean(&f);
 
     // The file is cut to its last block: what that needs stays.
@@ -57,14 +43,14 @@ fn blocks_of_a_long_file_have_one_head() {
     crate::maintenance::collect_garbage(&f.store, Effort::Thorough, &Stop::new(), &mut |_| ()).unwrap();
     let f = reopened(f);
     assert_eq!(f.store.inode(10).unwrap().unwrap().size, inode.size);
-    assert_eq!(f.contents(10)[..], rows(40 * BLOCK)[39 * BLOCK..]);
+    assert_eq!(f.contents(10)[..], table(40 * BLOCK)[39 * BLOCK..]);
     assert_clean(&f);
 }
 
 #[test]
 fn packing_again_begins_heads_and_keeps_those_that_there_are() {
     let f = Fixture::new();
-    f.file(10, &rows(20 * BLOCK), 100);
+    f.file(10, &table(20 * BLOCK), 100);
     let (packer, mut before) = (f.packer(), u64::MAX);
     for again in [false, true, true] {
         let summary = packer.run(None, &Scope::All, again, 0, &|_| (), &Stop::new()).unwrap();
@@ -72,7 +58,7 @@ fn packing_again_begins_heads_and_keeps_those_that_there_are() {
         let after = f.store.totals().stored_bytes;
         assert!(after <= before, "{after} after {before}");
         before = after;
-        assert_eq!(f.contents(10), rows(20 * BLOCK));
+        assert_eq!(f.contents(10), table(20 * BLOCK));
         assert_clean(&f);
     }
 }
@@ -81,7 +67,7 @@ fn packing_again_begins_heads_and_keeps_those_that_there_are() {
 #[test]
 fn a_block_is_read_although_its_head_is_not_known_any_more() {
     let f = Fixture::new();
-    f.file(10, &rows(20 * BLOCK), 100);
+    f.file(10, &table(20 * BLOCK), 100);
     f.file(11, &text(20 * BLOCK), 90);
     run(&f.packer());
     let mut options = lmfs_codec::Options::default();
@@ -91,7 +77,7 @@ fn a_block_is_read_although_its_head_is_not_known_any_more() {
         ..f
     };
     let contents = Contents::new(f.store.clone(), f.codec.clone());
-    let (rows, text) = (rows(20 * BLOCK), text(20 * BLOCK));
+    let (rows, text) = (table(20 * BLOCK), text(20 * BLOCK));
     for block in (0..20).rev() {
         for (ino, file) in [(10, &rows), (11, &text)] {
             let extent = f.extents(ino)[block];
@@ -106,7 +92,7 @@ fn a_block_is_read_although_its_head_is_not_known_any_more() {
 #[test]
 fn a_block_whose_head_is_not_where_the_index_says_is_an_error() {
     let f = Fixture::new();
-    f.file(10, &rows(20 * BLOCK), 100);
+    f.file(10, &table(20 * BLOCK), 100);
     run(&f.packer());
     let extents = f.extents(10);
     let (last, other) = (extents[19], extents[17]);
